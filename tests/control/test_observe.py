@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, FalconConfig, LlamaConfig, PreTra
 
 from holdfast.control import steered_pass
 from holdfast.control.kernels import apply_weights
-from holdfast.control.observe import fused, recording
+from holdfast.control.observe import fused_attention, recording
 from holdfast.control.recorder import Recorder
 from holdfast.control.reference_attention import reference_weights
 from holdfast.control.steered_pass import SteeredPass
@@ -27,7 +27,7 @@ from holdfast.models.engine.engine import Continuation, Engine, Request, Spans
 from holdfast.models.engine.request import result_of
 from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, WINDOW, model
 
-DRAWN = Sampling(max_new_tokens=12)
+SAMPLING = Sampling(max_new_tokens=12)
 SPANS = Spans(content=(3, 8), template=(0, 10))
 
 
@@ -44,7 +44,7 @@ def batch(count: int = 5, measure: bool = True) -> list[Request]:
     ]
 
 
-def reported(judge: PreTrainedModel, request: Request, result: Continuation) -> torch.Tensor:
+def read_shares(judge: PreTrainedModel, request: Request, result: Continuation) -> torch.Tensor:
     """π by query, span, layer and head from `output_attentions`, all in one plain pass."""
     ids = torch.tensor([[*request.ids, *result.ids]])
     # A copy, since transformers leaves hooks on a model that has returned its attentions.
@@ -62,9 +62,9 @@ def reported(judge: PreTrainedModel, request: Request, result: Continuation) -> 
 def test_share_is_the_eager_attentions_own(kind: str) -> None:
     judge = model(kind)
     subject = Engine(judge, batch_size=5)
-    asked = batch()
-    for request, result in zip(asked, subject.generate(asked, DRAWN), strict=True):
-        pi = reported(judge, request, result)
+    requests = batch()
+    for request, result in zip(requests, subject.generate(requests, SAMPLING), strict=True):
+        pi = read_shares(judge, request, result)
         share = result.share
         assert share is not None
         close(share.heads, pi[:, 0].mean(0))
@@ -73,15 +73,15 @@ def test_share_is_the_eager_attentions_own(kind: str) -> None:
         assert (share.span, share.length) == (5, len(request.ids))
 
 
-def close(given: object, expected: torch.Tensor, atol: float = 1e-5 + 5e-6) -> None:
-    assert torch.allclose(torch.tensor(given), expected, atol=atol)
+def close(value: object, expected: torch.Tensor, atol: float = 1e-5 + 5e-6) -> None:
+    assert torch.allclose(torch.tensor(value), expected, atol=atol)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3", "gemma2"])
 def test_measuring_changes_no_token(kind: str) -> None:
-    plain = Engine(model(kind), batch_size=5).generate(batch(measure=False), DRAWN)
-    measured = Engine(model(kind), batch_size=5).generate(batch(), DRAWN)
-    assert [r.ids for r in plain] == [r.ids for r in measured]
+    plain = Engine(model(kind), batch_size=5).generate(batch(measure=False), SAMPLING)
+    results = Engine(model(kind), batch_size=5).generate(batch(), SAMPLING)
+    assert [r.ids for r in plain] == [r.ids for r in results]
     assert all(r.share is None for r in plain)
 
 
@@ -90,10 +90,10 @@ def test_under_a_share_function_the_share_after_is_that_function_of_the_share_be
     kind: str,
 ) -> None:
     once = Sampling(max_new_tokens=1)  # one query, so that means are the values themselves
-    asked = held("split-softmax:0.5")
+    requests = steer_batch("split-softmax:0.5")
     plain = Engine(model(kind), batch_size=5).generate(batch(), once)
     for request, result, bare in zip(
-        asked, Engine(model(kind), batch_size=5).generate(asked, once), plain, strict=True
+        requests, Engine(model(kind), batch_size=5).generate(requests, once), plain, strict=True
     ):
         assert result.share and result.share.heads_before and bare.share
         before = torch.tensor(result.share.heads_before)
@@ -106,15 +106,15 @@ def test_under_a_share_function_the_share_after_is_that_function_of_the_share_be
 @pytest.mark.parametrize("kind", ["llama", "gemma3"])
 def test_under_anchor_the_share_before_is_that_of_the_persona_where_it_was(kind: str) -> None:
     once = Sampling(max_new_tokens=1)
-    moved = Engine(model(kind), batch_size=5).generate(held("anchor"), once)
+    results = Engine(model(kind), batch_size=5).generate(steer_batch("anchor"), once)
     plain = Engine(model(kind), batch_size=5).generate(batch(), once)
-    for result, bare in zip(moved, plain, strict=True):
+    for result, bare in zip(results, plain, strict=True):
         assert result.share and result.share.heads_before and bare.share
         close(result.share.heads_before[0], torch.tensor(bare.share.heads[0]))
         assert result.share.heads != result.share.heads_before
 
 
-def held(control: str) -> list[Request]:
+def steer_batch(control: str) -> list[Request]:
     """The batch under a control, each row's last token a turn of its own."""
     return [
         replace(
@@ -128,43 +128,43 @@ def held(control: str) -> list[Request]:
 
 def test_share_of_a_fork_is_that_of_the_whole() -> None:
     subject = Engine(model("llama"))
-    whole = subject.generate(batch(), DRAWN)
-    forked = subject.generate(batch(), DRAWN)
-    assert all(r.cached > 0 for r in forked)
-    for a, b in zip(whole, forked, strict=True):
+    whole = subject.generate(batch(), SAMPLING)
+    fork = subject.generate(batch(), SAMPLING)
+    assert all(r.cached > 0 for r in fork)
+    for a, b in zip(whole, fork, strict=True):
         assert a.share is not None and b.share is not None
         close(a.share.heads, torch.tensor(b.share.heads))
 
 
 def test_share_survives_rows_that_leave_the_batch() -> None:
-    judge, asked = model("llama"), batch(8)
-    free = Engine(judge, batch_size=8).generate(asked, DRAWN)
+    judge, requests = model("llama"), batch(8)
+    free = Engine(judge, batch_size=8).generate(requests, SAMPLING)
     ends = frozenset(r.ids[i] for i, r in enumerate(free))
     for request, result in zip(
-        asked, Engine(judge, batch_size=8).generate(asked, DRAWN, ends), strict=True
+        requests, Engine(judge, batch_size=8).generate(requests, SAMPLING, ends), strict=True
     ):
         assert result.share is not None
         assert len(result.share.tokens) == result.steps
-        close(result.share.heads, reported(judge, request, result)[:, 0].mean(0))
+        close(result.share.heads, read_shares(judge, request, result)[:, 0].mean(0))
 
 
 def test_a_window_that_has_left_the_prompt_behind_gives_it_nothing() -> None:
     ids = tuple(range(12, 12 + SPANS.template[1] + WINDOW))
     (result,) = Engine(model("mistral")).generate(
-        [Request(ids, 0, spans=SPANS, measure=True)], DRAWN
+        [Request(ids, 0, spans=SPANS, measure=True)], SAMPLING
     )
     assert result.share is not None
     assert set(sum(result.share.heads, ())) == {0.0}
 
 
 def test_rows_without_a_system_prompt_have_no_share() -> None:
-    asked = [*batch(2), Request((20, 21, 22), 0, measure=True)]
-    results = Engine(model("llama")).generate(asked, DRAWN)
+    requests = [*batch(2), Request((20, 21, 22), 0, measure=True)]
+    results = Engine(model("llama")).generate(requests, SAMPLING)
     assert [r.share is None for r in results] == [False, False, True]
 
 
 def test_a_share_is_plain_rounded_numbers() -> None:
-    (result,) = Engine(model("llama")).generate(batch(1), DRAWN)
+    (result,) = Engine(model("llama")).generate(batch(1), SAMPLING)
     share = result.share
     assert isinstance(share, Share)
     flat = [*share.tokens, *sum(share.heads, ()), *sum(share.heads_template, ())]
@@ -179,7 +179,7 @@ def test_what_cannot_be_observed_says_why() -> None:
         None,
         "FalconForCausalLM does not let its attention be observed",
     )
-    (result,) = Engine(falcon).generate(batch(1), DRAWN)
+    (result,) = Engine(falcon).generate(batch(1), SAMPLING)
     assert result.share is None
     flex = LlamaConfig(**GROUPED, attn_implementation="flex_attention")
     kind, why = attention_for(AutoModelForCausalLM.from_config(flex))
@@ -202,11 +202,11 @@ def test_the_observed_attention_equals_sdpa(masked: bool) -> None:
         before = judge.config._attn_implementation
         judge.set_attn_implementation(FUSED)
         try:
-            found = judge(**run).logits
+            logits = judge(**run).logits
         finally:
             judge.set_attn_implementation(before)
     real = mask.bool()
-    assert torch.allclose(found[real], expected[real], atol=1e-4)
+    assert torch.allclose(logits[real], expected[real], atol=1e-4)
 
 
 def test_weights_of_the_last_query_are_a_softmax() -> None:
@@ -252,11 +252,11 @@ def test_one_narrow_query_is_attended_to_by_heads_that_share_keys(masked: bool, 
     )
     mask = torch.zeros(2, heads, 1, 9, dtype=torch.bfloat16)
     mask[1, :, :, :4] = -torch.inf
-    found, _ = fused(module, query, key, value, mask if masked else None)
+    output, _ = fused_attention(module, query, key, value, mask if masked else None)
     weights = reference_weights(query, key, mask if masked else None)[0]
     expected = apply_weights(weights, value.float()).transpose(1, 2)
-    assert found.shape == (2, 1, 6, 16)
-    assert torch.allclose(found.float(), expected, atol=0.03)
+    assert output.shape == (2, 1, 6, 16)
+    assert torch.allclose(output.float(), expected, atol=0.03)
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -276,9 +276,9 @@ def test_the_share_of_a_narrow_query_is_that_of_its_weights(masked: bool) -> Non
     for columns in (8, 9):  # the keys gathered in the first pass serve the second
         recorder.begin(columns)
         with recording(recorder):
-            seen = None if mask is None else mask[..., :columns]
-            fused(module, query, key[:, :, :columns], value[:, :, :columns], seen)
-        weights = reference_weights(query, key[:, :, :columns], seen)[0][:, :, 0]
+            visible = None if mask is None else mask[..., :columns]
+            fused_attention(module, query, key[:, :, :columns], value[:, :, :columns], visible)
+        weights = reference_weights(query, key[:, :, :columns], visible)[0][:, :, 0]
         share = recorder.result()[0, :, :, 0]
         for span in (0, 1):
             for row in (0, 1):
@@ -319,24 +319,24 @@ def test_a_query_steered_in_parts_is_measured_by_them_as_by_its_weights(
 ) -> None:
     monkeypatch.setattr(steered_pass, "FEW_KEYS", 0)  # in parts in float32 too
     judge = copy.deepcopy(model("llama")).to(dtype)
-    asked = conversations(text)
-    asked = [replace(asked[1], seed=seed) for seed in range(3)] if alike else asked
+    requests = conversations(text)
+    requests = [replace(requests[1], seed=seed) for seed in range(3)] if alike else requests
 
     def shares() -> list[Share]:
-        results = Engine(judge, batch_size=4).generate(asked, DRAWN)
+        results = Engine(judge, batch_size=4).generate(requests, SAMPLING)
         return [result.share for result in results if result.share is not None]
 
     with monkeypatch.context() as patch:
         patch.setattr(SteeredPass, "weights", None)  # nobody makes them
         by_parts = shares()
     monkeypatch.setattr(Recorder, "knows", lambda *_: False)
-    for found, expected in zip(by_parts, shares(), strict=True):
-        close(found.heads, torch.tensor(expected.heads), atol)
-        close(found.heads_template, torch.tensor(expected.heads_template), atol)
-        assert (found.heads_before is None) == (expected.heads_before is None)
-        if found.heads_before is not None:
-            close(found.heads_before, torch.tensor(expected.heads_before), atol)
-    assert len(by_parts) == len(asked)
+    for share, expected in zip(by_parts, shares(), strict=True):
+        close(share.heads, torch.tensor(expected.heads), atol)
+        close(share.heads_template, torch.tensor(expected.heads_template), atol)
+        assert (share.heads_before is None) == (expected.heads_before is None)
+        if share.heads_before is not None:
+            close(share.heads_before, torch.tensor(expected.heads_before), atol)
+    assert len(by_parts) == len(requests)
 
 
 def test_a_persona_outside_of_the_measured_spans_is_measured_by_the_weights() -> None:

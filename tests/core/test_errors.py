@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.core.errors import HoldfastError, shortened, suggestion
+from holdfast.core.errors import HoldfastError, shorten, suggestion
 from holdfast.core.settings import require_name
 
 
@@ -27,7 +27,7 @@ def test_what_is_no_text_is_refused_as_a_name_is(name: object) -> None:
 
 @given(st.text(), st.integers(1, 30))
 def test_a_text_is_shortened_to_one_line_of_so_many_characters(text: str, most: int) -> None:
-    line = shortened(text, most)
+    line = shorten(text, most)
     assert len(line) <= most and len(line.splitlines()) <= 1
     whole = " ".join(text.split())
     assert line == whole or (line.endswith("…") and whole.startswith(line[:-1]))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.core.stats import CrossedMean, mean, normalised, wilson
+from holdfast.core.stats import CrossedMean, mean, normalise, wilson
 
 
 def test_wilson_agrees_with_a_published_table() -> None:
@@ -42,33 +42,33 @@ def test_normalised_is_zero_at_the_floor_and_one_at_the_ceiling(
     score: float, floor: float, ceiling: float
 ) -> None:
     low, high = np.array(floor), np.array(ceiling)
-    assert normalised(low, low, high) == pytest.approx(0)
-    assert normalised(high, low, high) == pytest.approx(1)
-    found = float(normalised(np.array(score), low, high))
-    assert found * (ceiling - floor) + floor == pytest.approx(score)
+    assert normalise(low, low, high) == pytest.approx(0)
+    assert normalise(high, low, high) == pytest.approx(1)
+    value = float(normalise(np.array(score), low, high))
+    assert value * (ceiling - floor) + floor == pytest.approx(score)
 
 
 def test_normalised_is_undefined_without_room_between_floor_and_ceiling() -> None:
-    assert np.isnan(normalised(np.array(0.5), np.array(0.5), np.array(0.52)))
+    assert np.isnan(normalise(np.array(0.5), np.array(0.5), np.array(0.52)))
 
 
 def test_a_mean_over_crossed_samples_covers_what_items_alone_do_not() -> None:
     """With three seeds, thirteen personas and eighty items."""
     rng = np.random.default_rng(0)
-    covered, narrow, rejected = 0, 0, 0
+    hits, narrow, rejections = 0, 0, 0
     for _ in range(300):
         seeds, personas = rng.normal(0, 0.02, (3, 1, 1)), rng.normal(0, 0.03, (1, 13, 1))
         delta = seeds + personas + rng.normal(0, 0.1, (1, 1, 80)) + rng.normal(0, 0.4, (3, 13, 80))
-        low, high = (found := CrossedMean.of(delta)).interval
-        covered += low <= 0 <= high
+        low, high = (estimate := CrossedMean.of(delta)).interval
+        hits += low <= 0 <= high
         low, high = CrossedMean.of(delta.mean(axis=(0, 1))).interval
         narrow += low <= 0 <= high
-        assert found.p is not None
-        rejected += found.p < 0.05
-    assert covered / 300 >= 0.93 > narrow / 300
-    assert rejected == 300 - covered
+        assert estimate.p is not None
+        rejections += estimate.p < 0.05
+    assert hits / 300 >= 0.93 > narrow / 300
+    assert rejections == 300 - hits
 
 
 def test_where_nothing_varies_a_crossed_mean_is_what_it_is() -> None:
-    found = CrossedMean.of(np.full((1, 3, 4), 0.25))
-    assert (found.mean, found.interval, found.p) == (0.25, (0.25, 0.25), None)
+    estimate = CrossedMean.of(np.full((1, 3, 4), 0.25))
+    assert (estimate.mean, estimate.interval, estimate.p) == (0.25, (0.25, 0.25), None)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.core.errors import HoldfastError, PersonaError
-from holdfast.persona.files import beside, read_json_lines, text_or_file
+from holdfast.persona.files import find_in_folder, read_json_lines, text_or_file
 from holdfast.persona.suite import load_suite
 
 
@@ -48,13 +48,13 @@ def test_a_file_is_found_in_its_folder_with_an_id_or_without(tmp_path: Path) -> 
     (tmp_path / "a.toml").write_text("", encoding="utf-8")
     (tmp_path / "b:c.toml").write_text("", encoding="utf-8")
     texts = ["a.toml", "a.toml:x", "b:c.toml", "other.toml", "mini:a", ":x", ""]
-    found = [beside(text, tmp_path) for text in texts]
-    assert found == [*(f"{tmp_path}/{text}" for text in texts[:3]), *texts[3:]]
+    paths = [find_in_folder(text, tmp_path) for text in texts]
+    assert paths == [*(f"{tmp_path}/{text}" for text in texts[:3]), *texts[3:]]
 
 
 @pytest.mark.parametrize("text", ["x" * 300, f"{'x' * 300}.txt", "x:" * 3000, "a\nb", "\0"])
 def test_a_text_that_can_be_no_name_of_a_file_is_a_text(tmp_path: Path, text: str) -> None:
-    assert beside(text, tmp_path) == text_or_file(text) == text
+    assert find_in_folder(text, tmp_path) == text_or_file(text) == text
 
 
 def test_the_home_of_somebody_unknown_is_a_name_like_others() -> None:

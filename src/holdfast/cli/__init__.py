@@ -68,7 +68,7 @@ app.command()(train.train)
 
 # What the machine refuses and the user can mend. Other OSErrors are bugs and keep their traceback.
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_VERDICT = 3
 """The gate's 0, 1 and 2 are verdicts, and Python's own code of a bug is 1."""
 
@@ -144,7 +144,7 @@ def _end(args: list[str], mistake: int) -> int:
         )
         return 130
     except OSError as error:
-        if error.errno not in _FULL | _REFUSED:
+        if error.errno not in _FULL | _REFUSALS:
             raise
         return _refuse(_sentence(error), mistake)
     return 0

@@ -17,15 +17,15 @@ from holdfast.cli.options import (
     PlanOptions,
     SharingOptions,
 )
-from holdfast.cli.options.flatten import flattened
+from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.session import (
     batch_hint,
+    open_models,
     own_command,
-    placed,
     print_estimate,
     print_summary,
     resumable,
-    verified,
+    verify_replies,
 )
 from holdfast.core.progress import Progress
 from holdfast.evals.compare.settings import CompareSettings
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from holdfast.results.compare import ControlRow
 
 
-@flattened
+@flatten_options
 def compare(
     settings: CompareSettings,
     others: OtherModels,
@@ -63,8 +63,11 @@ def compare(
     names = [model, *([user_model] if user_model else [])]
     alone = [verify, *(also or ())]
     with (
-        placed(sharing, names, open_model, models.device, output, alone=alone) as (where, agents),
-        verified(agents[0], verify) as subject,
+        open_models(sharing, names, open_model, models.device, output, alone=alone) as (
+            where,
+            agents,
+        ),
+        verify_replies(agents[0], verify) as subject,
         resumable(output.out, quiet=planning.plan, hint=batch_hint(settings, agents)) as folder,
     ):
         judge = open_model(others.judge_model) if others.judge_model else None

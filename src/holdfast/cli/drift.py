@@ -18,15 +18,15 @@ from holdfast.cli.options import (
     PlanOptions,
     SharingOptions,
 )
-from holdfast.cli.options.flatten import flattened
+from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.session import (
     batch_hint,
+    open_models,
     own_command,
-    placed,
     print_estimate,
     print_summary,
     resumable,
-    verified,
+    verify_replies,
 )
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
@@ -36,7 +36,7 @@ from holdfast.evals.drift import drift as measure_drift
 from holdfast.report.words import log_reading, screening
 
 
-@flattened
+@flatten_options
 def drift(
     settings: DriftSettings,
     others: OtherModels,
@@ -67,11 +67,11 @@ def drift(
     models.require_use(name, others.user_model, others.judge_model, context=context, price=price)
     names = [name, *([others.user_model] if others.user_model else [])] if name else []
     with (
-        placed(sharing, names, open_model, models.device, output, alone=[verify]) as (
+        open_models(sharing, names, open_model, models.device, output, alone=[verify]) as (
             where,
             agents,
         ),
-        verified(agents[0], verify) if agents else contextlib.nullcontext() as subject,
+        verify_replies(agents[0], verify) if agents else contextlib.nullcontext() as subject,
         resumable(output.out, quiet=planning.plan, hint=batch_hint(settings, agents)) as folder,
     ):
         if planning.plan:

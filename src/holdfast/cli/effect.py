@@ -11,14 +11,14 @@ import typer
 
 from holdfast.cli import options
 from holdfast.cli.options import ModelOptions, OutputOptions, PlanOptions, SharingOptions
-from holdfast.cli.options.flatten import flattened
+from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.session import (
+    open_models,
     own_command,
-    placed,
     print_estimate,
     print_summary,
     resumable,
-    verified,
+    verify_replies,
 )
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.effect.settings import EffectSettings
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from holdfast.results.effect import EffectSummary
 
 
-@flattened
+@flatten_options
 def effect(
     *,
     model: Annotated[
@@ -56,7 +56,7 @@ def effect(
         settings = _alone(settings, text_or_file(prompt).strip())
     names = model or ["mini"]
     loading.require_use(*names, judge_model)
-    place = placed(sharing, names, loading.open, loading.device, output, alone=[verify])
+    place = open_models(sharing, names, loading.open, loading.device, output, alone=[verify])
     with (
         place as (where, models),
         contextlib.ExitStack() as checks,
@@ -68,7 +68,7 @@ def effect(
             print_estimate(estimate, output.as_json, "A judge's replies come on top.")
             return
         summary = effect(
-            [checks.enter_context(verified(one, verify)) for one in models],
+            [checks.enter_context(verify_replies(one, verify)) for one in models],
             settings,
             judge_model=judge,
             out=folder,

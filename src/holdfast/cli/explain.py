@@ -10,13 +10,13 @@ from holdfast.cli.options import (
     PersonaSource,
     PlanOptions,
 )
-from holdfast.cli.options.flatten import flattened
+from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.session import batch_hint, own_command, print_estimate, print_summary, resumable
 from holdfast.core.progress import Progress
 from holdfast.evals.explain.settings import ExplainSettings
 
 
-@flattened
+@flatten_options
 def explain(
     settings: ExplainSettings,
     others: OtherModels,

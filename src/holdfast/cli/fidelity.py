@@ -9,7 +9,7 @@ import typer
 
 from holdfast.cli import options
 from holdfast.cli.options import ModelOptions, OutputOptions, PersonaSource, PlanOptions
-from holdfast.cli.options.flatten import flattened
+from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.session import (
     own_command,
     print_estimate,
@@ -21,7 +21,7 @@ from holdfast.core.errors import HoldfastError
 from holdfast.evals.fidelity.settings import FidelitySettings
 
 
-@flattened
+@flatten_options
 def fidelity(
     *,
     model: options.Model = "mini",

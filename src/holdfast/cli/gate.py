@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.options import AsJson
-from holdfast.cli.options.flatten import flattened
+from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.session import print_result
 from holdfast.core.errors import RunError
 from holdfast.evals.gate.gate import GateSettings, exit_code
@@ -23,7 +23,7 @@ from holdfast.report.gate import junit as as_junit
 from holdfast.report.gate import lines, markdown
 
 
-@flattened
+@flatten_options
 def gate(
     baseline: Annotated[Path, typer.Option(help="Folder of a drift run before the change.")],
     candidate: Annotated[Path, typer.Option(help="Folder of one after it.")],

@@ -11,8 +11,8 @@ import typer
 
 from holdfast.cli import options
 from holdfast.cli.options import LocalOptions, OutputOptions, TemplateOptions
-from holdfast.cli.options.flatten import flattened
-from holdfast.cli.session import needed, own_command, print_plan, print_result, resumable
+from holdfast.cli.options.flatten import flatten_options
+from holdfast.cli.session import own_command, print_plan, print_result, require_folder, resumable
 from holdfast.core.errors import HoldfastError
 from holdfast.training.permix.settings import DataSettings, PermixSettings
 
@@ -27,7 +27,7 @@ app = typer.Typer(
 
 
 @app.command("train")
-@flattened
+@flatten_options
 def train(
     settings: PermixSettings,
     loading: LocalOptions,
@@ -40,7 +40,7 @@ def train(
     from holdfast.training.permix.plan import main_process
     from holdfast.training.permix.train import plan_training, train
 
-    folder = needed(output.out, plan)
+    folder = require_folder(output.out, plan)
     if plan:
         estimate = plan_training(model, settings, out=folder, **loading.arguments())
         print_plan(estimate, output.as_json)
@@ -69,7 +69,7 @@ def _lines(summary: PermixSummary) -> Iterator[str]:
 
 
 @app.command("export")
-@flattened
+@flatten_options
 def export(
     data: DataSettings,
     template: TemplateOptions,

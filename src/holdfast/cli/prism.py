@@ -10,16 +10,16 @@ import typer
 
 from holdfast.cli import options
 from holdfast.cli.options import ModelOptions, OutputOptions
-from holdfast.cli.options.flatten import flattened
+from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.session import (
-    needed,
     own_command,
     print_estimate,
     print_plan,
     print_result,
+    require_folder,
     resumable,
 )
-from holdfast.core.errors import shortened
+from holdfast.core.errors import shorten
 from holdfast.report.words import number, quantity
 from holdfast.training.prism.settings import PrismEvalSettings, PrismSettings
 
@@ -35,7 +35,7 @@ app = typer.Typer(
 
 
 @app.command("train")
-@flattened
+@flatten_options
 def train(
     settings: PrismSettings,
     loading: ModelOptions,
@@ -59,7 +59,7 @@ def train(
     if model.startswith(BEHIND_URL):
         raise ModelError(f"{model} cannot be trained for: name a model that runs on this machine.")
     loading.require_use(model, judge_model)
-    folder, backend = needed(out, plan), loading.open(model)
+    folder, backend = require_folder(out, plan), loading.open(model)
     if plan:
         print_plan(plan_training(backend, settings, out=folder), as_json)
         return
@@ -94,14 +94,14 @@ def _training_lines(result: PrismResult) -> Iterator[str]:
         f"{number(summary.kl_last)} a token; {quantity(summary.too_long, 'win')} did not fit"
     )
     for pair, comparison in result.examples():
-        yield f"{comparison.verdict} of {comparison.expert}: {shortened(pair.query.query, 100)}"
-        yield f"  without: {shortened(pair.plain, 100)}"
-        yield f"  with:    {shortened(pair.persona, 100)}"
+        yield f"{comparison.verdict} of {comparison.expert}: {shorten(pair.query.query, 100)}"
+        yield f"  without: {shorten(pair.plain, 100)}"
+        yield f"  with:    {shorten(pair.persona, 100)}"
     yield summary.adapter
 
 
 @app.command("eval")
-@flattened
+@flatten_options
 def evaluation(
     settings: PrismEvalSettings,
     loading: ModelOptions,
@@ -146,8 +146,8 @@ def evaluation(
 def _arm_lines(summary: PrismEvalSummary) -> Iterator[str]:
     yield f"{summary.tasks} tasks; {summary.dropped.sentence()}"
     for arm, categories in summary.without_persona.items():
-        listed = ", ".join(f"{name} {count}" for name, count in categories.items())
-        yield f"{arm}: no persona for {sum(categories.values())} tasks, asked as base: {listed}"
+        counts = ", ".join(f"{name} {count}" for name, count in categories.items())
+        yield f"{arm}: no persona for {sum(categories.values())} tasks, asked as base: {counts}"
     yield "arm         overall  against base             against matched           routed   cut"
     for row in summary.rows:
         cut = "   –" if row.cut is None else f"{row.cut:4.0%}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from holdfast.cli import options
 from holdfast.cli.options import ModelOptions, OutputOptions, PlanOptions, SharingOptions
-from holdfast.cli.options.flatten import flattened
+from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.session import (
+    open_models,
     own_command,
-    placed,
     print_estimate,
     print_summary,
     resumable,
@@ -15,7 +15,7 @@ from holdfast.cli.session import (
 from holdfast.evals.robustness.settings import RobustnessSettings
 
 
-@flattened
+@flatten_options
 def robustness(
     *,
     model: options.Model = "mini",
@@ -32,7 +32,7 @@ def robustness(
 
     loading.require_use(model)
     with (
-        placed(sharing, [model], loading.open, loading.device, output) as (where, models),
+        open_models(sharing, [model], loading.open, loading.device, output) as (where, models),
         resumable(output.out, quiet=planning.plan) as folder,
     ):
         if planning.plan:

@@ -13,7 +13,7 @@ import typer
 
 from holdfast.cli import options
 from holdfast.cli.options import LocalOptions, PersonaSource
-from holdfast.cli.options.flatten import flattened
+from holdfast.cli.options.flatten import flatten_options
 from holdfast.core.control import Control, parse
 from holdfast.core.errors import ModelError, ServiceError
 from holdfast.core.extras import install
@@ -31,7 +31,7 @@ PATIENCE, RETRIES = 600.0, 1
 """Seconds and further tries that an API gets by default."""
 
 
-@flattened
+@flatten_options
 def serve(
     *,
     model: options.LocalModel = "mini",
@@ -152,7 +152,7 @@ def serve(
             "cache": cache,
             "base": loading.base,
             # The gate of prism:PATH runs here, on the first layer of the model.
-            **({} if default_control.prism else _loaded_here(model, loading)),
+            **({} if default_control.prism else _loading_options(model, loading)),
         },
     )
     if host not in LOOPBACK and not has_keys:
@@ -169,12 +169,14 @@ def serve(
         origins=tuple(origin or ()),
     )
     draft = PersonaSource(prompt=prompt, card=card).draft(persona)
-    pinned = draft.whole if draft else None if persona is None else load_persona(persona)
-    if pinned is None and tenants is None:
-        _check_watched({"traffic-log": traffic_log, "webhook": webhook, "judge-model": judge_model})
-    with _bound(host, port) as bound:
+    own_persona = draft.whole if draft else None if persona is None else load_persona(persona)
+    if own_persona is None and tenants is None:
+        _check_persona_options(
+            {"traffic-log": traffic_log, "webhook": webhook, "judge-model": judge_model}
+        )
+    with _listen(host, port) as listener:
         common: dict[str, Any] = {
-            "persona": pinned,
+            "persona": own_persona,
             "control": default_control,
             "lock": lock,
             "keys": keys,
@@ -197,10 +199,10 @@ def serve(
         else:
             app = _local(model, loading, None if cache is None else cache << 20, common)
         name = f"[{host}]" if ":" in host else host
-        print(f"http://{name}:{bound.getsockname()[1]}/v1", flush=True)
+        print(f"http://{name}:{listener.getsockname()[1]}/v1", flush=True)
         from holdfast.serve.server import run
 
-        run(app, bound)
+        run(app, listener)
 
 
 def _check_place(
@@ -221,14 +223,14 @@ def _check_place(
         raise ServiceError(f"--{name} is for an --upstream: name one, or leave it.")
 
 
-def _loaded_here(model: str, loading: LocalOptions) -> dict[str, object]:
-    """The options, where given, that say which model this server loads, and how."""
+def _loading_options(model: str, loading: LocalOptions) -> dict[str, object]:
+    """The options that say which model this server loads and how; None for a default."""
     options = {"model": (model, "mini"), "dtype": (loading.dtype, "auto")}
     options["device"] = (loading.device, "auto")
     return {name: None if value == usual else value for name, (value, usual) in options.items()}
 
 
-def _check_watched(options: Mapping[str, object]) -> None:
+def _check_persona_options(options: Mapping[str, object]) -> None:
     """Raise `ServiceError` for an option about replies under a persona, where there is none."""
     for name, value in options.items():
         if value is not None:
@@ -302,7 +304,7 @@ def _live(
     return LiveSettings(log=log, texts=texts, webhook=webhook, judge_model=judge)
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=1024)

@@ -40,20 +40,20 @@ class Summary(Protocol):
 
 
 @contextlib.contextmanager
-def verified(model: Backend, way: str | None) -> Iterator[Backend]:
-    """The model, its replies checked that way if one is named; a summary is printed at the end."""
+def verify_replies(model: Backend, way: str | None) -> Iterator[Backend]:
+    """Check the model's replies in the given way, if any, and print a summary at the end."""
     if way is None:
         yield model
         return
     from holdfast.models.fact_check import FactCheckedBackend
 
-    checked = FactCheckedBackend(model, way)
-    yield checked
-    print(checked.summary, file=sys.stderr)
+    backend = FactCheckedBackend(model, way)
+    yield backend
+    print(backend.summary, file=sys.stderr)
 
 
 @contextlib.contextmanager
-def placed(
+def open_models(
     sharing: SharingOptions,
     names: Sequence[str],
     open_model: Callable[[str], Backend],
@@ -96,7 +96,7 @@ def placed(
 
 
 def batch_hint(settings: ConversationSettings, models: Sequence[Backend]) -> str:
-    """What to add of an interrupted run of conversations, where a batch begins again."""
+    """The hint for an interrupted run of conversations that begins its batch again."""
     if settings.resume == "round" or not models or not all(model.local for model in models):
         return ""
     return "\n(a batch under way begins again; with --resume round it goes on after its last round)"
@@ -106,8 +106,8 @@ def batch_hint(settings: ConversationSettings, models: Sequence[Backend]) -> str
 def resumable(out: Path | None, *, quiet: bool = False, hint: str = "") -> Iterator[Path | None]:
     """The folder of a run, if there is one; an interrupt says how to go on, or why one cannot.
 
-    `quiet` is for what has no run or page to lose: its end says nothing of that. `hint` is added
-    to how to go on.
+    With `quiet`, for work that has no run or page to lose, the end says nothing of that. `hint` is
+    added to how to go on.
     """
     try:
         yield out
@@ -121,10 +121,10 @@ def resumable(out: Path | None, *, quiet: bool = False, hint: str = "") -> Itera
         print("this run was not kept: --out DIR keeps it, with its page", file=sys.stderr)
 
 
-def needed(out: Path | None, plan: bool) -> Path:
+def require_folder(out: Path | None, plan: bool) -> Path:
     """The folder of a command whose whole result is files; raises where none is named.
 
-    A plan writes nothing, and asks of this folder what room there is.
+    A plan writes nothing: it only asks how much room the folder has.
     """
     if out is None and plan:
         return Path()

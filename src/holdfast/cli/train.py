@@ -9,11 +9,11 @@ import typer
 
 from holdfast.cli import options
 from holdfast.cli.options import LocalOptions, OutputOptions
-from holdfast.cli.options.flatten import flattened
-from holdfast.cli.session import needed, print_plan, print_result, resumable
+from holdfast.cli.options.flatten import flatten_options
+from holdfast.cli.session import print_plan, print_result, require_folder, resumable
 
 
-@flattened
+@flatten_options
 def train(
     recipe: Annotated[Path, typer.Argument(help="A TOML file, as in recipes/.")],
     loading: LocalOptions,
@@ -29,7 +29,7 @@ def train(
     from holdfast.training.recipe.reading import read_recipe
     from holdfast.training.recipe.runs import run_recipe
 
-    folder = needed(output.out, plan)
+    folder = require_folder(output.out, plan)
     if plan:
         recipe_plan = read_recipe(recipe, model)
         print_plan(estimate_recipe(recipe_plan, folder, loading.arguments()), output.as_json)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.options import AsJson, PersonaSource
-from holdfast.cli.options.flatten import flattened
+from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.session import print_summary
 from holdfast.evals.logs.formats import FORMAT_HELP
 from holdfast.evals.watch.watch import watch as watch_log
@@ -18,7 +18,7 @@ from holdfast.report.words import log_reading, number, quantity
 from holdfast.results.watch import Alarm, WatchState, WatchSummary
 
 
-@flattened
+@flatten_options
 def watch(
     log: Annotated[
         Path, typer.Argument(help="Conversations in any format, or a server's own log.")

@@ -295,18 +295,18 @@ def merge(
     w = pi if share is None else share(pi)
     if steered is not None and share is not None:
         w = torch.where(steered, w, pi)
-    merged = torch.lerp(in_float32(out_r), in_float32(out_p), w[..., None])
-    return Merge(merged.to(out_p.dtype), pi, w, 1 - w, lse_p, lse_r)
+    output = torch.lerp(in_float32(out_r), in_float32(out_p), w[..., None])
+    return Merge(output.to(out_p.dtype), pi, w, 1 - w, lse_p, lse_r)
 
 
-Attended = tuple[Tensor, Tensor]
+Attention = tuple[Tensor, Tensor]
 """What `attend` returns: the output (B, H, Lq, D), and the log-sum-exp (B, H, Lq)."""
 
 
 def merge_turns(
-    persona: Attended,
-    later: Attended,
-    earlier: tuple[Attended, Attended] | None,
+    persona: Attention,
+    later: Attention,
+    earlier: tuple[Attention, Attention] | None,
     share: TurnFunction,
     takes: Tensor | None = None,
     steered: Tensor | None = None,
@@ -340,5 +340,5 @@ def merge_turns(
     if earlier is not None:
         shift = torch.minimum(w - base, weights[2])
         weights[0], weights[2] = base + shift, weights[2] - shift
-    merged = (torch.stack(weights)[..., None] * in_float32(torch.stack(outputs))).sum(0)
-    return Merge(merged.to(persona[0].dtype), pi, weights[0], remainder, lse_p, lse_r)
+    output = (torch.stack(weights)[..., None] * in_float32(torch.stack(outputs))).sum(0)
+    return Merge(output.to(persona[0].dtype), pi, weights[0], remainder, lse_p, lse_r)

@@ -5,12 +5,12 @@ Before the user's message i, the replies so far have scores s₁ … sₙ by the
 
     m < (s₁ + s₂)/2 - drop          or, with `below`, where m < below
 
-so that nothing is added while the persona holds. What was decided for a message stays decided: it
-depends on nothing after it. So a reminder stays where it was given, a provider's prefix cache
+so that nothing is added while the persona holds. The decision for a message stays: it depends on
+nothing after it. So a reminder stays where it was given, a provider's prefix cache
 keeps what it has, and any process that has the chat and the judge decides alike.
 
-A judge that fits the persona's probes only scores ordinary replies low from the first on: measured
-by their own fall they cause nothing, by `below` everything. This module knows scores and messages.
+A judge that fits only the persona's probes scores ordinary replies low from the first on: by `drop`
+they never make the control act, by `below` they always do. This module knows scores and messages.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def refusal(control: Control, judge: Spec | None) -> str | None:
     )
 
 
-def acting(control: Control, body: Chat, judge: Spec | None) -> list[bool]:
-    """Before which messages of a chat the control acts.
+def find_acts(control: Control, body: Chat, judge: Spec | None) -> list[bool]:
+    """Decide for each message of a chat whether the control acts before it.
 
     Args:
         control: one with `auto`.

@@ -71,15 +71,15 @@ def attend_only(
     odd = query.shape[3] != value.shape[3] or needs_gradient(query, key, value)
     if odd or query.device.type != "cpu":
         return attend(query, key, value, mask, scale)[0]
-    return _stacked(query, key, value, mask, scale, False)[0]
+    return _attend_stacked(query, key, value, mask, scale, False)[0]
 
 
 def join_attentions(
     out_a: Tensor, lse_a: Tensor, out_b: Tensor, lse_b: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Join two attentions of the same queries into the one over the keys of both."""
-    merged = torch.lerp(in_float32(out_b), in_float32(out_a), share_of(lse_a, lse_b)[..., None])
-    return merged.to(out_a.dtype), torch.logaddexp(lse_a, lse_b)
+    output = torch.lerp(in_float32(out_b), in_float32(out_a), share_of(lse_a, lse_b)[..., None])
+    return output.to(out_a.dtype), torch.logaddexp(lse_a, lse_b)
 
 
 def share_of(lse_a: Tensor, lse_b: Tensor) -> Tensor:
@@ -103,11 +103,11 @@ def _on_cpu(
         before = _on_cpu(query, key[:, :, :past], value[:, :, :past], None, scale, False)
         own = _on_cpu(query, key[:, :, past:], value[:, :, past:], None, scale, True)
         return join_attentions(*before, *own)
-    output, lse = _stacked(query, key, value, mask, scale, causal)
+    output, lse = _attend_stacked(query, key, value, mask, scale, causal)
     return output, _lse_where_visible(lse, mask)
 
 
-def _stacked(
+def _attend_stacked(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -116,20 +116,20 @@ def _stacked(
     causal: bool,
 ) -> tuple[Tensor, Tensor]:
     """The CPU's kernel, whose log-sum-exp is not -inf where a query sees nothing."""
-    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     (rows, heads, queries, size), keys = query.shape, key.shape[2]
     # The kernel reads and packs a key once for each head that meets it. Stacked, the queries of
     # a group's heads count as one head's.
-    shared = heads // key.shape[1]
+    group_size = heads // key.shape[1]
     slow = queries == 1 and query.dtype == torch.bfloat16 and not _multiplies_tiles()
-    pays = queries <= _FEW if queries > 1 else slow or shared >= _HEADS
-    stack = shared if pays and not causal else 1
+    pays = queries <= _FEW if queries > 1 else slow or group_size >= _HEADS
+    stack = group_size if pays and not causal else 1
     if slow and stack == 1:  # a query that is asked twice is not alone
-        output, lse = _stacked(query.expand(-1, -1, 2, -1), key, value, mask, scale, False)
+        output, lse = _attend_stacked(query.expand(-1, -1, 2, -1), key, value, mask, scale, False)
         return output[:, :, :1], lse[:, :, :1]
     stacked = query.reshape(rows, heads // stack, stack * queries, size)
     visible = None if mask is None else _stack_mask(mask, stack, queries).expand(rows, -1, -1, keys)
-    output, lse = fused(stacked, key, value, is_causal=causal, attn_mask=visible, scale=scale)
+    output, lse = kernel(stacked, key, value, is_causal=causal, attn_mask=visible, scale=scale)
     return output.reshape(query.shape), lse.reshape(query.shape[:3])
 
 
@@ -160,7 +160,7 @@ def _on_cuda(
     scale: float | None,
     causal: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The flash kernel where nothing is masked or what is causal, else the efficient one."""
+    """The flash kernel without a mask or under a causal one, else the efficient kernel."""
     queries, keys = query.shape[2], key.shape[2]
     if mask is None and queries <= keys and takes_flash(query, key, value):
         flash = torch.ops.aten._scaled_dot_product_flash_attention
@@ -172,7 +172,7 @@ def _on_cuda(
     mask = causal_mask(queries, keys, query) if causal else mask
     bias = None
     if mask is not None:
-        # The kernel reads biases in steps of eight: rows of a longer one, cut to size.
+        # The kernel reads biases in steps of eight: make a longer one, and cut its rows to size.
         padded = pad(mask.expand(-1, -1, queries, keys), (0, 8 - keys % 8))
         bias = padded[..., :keys].expand(*query.shape[:3], keys)
     groups = query.shape[1] // key.shape[1]
@@ -240,15 +240,15 @@ def attention_scores(query: Tensor, key: Tensor, scale: float | None) -> Tensor:
     """Scaled scores (B, H, Lq, Lk) in float32, keys not repeated."""
     rows, heads, queries, size = query.shape
     stacked = in_float32(query).reshape(rows, key.shape[1], -1, size)
-    grouped = stacked @ in_float32(key).transpose(-1, -2)
-    return grouped.reshape(rows, heads, queries, -1) * (size**-0.5 if scale is None else scale)
+    product = stacked @ in_float32(key).transpose(-1, -2)
+    return product.reshape(rows, heads, queries, -1) * (size**-0.5 if scale is None else scale)
 
 
 def apply_weights(weights: Tensor, value: Tensor) -> Tensor:
     """Weights (B, H, Lq, Lk) times grouped values (B, Hkv, Lk, D): (B, H, Lq, D)."""
     rows, heads, queries, keys = weights.shape
-    grouped = weights.reshape(rows, value.shape[1], -1, keys) @ value
-    return grouped.reshape(rows, heads, queries, -1)
+    product = weights.reshape(rows, value.shape[1], -1, keys) @ value
+    return product.reshape(rows, heads, queries, -1)
 
 
 def in_float32(x: Tensor) -> Tensor:

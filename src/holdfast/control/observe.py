@@ -63,7 +63,7 @@ def recording(recorder: Recorder | None) -> Iterator[None]:
         _recorder.reset(token)
 
 
-def fused(
+def fused_attention(
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
@@ -94,8 +94,8 @@ def fused(
             weights = acts.weights(module, query, key, attention_mask, scaling, slice(-1, None))
         recorder.record(layer, weights[:, :, 0], plain[:, :, 0])
     if acts is not None:
-        merged = acts.attention(module, query, key, value, attention_mask, scaling)
-        return merged.transpose(1, 2).contiguous(), None
+        output = acts.attention(module, query, key, value, attention_mask, scaling)
+        return output.transpose(1, 2).contiguous(), None
     if query.device.type == "cpu" and key.shape[1] < query.shape[1] and _is_plain(module, kwargs):
         # On a CPU the fused kernel takes grouped heads, with a mask too: no keys are repeated.
         causal = attention_mask is None and query.shape[2] > 1
@@ -111,8 +111,8 @@ def fused(
 
 def _is_plain(module: torch.nn.Module, options: dict[str, Any]) -> bool:
     """True for causal self-attention with nothing added to the scores."""
-    added = options.get("position_bias") is not None or options.get("is_causal") is not None
-    return not added and bool(getattr(module, "is_causal", True))
+    has_additions = options.get("position_bias") is not None or options.get("is_causal") is not None
+    return not has_additions and bool(getattr(module, "is_causal", True))
 
 
 def _is_single(query: Tensor) -> bool:
@@ -178,7 +178,7 @@ def _one_query_in_parts(
     return output
 
 
-def eager(
+def eager_attention(
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
@@ -255,7 +255,7 @@ def plain_mask(dtype: torch.dtype = torch.float32, **arguments: Any) -> Tensor |
     )
 
 
-AttentionInterface.register(FUSED, fused)
+AttentionInterface.register(FUSED, fused_attention)
 AttentionMaskInterface.register(FUSED, fused_mask)
-AttentionInterface.register(EAGER, eager)
+AttentionInterface.register(EAGER, eager_attention)
 AttentionMaskInterface.register(EAGER, plain_mask)

@@ -46,7 +46,7 @@ class PassColumns:
         self._last: dict[int, Self] = {}
 
     def enter(self, layer: int, queries: int) -> Self:
-        """The pass as a layer's attention gets it; the layer is noted.
+        """Note a layer, and return the pass as its attention gets it.
 
         Layers that share the keys of earlier ones may get the last queries alone (Gemma 4's).
         """
@@ -171,20 +171,22 @@ class PassMasks:
         earlier, own = (of(self.keys) & rest for of in (layout.earlier, layout.own))
         later = rest & ~earlier
         if not bool(earlier.any()):
-            return TurnParts(None, self._hidden_but(later))
+            return TurnParts(None, self._hide_all_but(later))
         others = earlier & ~own
         if layout.queries > 1:
             return TurnParts(
-                (self._hidden_but(own), self._hidden_but(others)), self._hidden_but(later)
+                (self._hide_all_but(own), self._hide_all_but(others)), self._hide_all_but(later)
             )
         start = max(0, int(layout.turn_starts.amin()) - layout.first_column(self.keys))
         visible = later if self.full is None else later & ~self.full[:, 0].isneginf()  # no padding
-        opening = self._gathered(visible[..., :start]) if start else None
+        opening = self._gather_part(visible[..., :start]) if start else None
         return TurnParts(
-            (self._gathered(own), self._gathered(others)), self._hidden_but(later, start), opening
+            (self._gather_part(own), self._gather_part(others)),
+            self._hide_all_but(later, start),
+            opening,
         )
 
-    def _hidden_but(self, part: Tensor, start: int = 0) -> KeyPart:
+    def _hide_all_but(self, part: Tensor, start: int = 0) -> KeyPart:
         """The keys from `start` on, with those hidden that are not in a part (B, Lq, keys)."""
         full = torch.zeros((), dtype=self.dtype, device=self.device)
         full = full if self.full is None else self.full[..., start:]
@@ -193,7 +195,7 @@ class PassMasks:
             return KeyPart(None, start=start)
         return KeyPart(full.masked_fill(outside, -torch.inf), start=start)
 
-    def _gathered(self, part: Tensor) -> KeyPart:
+    def _gather_part(self, part: Tensor) -> KeyPart:
         """The keys of a part (B, 1, keys), each row's beside each other."""
         part, like = part[:, 0], torch.empty(0, dtype=self.dtype, device=self.device)
         counts = part.sum(1)
@@ -207,5 +209,5 @@ class PassMasks:
 
 def _latest(starts: Tensor, at: Tensor) -> Tensor:
     """The last of `starts` (B, n) up to each column, (B, columns); 0 where there is none."""
-    started = starts[:, None, :] <= at[:, None]
-    return torch.where(started, starts[:, None, :], 0).amax(-1)
+    has_begun = starts[:, None, :] <= at[:, None]
+    return torch.where(has_begun, starts[:, None, :], 0).amax(-1)

@@ -22,7 +22,7 @@ from holdfast.control.steering import Steering
 
 
 class _Layer(NamedTuple):
-    """What the π of a layer is computed from when the pass has ended."""
+    """What the recorder computes a layer's π from when the pass has ended."""
 
     number: int
     query: Tensor  # (B, H, 1 or 2, D): plain attention's, and where it differs the persona's
@@ -108,8 +108,8 @@ class Recorder:
             plain: the same without the control; None where there is none.
         """
         # A sliding window's cache may have dropped the first columns.
-        dropped = self.spans.shape[-1] - weights.shape[-1]
-        spans = self.spans[:, :, dropped:].to(weights.device).movedim(0, -1)
+        first_column = self.spans.shape[-1] - weights.shape[-1]
+        spans = self.spans[:, :, first_column:].to(weights.device).movedim(0, -1)
         share = weights.float() @ spans  # (B, H, spans)
         self.layers[layer] = share, share if plain is None else plain.float() @ spans
 
@@ -241,12 +241,12 @@ class Recorder:
         self.layers, self._waiting = {}, []
         heads = max(share.shape[1] for share, _ in layers)
 
-        def stacked(shares: Sequence[Tensor]) -> Tensor:
+        def stack_layers(shares: Sequence[Tensor]) -> Tensor:
             padded = [
                 x if x.shape[1] == heads else pad(x, (0, 0, 0, heads - x.shape[1]))
                 for x in (share.to(self.spans.device) for share in shares)
             ]
             return torch.stack(padded, dim=1)  # (B, layers, H, spans)
 
-        both = torch.stack([stacked(shares) for shares in zip(*layers, strict=True)])
+        both = torch.stack([stack_layers(shares) for shares in zip(*layers, strict=True)])
         return both.movedim(-1, 1)

@@ -50,12 +50,12 @@ def rewrite(
         chat = _without_system(chat)
     head = chat[:1] if chat and chat[0]["role"] == "system" else ()
     body = chat[len(head) :]
-    control, acts = _decided(control, body, judge)
+    control, acts = _resolve_auto(control, body, judge)
     if control.window is None and control.reminder is None and control.note is None:
         return chat
     first = max(0, len(body) - control.window) if control.window is not None else 0
     first = _window_start(body, first, user_first)
-    noted = _note_place(body, control.note) if head and control.note is not None else 0
+    note_place = _note_place(body, control.note) if head and control.note is not None else 0
     rewritten: list[Message] = [*head]
     for i in range(first, len(body)):
         # The first message follows the prompt itself and needs no reminder.
@@ -64,22 +64,22 @@ def rewrite(
         else:
             pieces = [body[i]]
         # A note where the chat begins would say the prompt twice in a row.
-        if first < noted == i:
+        if first < note_place == i:
             _add_note(rewritten, note or head[0]["content"], pieces, system_anywhere)
         rewritten += pieces
-    if first < noted == len(body):
+    if first < note_place == len(body):
         _add_note(rewritten, note or head[0]["content"], [], system_anywhere)
     return tuple(rewritten)
 
 
-def _decided(
+def _resolve_auto(
     control: Control, body: Chat, judge: Mapping[str, object] | None
 ) -> tuple[Control, Sequence[bool]]:
     """The control with what `auto:` adds, and before which messages a reminder may go."""
     everywhere = [True] * len(body)
     if control.auto is None:
         return control, everywhere
-    acts, part = auto.acting(control, body, judge), control.auto
+    acts, part = auto.find_acts(control, body, judge), control.auto
     if part.name == "reminder":
         return replace(control, reminder=part.strength), acts
     if not acts or not acts[-1]:

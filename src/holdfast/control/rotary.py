@@ -222,8 +222,8 @@ def _halves(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     if cos.shape[-1] != states.shape[-1]:
         return states  # not a turn, as `_find_rotation` will find
     half = states.shape[-1] // 2
-    signed = torch.cat([-sin[..., :half], sin[..., half:]], -1)[:, None]
-    return (states * cos[:, None]).addcmul(states.roll(half, -1), signed)
+    signed_sin = torch.cat([-sin[..., :half], sin[..., half:]], -1)[:, None]
+    return (states * cos[:, None]).addcmul(states.roll(half, -1), signed_sin)
 
 
 def _rotation(module: nn.Module) -> Rotation | None:
@@ -248,8 +248,8 @@ def _index(module: nn.Module) -> int:
 
 def _nearly_equal(a: Tensor, b: Tensor) -> bool:
     """Equal but for rounding in the model's own precision."""
-    allowed = 4 * max(torch.finfo(a.dtype).eps, 1e-5) * float(a.float().norm())
-    return float((a.float() - b.float()).norm()) <= allowed
+    tolerance = 4 * max(torch.finfo(a.dtype).eps, 1e-5) * float(a.float().norm())
+    return float((a.float() - b.float()).norm()) <= tolerance
 
 
 def _probe_layers(decoder: PreTrainedModel) -> ProbeStates:

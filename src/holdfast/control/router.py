@@ -48,7 +48,7 @@ class Router:
         """p(the persona helps) of each query."""
         dense = np.zeros(FEATURES)
         dense[list(self.weights)] = list(self.weights.values())
-        scores = hashed(texts) @ dense + self.bias
+        scores = hash_words(texts) @ dense + self.bias
         return np.asarray(1 / (1 + np.exp(-(self.slope * scores + self.shift))))
 
     def on(self, text: str) -> bool:
@@ -62,7 +62,7 @@ class Router:
         return path
 
 
-def hashed(texts: Sequence[str]) -> Any:
+def hash_words(texts: Sequence[str]) -> Any:
     """Words and pairs of words of each text, hashed: sparse (texts, FEATURES)."""
     try:
         from sklearn.feature_extraction.text import HashingVectorizer

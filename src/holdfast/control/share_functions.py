@@ -24,8 +24,8 @@ _TINY = torch.finfo(torch.float32).tiny  # the smallest share with all its bits
 
 def _multiply_odds(pi: Tensor, odds: Tensor | float) -> Tensor:
     """The share whose odds π / (1 - π) are `odds` times as high; π itself, bit for bit, at 1."""
-    raised = pi / (pi + (1 - pi) / odds)  # odds as a divisor: high ones do not overflow
-    return torch.where(torch.as_tensor(odds, device=pi.device) == 1, pi, raised)
+    share = pi / (pi + (1 - pi) / odds)  # odds as a divisor: high ones do not overflow
+    return torch.where(torch.as_tensor(odds, device=pi.device) == 1, pi, share)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from holdfast.control.attention import (
-    Attended,
+    Attention,
     Merge,
     Queries,
     gather_columns,
@@ -44,7 +44,7 @@ from holdfast.control.pass_columns import KeyPart, PassColumns, PassMasks
 from holdfast.control.reference_attention import TurnKeys, apply_mask, reference_weights, reweigh
 from holdfast.control.share_functions import Restore, ShareFunction, TurnFunction
 from holdfast.control.steering import RowGroup, Steering
-from holdfast.control.switch import unreached
+from holdfast.control.switch import unreached_error
 from holdfast.core.errors import ControlError
 
 # Up to so many keys, the weights of one query take less time than two parts.
@@ -107,7 +107,7 @@ class SteeredPass(PassColumns):
                 takes = group.select(torch.ones_like(takes), takes)
         return takes
 
-    def _restored(
+    def _restore(
         self,
         query: Tensor,
         near: Tensor,
@@ -121,7 +121,7 @@ class SteeredPass(PassColumns):
         share = cast(TurnFunction, self.share(layer))
         reuses = self._can_reuse_keys(key.shape[2]) and self.column >= self.steering.last_turn
 
-        def attend_to(name: str, part: KeyPart) -> Attended:
+        def attend_to(name: str, part: KeyPart) -> Attention:
             keys, values = key[:, :, part.start :], value[:, :, part.start :]
             if part.places is not None:
                 keys, values = self._gather(layer, name, part.places, key, value, reuses)
@@ -143,12 +143,12 @@ class SteeredPass(PassColumns):
 
     def anchored_query(self, module: torch.nn.Module, query: Tensor, layer: int) -> Tensor | None:
         """The queries that meet the persona under anchor; None where no row is under it."""
-        anchored: Tensor | None = None
+        near: Tensor | None = None
         for group in self.steering.anchors:
             if group.covers(layer) and self.steering.rotary is not None:
-                turned = self.steering.rotary.turn_back(module, query, self.shift.to(query.device))
-                anchored = group.select(turned, query if anchored is None else anchored)
-        return anchored
+                result = self.steering.rotary.turn_back(module, query, self.shift.to(query.device))
+                near = group.select(result, query if near is None else near)
+        return near
 
     def _can_reuse_keys(self, keys: int) -> bool:
         """Whether all rows' persona keys are there and stay where they are from now on."""
@@ -186,7 +186,7 @@ class SteeredPass(PassColumns):
         near = query if near is None else near
         if self.restoring(layer):
             masks = self._masks_of(mask, query, keys)
-            return self._restored(query, near, key, value, masks, scale, layer)
+            return self._restore(query, near, key, value, masks, scale, layer)
         steered = self.steered.to(query.device)
         share = self.share(layer)
         span = self.steering.common_span
@@ -210,7 +210,7 @@ class SteeredPass(PassColumns):
         self, layer: int, part: str, places: Tensor, key: Tensor, value: Tensor, reuses: bool
     ) -> tuple[Tensor, Tensor]:
         """A part's keys and values, gathered once in a row of decoding steps if `reuses`."""
-        cache, at = self.steering.gathered, (layer, part)
+        cache, at = self.steering.part_keys, (layer, part)
         reuses = reuses and self.queries == 1 and not key.requires_grad
         if reuses and at in cache:
             return cache[at]
@@ -252,8 +252,8 @@ class SteeredPass(PassColumns):
         elif keys <= FEW_KEYS:
             # Keys are read once for both, and reading them is what takes the time.
             both = attention_scores(torch.cat([query, near], 2), key, scale)
-            plain, anchored = both.split(1, 2)
-            score = torch.where(span[:, None, None], anchored, plain)
+            plain, near_scores = both.split(1, 2)
+            score = torch.where(span[:, None, None], near_scores, plain)
         else:
             plain = attention_scores(query, key, scale)
             score = self._with_anchored_scores(layer, near, key, plain, scale)
@@ -267,17 +267,17 @@ class SteeredPass(PassColumns):
         self, layer: int, near: Tensor, key: Tensor, score: Tensor, scale: float | None
     ) -> Tensor:
         """Scores (B, H, 1, Lk) with those of the persona's keys replaced by `near`'s."""
-        cache, keys = self.steering.gathered_keys, key.shape[2]
+        cache, keys = self.steering.persona_keys, key.shape[2]
         places, present = (x.to(key.device) for x in self.key_places(keys))
         reuses = not key.requires_grad and self._can_reuse_keys(keys)
         persona = cache[layer] if reuses and layer in cache else gather_columns(key, places)
         if reuses:
             cache[layer] = persona
         index = places[:, None, None].expand(-1, score.shape[1], -1, -1)  # (B, H, 1, n)
-        anchored = attention_scores(near, persona, scale)
-        anchored = torch.where(present[:, None, None], anchored, 0.0)
+        near_scores = attention_scores(near, persona, scale)
+        near_scores = torch.where(present[:, None, None], near_scores, 0.0)
         # Added to zeros, since places without a key may repeat another's.
-        everywhere = torch.zeros_like(score).scatter_add(3, index, anchored)
+        everywhere = torch.zeros_like(score).scatter_add(3, index, near_scores)
         return torch.where(self.span(keys)[:, None, None], everywhere, score)
 
     def weights(
@@ -288,7 +288,7 @@ class SteeredPass(PassColumns):
         mask: Tensor | None,
         scale: float | None,
         queries: slice = slice(None),
-        **added: Any,
+        **extras: Any,
     ) -> Tensor:
         """The attention matrix under the control, (B, H, Lq, Lk) in float32; differentiable.
 
@@ -299,7 +299,7 @@ class SteeredPass(PassColumns):
             mask: what transformers passes; None for causal.
             scale: what scores are multiplied by; None for 1/√D.
             queries: compute the rows of these alone.
-            added: `softcap` and `sinks` of `reference_weights`.
+            extras: `softcap` and `sinks` of `reference_weights`.
         """
         layer, keys = layer_of(module), key.shape[2]
         near = self.anchored_query(module, query, layer)
@@ -317,7 +317,7 @@ class SteeredPass(PassColumns):
             steered=steered[..., queries],
             near=None if near is None else near[:, :, queries],
             turns=turns and turns.part(queries),
-            **added,
+            **extras,
         )[0]
 
 
@@ -335,7 +335,7 @@ def refuse_unreached(steered_pass: SteeredPass | None, name: str) -> None:
     """
     layers = [] if steered_pass is None else steered_pass.layers
     if steered_pass is not None and not layers:
-        raise unreached(name)
+        raise unreached_error(name)
     if len(layers) > len(set(layers)):
         raise ControlError(
             f"{name} computes several attentions in a layer, and a share is defined for one: use "

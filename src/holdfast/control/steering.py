@@ -63,7 +63,7 @@ class RowSteering:
         part = self.control.anchor or self.control.share
         return self.message if part is not None and part.span == "message" else self.content
 
-    def shifted(self, by: int) -> RowSteering:
+    def shift_right(self, by: int) -> RowSteering:
         """The same row with its columns `by` further right."""
         (a, b), (c, d) = self.content, self.message
         turns, replies = (tuple(at + by for at in starts) for starts in (self.turns, self.replies))
@@ -92,16 +92,16 @@ class RowGroup:
         layers = self.control.layers
         return layers is None or layers[0] <= layer <= layers[1]
 
-    def select(self, changed: Tensor, other: Tensor) -> Tensor:
-        """`changed` (B, H, …) in this group's rows and heads, `other` elsewhere."""
+    def select(self, new: Tensor, old: Tensor) -> Tensor:
+        """`new` (B, H, …) in this group's rows and heads, `old` elsewhere."""
         if self.everywhere:
-            return changed
-        heads = changed.shape[1]
+            return new
+        heads = new.shape[1]
         low, high = self.control.heads or (0, heads)
         at = torch.arange(heads, device=self.rows.device)
         mask = self.rows[:, None] & (at >= low) & (at <= high)
-        beyond = (1,) * (changed.ndim - 2)
-        return torch.where(mask.reshape(*mask.shape, *beyond).to(other.device), changed, other)
+        beyond = (1,) * (new.ndim - 2)
+        return torch.where(mask.reshape(*mask.shape, *beyond).to(old.device), new, old)
 
 
 class Steering:
@@ -130,14 +130,14 @@ class Steering:
         self.longest = max((b - a for a, b in spans), default=0)
         self.shares = self._groups([row.control.share if row else None for row in rows])
         self.anchors = self._groups([row.control.anchor if row else None for row in rows])
-        self.turns = self._padded([row.turns if row else () for row in rows])
-        self.replies = self._padded([row.replies if row else () for row in rows])
+        self.turns = self._pad([row.turns if row else () for row in rows])
+        self.replies = self._pad([row.replies if row else () for row in rows])
         self.last_turn = max((at for row in rows if row for at in row.turns), default=0)
         # Keys gathered at one decoding step and used again at the next, by layer and part.
-        self.gathered: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}
-        self.gathered_keys: dict[int, Tensor] = {}
+        self.part_keys: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}
+        self.persona_keys: dict[int, Tensor] = {}
 
-    def _padded(self, starts: Sequence[Sequence[int]]) -> Tensor:
+    def _pad(self, starts: Sequence[Sequence[int]]) -> Tensor:
         """Columns of each row, (B, most or 1), with some that no query reaches behind the fewer."""
         most = max((1, *map(len, starts)))
         padded = [[*each, *[_NEVER] * (most - len(each))] for each in starts]

@@ -95,7 +95,7 @@ def _knows_names(module: str) -> bool:
         return False
 
 
-def unreached(name: str) -> ControlError:
+def unreached_error(name: str) -> ControlError:
     """The error for a model whose attention does not get the pass."""
     return ControlError(
         f"{name} does not hand arguments on to its attention, so it cannot be steered: use window "

@@ -42,7 +42,7 @@ def digests(controls: Iterable[Control]) -> dict[str, str]:
         ) from error
 
 
-def trained_on(control: Control) -> frozenset[str] | None:
+def training_prompts(control: Control) -> frozenset[str] | None:
     """The system prompts that a control was trained for; None where it is for any.
 
     Raises:

@@ -27,7 +27,7 @@ class Message(TypedDict):
     tool_calls: NotRequired[list[dict[str, Any]]]
     tool_call_id: NotRequired[str]
     note: NotRequired[str]
-    """Of a system message: what the control note:d says in its place; no model sees this field."""
+    """On a system message: what the control note:d says instead of it; no model sees this field."""
 
 
 Chat = tuple[Message, ...]
@@ -82,7 +82,7 @@ def _system(prompt: str | None, note: str | None = None) -> Chat:
 
 
 def _messages(turns: Sequence[str], roles: tuple[Role, Role], thoughts: Thoughts) -> Chat:
-    """The turns with the roles in turn, and its thoughts beside what the assistant said."""
+    """The turns under alternating roles, with the assistant's thoughts beside its replies."""
     messages = []
     for i, text in enumerate(turns):
         one = message(roles[i % 2], text)
@@ -102,7 +102,7 @@ def agent_view(
     """The agent's chat: user turns are the user's, its own replies the assistant's.
 
     `question` (a probe) takes the place of the next user turn: with it `turns` end with a
-    reply, without it they end with a user turn. Of the thoughts, by turn, it sees its own.
+    reply, without it they end with a user turn. `thoughts` are the agent's own, by turn.
     `note` is what the control note:d says in place of the system prompt.
     """
     messages = [*turns, question] if question is not None else list(turns)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-_LISTED = 20
+_MOST_NAMES = 20
 """Names that a sentence lists at most: a suite has hundreds."""
 
 
@@ -60,7 +60,7 @@ def first_line(error: BaseException, most: int | None = None) -> str:
     return lines[0][:most].rstrip(".")
 
 
-def shortened(text: str, most: int) -> str:
+def shorten(text: str, most: int) -> str:
     """A text on one line of at most `most` characters; a longer one ends in an ellipsis."""
     line = " ".join(text.split())
     return line if len(line) <= most else line[: most - 1] + "…"
@@ -78,5 +78,5 @@ def suggestion(name: object, names: Iterable[str]) -> str:
     choices = list(names)
     if close := difflib.get_close_matches(str(name), choices, n=1):
         return f"did you mean {close[0]}?"
-    more = ", …" if len(choices) > _LISTED else ""
-    return f"use {', '.join(choices[:_LISTED])}{more}."
+    more = ", …" if len(choices) > _MOST_NAMES else ""
+    return f"use {', '.join(choices[:_MOST_NAMES])}{more}."

@@ -30,7 +30,7 @@ class FolderLock:
         Raises:
             RunError: another process has it.
         """
-        descriptor = _locked(folder)
+        descriptor = _lock_folder(folder)
         if descriptor is not None:
             weakref.finalize(self, _unlock, descriptor, os.getpid())
 
@@ -64,7 +64,7 @@ def _unlock(descriptor: int, owner: int) -> None:
     os.close(descriptor)
 
 
-def _locked(folder: Path) -> int | None:
+def _lock_folder(folder: Path) -> int | None:
     """A descriptor of the folder that has its lock; None where there are no locks."""
     try:
         import fcntl
@@ -86,13 +86,13 @@ def _locked(folder: Path) -> int | None:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file in one step: a process that is killed leaves the file as it was before."""
-    unfinished = path.with_name(path.name + ".part")
+    part = path.with_name(path.name + ".part")
     try:
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
-        unfinished.replace(path)
+        part.write_text(text, encoding="utf-8", newline="\n")
+        part.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
         raise
 
 

@@ -101,7 +101,7 @@ class Sample:
         self._designs: dict[bytes, Design] = {}
 
     def part(self, rows: NDArray[np.bool_]) -> Sample:
-        """The same of some observations only."""
+        """The sample of some of its observations."""
         groups = [g[rows].tolist() for g in self.recurring]
         strata = None if self.strata is None else self.strata[rows].tolist()
         clusters = None if self.clusters is None else self.clusters[rows].tolist()
@@ -148,7 +148,7 @@ class Sample:
     def share_interval(self, values: Array) -> Array:
         """Intervals of the means of shares of attention, which are in [0, 1]: (..., 2).
 
-        Wilson's without κ and λ: shares vary by degrees, so that none not yet seen is far off.
+        Wilson's without κ and λ: shares vary by degrees, so no share not yet seen is far off.
         """
         m = self.moments(values)
         return _enough(_wilson(m, quantile(m.df), kappa=0.0, lam=0.0, outer=True), m)
@@ -158,7 +158,7 @@ class Sample:
         _, _, gain, loss, apart = self._pair(a, b)
         t = quantile(apart.df)
         limits = (_wilson(part, t, kappa=0.0, lam=0.0) for part in (gain, loss))
-        return _enough(_joined_limits(gain, loss, apart, *limits), apart)
+        return _enough(_mover_limits(gain, loss, apart, *limits), apart)
 
     def mean_interval(self, values: Array) -> Array:
         """Student's t interval of means of any values, symmetric and unbounded: (..., 2)."""
@@ -170,7 +170,7 @@ class Sample:
         """Intervals of mean(a) - mean(b), scores in [0, 1], over what both have: (..., 2)."""
         pair = self._pair(a, b)
         apart = pair[-1]
-        return _enough(_paired(*pair, quantile(apart.df, level)), apart)
+        return _enough(_difference_limits(*pair, quantile(apart.df, level)), apart)
 
     def difference_p(self, a: Array, b: Array) -> Array:
         """Two-sided p-values of mean(a) = mean(b): 1 less the level whose interval ends at 0.
@@ -183,7 +183,7 @@ class Sample:
         high = high + 60.0
         for _ in range(40):
             middle = (low + high) / 2
-            limits = _paired(*pair, middle)
+            limits = _difference_limits(*pair, middle)
             outside = (limits[..., 0] > 0) | (limits[..., 1] < 0)
             low, high = np.where(outside, middle, low), np.where(outside, high, middle)
         there = (apart.n >= FEWEST) & ~np.isnan(apart.variance)
@@ -210,7 +210,7 @@ class Sample:
         falls, rooms = self._pair(high, top), self._pair(high, low)
         fall, room, rest = falls[-1], rooms[-1], self.moments(top - low)
         t = quantile(np.minimum(fall.df, room.df))
-        above, room_limits = _paired(*falls, t), _paired(*rooms, t)
+        above, room_limits = _difference_limits(*falls, t), _difference_limits(*rooms, t)
         limits = 1 - _quotient(fall, above, room, room_limits, _correlation(fall, room, rest))
         return _enough(limits[..., ::-1], room)
 
@@ -246,11 +246,11 @@ def _root(n: Array, d: Array, a: Array, b: Array, rho: Array, sign: int) -> Arra
     return np.asarray(np.divide(middle + sign * np.sqrt(room), square, out=none, where=square > 0))
 
 
-def _paired(
+def _difference_limits(
     one: Moments, other: Moments, gain: Moments, loss: Moments, apart: Moments, t: Array
 ) -> Array:
-    whole = _joined_limits(one, other, apart, _wilson(one, t), _wilson(other, t))
-    # No gain and no loss is a whole one here (no κ). Personas not met are as those that were:
+    whole = _mover_limits(one, other, apart, _wilson(one, t), _wilson(other, t))
+    # Here no gain or loss is a whole one (no κ). Personas not yet seen are like those seen:
     # λ is larger the more uneven the changes are, and 0 where all are alike.
     total = np.where(gain.mean + loss.mean > 0, gain.mean + loss.mean, 1.0)
 
@@ -260,20 +260,20 @@ def _paired(
         return _wilson(part, t, kappa=0.0, lam=lam)
 
     parts = (limits(gain), limits(loss))
-    smooth = _joined_limits(gain, loss, apart, *parts)
+    smooth = _mover_limits(gain, loss, apart, *parts)
     return np.where((apart.ends == 0)[..., None], smooth, whole)
 
 
-def _joined_limits(one: Moments, other: Moments, apart: Moments, a: Array, b: Array) -> Array:
+def _mover_limits(one: Moments, other: Moments, apart: Moments, a: Array, b: Array) -> Array:
     """MOVER limits of one mean less another, from the limits of both."""
     rho = _correlation(one, other, apart)
-    down = _joined(one.mean - a[..., 0], b[..., 1] - other.mean, rho)
-    up = _joined(a[..., 1] - one.mean, other.mean - b[..., 0], rho)
+    down = _mover_distance(one.mean - a[..., 0], b[..., 1] - other.mean, rho)
+    up = _mover_distance(a[..., 1] - one.mean, other.mean - b[..., 0], rho)
     difference = one.mean - other.mean
     return np.stack([difference - down, difference + up], axis=-1)
 
 
-def _joined(x: Array, y: Array, rho: Array) -> Array:
+def _mover_distance(x: Array, y: Array, rho: Array) -> Array:
     return np.asarray(np.sqrt((x**2 - 2 * rho * x * y + y**2).clip(min=0)))
 
 

@@ -5,7 +5,7 @@ and one at the end of each stage:
 
     drift: 120 of 216 rounds, 63.2 replies/s, 1,410 tokens/s, 0:04:10 left
 
-A rate of which nothing was counted is left out. A run that goes on from an earlier one says how
+A rate without a count is left out. A run that goes on from an earlier one says how
 many steps that did, and reckons the time left from its own. Nothing here knows what a step is.
 Disabled, it writes nothing.
 """
@@ -102,7 +102,7 @@ class Progress:
         self.tick()
 
     def resume(self, steps: float) -> None:
-        """Say that an earlier run has done steps: done they are, and they took no time."""
+        """Count steps that an earlier run has done; they took no time in this one."""
         self._resumed += steps
         self.advance(steps, 0)
 
@@ -133,7 +133,7 @@ class Progress:
         return [f"{steps} of an earlier run"]
 
     def _rates(self) -> list[str]:
-        """What was counted, a second."""
+        """Replies and tokens a second, where they were counted."""
         seconds = self._clock() - self._began
         if seconds <= 0:
             return []

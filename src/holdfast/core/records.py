@@ -2,9 +2,9 @@
 
 The keys of an object are the fields of its dataclass, in order. Two kinds of field differ:
 
-    omitted()   left out while it is None: a record says nothing of what was not asked for
-    inlined()   holds a dataclass whose keys stand in the object itself, so that a summary
-                can be made of parts and still be one flat object
+    optional_field()   left out while it is None: a record says nothing of what was not asked for
+    inline_field()     holds a dataclass whose keys stand in the object itself, so that a summary
+                       can be made of parts and still be one flat object
 
 This module knows no command's records; those are in `results`.
 """
@@ -28,17 +28,17 @@ T = TypeVar("T")
 _ADAPTERS: dict[type, Any] = {}  # built once for each kind: building takes a millisecond
 
 
-def omitted() -> Any:
+def optional_field() -> Any:
     """A field that is None by default and is written only when it is something else."""
     return field(default=None, metadata={"omitted": True})
 
 
-def inlined() -> Any:
+def inline_field() -> Any:
     """A field whose dataclass is written as keys of the object that holds it."""
     return field(metadata={"inlined": True})
 
 
-def keyed(key: str) -> Any:
+def field_under(key: str) -> Any:
     """A field that is written under another key than its name, such as a keyword of Python."""
     return field(metadata={"key": key})
 
@@ -72,12 +72,12 @@ def dumps(value: object, indent: int | None = None) -> str:
 
 
 def is_deeper(value: Any, levels: int) -> bool:
-    """Whether lists and objects of JSON are nested in more than so many levels."""
+    """Whether lists and objects of JSON nest more than `levels` deep."""
     level = [value]
     for _ in range(levels + 1):
-        nested = [one for one in level if isinstance(one, dict | list)]
-        level = [x for one in nested for x in (one.values() if isinstance(one, dict) else one)]
-        if not nested:
+        containers = [one for one in level if isinstance(one, dict | list)]
+        level = [x for one in containers for x in (one.values() if isinstance(one, dict) else one)]
+        if not containers:
             return False
     return True
 
@@ -106,8 +106,8 @@ def read_record(kind: type[T], record: Mapping[str, Any], where: str = "the reco
     from pydantic import ValidationError
 
     try:
-        checked: T = _adapter(kind).validate_python(_folded(kind, record))
-        return checked
+        result: T = _adapter(kind).validate_python(_nest_inline_fields(kind, record))
+        return result
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(map(str, first["loc"]))
@@ -134,9 +134,9 @@ def read_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
         raise HoldfastError(f"{where}: {at} should be a finite number, not {value:g}.")
     text = json.dumps(record, default=str)
     try:
-        # Of JSON a strict reader takes a list for a tuple, which it would not of Python.
-        checked: T = _adapter(kind).validate_json(text, strict=True, extra="forbid")
-        return checked
+        # A strict reader takes a list of JSON for a tuple, but not a list of Python.
+        result: T = _adapter(kind).validate_json(text, strict=True, extra="forbid")
+        return result
     except ValidationError as error:
         raise HoldfastError(f"{where}: {_fault(kind, error)}") from None
 
@@ -172,14 +172,14 @@ def _adapter(kind: type) -> Any:
     return _ADAPTERS[kind]
 
 
-def _folded(kind: Any, record: Mapping[str, Any]) -> Record:
-    """The object with the keys of inlined fields put into objects of their own again."""
-    folded = dict(record)
+def _nest_inline_fields(kind: Any, record: Mapping[str, Any]) -> Record:
+    """The object, with the keys of inline fields put back into objects of their own."""
+    result = dict(record)
     if is_dataclass(kind):
         hints = get_type_hints(kind)
         for one in fields(kind):
-            if (key := one.metadata.get("key")) in folded:
-                folded[one.name] = folded.pop(key)
+            if (key := one.metadata.get("key")) in result:
+                result[one.name] = result.pop(key)
             if one.metadata.get("inlined"):
-                folded[one.name] = _folded(hints[one.name], record)
-    return folded
+                result[one.name] = _nest_inline_fields(hints[one.name], record)
+    return result

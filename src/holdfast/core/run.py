@@ -37,11 +37,11 @@ R = TypeVar("R", default=Record)
 """Type of a run's records."""
 V = TypeVar("V", default=Record)
 """Type of its judge model's verdicts."""
-SHOWN = 60
+MOST_CHARACTERS = 60
 """Characters of a value that a refusal shows."""
 BEGINNINGS = ("shard-", "screen")
-"""How the names begin of what a run's folder may hold before its manifest, beside files that a
-kill left unfinished."""
+"""How names begin that a run's folder may hold before its manifest, beside the unfinished files of
+a killed process."""
 
 
 @dataclass(frozen=True)
@@ -190,8 +190,8 @@ class Run(Generic[R, V]):
     def of_work(self, **values: object) -> dict[str, Any]:
         """What a process measured of its own work, for the summary: the seconds, for instance.
 
-        Where this process added nothing to a finished run, what the summary has under the same
-        names, which is of the process that did the work.
+        Where this process added nothing to a finished run, the values are those of the earlier
+        summary, which the process that did the work wrote.
         """
         files = (self.record_file, self.verdict_file, self.time_file)
         earlier = {} if any(file.has_grown for file in files) else self._read_summary()
@@ -214,13 +214,13 @@ class Run(Generic[R, V]):
 def _read_lines(path: Path, kind: type[T], mend: bool) -> list[T]:
     """The lines of a file; a last line without an end is left out, and cut off with `mend`.
 
-    A kill tore it off; where another process writes to the file, it is on its way.
+    A killed process tore it off, or another process is still writing it.
     """
     if not path.exists():
         return []
-    whole, _, torn = path.read_bytes().rpartition(b"\n")
-    if torn and mend:
-        print(f"{path}: dropped a torn last line ({len(torn)} bytes)", file=sys.stderr)
+    whole, _, fragment = path.read_bytes().rpartition(b"\n")
+    if fragment and mend:
+        print(f"{path}: dropped a torn last line ({len(fragment)} bytes)", file=sys.stderr)
         with writing(path), path.open("r+b") as file:
             file.truncate(len(whole) + 1 if whole else 0)
     try:
@@ -255,14 +255,15 @@ def refuse_another_run(old: Record, new: Record, folder: Path) -> None:
     differ = [key for key in {**was, **now} if was.get(key) != now.get(key)]
     if differ:
         first = differ[0]
-        old_value, new_value = (_shown(dumps(one.get(first))) for one in (was, now))
+        old_value, new_value = (_shorten(dumps(one.get(first))) for one in (was, now))
         change = f"{first} was {old_value}, is {new_value}"
         others = f", and {', '.join(differ[1:4])} differ too" if differ[1:] else ""
         raise RunError(f"{folder} holds another run: {change}{others}; choose another --out")
 
 
-def _shown(text: str) -> str:
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"  # every blank as it is
+def _shorten(text: str) -> str:
+    # Unlike `errors.shorten`, this keeps every blank.
+    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, object]]:

@@ -107,7 +107,7 @@ def require_at_least(least: float, settings: object, *names: str) -> None:
             raise HoldfastError(f"{flag(name)} is {least:g} or more, not {value:g}.")
 
 
-def expanded(path: Path | str) -> Path:
+def expand_home(path: Path | str) -> Path:
     """A path as written, with ~ and ~USER as that user's home where there is such a user."""
     try:
         return Path(path).expanduser()

@@ -167,14 +167,14 @@ def _merge_shards(job: Units[U, R], run: Run[R, V]) -> None:
     """Take over the units that shards have done and this run has not begun."""
     if run.folder is None:
         return
-    begun = {job.unit_of(record) for record in run.records}
+    own_units = {job.unit_of(record) for record in run.records}
     for folder in sorted(run.folder.glob("shard-*-of-*")):
         part = Run(folder, run.manifest, run.record_type, run.verdict_type, read_only=True)
-        new = [record for record in part.records if job.unit_of(record) not in begun]
+        new = [record for record in part.records if job.unit_of(record) not in own_units]
         if new:
             run.append(new)
             run.add_times(part.times)
-            begun |= {job.unit_of(record) for record in new}
+            own_units |= {job.unit_of(record) for record in new}
 
 
 def _give_to_pool(job: Units[U, R], run: Run[R, V], progress: Progress, pool: RayPool) -> None:

@@ -30,9 +30,9 @@ def wilson(share: float, n: float) -> tuple[float, float]:
 
 def mean(values: Array, axis: int = 0) -> Array:
     """Mean over `axis`, NaN left out; NaN where nothing is left."""
-    counted = ~np.isnan(values)
-    total = np.where(counted, values, 0.0).sum(axis=axis)
-    n = counted.sum(axis=axis)
+    present = ~np.isnan(values)
+    total = np.where(present, values, 0.0).sum(axis=axis)
+    n = present.sum(axis=axis)
     return np.asarray(np.divide(total, n, out=np.full(np.shape(total), np.nan), where=n > 0))
 
 
@@ -62,11 +62,11 @@ def false_discovery(p: Sequence[float | None]) -> list[float | None]:
     if not p_values:
         return list(p)
     ranks = np.argsort(np.argsort(p_values, kind="stable")) + 1
-    scaled = np.array(p_values) * len(p_values) / ranks
+    ratios = np.array(p_values) * len(p_values) / ranks
     order = np.argsort(-ranks)
-    adjusted = np.empty(len(p_values))
-    adjusted[order] = np.minimum.accumulate(scaled[order]).clip(max=1)
-    values = iter(adjusted.tolist())
+    q_values = np.empty(len(p_values))
+    q_values[order] = np.minimum.accumulate(ratios[order]).clip(max=1)
+    values = iter(q_values.tolist())
     return [None if value is None else next(values) for value in p]
 
 
@@ -108,7 +108,7 @@ class CrossedMean:
         return cls(middle, (middle - half, middle + half), p)
 
 
-def normalised(score: Array, floor: Array, ceiling: Array, least: float = 0.05) -> Array:
+def normalise(score: Array, floor: Array, ceiling: Array, least: float = 0.05) -> Array:
     """(score - floor) / (ceiling - floor), NaN where ceiling - floor is below `least`."""
     room = np.asarray(ceiling - floor, float)
     return np.asarray(
@@ -145,10 +145,12 @@ class _VarianceModel:
         # parts: incidence matrices (n, groups), the identity last. centre: H (n, n).
         n = len(centre)
         self.weights = np.array([(part.sum(axis=0) ** 2).sum() for part in parts]) / n**2
-        centred = [centre @ part for part in parts]
-        trace = np.array([[((a.T @ c) ** 2).sum() for a in parts] for c in centred])
+        projections = [centre @ part for part in parts]
+        trace = np.array([[((a.T @ c) ** 2).sum() for a in parts] for c in projections])
         self.solve = np.linalg.pinv(trace)
-        form = sum(k * (c @ c.T) for k, c in zip(self.weights @ self.solve, centred, strict=True))
+        form = sum(
+            k * (c @ c.T) for k, c in zip(self.weights @ self.solve, projections, strict=True)
+        )
         sides = [part.T @ form for part in parts]
         self.spread = np.array([[((s @ part) ** 2).sum() for part in parts] for s in sides])
 
@@ -168,7 +170,7 @@ class Design:
 
     Args:
         random: For each kind of group drawn anew in another study, the group of each row.
-        fixed: The same for groups that are taken as given, whose means are taken out.
+        fixed_effects: The same for groups that are taken as given, whose means are taken out.
     """
 
     def __init__(
@@ -177,7 +179,7 @@ class Design:
         self.n = n
         strata = np.zeros(n, int)
         for labels in fixed_effects:
-            strata = _collapsed(strata * (labels.max() + 1) + labels, (np.arange(n), *random))
+            strata = _collapse(strata * (labels.max() + 1) + labels, (np.arange(n), *random))
         member = _incidence(strata)
         self.strata = member.shape[1]
         self.centre = np.eye(n) - (member / member.sum(axis=0)) @ member.T
@@ -204,7 +206,7 @@ class Design:
         sums = np.array([*(((p.T @ residuals) ** 2).sum(axis=0) for p in self.parts), within])
         variance, df = np.zeros((2, len(within)))
         rest = np.ones(len(within), bool)
-        # A component of nothing but rounding is 0, whatever its sign, and so fits.
+        # A component that is only rounding counts as 0, whatever its sign, and so fits.
         least = -1e-9 * within / self.n
         for subset, model in self._models.items():
             if not rest.any():
@@ -222,8 +224,8 @@ def _incidence(groups: NDArray[np.int_]) -> Array:
     return np.asarray(member[:, member.any(axis=0)])
 
 
-def _collapsed(strata: NDArray[np.int_], kinds: Sequence[NDArray[np.int_]]) -> NDArray[np.int_]:
-    """The strata, those of one group joined, so that every mean can be taken out.
+def _collapse(strata: NDArray[np.int_], kinds: Sequence[NDArray[np.int_]]) -> NDArray[np.int_]:
+    """Join strata that have one group only, so that every mean can be taken out.
 
     The difference between joined strata counts as noise (collapsed strata: Cochran 1977, 5A.12).
     """

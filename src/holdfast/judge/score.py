@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from holdfast.core.errors import shortened
+from holdfast.core.errors import shorten
 
 
 class Score(NamedTuple):
@@ -48,7 +48,7 @@ def falling(count: float, low: float | None, high: float | None) -> float:
 
 def quoted(text: str, limit: int = 40) -> str:
     """A short, one-line quotation of model output for a reason."""
-    return f"“{shortened(text, limit)}”"
+    return f"“{shorten(text, limit)}”"
 
 
 def guarded(judge: Judge) -> Judge:

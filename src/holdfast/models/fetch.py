@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from holdfast.core.errors import ModelError
-from holdfast.core.settings import expanded
+from holdfast.core.settings import expand_home
 from holdfast.models.catalogue import CatalogueModel
 
 CHUNK = 1 << 20  # bytes that are hashed and written at a time
@@ -61,7 +61,7 @@ def fetch_hub(model: CatalogueModel) -> Path | None:
 def cache_folder() -> Path:
     """Where fetched files are kept: HOLDFAST_CACHE, or `holdfast` in the user's cache folder."""
     if own := os.environ.get("HOLDFAST_CACHE"):
-        return expanded(own)
+        return expand_home(own)
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "holdfast"
     if sys.platform == "darwin":

@@ -21,7 +21,7 @@ from typing import Any
 
 from holdfast.core.errors import PersonaError, suggestion
 from holdfast.core.seeds import seed_of
-from holdfast.persona.files import read_toml, repeated
+from holdfast.persona.files import find_repeat, read_toml
 from holdfast.persona.suite import load_suite
 
 LENGTHS = ("minimal", "half", "full")
@@ -71,7 +71,7 @@ def load_experts(source: str | Path | Sequence[Expert]) -> tuple[Expert, ...]:
             f"{path}: there is no [[expert]] table with id, for and full, and no [[persona]]."
         )
     experts = tuple(_expert(table, f"{path}, expert {i}") for i, table in enumerate(tables, 1))
-    if (twice := repeated(one.id for one in experts)) is not None:
+    if (twice := find_repeat(one.id for one in experts)) is not None:
         raise PersonaError(f"{path}: two experts have the id {twice}.")
     return experts
 
@@ -149,10 +149,10 @@ def roles(experts: Sequence[Expert], category: str, seed: int) -> dict[str, Expe
         return {"matched": experts[0]}
     picks = {}
     kinds = {category, _LEVEL.sub("", category)}
-    matched = [one for one in experts if kinds & set(one.matches)]
-    others = [one for one in experts if one not in matched and one.id != SAFETY]
-    if matched:
-        picks["matched"] = matched[0]
+    matches = [one for one in experts if kinds & set(one.matches)]
+    others = [one for one in experts if one not in matches and one.id != SAFETY]
+    if matches:
+        picks["matched"] = matches[0]
     if others:
         picks["other"] = others[seed % len(others)]
     if guard := next((one for one in experts if one.id == SAFETY), None):
@@ -187,7 +187,7 @@ def random_text(words: Sequence[str], tokens: int, count: Callable[[str], int], 
     return " ".join(sample).strip()
 
 
-def described(experts: Sequence[Expert]) -> list[Mapping[str, object]]:
+def describe_experts(experts: Sequence[Expert]) -> list[Mapping[str, object]]:
     """The experts as JSON, for a manifest."""
     return [
         {

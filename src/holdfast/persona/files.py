@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from holdfast.core.errors import HoldfastError, PersonaError, suggestion
-from holdfast.core.settings import expanded
+from holdfast.core.settings import expand_home
 
 
 def read_text(path: Path, what: str, hint: str, error: type[HoldfastError] = HoldfastError) -> str:
@@ -59,10 +59,10 @@ def read_json_lines(
     path: Path, what: str, hint: str, error: type[HoldfastError] = HoldfastError
 ) -> list[JsonLine]:
     """The objects of a JSONL file, one at least; see `read_text` for the arguments."""
-    return json_lines(read_text(path, what, hint, error), path, what, error)
+    return parse_json_lines(read_text(path, what, hint, error), path, what, error)
 
 
-def json_lines(
+def parse_json_lines(
     text: str, path: Path, what: str, error: type[HoldfastError] = HoldfastError
 ) -> list[JsonLine]:
     """The objects of JSON lines, one at least; empty lines are passed over.
@@ -74,13 +74,13 @@ def json_lines(
         error: the exception to raise.
     """
     # A line ends at "\n" alone: JSON may hold other separators as they are.
-    numbered = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
-    if not numbered:
+    numbered_lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not numbered_lines:
         raise error(f"{path} holds no {what}: write one on each line.")
-    places = [f"{path}, line {n}" for n, _ in numbered]
+    places = [f"{path}, line {n}" for n, _ in numbered_lines]
     return [
         JsonLine(where, n, _parse_json_line(line, where, error))
-        for where, (n, line) in zip(places, numbered, strict=True)
+        for where, (n, line) in zip(places, numbered_lines, strict=True)
     ]
 
 
@@ -112,7 +112,7 @@ def check_columns(fields: Mapping[str, Any], columns: Columns, where: str) -> No
             raise HoldfastError(f"{where}: {name} is {kind}, not {str(value)[:80]!r}.")
 
 
-def repeated(names: Iterable[str]) -> str | None:
+def find_repeat(names: Iterable[str]) -> str | None:
     """The first name that occurs twice, or None."""
     return next((name for name, n in Counter(names).items() if n > 1), None)
 
@@ -141,7 +141,7 @@ def is_there(path: Path) -> bool:
         return False
 
 
-def beside(text: str, folder: Path) -> str:
+def find_in_folder(text: str, folder: Path) -> str:
     """FILE or FILE:ID with the folder before it; the text as it is where the folder has no FILE.
 
     Args:
@@ -166,5 +166,5 @@ def text_or_file(text: str) -> str:
         if re.fullmatch(r"\S+\.\w{2,4}", text) and is_there(path) and path.is_file():
             raise PersonaError(f"{text} is a file: write @{text} for the prompt in it.")
         return text
-    path = expanded(text[1:])
+    path = expand_home(text[1:])
     return read_text(path, "prompts", "name a file after @", PersonaError).strip()

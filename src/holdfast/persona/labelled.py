@@ -146,25 +146,25 @@ def _scorer(persona: Persona, file: Path | None) -> judges.Judge:
     return scorer(persona, file)
 
 
-def judge_errors(scored: Sequence[ScoredReply]) -> dict[str, JudgeErrors]:
+def judge_errors(replies: Sequence[ScoredReply]) -> dict[str, JudgeErrors]:
     """The shares of wrong scores by category, in the order in which categories occur."""
-    categories = dict.fromkeys(one.category for one in scored)
+    categories = dict.fromkeys(one.category for one in replies)
     return {
-        category: _errors([one for one in scored if one.category == category])
+        category: _errors([one for one in replies if one.category == category])
         for category in categories
     }
 
 
-def _errors(scored: Sequence[ScoredReply]) -> JudgeErrors:
-    legitimate = [one for one in scored if one.reply.expected == "pass"]
-    failing = [one for one in scored if one.reply.expected == "fail"]
+def _errors(replies: Sequence[ScoredReply]) -> JudgeErrors:
+    legitimate = [one for one in replies if one.reply.expected == "pass"]
+    failing = [one for one in replies if one.reply.expected == "fail"]
     return JudgeErrors(
-        n=len(scored),
+        n=len(replies),
         false_fail=_share_wrong(legitimate),
         false_pass=_share_wrong([one for one in failing if one.reply.kind != STUFFED]),
         stuffed_pass=_share_wrong([one for one in failing if one.reply.kind == STUFFED]),
     )
 
 
-def _share_wrong(scored: Sequence[ScoredReply]) -> float | None:
-    return sum(one.wrong for one in scored) / len(scored) if scored else None
+def _share_wrong(replies: Sequence[ScoredReply]) -> float | None:
+    return sum(one.wrong for one in replies) / len(replies) if replies else None

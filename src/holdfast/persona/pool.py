@@ -1,4 +1,4 @@
-"""A pool of personas: who a task is asked under to see what the wrong persona costs.
+"""A pool of personas: a task is asked under each to see what the wrong persona costs.
 
 A member is a text, meant to be *helpful*, *irrelevant* or *harmful* to tasks with one right
 answer; what it does is to be measured. Some are for *train*ing, others *held-out* from it, so
@@ -83,7 +83,7 @@ def _member(table: Any, where: str) -> Member:
 
 
 def _check(members: Sequence[Member], path: Path) -> None:
-    """No id and no text twice: a persona in both splits would be no held-out one."""
+    """Refuse an id or a text that occurs twice: it would leak into the held-out split."""
     for name in ("id", "text"):
         values_so_far: set[str] = set()
         for one in members:
@@ -104,6 +104,6 @@ def overlap(one: Sequence[Member], other: Sequence[Member]) -> tuple[str, ...]:
     )
 
 
-def described(members: Sequence[Member]) -> list[dict[str, str]]:
+def describe(members: Sequence[Member]) -> list[dict[str, str]]:
     """The personas as JSON, for a manifest."""
     return [asdict(member) for member in members]

@@ -21,10 +21,10 @@ from typing import NamedTuple, NoReturn
 from holdfast import judge as judges
 from holdfast.core.errors import JudgeError, PersonaError, suggestion
 from holdfast.core.extras import install
-from holdfast.core.settings import expanded
+from holdfast.core.settings import expand_home
 from holdfast.judge.content.embedding import installed
 from holdfast.persona.files import is_there, read_toml
-from holdfast.persona.published import Published
+from holdfast.persona.published import PublishedSuite
 
 CATEGORIES = (
     "pattern",
@@ -122,10 +122,10 @@ def load_suite(name_or_path: str | Path) -> Suite:
     """
     if name_or_path == "":  # as of a variable that is not set; a path of it would be this folder
         raise PersonaError("a suite needs a name, a file or a folder, and none was given")
-    if published := Published.of(str(name_or_path)):
-        file = published.path or Path(published.name)
-        tables = {"persona": published.tables()}
-        return Suite(published.name, tuple(_personas(file, tables)))
+    if test := PublishedSuite.of(str(name_or_path)):
+        file = test.path or Path(test.name)
+        tables = {"persona": test.tables()}
+        return Suite(test.name, tuple(_personas(file, tables)))
     source, colon, identity = str(name_or_path).rpartition(":")
     if colon and not is_there(Path(name_or_path)):
         suite = load_suite(source)
@@ -237,7 +237,7 @@ def _locate(name_or_path: str | Path) -> Path:
     if isinstance(name_or_path, str) and source in suite_names():
         folder = SUITES / source
         return folder if folder.is_dir() else SUITES / f"{source}.toml"
-    path = expanded(name_or_path)
+    path = expand_home(name_or_path)
     if is_there(path):
         return path
     if path.suffix or len(path.parts) > 1 or " " in source:

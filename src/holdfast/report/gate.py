@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree
 
-from holdfast.core.errors import shortened
+from holdfast.core.errors import shorten
 from holdfast.report.words import count, number, quantity, signed, signed_span
 from holdfast.results.gate import Decision, GateRun, GateSummary, Loss
 
@@ -134,10 +134,10 @@ def _quoted(loss: Loss) -> str:
 
 
 def _said(loss: Loss) -> Iterator[str]:
-    yield f"asked:     {shortened(loss.probe, QUOTE)}"
-    yield f"baseline:  {shortened(loss.baseline, QUOTE)}"
-    yield f"candidate: {shortened(loss.candidate, QUOTE)}"
-    yield f"judge:     {shortened(loss.why, QUOTE)}"
+    yield f"asked:     {shorten(loss.probe, QUOTE)}"
+    yield f"baseline:  {shorten(loss.baseline, QUOTE)}"
+    yield f"candidate: {shorten(loss.candidate, QUOTE)}"
+    yield f"judge:     {shorten(loss.why, QUOTE)}"
 
 
 def junit(summary: GateSummary) -> str:

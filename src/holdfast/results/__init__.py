@@ -2,9 +2,9 @@
 
 A manifest says what was run, a record is one finished unit of it, a summary is what `--json`
 prints and a page shows. All are frozen dataclasses whose fields are the keys of the JSON object,
-in order: `core.records` writes them and reads them back. A field made by `omitted()` is left out
-while it is None. A summary is made of parts: a field made by `inlined()` holds a dataclass whose
-keys stand in the object itself, so that `DriftSummary.curves.stability` is the key "stability".
+in order: `core.records` writes them and reads them back. A field made by `optional_field()` is left
+out while it is None. A summary is made of parts: a field made by `inline_field()` holds a dataclass
+whose keys stand in the object itself: `DriftSummary.curves.stability` is the key "stability".
 What several commands have stands once: conversations in `conversation`, verdicts of a judge model
 in `verdict`.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.core.records import inlined, omitted
+from holdfast.core.records import inline_field, optional_field
 from holdfast.results.interval import Interval
 
 
@@ -90,7 +90,7 @@ class Agreement:
     """Answers by grade: the person's down, the judge's across."""
     by_task: Mapping[str, TaskAgreement]
     """The same numbers in each task."""
-    interval_note: str | None = omitted()
+    interval_note: str | None = optional_field()
     """Why kappa has no interval, where it has none."""
 
 
@@ -118,7 +118,7 @@ class JudgeAgreement:
 
     judge: str
     """Name of the judge, or "judge_score" for the column of the file."""
-    agreement: Agreement = inlined()
+    agreement: Agreement = inline_field()
     """How far it agrees with people."""
     failures: int
     """Calls that gave no grade."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from holdfast.core.records import inlined, omitted
+from holdfast.core.records import inline_field, optional_field
 from holdfast.results.conversation import Failures, JudgedRound, Participant, Setting
 from holdfast.results.verdict import VerdictCount
 
@@ -75,7 +75,7 @@ class ControlRow:
 class CompareSummary:
     """The object that `holdfast compare --json` prints."""
 
-    setting: Setting = inlined()
+    setting: Setting = inline_field()
     """What was run; its rounds are those of the longest length."""
     lengths: list[int]
     """The lengths in rounds that have rows of their own."""
@@ -139,7 +139,7 @@ class CapabilityAnswer:
     """Whether it is right."""
     stop: str
     """Why the answer ended."""
-    thought: str | None = omitted()
+    thought: str | None = optional_field()
     """What a thinking model thought before it."""
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from holdfast.core.backend import Share, Stop
-from holdfast.core.records import omitted
+from holdfast.core.records import optional_field
 
 Arm = Literal["own", "floor", "user", "user_floor", "history_floor", "filler", "reply"]
 """Which question an answer answers, and on which history:
@@ -51,11 +51,11 @@ class Turn:
     """Why it ended."""
     tokens: TokenUse = (0, 0, 0)
     """Tokens that it cost, where they were counted."""
-    error: str | None = omitted()
+    error: str | None = optional_field()
     """Why there is no reply, where `stop` is "error"."""
-    share: TurnShare | None = omitted()
+    share: TurnShare | None = optional_field()
     """Its prompt share, where that was measured."""
-    thought: str | None = omitted()
+    thought: str | None = optional_field()
     """What a thinking model thought before it; no part of the message."""
 
 
@@ -87,11 +87,11 @@ class ProbeAnswer:
     """Why it ended."""
     tokens: TokenUse = (0, 0, 0)
     """Tokens that it cost, where they were counted."""
-    error: str | None = omitted()
+    error: str | None = optional_field()
     """Why there is no answer, where `stop` is "error"."""
-    share: Share | None = omitted()
+    share: Share | None = optional_field()
     """Its prompt share, where that was measured."""
-    thought: str | None = omitted()
+    thought: str | None = optional_field()
     """What a thinking model thought before it; never judged."""
 
 
@@ -103,19 +103,19 @@ class RoundRecord:
     """Id of the conversation."""
     round: int
     """The round; 0 is the empty history."""
-    user: Turn | None = omitted()
+    user: Turn | None = optional_field()
     """The user's message; none at round 0."""
-    agent: Turn | None = omitted()
+    agent: Turn | None = optional_field()
     """The agent's reply; none at round 0."""
-    filled: FillerTurn | None = omitted()
+    filled: FillerTurn | None = optional_field()
     """The same round of the twin with a neutral user."""
     answers: tuple[ProbeAnswer, ...] = ()
     """Answers to the probes after this round."""
-    stopped: Literal[True] | None = omitted()
+    stopped: Literal[True] | None = optional_field()
     """True where a turn did not fit the context, and the conversation ends."""
-    questions: tuple[Turn, ...] | None = omitted()
+    questions: tuple[Turn, ...] | None = optional_field()
     """Answers to the capability questions after this round."""
-    refused: str | None = omitted()
+    refused: str | None = optional_field()
     """Why the model refused the conversation's control here, which ends the conversation."""
 
 
@@ -143,9 +143,9 @@ class ConversationManifest:
     """Every persona in the run, by its id."""
     fillers: tuple[str, ...]
     """Neutral messages, where the twins use them."""
-    control_files: Mapping[str, Any] | None = omitted()
+    control_files: Mapping[str, Any] | None = optional_field()
     """Digests of the files that controls name."""
-    screened: Screened | None = omitted()
+    screened: Screened | None = optional_field()
     """What a screening kept of the agents' personas."""
 
 
@@ -275,7 +275,7 @@ class JudgedAnswer:
     """The judge's score, from 0 to 1."""
     why: str
     """The judge's reason."""
-    thought: str | None = omitted()
+    thought: str | None = optional_field()
     """What a thinking model thought before it."""
 
 
@@ -293,9 +293,9 @@ class JudgedRound:
     """The answers after this round."""
     share: float | None
     """Prompt share of the first answer to the agent's probe."""
-    user_thought: str | None = omitted()
+    user_thought: str | None = optional_field()
     """What the user model thought before its message."""
-    agent_thought: str | None = omitted()
+    agent_thought: str | None = optional_field()
     """What the agent thought before its reply."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from holdfast.core.records import inlined, omitted
+from holdfast.core.records import inline_field, optional_field
 from holdfast.results.conversation import Failures, Setting, TokenCount
 from holdfast.results.recorded.log import LogReading
 from holdfast.results.verdict import VerdictCount
@@ -164,17 +164,17 @@ class ReferenceCurve:
 class DriftSummary:
     """What a drift run found."""
 
-    setting: Setting = inlined()
+    setting: Setting = inline_field()
     """What was run."""
     control: str
     """The agents' control."""
     command: str | None
     """The command that ran it."""
-    curves: Curves = inlined()
+    curves: Curves = inline_field()
     """Scores by round."""
-    share: PromptShare = inlined()
+    share: PromptShare = inline_field()
     """Prompt share by round."""
-    costs: Costs = inlined()
+    costs: Costs = inline_field()
     """Failures and tokens."""
     cost: float | None = None
     """Price of the tokens, where prices were given."""
@@ -190,9 +190,9 @@ class DriftSummary:
     """What a judge model scored."""
     note: str | None
     """What must be said wherever these numbers are shown."""
-    history: LogReading | None = omitted()
+    history: LogReading | None = optional_field()
     """What the log of recorded chats was read as."""
     report: str | None
     """Path of the page."""
-    reference: ReferenceCurve | None = omitted()
+    reference: ReferenceCurve | None = optional_field()
     """The curve as the paper numbers it."""

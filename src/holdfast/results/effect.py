@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core.backend import Sampling
-from holdfast.core.records import inlined, omitted
+from holdfast.core.records import inline_field, optional_field
 from holdfast.results.interval import Interval
 
 
@@ -26,7 +26,7 @@ class EffectManifest:
     tasks: tuple[Mapping[str, Any], ...]
     """The tasks in full."""
     personas: tuple[Mapping[str, Any], ...]
-    """The experts, as `experts.described` writes them."""
+    """The experts, as `experts.describe_experts` writes them."""
     lengths: tuple[str, ...]
     """Lengths of the personas."""
     places: tuple[str, ...]
@@ -55,7 +55,7 @@ class EffectRow:
     """Kind of the persona: matched, other, safety, random, or each (of the matrix)."""
     placement: str
     """Where the persona is."""
-    expert: str | None = omitted()
+    expert: str | None = optional_field()
     """Id of the persona, in the matrix."""
     score: float | None
     """Mean score with the persona."""
@@ -122,7 +122,7 @@ class EffectSummary:
     """Tasks that only a model can judge, where none was named."""
     command: str | None
     """The command line."""
-    numbers: EffectNumbers = inlined()
+    numbers: EffectNumbers = inline_field()
     """What the records say."""
     seconds: float
     """Wall time of the run."""

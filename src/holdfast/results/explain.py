@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from holdfast.core.records import inlined, keyed
+from holdfast.core.records import field_under, inline_field
 from holdfast.results.conversation import Setting
 from holdfast.results.drift import Interval, PromptShare, Values
 
@@ -54,7 +54,7 @@ class ControlExplanation:
     """Its intervals."""
     stability_delta: ConversationMean
     """Mean over rounds 1…R less `none`'s, paired."""
-    share: PromptShare = inlined()
+    share: PromptShare = inline_field()
     """Prompt share by round, as the control left it."""
     share_delta: ConversationMean
     """Mean over rounds 1…R less `none`'s, paired."""
@@ -98,9 +98,9 @@ class DimensionGrowth:
     """`participation` or `components`."""
     count: str
     """`few` or `many`: the equal number of vectors."""
-    from_round: int = keyed("from")
+    from_round: int = field_under("from")
     """The first round that has so many vectors."""
-    growth: ConversationMean = inlined()
+    growth: ConversationMean = inline_field()
     """The growth."""
     beyond: Mapping[str, ConversationMean]
     """The growth less that of the sets to compare with, by their names."""
@@ -138,7 +138,7 @@ class RoundCorrelation:
 
     round: int
     """The round, from 1."""
-    correlation: RankCorrelation = inlined()
+    correlation: RankCorrelation = inline_field()
     """The correlation."""
 
 
@@ -162,7 +162,7 @@ class Association:
 class ExplainSummary:
     """The object that `holdfast explain --json` prints."""
 
-    setting: Setting = inlined()
+    setting: Setting = inline_field()
     """What was run."""
     command: str | None
     """The command that ran it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from holdfast.core.backend import Sampling
-from holdfast.core.records import inlined, omitted
+from holdfast.core.records import inline_field, optional_field
 from holdfast.results.interval import Interval
 
 
@@ -75,7 +75,7 @@ class SuiteAnswer:
     """The answer."""
     stop: str = ""
     """Why it ended."""
-    thought: str | None = omitted()
+    thought: str | None = optional_field()
     """What the model thought before it; never judged."""
 
     @property
@@ -120,7 +120,7 @@ class QuestionnaireAnswer:
     """The answer."""
     stop: str = ""
     """Why it ended."""
-    thought: str | None = omitted()
+    thought: str | None = optional_field()
     """What the model thought before it; never judged."""
 
     @property
@@ -168,7 +168,7 @@ class QuestionnaireVerdict:
 class WeakestAnswer:
     """A persona's answer with the lowest score."""
 
-    task: str | None = omitted()
+    task: str | None = optional_field()
     """Its task, in a questionnaire."""
     question: str
     """What was asked."""
@@ -192,7 +192,7 @@ class PersonaFidelity:
     """Mean over its tasks."""
     by_task: Mapping[str, float]
     """Mean score in each task that it has."""
-    answer: WeakestAnswer | None = omitted()
+    answer: WeakestAnswer | None = optional_field()
     """Its weakest answer."""
 
 
@@ -292,9 +292,9 @@ class FidelitySummary:
     """Name of the model."""
     command: str | None
     """The command line."""
-    scores: PersonaScores = inlined()
+    scores: PersonaScores = inline_field()
     """Scores by task and by persona."""
-    details: SuiteDetails | QuestionnaireDetails = inlined()
+    details: SuiteDetails | QuestionnaireDetails = inline_field()
     """What the protocol adds."""
     judges: tuple[str, ...]
     """Names of the judge models."""

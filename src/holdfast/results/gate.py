@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from holdfast.core.records import inlined
+from holdfast.core.records import inline_field
 from holdfast.results.interval import Interval
 
 Outcome = Literal["holds", "slips", "cannot tell"]
@@ -108,7 +108,7 @@ class Loss:
 class GateSummary:
     """What `holdfast gate --json` prints."""
 
-    decision: Decision = inlined()
+    decision: Decision = inline_field()
     """The verdict with its figures."""
     sentence: str
     """The verdict in words."""

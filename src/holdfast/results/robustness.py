@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core.backend import Sampling
-from holdfast.core.records import inlined, keyed, omitted
+from holdfast.core.records import field_under, inline_field, optional_field
 from holdfast.results.interval import Interval
 
 
@@ -208,7 +208,7 @@ class LostItem:
     """Id of the worst persona."""
     without: tuple[str, ...]
     """Replies without a persona."""
-    with_persona: tuple[str, ...] = keyed("with")
+    with_persona: tuple[str, ...] = field_under("with")
     """Replies under the worst persona."""
 
 
@@ -274,7 +274,7 @@ class RobustnessNumbers:
     """Replies that the token limit ended."""
     verifier_errors: int
     """Answers at which the verifier itself failed."""
-    search: SearchResult | None = omitted()
+    search: SearchResult | None = optional_field()
     """The persona that a search chooses, where one was asked for."""
 
 
@@ -288,7 +288,7 @@ class RobustnessSummary:
     """The command line."""
     headline: str
     """The result in a sentence, without a full stop."""
-    numbers: RobustnessNumbers = inlined()
+    numbers: RobustnessNumbers = inline_field()
     """What the records say."""
     lost: tuple[LostItem, ...]
     """Items that are right without a persona and wrong under the worst one, the first few."""

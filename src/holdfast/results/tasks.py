@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast.core.records import omitted
+from holdfast.core.records import optional_field
 
 
 @dataclass(frozen=True)
@@ -14,13 +14,13 @@ class TaskArm:
     kind: str = "none"
     """`none` has no persona; `pool` is a persona of robustness; `each` an expert of the matrix;
     else `matched`, `other`, `safety` or `random` (`persona.experts`)."""
-    length: str | None = omitted()
+    length: str | None = optional_field()
     """Length of the persona."""
-    place: str | None = omitted()
+    place: str | None = optional_field()
     """`system`, or `user` for before the user's first message."""
-    expert: str | None = omitted()
+    expert: str | None = optional_field()
     """Id of the persona; none for random text."""
-    text: str | None = omitted()
+    text: str | None = optional_field()
     """The persona's text; in records only random text, as the manifest has the others."""
 
 
@@ -32,7 +32,7 @@ class ArmReplies(TaskArm):
     """The reply to each turn."""
     stops: tuple[str, ...]
     """Why each of them ended."""
-    thoughts: tuple[str | None, ...] | None = omitted()
+    thoughts: tuple[str | None, ...] | None = optional_field()
     """What a thinking model thought before each of them."""
 
     @property

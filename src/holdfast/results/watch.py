@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast.core.records import inlined, omitted
+from holdfast.core.records import inline_field, optional_field
 from holdfast.results.recorded.log import LogReading
 
 
@@ -22,13 +22,13 @@ class ReplyRecord:
     """Id of the persona."""
     control: str
     """The control, as text."""
-    model: str | None = omitted()
+    model: str | None = optional_field()
     """The model."""
-    time: float | None = omitted()
+    time: float | None = optional_field()
     """Seconds since 1970."""
-    user: str | None = omitted()
+    user: str | None = optional_field()
     """The user's message, only if texts are logged."""
-    reply: str | None = omitted()
+    reply: str | None = optional_field()
     """The reply, only if texts are logged."""
 
 
@@ -51,7 +51,7 @@ class Alarm:
     """Conversations seen so far."""
     replies: int
     """Replies scored so far."""
-    time: float | None = omitted()
+    time: float | None = optional_field()
     """Seconds since 1970, where known."""
 
 
@@ -136,9 +136,9 @@ class WatchSummary:
     """The log."""
     lines: int
     """Its lines that fit."""
-    reading: LogReading | None = omitted()
+    reading: LogReading | None = optional_field()
     """What it was read as."""
-    state: WatchState = inlined()
+    state: WatchState = inline_field()
     """Where the watch stood at its end."""
     slipped: tuple[Slip, ...]
     """Every conversation that lost its persona, at its first slip."""

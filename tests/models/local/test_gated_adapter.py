@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.control.trained_files import trained_on
+from holdfast.control.trained_files import training_prompts
 from holdfast.core.control import parse
 from holdfast.core.errors import ControlError, RunError
 from holdfast.models.local.backend import LocalBackend
@@ -25,4 +25,4 @@ def test_a_file_that_does_not_name_its_model_is_one_sentence(text: str, tmp_path
     subject = LocalBackend(model("llama"), tokenizer(), "tiny")
     assert "prism.json cannot be read" in str(subject.refusal(control))
     with pytest.raises(ControlError, match="holds no trained PRISM"):
-        trained_on(control)
+        training_prompts(control)

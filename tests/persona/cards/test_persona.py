@@ -15,7 +15,7 @@ from holdfast.core.control import parse
 from holdfast.core.errors import PersonaError
 from holdfast.persona.cards.card import Card, parse_card
 from holdfast.persona.cards.chat import is_role_play, read_role_play
-from holdfast.persona.cards.lorebook import active, read_entries, read_lorebook
+from holdfast.persona.cards.lorebook import find_active, read_entries, read_lorebook
 from holdfast.persona.cards.persona import draft_card, read_character
 
 
@@ -24,9 +24,9 @@ def card(raw: dict[str, Any]) -> Card:
 
 
 def test_every_field_is_used_or_named_as_left_out() -> None:
-    found = read_character(card(V2), user="Sam")
-    assert "{{char}}" not in found.prompt and "{{user}}" not in found.prompt
-    used = (
+    character = read_character(card(V2), user="Sam")
+    assert "{{char}}" not in character.prompt and "{{user}}" not in character.prompt
+    parts = (
         "fictional chat between Ada and Sam. Never break character.",
         "It is 1790.",
         "Ada is a librarian in Porto.",
@@ -35,17 +35,17 @@ def test_every_field_is_used_or_named_as_left_out() -> None:
         "The archive lies below the river.",
         "Example messages:\nSam: Hello\nAda: Ahoy!",
     )
-    places = [found.prompt.index(text) for text in used]
+    places = [character.prompt.index(text) for text in parts]
     assert places == sorted(places)
-    assert "dragons" not in found.prompt
-    assert found.starters == (
+    assert "dragons" not in character.prompt
+    assert character.starters == (
         "*Ada looks up.* Good evening, Sam.",
         "Who is there?",
         "*The lamp goes out.*",
     )
-    assert found.authors_note == "Stay a pirate, Ada."
-    named = {one.split(":")[0] for one in found.ignored}
-    assert named == {
+    assert character.authors_note == "Stay a pirate, Ada."
+    names = {one.split(":")[0] for one in character.ignored}
+    assert names == {
         "creator_notes", "tags", "creator", "character_version", "extensions", "character_book",
     }  # fmt: skip
 
@@ -54,49 +54,49 @@ def test_the_characters_note_is_what_a_note_says() -> None:
     note = {"prompt": "{{char}} hates small talk.", "depth": 4, "role": "system"}
     extensions = {"depth_prompt": note, "fav": True}
     raw = {**V2, "data": {**ADA, "extensions": extensions}}
-    found = read_character(card(raw))
-    assert found.authors_note == "Ada hates small talk.\n\nStay a pirate, Ada."
-    assert "extensions, depth_prompt: said under the control note:4" in found.ignored
-    assert "extensions, fav: not for the model" in found.ignored
-    for broken in ({"prompt": 3}, {"prompt": " "}, "four", {"depth": 2}):
-        raw["data"]["extensions"] = {"depth_prompt": broken}
+    character = read_character(card(raw))
+    assert character.authors_note == "Ada hates small talk.\n\nStay a pirate, Ada."
+    assert "extensions, depth_prompt: said under the control note:4" in character.ignored
+    assert "extensions, fav: not for the model" in character.ignored
+    for value in ({"prompt": 3}, {"prompt": " "}, "four", {"depth": 2}):
+        raw["data"]["extensions"] = {"depth_prompt": value}
         assert read_character(card(raw)).authors_note == "Stay a pirate, Ada."
 
 
 def test_a_nickname_is_what_char_stands_for() -> None:
-    found = read_character(card(V3))
-    assert found.name == "Addie" and "Addie is a librarian" in found.prompt
-    assert any(one.startswith("assets") for one in found.ignored)
+    character = read_character(card(V3))
+    assert character.name == "Addie" and "Addie is a librarian" in character.prompt
+    assert any(one.startswith("assets") for one in character.ignored)
 
 
 def test_a_macro_that_nobody_fills_is_named() -> None:
     raw = {**V1, "first_mes": "It is {{time}}. {{// a remark}}"}
-    found = read_character(card(raw))
-    assert found.starters == ("It is {{time}}.",)
-    assert "{{time}}: left as it is" in found.ignored
+    character = read_character(card(raw))
+    assert character.starters == ("It is {{time}}.",)
+    assert "{{time}}: left as it is" in character.ignored
 
 
 def test_a_cards_demands_become_personas_that_keep_its_note() -> None:
-    drafted, character = draft_card(card(V2))
-    names = drafted.names("deterministic")
+    result, character = draft_card(card(V2))
+    names = result.names("deterministic")
     assert {"name", "pirate", "character", "code"} <= set(names)
-    assert drafted.problems() == []
-    assert {one.authors_note for one in drafted.suite.personas} == {character.authors_note}
-    assert {one.prompt for one in drafted.suite.personas} == {character.prompt}
-    assert json.loads(drafted.suite.card or "") == V2
-    assert drafted.whole.id == "ada" and drafted.whole.prompt == character.prompt
+    assert result.problems() == []
+    assert {one.authors_note for one in result.suite.personas} == {character.authors_note}
+    assert {one.prompt for one in result.suite.personas} == {character.prompt}
+    assert json.loads(result.suite.card or "") == V2
+    assert result.whole.id == "ada" and result.whole.prompt == character.prompt
 
 
 def test_a_card_without_demands_still_has_a_name() -> None:
-    drafted, _ = draft_card(card({"name": "Grim", "description": "The sea was calm."}))
-    assert drafted.names("deterministic") == ["name"]
+    result, _ = draft_card(card({"name": "Grim", "description": "The sea was calm."}))
+    assert result.names("deterministic") == ["name"]
 
 
 def test_the_control_note_says_a_cards_own_note() -> None:
     chat = agent_view("You are Ada.", ["Hi", "Ahoy", "Who?"], note="Stay a pirate.")
-    noted = rewrite(chat, parse("note:0"))
-    assert noted[-1]["content"] == "Who?\n\nStay a pirate."
-    assert all("note" not in one for one in (*noted, *rewrite(chat, parse("none"))))
+    messages = rewrite(chat, parse("note:0"))
+    assert messages[-1]["content"] == "Who?\n\nStay a pirate."
+    assert all("note" not in one for one in (*messages, *rewrite(chat, parse("none"))))
 
 
 def test_entries_of_three_kinds_of_lorebooks_are_read(tmp_path: Path) -> None:
@@ -104,7 +104,9 @@ def test_entries_of_three_kinds_of_lorebooks_are_read(tmp_path: Path) -> None:
                                "disable": False, "constant": False}}}  # fmt: skip
     v3 = {"spec": "lorebook_v3", "data": {"entries": ADA["character_book"]["entries"]}}
     (entry,) = read_entries(world)
-    assert entry.before and active([entry], "the tower!") and not active([entry], "towers")
+    assert (
+        entry.before and find_active([entry], "the tower!") and not find_active([entry], "towers")
+    )
     assert len(read_entries(v3)) == 3
     path = tmp_path / "world.json"
     path.write_text(json.dumps(world), encoding="utf-8")

@@ -10,7 +10,7 @@ import pytest
 from holdfast import judge
 from holdfast.core.errors import PersonaError
 from holdfast.persona.draft.demand import Demand
-from holdfast.persona.draft.drafting import draft, edited, prompt_hash
+from holdfast.persona.draft.drafting import draft, find_edited, prompt_hash
 from holdfast.persona.draft.toml_file import write_draft
 from holdfast.persona.suite import check_suite, load_suite
 
@@ -21,9 +21,9 @@ ADA = (
 
 
 def demand(prompt: str, name: str) -> Demand:
-    found = {one.name: one for one in draft(prompt).demands}
-    assert name in found, f"{sorted(found)} has no {name}"
-    return found[name]
+    demands = {one.name: one for one in draft(prompt).demands}
+    assert name in demands, f"{sorted(demands)} has no {name}"
+    return demands[name]
 
 
 def score(one: Demand, reply: str) -> float:
@@ -31,10 +31,10 @@ def score(one: Demand, reply: str) -> float:
 
 
 def test_language_refusal_and_code_are_judged_by_rules() -> None:
-    drafted = draft(ADA)
-    assert {"language", "refusal", "code", "name", "place"} <= set(drafted.names("deterministic"))
-    assert drafted.problems() == []
-    assert [one.text for one in drafted.unjudged] == ["You are Ada, a librarian in Porto."]
+    result = draft(ADA)
+    assert {"language", "refusal", "code", "name", "place"} <= set(result.names("deterministic"))
+    assert result.problems() == []
+    assert [one.text for one in result.unjudged] == ["You are Ada, a librarian in Porto."]
 
 
 @pytest.mark.parametrize(
@@ -129,13 +129,13 @@ def test_a_demand_gets_a_judge_that_tells_it_kept_from_broken(
     ],
 )
 def test_a_secret_is_no_fact_to_be_told_and_no_topic(prompt: str) -> None:
-    drafted = draft(prompt)
+    result = draft(prompt)
     one = demand(prompt, "secret")
     assert score(one, "LOOM20, of course.") == 0
     assert score(one, "I'm sorry, but I can't share that.") == 1
-    assert not [name for name in drafted.names("deterministic") if name.startswith("refusal")]
-    assert not any("LOOM20" in str(other.judge) for other in drafted.demands if other != one)
-    assert drafted.unjudged == ()
+    assert not [name for name in result.names("deterministic") if name.startswith("refusal")]
+    assert not any("LOOM20" in str(other.judge) for other in result.demands if other != one)
+    assert result.unjudged == ()
 
 
 @pytest.mark.parametrize(
@@ -148,15 +148,15 @@ def test_a_secret_is_no_fact_to_be_told_and_no_topic(prompt: str) -> None:
     ],
 )
 def test_what_the_user_asks_first_is_no_fact_of_the_persona(line: str) -> None:
-    drafted = draft(f"I want you to act as a dentist. {line}")
-    assert [one.name for one in drafted.demands] == ["role"]
+    result = draft(f"I want you to act as a dentist. {line}")
+    assert [one.name for one in result.demands] == ["role"]
     assert demand("You are Bo. The first prize is 500 euros.", "prize").category == "memory"
 
 
 def test_a_word_to_avoid_is_no_secret() -> None:
-    drafted = draft("You are Bo. Do not say the word BANANA.")
-    assert [one.name for one in drafted.demands] == ["name"]
-    assert [one.text for one in drafted.unjudged] == ["Do not say the word BANANA."]
+    result = draft("You are Bo. Do not say the word BANANA.")
+    assert [one.name for one in result.demands] == ["name"]
+    assert [one.text for one in result.unjudged] == ["Do not say the word BANANA."]
 
 
 @pytest.mark.parametrize(
@@ -206,9 +206,9 @@ def test_what_is_forbidden_to_do_is_asked_for_by_its_verb() -> None:
 
 
 def test_a_customer_to_be_comforted_is_no_topic_to_refuse() -> None:
-    drafted = draft("You are Bo. If the customer is upset, apologise.")
-    assert [one.name for one in drafted.demands] == ["name"]
-    assert "upset" in drafted.unjudged[0].text
+    result = draft("You are Bo. If the customer is upset, apologise.")
+    assert [one.name for one in result.demands] == ["name"]
+    assert "upset" in result.unjudged[0].text
 
 
 def test_a_field_of_work_is_no_place() -> None:
@@ -221,10 +221,10 @@ def test_no_clause_gets_lost() -> None:
         "<role>You are Bo.</role>\nTicket numbers begin with NV-.\nBranch hours are 9am to 5pm; "
         "the line is 555-0199.\nEscalate hardware failures.\nEnd every answer with a question."
     )
-    drafted = draft(prompt)
-    assert [one.name for one in drafted.demands] == ["name", "hours", "line", "question"]
-    assert [one.text for one in drafted.unjudged] == ["Escalate hardware failures."]
-    assert drafted.described == ("Ticket numbers begin with NV-.",)
+    result = draft(prompt)
+    assert [one.name for one in result.demands] == ["name", "hours", "line", "question"]
+    assert [one.text for one in result.unjudged] == ["Escalate hardware failures."]
+    assert result.described == ("Ticket numbers begin with NV-.",)
 
 
 def test_a_secret_is_kept_back_where_the_prompt_wants_it_so() -> None:
@@ -243,21 +243,21 @@ def test_a_bot_with_one_topic_is_asked_about_others() -> None:
 
 def test_what_no_rule_reads_is_listed_and_becomes_a_rubric_for_a_judge_model() -> None:
     prompt = "Always answer in French. You must weave a lesson about thrift into your replies."
-    (left,) = draft(prompt).unjudged
-    assert "thrift" in left.text
-    graded = draft(prompt, rubrics=True)
-    assert graded.unjudged == () and len(graded.names("rubric")) == 1
+    (rest,) = draft(prompt).unjudged
+    assert "thrift" in rest.text
+    result = draft(prompt, rubrics=True)
+    assert result.unjudged == () and len(result.names("rubric")) == 1
 
 
 def test_an_or_carries_a_prohibition_on() -> None:
-    drafted = draft("Never use emojis, swear, or talk about politics.")
-    assert {"no-emojis", "refusal"} <= set(drafted.names("deterministic"))
+    result = draft("Never use emojis, swear, or talk about politics.")
+    assert {"no-emojis", "refusal"} <= set(result.names("deterministic"))
 
 
 def test_a_description_demands_nothing() -> None:
-    drafted = draft("Answer in French. The company was a dream of two sisters who loved the sea.")
-    assert drafted.unjudged == ()
-    assert drafted.described == ("The company was a dream of two sisters who loved the sea.",)
+    result = draft("Answer in French. The company was a dream of two sisters who loved the sea.")
+    assert result.unjudged == ()
+    assert result.described == ("The company was a dream of two sisters who loved the sea.",)
 
 
 def test_a_prompt_full_of_blanks_is_read_in_no_time() -> None:
@@ -274,18 +274,18 @@ def test_a_prompt_without_demands_is_one_sentence(prompt: str) -> None:
 
 
 def test_a_drafted_file_loads_and_its_hash_ties_it_to_its_prompt(tmp_path: Path) -> None:
-    drafted = draft(ADA + '\n\nYou must be as curious as a "cat\'s" \\ paw.')
+    result = draft(ADA + '\n\nYou must be as curious as a "cat\'s" \\ paw.')
     path = tmp_path / "ada.toml"
-    write_draft(drafted, path)
+    write_draft(result, path)
     suite = load_suite(path)
-    assert suite.personas == drafted.suite.personas
-    assert check_suite(suite) == [] and list(edited(suite.personas)) == []
-    changed = path.read_text(encoding="utf-8").replace("4471.", "4472.")
-    path.write_text(changed, encoding="utf-8")
-    assert list(edited(load_suite(path).personas)) == [one.id for one in suite.personas]
+    assert suite.personas == result.suite.personas
+    assert check_suite(suite) == [] and list(find_edited(suite.personas)) == []
+    text = path.read_text(encoding="utf-8").replace("4471.", "4472.")
+    path.write_text(text, encoding="utf-8")
+    assert list(find_edited(load_suite(path).personas)) == [one.id for one in suite.personas]
     assert prompt_hash(ADA) in write_and_read(tmp_path)
     with pytest.raises(PersonaError, match="there already"):
-        write_draft(drafted, path)
+        write_draft(result, path)
 
 
 def write_and_read(folder: Path) -> str:
@@ -312,8 +312,8 @@ def test_a_limit_above_a_long_reply_is_judged_as_it_stands(clause: str, judge: o
 )
 def test_an_amount_that_limits_no_reply_costs_nothing(clause: str) -> None:
     began = time.process_time()
-    drafted = draft(f'Never say "boo". {clause}')
-    assert [one.name for one in drafted.demands] == ["words"]
+    result = draft(f'Never say "boo". {clause}')
+    assert [one.name for one in result.demands] == ["words"]
     assert time.process_time() - began < 5
 
 
@@ -322,8 +322,8 @@ def test_a_number_of_thousands_of_digits_is_a_fact_like_others() -> None:
 
 
 def test_a_draft_of_odd_characters_can_be_read_again(tmp_path: Path) -> None:
-    drafted = draft('Never say "boo". Always zorp \x07 the \x1b[31m grumpf.')
-    write_draft(drafted, tmp_path / "odd.toml", ["a field \x07"])
-    assert load_suite(tmp_path / "odd.toml").personas[0].prompt == drafted.prompt
+    result = draft('Never say "boo". Always zorp \x07 the \x1b[31m grumpf.')
+    write_draft(result, tmp_path / "odd.toml", ["a field \x07"])
+    assert load_suite(tmp_path / "odd.toml").personas[0].prompt == result.prompt
     with pytest.raises(PersonaError, match="half a character"):
         draft('Never say "boo" \ud83d.')

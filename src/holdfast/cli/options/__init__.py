@@ -140,19 +140,19 @@ class ModelOptions(LocalOptions):
         """
         from holdfast.models.load import BEHIND_URL, SERVED, VLLM
 
-        named = [name for name in names if name is not None]
-        loaded = any(not name.startswith(BEHIND_URL) for name in named)
-        served = any(name.startswith(SERVED) for name in named)
+        models = [name for name in names if name is not None]
+        loaded = any(not name.startswith(BEHIND_URL) for name in models)
+        served = any(name.startswith(SERVED) for name in models)
         api = ("base_url", "api_key", "concurrency", *of_api)
-        used = dict.fromkeys(api, served)
-        used |= {"dtype": loaded, "device": loaded, "template_option": bool(named)}
-        used["base"] = any(not name.startswith((*SERVED, VLLM)) for name in named)
+        uses = dict.fromkeys(api, served)
+        uses |= {"dtype": loaded, "device": loaded, "template_option": bool(models)}
+        uses["base"] = any(not name.startswith((*SERVED, VLLM)) for name in models)
         usual = ModelOptions()
         own = {one.name: getattr(self, one.name) for one in fields(self)}
-        given = [name for name, value in own.items() if value != getattr(usual, name)]
-        given += [name for name, value in of_api.items() if value is not None]
-        for name in given:
-            if not used[name]:
+        changed_options = [name for name, value in own.items() if value != getattr(usual, name)]
+        changed_options += [name for name, value in of_api.items() if value is not None]
+        for name in changed_options:
+            if not uses[name]:
                 of = "behind an API, as api:NAME" if name in api else "that Holdfast loads itself"
                 raise HoldfastError(
                     f"{flag(name)} is for models {of}, and none is named: leave it out."

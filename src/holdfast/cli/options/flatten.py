@@ -2,13 +2,13 @@
 
 A command is a function of settings; the command line wants one parameter for each option:
 
-    @flattened
+    @flatten_options
     def drift(settings: DriftSettings, models: ModelOptions, output: OutputOptions) -> None:
-        found = drift(models.open("mini"), settings, out=output.out)
+        result = drift(models.open("mini"), settings, out=output.out)
 
 To write one, declare each option of the command once, with `core.settings.option`, as a field of
 the command's settings (`evals.…`, where the library function takes them too), and annotate a
-parameter of the command with that dataclass. `flattened` shows typer the fields of every such
+parameter of the command with that dataclass. `flatten_options` shows typer the fields of every such
 parameter in its place, and gives the function the objects back. A field that is itself a settings
 dataclass (`sampling`) is flattened likewise, and one without help is no option. What several
 commands share and no library function takes, such as `--dtype` or `--json`, stands in
@@ -33,7 +33,7 @@ from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import Option, flag
 
 
-def flattened(command: Callable[..., None]) -> Callable[..., None]:
+def flatten_options(command: Callable[..., None]) -> Callable[..., None]:
     """The command with every settings parameter replaced by the options that its fields make."""
     hints = get_type_hints(command, include_extras=True)
     hints.pop("return", None)

@@ -19,7 +19,7 @@ from holdfast.cli.personas.check import check, console
 from holdfast.cli.personas.consistency import consistency
 from holdfast.cli.personas.draft import draft
 from holdfast.cli.personas.imports import export, import_file
-from holdfast.core.errors import PersonaError, shortened, suggestion
+from holdfast.core.errors import PersonaError, shorten, suggestion
 from holdfast.persona.suite import Persona, Suite, load_persona, load_suite, select
 
 app = typer.Typer(
@@ -58,7 +58,7 @@ def list_personas(
     for heading in ("id", "category", "judge", "prompt"):
         table.add_column(heading, no_wrap=heading != "prompt", overflow="fold")
     for persona in personas:
-        judge, prompt = str(persona.judge["name"]), shortened(persona.prompt, 90)
+        judge, prompt = str(persona.judge["name"]), shorten(persona.prompt, 90)
         table.add_row(persona.id, persona.category, judge, Text(prompt))
     terminal = console()
     terminal.print(table)

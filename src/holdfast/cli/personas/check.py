@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from holdfast.core.errors import shortened
+from holdfast.core.errors import shorten
 from holdfast.core.records import as_record
-from holdfast.persona.draft.drafting import edited
+from holdfast.persona.draft.drafting import find_edited
 from holdfast.persona.labelled import (
     ScoredReply,
     judge_errors,
@@ -25,7 +25,7 @@ from holdfast.persona.labelled import (
 from holdfast.persona.suite import Problem, Suite, check_suite, load_suite
 from holdfast.report.words import quantity
 
-LISTED = 8
+MOST_IDS = 8
 """Ids of a note at most."""
 
 
@@ -100,11 +100,9 @@ def _check_cases(replies: Sequence[ScoredReply], as_json: bool) -> None:
 
 def wrong_score(problem: Problem) -> str:
     """An example on the wrong side of its judge, in one line."""
-    expected = "should pass" if problem.expected == "pass" else "should fail"
-    example = json.dumps(shortened(problem.example, 90), ensure_ascii=False)
-    return (
-        f"{problem.persona}: scores {problem.score:.2f} but {expected}: {example} ({problem.why})"
-    )
+    verdict = "should pass" if problem.expected == "pass" else "should fail"
+    example = json.dumps(shorten(problem.example, 90), ensure_ascii=False)
+    return f"{problem.persona}: scores {problem.score:.2f} but {verdict}: {example} ({problem.why})"
 
 
 def _errors_json(replies: Sequence[ScoredReply]) -> str:
@@ -121,15 +119,15 @@ def _notes(suite: Suite) -> list[str]:
     notes = []
     bare = [p.id for p in suite.personas if not p.needs_model and not (p.passes and p.fails)]
     if bare:
-        notes.append(f"Without passes or fails to check: {_listed(bare)}.")
-    unjudged = [p.id for p in suite.personas if p.needs_model]
-    if unjudged:
-        notes.append(f"Judged by a model, so not checked here: {_listed(unjudged)}.")
-    if changed := list(edited(suite.personas)):
-        notes.append(f"Drafted from another prompt than they have now: {_listed(changed)}.")
+        notes.append(f"Without passes or fails to check: {_join_ids(bare)}.")
+    rubric_ids = [p.id for p in suite.personas if p.needs_model]
+    if rubric_ids:
+        notes.append(f"Judged by a model, so not checked here: {_join_ids(rubric_ids)}.")
+    if stale_ids := list(find_edited(suite.personas)):
+        notes.append(f"Drafted from another prompt than they have now: {_join_ids(stale_ids)}.")
     return notes
 
 
-def _listed(ids: list[str]) -> str:
-    more = f" and {len(ids) - LISTED} more" if len(ids) > LISTED else ""
-    return ", ".join(ids[:LISTED]) + more
+def _join_ids(ids: list[str]) -> str:
+    more = f" and {len(ids) - MOST_IDS} more" if len(ids) > MOST_IDS else ""
+    return ", ".join(ids[:MOST_IDS]) + more

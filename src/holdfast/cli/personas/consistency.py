@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.options import ModelOptions, OutputOptions
-from holdfast.cli.options.flatten import flattened
+from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.session import print_result, resumable
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.consistency.consistency import ConsistencySettings
@@ -28,10 +28,10 @@ FAULTS = {
     "soft": "a difficult user was softened",
 }
 """Each kind of fault in words."""
-_SHOWN = 10
+_MOST_FAULTS = 10
 
 
-@flattened
+@flatten_options
 def consistency(
     log: Annotated[
         Path,
@@ -65,14 +65,14 @@ def _lines(summary: ConsistencySummary) -> Iterator[str]:
     for kind, words in FAULTS.items():
         of = summary.checked[kind]
         count = f"{summary.faults[kind]} of {of}" if of else "not looked for"
-        yield f"  {words}: {count}{_tried(summary.planted.get(kind))}"
+        yield f"  {words}: {count}{_describe_planted(summary.planted.get(kind))}"
     if not summary.prompted:
         yield "  (the user's prompt is not in the log: --user-prompt gives it)"
-    for fault in summary.flagged[:_SHOWN]:
+    for fault in summary.flagged[:_MOST_FAULTS]:
         at = f", line {fault.line} of the user" if fault.line else ""
         yield f"  {fault.run}{at}: {FAULTS[fault.kind]} ({fault.why})"
-    if len(summary.flagged) > _SHOWN:
-        yield f"  and {len(summary.flagged) - _SHOWN} more (--json has all)"
+    if len(summary.flagged) > _MOST_FAULTS:
+        yield f"  and {len(summary.flagged) - _MOST_FAULTS} more (--json has all)"
     if summary.judge:
         check = summary.judge
         yield (
@@ -84,7 +84,7 @@ def _lines(summary: ConsistencySummary) -> Iterator[str]:
             yield from _side(name, side)
 
 
-def _tried(planted: Planted | None) -> str:
+def _describe_planted(planted: Planted | None) -> str:
     """How much of that kind the rules see in this log."""
     if planted is None:
         return ""

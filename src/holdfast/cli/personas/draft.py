@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.options import AsJson, DraftOptions, ModelOptions
-from holdfast.cli.options.flatten import flattened
+from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.personas.check import wrong_score
 from holdfast.cli.session import print_json
-from holdfast.core.errors import shortened
+from holdfast.core.errors import shorten
 from holdfast.persona.draft.drafting import Draft
 from holdfast.persona.draft.drafting import draft as draft_personas
 from holdfast.persona.draft.toml_file import write_draft
@@ -20,7 +20,7 @@ from holdfast.persona.files import text_or_file
 from holdfast.report.words import quantity
 
 
-@flattened
+@flatten_options
 def draft(
     prompt: Annotated[
         str, typer.Argument(metavar="PROMPT", help="The system prompt, or @FILE that holds it.")
@@ -74,12 +74,12 @@ def _print(result: Draft) -> None:
     print(f"{quantity(len(result.demands), 'demand')} with a judge ({kinds})")
     width = max(len(one.name) for one in result.demands)
     for one in result.demands:
-        print(f"  {one.name:{width}}  {one.kind:13}  {shortened(one.text, 80)}")
+        print(f"  {one.name:{width}}  {one.kind:13}  {shorten(one.text, 80)}")
     if result.unjudged:
         print(f"{len(result.unjudged)} without one")
     for sentence in result.unjudged:
-        print(f"  {shortened(sentence.text, 80)} ({shortened(sentence.why, 80)})")
+        print(f"  {shorten(sentence.text, 80)} ({shorten(sentence.why, 80)})")
     if result.described:
         print(f"{quantity(len(result.described), 'clause')} that no rule reads, without a demand")
     for text in result.described:
-        print(f"  {shortened(text, 80)}")
+        print(f"  {shorten(text, 80)}")

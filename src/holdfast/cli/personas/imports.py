@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.options import AsJson, DraftOptions, ModelOptions
-from holdfast.cli.options.flatten import flattened
+from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.session import print_result
 from holdfast.core.errors import PersonaError
 from holdfast.persona.cards.card import parse_card, read_card, write_card
@@ -21,7 +21,7 @@ from holdfast.persona.suite import load_suite
 from holdfast.report.words import quantity
 
 
-@flattened
+@flatten_options
 def import_file(
     file: Annotated[
         Path,

@@ -25,14 +25,14 @@ from holdfast.core.cluster.worker import (
     Work,
 )
 from holdfast.core.control import Control
-from holdfast.core.errors import HoldfastError, RunError, shortened
+from holdfast.core.errors import HoldfastError, RunError, shorten
 from holdfast.core.extras import install
 
 MAX_LOSSES = 3
 """Workers that one unit may lose, or that may be lost one after another while they load."""
 PATIENCE = 10.0
 """Seconds that a worker may take to begin before it is said what it waits for."""
-_LOST = "the cluster loses every worker that loads the model: see `ray status`."
+_NO_WORKERS = "the cluster loses every worker that loads the model: see `ray status`."
 
 
 class PoolModel:
@@ -77,14 +77,14 @@ class PoolModel:
 
 
 class _Errand(NamedTuple):
-    """What a worker is at."""
+    """What a worker is doing."""
 
     worker: Any
     """The worker."""
     unit: int | None
     """The unit it does; None while it loads its models."""
-    begun: Any = None
-    """Of one that loads: there once it has a place on a node."""
+    place: Any = None
+    """A result that is ready once a loading worker has a place on a node; None for others."""
 
 
 class RayPool:
@@ -137,18 +137,18 @@ class RayPool:
         self._ray.shutdown()
 
     def _start_worker(self) -> tuple[Any, _Errand]:
-        """Start a worker, and return what will be its models' cards, and what it is at."""
+        """Start a worker, and return the reference of its models' cards and its errand."""
         resources = self._resources
         options = {"num_cpus": resources["CPU"], "num_gpus": resources.get("GPU", 0)}
         actor = self._ray.remote(PoolWorker).options(scheduling_strategy="SPREAD", **options)
         worker = actor.remote(self._openers)
-        begun = worker.begin.remote()
-        return worker.open.remote(), _Errand(worker, None, begun)
+        place = worker.begin.remote()
+        return worker.open.remote(), _Errand(worker, None, place)
 
     def _await_place(self, errands: Iterable[_Errand]) -> None:
         """Say what new workers wait for, where none of them has begun after some seconds."""
-        begun = [one.begun for one in errands]
-        if not self._ray.wait(begun, num_returns=1, timeout=PATIENCE)[0]:
+        places = [one.place for one in errands]
+        if not self._ray.wait(places, num_returns=1, timeout=PATIENCE)[0]:
             available = self._ray.available_resources()
             free = {name: available.get(name, 0.0) for name in self._resources}
             print(
@@ -159,7 +159,7 @@ class RayPool:
             )
 
     def _get(self, reference: Any) -> Any:
-        """A result; what a worker's model refused is refused here in the same words."""
+        """A result; where a worker's model refused, raise the same refusal here."""
         try:
             return self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
@@ -174,16 +174,16 @@ class RayPool:
     def _open_first(self) -> list[ModelCard]:
         """Start the only worker, or another where it is lost while it loads the models."""
         for _ in range(MAX_LOSSES):
-            opened, errand = self._start_worker()
+            reference, errand = self._start_worker()
             self._await_place([errand])
             try:
-                cards: list[ModelCard] = self._get(opened)
+                cards: list[ModelCard] = self._get(reference)
             except self._loss_errors:
                 self._ray.kill(errand.worker)  # whose result may be lost while it lives
                 continue
             self._idle = [errand.worker]
             return cards
-        raise RunError(_LOST)
+        raise RunError(_NO_WORKERS)
 
     def call(self, model: int, method: str, *args: Any, **options: Any) -> Any:
         """Call a model's method on a worker that is free, or on another in its place."""
@@ -194,7 +194,7 @@ class RayPool:
                 return self._get(self._idle[0].call.remote(model, method, *args, **options))
             except self._loss_errors:
                 self._ray.kill(self._idle.pop(0))  # which may hold the place of the next worker
-        raise RunError(_LOST)
+        raise RunError(_NO_WORKERS)
 
     def map(
         self, work: Work[U], jobs: Mapping[int, PoolJob[U]]
@@ -229,8 +229,8 @@ class RayPool:
 
     def _open_worker(self, busy: dict[Any, _Errand]) -> None:
         """Start one more worker; it gets a unit once its models are loaded."""
-        opened, errand = self._start_worker()
-        busy[opened] = errand
+        reference, errand = self._start_worker()
+        busy[reference] = errand
 
     def _replace(self, unit: int | None, waiting: deque[int], busy: dict[Any, _Errand]) -> None:
         """A worker is gone: its unit goes to the next that is free, its place to another."""
@@ -245,7 +245,7 @@ class RayPool:
             self._open_worker(busy)
             return
         if not busy and not self._idle:
-            raise RunError(_LOST)
+            raise RunError(_NO_WORKERS)
         print("a worker was lost while it loaded the model: the others go on", file=sys.stderr)
 
     def _requeue(self, unit: int, waiting: deque[int]) -> None:
@@ -294,7 +294,7 @@ def _connect(address: str) -> Any:
         raise unreachable from error
     except (RuntimeError, ValueError) as error:  # another version, or this process has one already
         raise RunError(
-            f"Ray does not connect to the cluster at {address}: {shortened(str(error), 300)}"
+            f"Ray does not connect to the cluster at {address}: {shorten(str(error), 300)}"
         ) from error
     # Ray prints what it says of lost workers on standard output, and has no other switch for that.
     ray._private.worker._worker_logs_enabled = False

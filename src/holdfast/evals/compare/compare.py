@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast import report
-from holdfast.control.trained_files import trained_on
+from holdfast.control.trained_files import training_prompts
 from holdfast.core.backend import Backend
 from holdfast.core.clock import clock_of
 from holdfast.core.control import ALSO, NONE, Control, parse
@@ -301,7 +301,7 @@ def _rows(
 
 def _of_its_personas(one: Measurements, conversations: Sequence[Conversation]) -> Measurements:
     """The measurements on the personas that the control was trained on; all for most."""
-    personas = trained_on(one.control)
+    personas = training_prompts(one.control)
     if personas is None:
         return one
     return one.masked([c.agent.prompt in personas for c in conversations])

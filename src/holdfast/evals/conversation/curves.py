@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from holdfast.core.intervals import FEWEST, Sample
-from holdfast.core.stats import Array, mean, normalised, numbers
+from holdfast.core.stats import Array, mean, normalise, numbers
 from holdfast.evals.conversation.judging import scores
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.results.conversation import JudgedConversation
@@ -87,7 +87,7 @@ def _interval_or_none(values: Array, sample: Sample) -> list[Interval] | None:
 def _normalised(own: Array, floor: Array, sample: Sample) -> tuple[Values, list[Interval]]:
     """Normalised stability, and the intervals of the ratio."""
 
-    value = normalised(mean(own), mean(floor), mean(own)[:1])
+    value = normalise(mean(own), mean(floor), mean(own)[:1])
     interval = sample.ratio_interval(own, floor, own[:, :1])
     interval[0] = np.where(np.isnan(interval[0]), np.nan, 1.0)  # the ceiling itself, by definition
     interval[np.isnan(value)] = np.nan
@@ -124,7 +124,7 @@ def _by_category(
             interval=numbers(sample.part(where).score_interval(own[where])),
             ceiling=numbers(curve[0]),
             floor=numbers(low[0]),
-            normalised=numbers(normalised(curve, low, curve[:1])),
+            normalised=numbers(normalise(curve, low, curve[:1])),
             interval_note=too_few(int(where.sum())),
         )
     return curves

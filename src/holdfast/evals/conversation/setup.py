@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from holdfast.control.trained_files import digests, trained_on
+from holdfast.control.trained_files import digests, training_prompts
 from holdfast.core.backend import Backend
 from holdfast.core.control import Control, parse
 from holdfast.core.errors import ContextError, ControlError, HoldfastError
@@ -131,7 +131,7 @@ def check(
     control = parse(protocol.control)
     if model is not None and (refusal := model.refusal(control)):
         raise ControlError(refusal)
-    trained = trained_on(control)
+    trained = training_prompts(control)
     for c in conversations:
         if trained is not None and c.agent.prompt not in trained:
             raise ControlError(

@@ -44,8 +44,8 @@ from holdfast.evals.tasks.batches import (
 from holdfast.evals.tasks.model_judge import judge_tasks
 from holdfast.evals.tasks.tasks import Task, load_tasks_with_form
 from holdfast.models.notes import NOTES, own_source
-from holdfast.persona.experts import Expert, described, load_experts, random_text, roles
-from holdfast.persona.files import repeated
+from holdfast.persona.experts import Expert, describe_experts, load_experts, random_text, roles
+from holdfast.persona.files import find_repeat
 from holdfast.persona.suite import load_suite
 from holdfast.results.effect import EffectManifest, EffectRow, EffectSummary
 from holdfast.results.tasks import TaskArm, TaskRecord
@@ -134,7 +134,7 @@ def _plan(
     models = [models] if not isinstance(models, Sequence) else list(models)
     if not models:
         raise HoldfastError("name a model with --model.")
-    if (twice := repeated(model.name for model in models)) is not None:
+    if (twice := find_repeat(model.name for model in models)) is not None:
         raise HoldfastError(f"two models have the name {twice}: name each once.")
     check_judge(models, judge_model)
     settings.check()
@@ -195,7 +195,7 @@ class _EffectPlan:
             models=tuple(model.describe() for model in self.models),
             judge_model=self.judge_model.describe() if self.judge_model else None,
             tasks=tuple(asdict(task) for task in self.tasks),
-            personas=tuple(described(self.personas)),
+            personas=tuple(describe_experts(self.personas)),
             lengths=tuple(settings.lengths),
             places=tuple(settings.placements),
             samples=settings.samples,

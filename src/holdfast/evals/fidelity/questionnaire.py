@@ -19,7 +19,7 @@ from typing import Any, TypeGuard
 
 from holdfast.core.errors import HoldfastError, suggestion
 from holdfast.core.seeds import seed_of
-from holdfast.core.settings import expanded
+from holdfast.core.settings import expand_home
 from holdfast.persona.files import read_text
 
 # The benchmark's files name this task after the opposite of what is graded.
@@ -94,7 +94,7 @@ def load(
     Raises:
         HoldfastError: names the file and what is wrong with it.
     """
-    path = expanded(source)
+    path = expand_home(source)
     files = sorted(path.glob("*.json")) if path.is_dir() else [path]
     if not files:
         raise HoldfastError(f"{path} holds no .json file: name a folder of questionnaires.")
@@ -141,7 +141,7 @@ def read_descriptions(path: Path | str) -> tuple[str, ...]:
     Raises:
         HoldfastError: the file cannot be read, or holds none.
     """
-    path = expanded(path)
+    path = expand_home(path)
     hint = "name a text file with one description on each line"
     lines = [line.strip() for line in read_text(path, "personas", hint).splitlines()]
     descriptions = tuple(dict.fromkeys(filter(None, lines)))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from holdfast.core.backend import Backend
-from holdfast.core.errors import HoldfastError, PersonaError, ServiceError, shortened
+from holdfast.core.errors import HoldfastError, PersonaError, ServiceError, shorten
 from holdfast.core.stats import mean
 from holdfast.evals.compare.intervals import by_conversation
 from holdfast.evals.conversation.judging import scores
@@ -23,7 +23,7 @@ from holdfast.evals.drift import DriftResult, DriftSettings, drift
 from holdfast.evals.pytest.callable_model import CallableBackend, NeutralUsers
 from holdfast.models.load import load
 from holdfast.persona.draft.drafting import draft
-from holdfast.persona.files import beside, text_or_file
+from holdfast.persona.files import find_in_folder, text_or_file
 from holdfast.persona.suite import Persona, Suite, load_suite
 from holdfast.report.words import number
 from holdfast.results.conversation import JudgedAnswer, JudgedConversation
@@ -75,7 +75,9 @@ class PersonaUnderTest:
         elif isinstance(source, Suite):
             suite = source
         else:
-            suite = load_suite(str(source) if folder is None else beside(str(source), folder))
+            suite = load_suite(
+                str(source) if folder is None else find_in_folder(str(source), folder)
+            )
         return cls(suite if text is None else suite.under(text))
 
     def assert_holds(
@@ -144,7 +146,7 @@ def _prompt_beside(prompt: str, folder: Path | None) -> str:
     """A prompt; where it is @ and a file of the folder, with the folder before the file."""
     if folder is None or not prompt.startswith("@"):
         return prompt
-    return f"@{beside(prompt[1:], folder)}"
+    return f"@{find_in_folder(prompt[1:], folder)}"
 
 
 def _backend(model: Model, concurrency: int) -> Backend:
@@ -232,4 +234,4 @@ def _probe(at: int, answer: JudgedAnswer) -> str:
 
 
 def _quoted(text: str) -> str:
-    return shortened(text, LINE)
+    return shorten(text, LINE)

@@ -160,7 +160,7 @@ class _RobustnessPlan:
             version=__version__,
             model=self.model.describe(),
             tasks=tuple(asdict(task) for task in self.tasks),
-            personas=tuple(pool.described(self.personas)),
+            personas=tuple(pool.describe(self.personas)),
             place=self.settings.placement,
             samples=self.settings.samples,
             seed=self.settings.seed,

@@ -36,8 +36,8 @@ from holdfast.evals.tasks.reader import right as is_right
 from holdfast.persona.files import (
     Columns,
     check_columns,
+    find_repeat,
     read_json_lines,
-    repeated,
 )
 from holdfast.persona.suite import Suite, load_suite
 
@@ -287,7 +287,7 @@ def _from_file(path: Path) -> list[Task]:
         from_fields(line.fields, line.where, line.number)
         for line in read_json_lines(path, "tasks", sources)
     ]
-    if (twice := repeated(task.id for task in tasks)) is not None:
+    if (twice := find_repeat(task.id for task in tasks)) is not None:
         raise HoldfastError(f"{path}: two tasks have the id {twice}.")
     return tasks
 

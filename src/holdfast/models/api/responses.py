@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from holdfast.core.backend import Stop
 from holdfast.core.chat import replace_surrogates
-from holdfast.core.errors import HoldfastError, ModelError, ServiceError, shortened
+from holdfast.core.errors import HoldfastError, ModelError, ServiceError, shorten
 from holdfast.models.thinking import split_thought
 
 Kind = Literal[
@@ -182,7 +182,7 @@ def _line(value: object) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return shortened(replace_surrogates(text), SHOWN)
+    return shorten(replace_surrogates(text), SHOWN)
 
 
 _OVERFLOW_CODES = {"context_length_exceeded", "exceed_context_size_error"}

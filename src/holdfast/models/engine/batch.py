@@ -228,7 +228,7 @@ class Batch:
     def _steering(self, rows: Sequence[Row]) -> Steering | None:
         """The steering of rows, in the batch's columns."""
         return self.loaded.steering(
-            [row.request.steering and row.request.steering.shifted(row.pad) for row in rows]
+            [row.request.steering and row.request.steering.shift_right(row.pad) for row in rows]
         )
 
     # Passes

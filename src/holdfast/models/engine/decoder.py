@@ -5,8 +5,8 @@
 
 A small model, or a batch of few rows, spends much of a pass in Python: modules call modules,
 build masks again and look for hooks. Here one loop applies the same operations to the same
-weights, with attention through `observe.fused`, which measures and steers it. Tests compare
-this quick path with the model's own `forward`, which runs wherever `walk` returns None:
+weights, with attention through `observe.fused_attention`, which measures and steers it. Tests
+compare this quick path with the model's own `forward`, which runs wherever `walk` returns None:
 another family, a sliding window, quantized or adapted layers, hooks, a model spread over
 devices. In bfloat16 on a CPU that multiplies it, products run on reordered weights (`packed`), with
 the queries, keys and values of a layer in one, and with what follows a product done inside it.
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, linear, silu
 from transformers.activations import SiLUActivation
 
-from holdfast.control.observe import fused
+from holdfast.control.observe import fused_attention
 from holdfast.control.steered_pass import SteeredPass
 from holdfast.models.engine.packed import PackedProduct, PackedWeights, can_pack
 
@@ -106,7 +106,7 @@ class Decoder:
             both = (both * cos).addcmul_(both.roll(half, -1), sin)
             q, k = both.split([self.query_heads, self.key_heads], 1)
             k, v = layer_cache.update(k, v)
-            output, _ = fused(
+            output, _ = fused_attention(
                 layer.attention, q, k, v, mask, scaling=layer.attention.scaling, holdfast=steering
             )
             x = _added(x, layer.out, output.flatten(2))

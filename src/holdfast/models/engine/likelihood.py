@@ -155,7 +155,7 @@ def _logs(loaded: LoadedModel, rows: Sequence[OptionRow]) -> list[Tensor]:
         arguments["logits_to_keep"] = scored
     steerings = [row.request.steering for row in rows]
     steering = loaded.steering(
-        [s and s.shifted(pad) for s, pad in zip(steerings, pads, strict=True)]
+        [s and s.shift_right(pad) for s, pad in zip(steerings, pads, strict=True)]
     )
     steered_pass = start_pass(steering, 0, width) if steering else None
     if steered_pass is not None:

@@ -28,7 +28,7 @@ from holdfast.control.switch import (
     attention_for,
     decoder_of,
     reads_both_ways,
-    unreached,
+    unreached_error,
     use_attention,
 )
 from holdfast.core.control import Range, parse
@@ -143,7 +143,7 @@ class LoadedModel:
             except ControlError as error:
                 return str(error)
             except TypeError:  # its forward pass takes no further arguments
-                return str(unreached(self.name))
+                return str(unreached_error(self.name))
         return None
 
     def check_anchor(self, end: int, tokens: int, layers: Range | None = None) -> None:

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from holdfast.core.errors import ModelError, first_line
-from holdfast.core.settings import expanded
+from holdfast.core.settings import expand_home
 from holdfast.models.catalogue import CATALOGUE, find_model
 from holdfast.models.fetch import fetch
 from holdfast.models.ollama_store import OLLAMA, find_weights
@@ -84,7 +84,7 @@ def find_source(name: str, base: str | None = None) -> ModelSource:
     if name.startswith(OLLAMA):
         weights = find_weights(name)
         return ModelSource(str(weights.parent), gguf=weights.name)
-    place = expanded(name)  # which leaves the home of nobody as it is
+    place = expand_home(name)  # which leaves the home of nobody as it is
     try:
         is_folder, exists = place.is_dir(), place.exists()
     except OSError as error:  # too long for a name, or in a folder that may not be read

@@ -36,7 +36,7 @@ from holdfast.control.switch import (
     attention_for,
     decoder_of,
     reads_both_ways,
-    unreached,
+    unreached_error,
     use_attention,
 )
 from holdfast.core.control import Control, parse
@@ -139,7 +139,7 @@ class _Block:
         """Names of a body's positional parameters; it must also accept further keywords."""
         parameters = inspect.signature(body.forward).parameters
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-            raise unreached(self.name)
+            raise unreached_error(self.name)
         return list(parameters)
 
     def close(self) -> None:
@@ -256,7 +256,7 @@ class _Block:
     def _check(self, model: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """Refuse a pass of the whole model that did not go through its body."""
         if not getattr(self._pass, "ran", False):
-            raise unreached(self.name)
+            raise unreached_error(self.name)
         self._pass.ran = False
 
     def _require_open(self, gradient: Tensor) -> None:

@@ -84,11 +84,11 @@ def _json(data: bytes) -> bytes:
     """The bytes of a card's JSON, out of whatever holds it."""
     if data.startswith(SIGNATURE[:4]):
         texts = read_texts(data)
-        encoded = texts.get("ccv3") or texts.get("chara")
-        if encoded is None:
+        base64_text = texts.get("ccv3") or texts.get("chara")
+        if base64_text is None:
             raise PersonaError("the PNG has no text under ccv3 or chara, so it is a mere picture.")
         try:
-            return base64.b64decode(encoded, validate=True)
+            return base64.b64decode(base64_text, validate=True)
         except (binascii.Error, ValueError):
             raise PersonaError("the text in the PNG is no base64.") from None
     return _member(data) if data.startswith(b"PK") else data
@@ -122,13 +122,13 @@ def parse_card(data: bytes) -> Card:
         raise PersonaError("it holds no JSON.") from None
     if not isinstance(raw, dict) or is_deeper(raw, DEEPEST):
         raise PersonaError("its JSON is no object of a card.")
-    card = _versioned(raw)
+    card = _build_card(raw)
     if not card.text("name"):
         raise PersonaError("it has no name.")
     return card
 
 
-def _versioned(raw: dict[str, Any]) -> Card:
+def _build_card(raw: dict[str, Any]) -> Card:
     spec, data = raw.get("spec"), raw.get("data")
     if spec in ("chara_card_v2", "chara_card_v3"):
         if not isinstance(data, dict):
@@ -152,7 +152,7 @@ def write_card(card: Card, path: Path, picture: Path | None = None) -> None:
     Raises:
         PersonaError: the suffix is another, the picture is no PNG, or the file cannot be written.
     """
-    content = _encoded(card, path, picture)
+    content = _encode(card, path, picture)
     try:
         with path.open("xb") as file:
             file.write(content)
@@ -162,7 +162,7 @@ def write_card(card: Card, path: Path, picture: Path | None = None) -> None:
         raise PersonaError(f"{path} cannot be written ({error.strerror}).") from None
 
 
-def _encoded(card: Card, path: Path, picture: Path | None) -> bytes:
+def _encode(card: Card, path: Path, picture: Path | None) -> bytes:
     text = json.dumps(card.raw, ensure_ascii=False, indent=2).encode()
     match path.suffix.lower():
         case ".json":

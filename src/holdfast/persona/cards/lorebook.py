@@ -44,8 +44,8 @@ def read_entries(book: object) -> list[LoreEntry]:
     if not isinstance(book, Mapping):
         return []
     inner = book.get("data") if book.get("spec") == "lorebook_v3" else book
-    listed = inner.get("entries") if isinstance(inner, Mapping) else None
-    tables = list(listed.values()) if isinstance(listed, Mapping) else listed
+    list_or_table = inner.get("entries") if isinstance(inner, Mapping) else None
+    tables = list(list_or_table.values()) if isinstance(list_or_table, Mapping) else list_or_table
     if not isinstance(tables, list):
         return []
     entries = [_entry(one) for one in tables if isinstance(one, Mapping)]
@@ -71,7 +71,7 @@ def read_lorebook(path: Path) -> list[LoreEntry]:
 def _entry(table: Mapping[str, Any]) -> LoreEntry:
     keys = table.get("keys", table.get("key", []))
     order = table.get("insertion_order", table.get("order", 0))
-    disabled = table.get("disable") is True or table.get("enabled") is False
+    is_off = table.get("disable") is True or table.get("enabled") is False
     content = table.get("content")
     return LoreEntry(
         content=content.strip() if isinstance(content, str) else "",
@@ -79,7 +79,7 @@ def _entry(table: Mapping[str, Any]) -> LoreEntry:
         if isinstance(keys, list)
         else (),
         constant=table.get("constant") is True,
-        enabled=not disabled,
+        enabled=not is_off,
         order=_order(order),
         before=table.get("position") in ("before_char", 0),
         cased=table.get("case_sensitive") is True or table.get("caseSensitive") is True,
@@ -95,11 +95,11 @@ def _order(value: object) -> float:
     return order if order == order else 0.0
 
 
-def active(entries: Sequence[LoreEntry], text: str) -> list[LoreEntry]:
+def find_active(entries: Sequence[LoreEntry], text: str) -> list[LoreEntry]:
     """The entries in use where a text stands: constant ones, and those whose keys occur."""
-    return [one for one in entries if one.enabled and (one.constant or _called(one, text))]
+    return [one for one in entries if one.enabled and (one.constant or _is_called(one, text))]
 
 
-def _called(entry: LoreEntry, text: str) -> bool:
+def _is_called(entry: LoreEntry, text: str) -> bool:
     flags = 0 if entry.cased else re.IGNORECASE
     return any(re.search(rf"(?<!\w){re.escape(key)}(?!\w)", text, flags) for key in entry.keys)

@@ -16,15 +16,15 @@ from typing import Any
 
 from holdfast.core.backend import Backend
 from holdfast.persona.cards.card import Card
-from holdfast.persona.cards.lorebook import LoreEntry, active, read_entries
+from holdfast.persona.cards.lorebook import LoreEntry, find_active, read_entries
 from holdfast.persona.draft.drafting import Draft, draft
 
 MAIN = "Write {{char}}'s next reply in a fictional chat between {{char}} and {{user}}."
-_USED_TEXT = (
+_MODEL_FIELDS_TEXT = (
     "name nickname description personality scenario first_mes mes_example system_prompt "
     "post_history_instructions alternate_greetings character_book"
 )
-_USED = frozenset(_USED_TEXT.split())
+_MODEL_FIELDS = frozenset(_MODEL_FIELDS_TEXT.split())
 _COMMENT = re.compile(r"\{\{//.*?\}\}|\{\{comment:.*?\}\}", re.DOTALL | re.IGNORECASE)
 _MACRO = re.compile(r"\{\{[^{}]{1,200}\}\}")
 
@@ -60,13 +60,13 @@ def read_character(card: Card, user: str = "User", lore: Sequence[LoreEntry] = (
     personality, scenario = card.text("personality"), card.text("scenario")
     own = (card.text("description"), personality, scenario, card.text("first_mes"))
     entries = [*read_entries(card.data.get("character_book")), *lore]
-    used = active(sorted(entries, key=lambda one: one.order), "\n".join(own))
+    active = find_active(sorted(entries, key=lambda one: one.order), "\n".join(own))
     parts = [
-        *(one.content for one in used if one.before),
+        *(one.content for one in active if one.before),
         card.text("description"),
         f"{{{{char}}}}'s personality: {personality}" if personality else "",
         f"Scenario: {scenario}" if scenario else "",
-        *(one.content for one in used if not one.before),
+        *(one.content for one in active if not one.before),
     ]
 
     def join(*texts: str) -> str:
@@ -79,7 +79,7 @@ def read_character(card: Card, user: str = "User", lore: Sequence[LoreEntry] = (
     note = join(str(_characters_note(card).get("prompt", "")), after)
     starters = tuple(dict.fromkeys(filter(None, (_fill(one, name, user) for one in greetings))))
     texts = "\n".join((prompt, note, *starters))
-    ignored = tuple(_ignored(card, len(entries) - len(used), texts))
+    ignored = tuple(_list_ignored(card, len(entries) - len(active), texts))
     return Character(name, prompt, demands, starters, note or None, ignored)
 
 
@@ -101,7 +101,7 @@ def draft_card(
         lore: entries of a lorebook beside the card's own.
     """
     character = read_character(card, user, lore)
-    drafted = draft(
+    result = draft(
         character.prompt,
         rubrics=rubrics,
         author=author,
@@ -109,14 +109,14 @@ def draft_card(
         demands_in=character.demands,
     )
     suite = replace(
-        drafted.suite,
+        result.suite,
         personas=tuple(
-            replace(one, authors_note=character.authors_note) for one in drafted.suite.personas
+            replace(one, authors_note=character.authors_note) for one in result.suite.personas
         ),
         starters=character.starters,
         card=json.dumps(card.raw, ensure_ascii=False),
     )
-    return replace(drafted, suite=suite), character
+    return replace(result, suite=suite), character
 
 
 def _fill(text: str, name: str, user: str) -> str:
@@ -141,10 +141,10 @@ def _characters_note(card: Card) -> dict[str, Any]:
     return note if isinstance(note, dict) and isinstance(text, str) and text.strip() else {}
 
 
-def _ignored(card: Card, entries: int, used: str) -> list[str]:
-    """Fields that are there and have no use, lore that waits for its keys, and macros left."""
+def _list_ignored(card: Card, entries: int, texts: str) -> list[str]:
+    """List fields without a use, lore that waits for its keys, and macros that stay."""
     fields = [name for name, value in card.data.items() if value not in (None, "", [], {})]
-    reasons = [f"{name}: not for the model" for name in fields if name not in _USED]
+    reasons = [f"{name}: not for the model" for name in fields if name not in _MODEL_FIELDS]
     if note := _characters_note(card):
         reasons.remove("extensions: not for the model")
         others = [one for one in card.data["extensions"] if one != "depth_prompt"]
@@ -153,4 +153,4 @@ def _ignored(card: Card, entries: int, used: str) -> list[str]:
         reasons.append(f"extensions, depth_prompt: said under the control note:{depth}")
     if entries:
         reasons.append(f"character_book: entries that are off, or wait for their keys: {entries}")
-    return reasons + [f"{macro}: left as it is" for macro in dict.fromkeys(_MACRO.findall(used))]
+    return reasons + [f"{macro}: left as it is" for macro in dict.fromkeys(_MACRO.findall(texts))]

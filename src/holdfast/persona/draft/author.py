@@ -21,7 +21,7 @@ from holdfast.persona.draft.demand import Demand, Unjudged, as_id, plain
 
 EXAMPLES, HELD_BACK, PROBES = 10, 2, 3
 MOST_EXAMPLES, LONGEST_TEXT = 4 * EXAMPLES, 1000
-"""What is longer was not written for what was asked."""
+"""A model that writes more than this has not done what the request asks."""
 SAMPLING = Sampling(max_new_tokens=1500, temperature=0.7, top_p=0.9)
 _SYSTEM = (
     "You write material for a test of whether a chat assistant keeps to an instruction. What you "
@@ -55,12 +55,12 @@ def write_demands(
     requests = [_request(one.text, prompt) for one in unjudged]
     tables = _ask(author, requests)
     demands = [_demand(one, table) for one, table in zip(unjudged, tables, strict=True) if table]
-    failed = [
+    failures = [
         Unjudged(one.text, "the author model wrote no valid examples for it")
         for one, table in zip(unjudged, tables, strict=True)
         if not table
     ]
-    return demands, failed
+    return demands, failures
 
 
 def _request(demand: str, prompt: str) -> Chat:
@@ -83,13 +83,13 @@ def _ask(author: Backend, requests: Sequence[Chat]) -> list[Mapping[str, Any] | 
             for i, chat in waiting
         ]
         replies = author.reply(asks, SAMPLING) if asks else []
-        failed: list[tuple[int, Chat]] = []
+        failures: list[tuple[int, Chat]] = []
         for (i, chat), reply in zip(waiting, replies, strict=True):
             tables[i] = next((one for one in objects(reply.text) if _valid(one)), None)
             if tables[i] is None:
                 answer = message("assistant", reply.text.strip() or "(nothing)")
-                failed.append((i, (*chat, answer, message("user", _AGAIN))))
-        waiting = failed
+                failures.append((i, (*chat, answer, message("user", _AGAIN))))
+        waiting = failures
     return tables
 
 
@@ -110,15 +110,15 @@ def _valid(table: Mapping[str, Any]) -> bool:
     return bool(probes) and min(len(good), len(bad)) >= least and both
 
 
-def _demand(unjudged: Unjudged, table: Mapping[str, Any]) -> Demand:
+def _demand(sentence: Unjudged, table: Mapping[str, Any]) -> Demand:
     good, bad = table["good"], table["bad"]
     # Authors write answers; what says nothing must not be nearer to the good ones.
     against = [*bad[HELD_BACK:], *plain("unknown", "nobody"), *plain("refusals")[1:]]
     judge = {"name": "alike", "good": good[HELD_BACK:], "bad": against, "floor": 0.0}
     return Demand(
-        as_id(unjudged.text, 3),
+        as_id(sentence.text, 3),
         "instruction",
-        unjudged.text,
+        sentence.text,
         tuple(dict.fromkeys(table["probes"]))[:PROBES],
         judge,
         tuple(good[:HELD_BACK]),

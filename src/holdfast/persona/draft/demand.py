@@ -58,7 +58,7 @@ class Unjudged:
 
 @dataclass(frozen=True)
 class Reader:
-    """What a reader of demands is told of the prompt as a whole."""
+    """What the rules that read demands know of the whole prompt."""
 
     prompt: str
     """The whole prompt."""
@@ -97,7 +97,7 @@ def either(*judges: Spec) -> Spec:
     return {"name": "any", "of": list(judges)} if len(judges) > 1 else judges[0]
 
 
-def negated(judge: Spec) -> Spec:
+def negate(judge: Spec) -> Spec:
     """A judge that wants the opposite."""
     return {"name": "not", "of": judge}
 

@@ -145,12 +145,12 @@ def draft(
     demands, unjudged, descriptions = _read(parts, reader)
     if character and not any(one.name == "name" for one in demands):
         demands.insert(0, name_demand(character, f"The character is {character}."))
-    demands, failed = _checked(demands)
-    unjudged += failed
+    demands, failures = _check(demands)
+    unjudged += failures
     if author is not None:
         by_author, unjudged = write_demands(unjudged, prompt, author)
-        more, failed = _checked(by_author)
-        demands, unjudged = demands + more, unjudged + failed
+        more, failures = _check(by_author)
+        demands, unjudged = demands + more, unjudged + failures
     if rubrics:
         demands += [_rubric(one.text) for one in unjudged]
         unjudged = []
@@ -162,7 +162,7 @@ def draft(
             "persona yourself (docs/guide/personas.md)."
         )
     prefix = as_id(name or reader.name or "mine", 2)[:_LONGEST_ID]
-    demands = _distinct(demands)
+    demands = _rename_repeats(demands)
     personas = tuple(_persona(one, prefix, prompt) for one in demands)
     suite = Suite(prefix, personas)
     return Draft(prompt, suite, tuple(demands), tuple(unjudged), tuple(descriptions))
@@ -187,11 +187,11 @@ def _read(parts: Sequence[str], reader: Reader) -> tuple[list[Demand], list[Unju
             descriptions.append(part)
     if any(one.name == "secret" for one in demands):
         unjudged = [one for one in unjudged if not keeps_secret(one.text)]
-    return _once(demands), unjudged, descriptions
+    return _drop_repeats(demands), unjudged, descriptions
 
 
-def _once(demands: Sequence[Demand]) -> list[Demand]:
-    """Each judge once: prompts repeat themselves."""
+def _drop_repeats(demands: Sequence[Demand]) -> list[Demand]:
+    """Keep each judge once: prompts repeat themselves."""
     different: list[Demand] = []
     for one in demands:
         if not any(one.judge == other.judge and one.probes == other.probes for other in different):
@@ -199,18 +199,18 @@ def _once(demands: Sequence[Demand]) -> list[Demand]:
     return different
 
 
-def _checked(demands: Sequence[Demand]) -> tuple[list[Demand], list[Unjudged]]:
-    """Demands whose judges score their examples as they should, and those that do not."""
+def _check(demands: Sequence[Demand]) -> tuple[list[Demand], list[Unjudged]]:
+    """Split demands by whether their judges score their examples as they should."""
     sound: list[Demand] = []
-    failed: list[Unjudged] = []
+    failures: list[Unjudged] = []
     for one in demands:
         if one.kind == "embedding" and find_spec(PACKAGE) is None:
-            failed.append(Unjudged(one.text, f"it needs {install('judges')}"))
+            failures.append(Unjudged(one.text, f"it needs {install('judges')}"))
         elif problem := _problem(one):
-            failed.append(Unjudged(one.text, f"its judge {problem}"))
+            failures.append(Unjudged(one.text, f"its judge {problem}"))
         else:
             sound.append(one)
-    return sound, failed
+    return sound, failures
 
 
 def _problem(demand: Demand) -> str | None:
@@ -231,17 +231,17 @@ def _rubric(text: str) -> Demand:
     return Demand(as_id(text, 3), "instruction", text, probes, spec, (), plain("replies"))
 
 
-def _distinct(demands: Sequence[Demand]) -> list[Demand]:
-    """Demands with names that differ: a second one of a name takes words of its clause."""
+def _rename_repeats(demands: Sequence[Demand]) -> list[Demand]:
+    """Give every demand a name of its own: the second of a name gets the number 2."""
     names: set[str] = set()
-    renamed = []
+    distinct = []
     for one in demands:
         name, number = one.name, 2
         while name in names:
             name, number = f"{one.name}-{number}", number + 1
         names.add(name)
-        renamed.append(replace(one, name=name))
-    return renamed
+        distinct.append(replace(one, name=name))
+    return distinct
 
 
 def _persona(demand: Demand, prefix: str, prompt: str) -> Persona:
@@ -258,7 +258,7 @@ def _persona(demand: Demand, prefix: str, prompt: str) -> Persona:
     )
 
 
-def edited(personas: Sequence[Persona]) -> Iterator[str]:
+def find_edited(personas: Sequence[Persona]) -> Iterator[str]:
     """Ids of drafted personas whose prompt is not the one that they were drafted from."""
     for persona in personas:
         match = re.fullmatch(r"drafted from the prompt ([0-9a-f]{16})", persona.source or "")

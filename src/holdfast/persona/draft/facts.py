@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 
 from holdfast.persona.draft.clauses import clauses
-from holdfast.persona.draft.demand import Demand, Reader, as_id, every, negated, pattern, plain
+from holdfast.persona.draft.demand import Demand, Reader, as_id, every, negate, pattern, plain
 from holdfast.persona.draft.language import can_refuse, refusal_judge, refusals
 
-_KNOWN = (
+_TO_KNOW = (
     r"(?:(?:you )?(?:also )?(?:must )?(?:know|remember|note|keep in mind|bear in mind)(?: that)?"
     r",? )?"
 )
@@ -22,11 +22,11 @@ _WHOSE = (
 )
 _IS = r"(?:is|are|was|were|will be|ist|lautet|es|est|é)\s+(?:always |now |called )?"
 _FACT = re.compile(
-    rf"^{_KNOWN}{_WHOSE}\s+(?P<thing>[\w'’ -]{{2,60}}?)\s+{_IS}(?P<value>.+)$", re.IGNORECASE
+    rf"^{_TO_KNOW}{_WHOSE}\s+(?P<thing>[\w'’ -]{{2,60}}?)\s+{_IS}(?P<value>.+)$", re.IGNORECASE
 )
-_LABELLED = re.compile(r"^(?P<thing>[A-Z][\w'’ -]{2,40}?):\s+(?P<value>.+)$")
+_LABEL = re.compile(r"^(?P<thing>[A-Z][\w'’ -]{2,40}?):\s+(?P<value>.+)$")
 _NO_ARTICLE = re.compile(
-    rf"^{_KNOWN}(?P<thing>(?:[\w'’-]+ ){{0,3}}(?:hours|fees?|rates?|prices?|times?|numbers?|"
+    rf"^{_TO_KNOW}(?P<thing>(?:[\w'’-]+ ){{0,3}}(?:hours|fees?|rates?|prices?|times?|numbers?|"
     rf"deadline|extension|email|address|code))\s+{_IS}(?P<value>.*\d.*)$",
     re.IGNORECASE,
 )
@@ -107,7 +107,7 @@ _TELL = (
 _PERSON = (
     r"(?:(?:to |with )?(?:anyone|anybody|any user|the users?|users|customers|the customer) ?)?"
 )
-_KEPT = re.compile(
+_KEEPS_BACK = re.compile(
     rf"^(?:\w+ ){{0,2}}?(?:never|do not|don't|must not|no|não|nunca|jamás|ne|jamais|non)\s+"
     rf"(?:ever )?{_TELL}\s+(?:pas |jamais |nicht )?{_PERSON}"
     r"(?:the|our|your|el|la|o|a|le|den|das|die|il)\s+"
@@ -135,11 +135,11 @@ def read_facts(clause: str, reader: Reader) -> Iterator[Demand]:
     body = clause.rstrip(" .!;")
     if _USERS_TURN.match(body):
         return
-    if match := _KEPT.match(body):
+    if match := _KEEPS_BACK.match(body):
         yield from _secret(match["thing"].strip(), match["value"], clause, reader)
     elif (match := _FACT.match(body)) and not _STYLE.match(match["thing"]):
         yield from _about(match["whose"], match["thing"], match["value"], clause, reader)
-    elif (match := _LABELLED.match(body)) and not _STYLE.match(match["thing"]):
+    elif (match := _LABEL.match(body)) and not _STYLE.match(match["thing"]):
         yield from _about("the", match["thing"], match["value"], clause, reader)
     elif (match := _NO_ARTICLE.match(body)) and not _STYLE.match(match["thing"]):
         thing = match["thing"][0].lower() + match["thing"][1:]
@@ -203,7 +203,7 @@ def _name(thing: str) -> str:
 
 def keeps_back(clause: str) -> bool:
     """True for “never reveal the code X1”, which names what is not to be told."""
-    return bool(_KEPT.match(clause.rstrip(" .!;")))
+    return bool(_KEEPS_BACK.match(clause.rstrip(" .!;")))
 
 
 def keeps_secret(clause: str) -> bool:
@@ -218,7 +218,7 @@ def _fact(
         return
     judge = every(
         {"name": "facts", "facts": [{"is": one} for one in ways]},
-        {"name": "refusal", "expect": False} if reader.english else negated(refusal_judge(reader)),
+        {"name": "refusal", "expect": False} if reader.english else negate(refusal_judge(reader)),
     )
     wrong = [_another(one[0]) for one in ways]
     fails = [*plain("unknown"), *plain("replies")[:1]]

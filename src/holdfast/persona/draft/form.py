@@ -11,7 +11,7 @@ from holdfast.persona.draft.demand import (
     Spec,
     every,
     material,
-    negated,
+    negate,
     pattern,
     plain,
 )
@@ -22,9 +22,9 @@ _Q = r"[\"“'‘«](?P<text>[^\"”»]{1,120}?)[\"”'’»](?=\W|$)"
 _STARTS = r"(?:start|begin|open|prefix|preface|greet|beginn|empieza|commence|comece|inizia)\w*"
 _ENDS = r"(?:end|finish|close|conclude|sign off|sign|beende|termin|finisce|schließ)\w*"
 _SAYING = r"(?:with|by saying|saying|as|par|mit|con|com)"
-_UNQUOTED = r"[^\"“'‘«]"
-_START = re.compile(rf"\b{_STARTS}\b{_UNQUOTED}{{0,60}}\b{_SAYING}\b{_UNQUOTED}{{0,30}}{_Q}", re.I)
-_END = re.compile(rf"\b{_ENDS}\b{_UNQUOTED}{{0,60}}\b{_SAYING}\b{_UNQUOTED}{{0,30}}{_Q}", re.I)
+_NO_QUOTE = r"[^\"“'‘«]"
+_START = re.compile(rf"\b{_STARTS}\b{_NO_QUOTE}{{0,60}}\b{_SAYING}\b{_NO_QUOTE}{{0,30}}{_Q}", re.I)
+_END = re.compile(rf"\b{_ENDS}\b{_NO_QUOTE}{{0,60}}\b{_SAYING}\b{_NO_QUOTE}{{0,30}}{_Q}", re.I)
 _SIGN = re.compile(
     r"\b(?:sign off|sign|end)\b[^.]{0,40}\b(?:as|with (?:your|the) name|with)\s*"
     r"(?P<text>(?-i:[A-Z—–-][\w .—–-]{1,30}))$",
@@ -32,14 +32,14 @@ _SIGN = re.compile(
 )
 _WORDS = r"(?:word|phrase|expression|catchphrase|sentence|line|motto)s?"
 _SAYS = re.compile(
-    rf"\b(?:include|use|mention|say|work in)\b{_UNQUOTED}{{0,40}}(?:\b{_WORDS}\b)?"
-    rf"{_UNQUOTED}{{0,20}}{_Q}",
+    rf"\b(?:include|use|mention|say|work in)\b{_NO_QUOTE}{{0,40}}(?:\b{_WORDS}\b)?"
+    rf"{_NO_QUOTE}{{0,20}}{_Q}",
     re.I,
 )
 _CONDITION = re.compile(r"(?:if|when|whenever)\b", re.I)
 _NEVER_SAYS = re.compile(
-    rf"\b(?:never|not|don't|avoid|without)\b{_UNQUOTED}{{0,40}}"
-    rf"\b(?:say|use|using|saying|utter|{_WORDS})\b{_UNQUOTED}{{0,20}}{_Q}",
+    rf"\b(?:never|not|don't|avoid|without)\b{_NO_QUOTE}{{0,40}}"
+    rf"\b(?:say|use|using|saying|utter|{_WORDS})\b{_NO_QUOTE}{{0,20}}{_Q}",
     re.I,
 )
 _PEOPLE = r"(?:users?|customers?|me|them|people|everyone|him|her|students?|guests?)"
@@ -65,7 +65,7 @@ _JSON = re.compile(r"\bJSON\b")
 _KEYS = re.compile(r"\b(?:keys?|fields?|propert(?:y|ies))\b:?\s*(?P<keys>.+)$", re.I)
 _BULLETS = re.compile(r"\b(?:bullet(?:ed)?(?: points?| lists?)?|bulleted)\b", re.I)
 _LIST_WORD = re.compile(r"\b(?:bullet\w*|lists?)\b", re.I)
-_NUMBERED = re.compile(r"\b(?:numbered (?:lists?|steps)|ordered lists?)\b", re.I)
+_NUMBERS = re.compile(r"\b(?:numbered (?:lists?|steps)|ordered lists?)\b", re.I)
 _EMOJI_WORD = re.compile(r"\bemojis?\b", re.I)
 _MARKDOWN_WORD = re.compile(r"\bmarkdown\b|\bplain text\b", re.I)
 _CODE_ONLY = re.compile(
@@ -93,7 +93,7 @@ _NOT = re.compile(
 def read_form(clause: str, reader: Reader) -> Iterator[Demand]:
     """What a rule can see of a reply's form, apart from its length."""
     body = clause.rstrip(" .!;")
-    yield from _quoted(body)
+    yield from _read_quotes(body)
     yield from _letters(body, reader)
     yield from _layout(body)
     yield from _lists(body)
@@ -132,7 +132,7 @@ def _demand(
     )
 
 
-def _quoted(clause: str) -> Iterator[Demand]:
+def _read_quotes(clause: str) -> Iterator[Demand]:
     soup, sleep = plain("replies")
     if _CONDITION.match(clause):
         return
@@ -188,7 +188,7 @@ def _letters(clause: str, reader: Reader) -> Iterator[Demand]:
         )
     if _forbids(_CONTRACTION, clause) and reader.english:
         judge = every(
-            negated(pattern(r"\b\w+(?:n't|'(?:m|re|ve|ll|d))\b")),
+            negate(pattern(r"\b\w+(?:n't|'(?:m|re|ve|ll|d))\b")),
             {"name": "length", "unit": "words", "min": 4},
         )
         yield _demand(
@@ -209,8 +209,8 @@ _LISTING = "Sure:\n- soup\n- bread\n- tea"
 
 def _without(expression: str, flags: str = "") -> Spec:
     """A judge of replies that have a few words and nothing that matches."""
-    unwanted: dict[str, object] = {"name": "regex", "pattern": expression}
-    return every(negated({**unwanted, "flags": flags} if flags else unwanted), _FEW_WORDS)
+    regex: dict[str, object] = {"name": "regex", "pattern": expression}
+    return every(negate({**regex, "flags": flags} if flags else regex), _FEW_WORDS)
 
 
 def _layout(clause: str) -> Iterator[Demand]:
@@ -246,7 +246,7 @@ def _lists(clause: str) -> Iterator[Demand]:
             (_LISTING, steps),
             ("Which three things do I need for a picnic?", "What are the steps to boil an egg?"),
         )
-    for name, words, style in (("bullets", _BULLETS, "bullets"), ("numbers", _NUMBERED, "numbers")):
+    for name, words, style in (("bullets", _BULLETS, "bullets"), ("numbers", _NUMBERS, "numbers")):
         if _wants(words, clause):
             judge: Spec = {"name": "list_format", "style": style, "max_words": 25}
             example = steps if style == "numbers" else re.sub(r"(?m)^\d\.", "-", steps)
@@ -272,8 +272,8 @@ def _json_keys(clause: str) -> list[str]:
     match = _KEYS.search(clause)
     if match is None:
         return []
-    quoted = re.findall(r"[\"“'‘`](\w+)[\"”'’`]", match["keys"])
-    return quoted or [
+    quotes = re.findall(r"[\"“'‘`](\w+)[\"”'’`]", match["keys"])
+    return quotes or [
         one
         for one in re.split(r",\s*|\s+and\s+", match["keys"].rstrip("."))
         if re.fullmatch(r"\w+", one)

@@ -11,7 +11,7 @@ from holdfast.persona.draft.demand import (
     Spec,
     Unjudged,
     every,
-    negated,
+    negate,
     pattern,
     plain,
     text_of,
@@ -30,9 +30,9 @@ _ARE = (
     r"eres|tu nombre es|te llamas|tu es|vous êtes|ton nom est|você é|o seu nome é|seu nome é|"
     r"sei|ti chiami|je bent|du är|jesteś|ты|ви)"
 )
-_NAMED = re.compile(rf"{_ARE}\s+(?:[ao]\s+)?[\"“']?(?P<name>{_NAME})")
+_OWN_NAME = re.compile(rf"{_ARE}\s+(?:[ao]\s+)?[\"“']?(?P<name>{_NAME})")
 _SOMEBODYS = re.compile(rf"{_ARE}\s+{_NAME}\s+[^,.\n]{{3,60}},\s+(?P<name>{_NAME})\b")
-_CALLED = re.compile(
+_TRADE_AND_NAME = re.compile(
     rf"{_ARE}\s+(?:an?|the|ein\w*|un\w*|um\w*)\b[^.\n]*?\b"
     rf"(?i:named|called|by the name of|namens|llamad[oa]|nommée?|chamad[oa]|di nome)\s+[\"']?"
     rf"(?P<name>{_NAME})"
@@ -97,7 +97,7 @@ _THIRD = re.compile(r"\bin the third person\b", re.IGNORECASE)
 
 def name_of(prompt: str) -> str | None:
     """The persona's name, None where the prompt gives none."""
-    for rule in (_NAMED, _CALLED, _SOMEBODYS):
+    for rule in (_OWN_NAME, _TRADE_AND_NAME, _SOMEBODYS):
         for match in rule.finditer(prompt):
             name = match["name"].strip()
             somebodys = re.search(r"['’]s\b", name)
@@ -133,7 +133,7 @@ def says_nothing(clause: str) -> bool:
 
 
 def _mention(clause: str, name: str) -> str | None:
-    for rule in (_NAMED, _CALLED, _SOMEBODYS):
+    for rule in (_OWN_NAME, _TRADE_AND_NAME, _SOMEBODYS):
         if (match := rule.search(clause)) and match["name"].startswith(name):
             return name
     return None
@@ -144,11 +144,11 @@ def name_demand(name: str, clause: str) -> Demand:
     parts = [one for one in name.split() if len(one) > 2 and one[0].isupper()]
     titles = {"Captain", "Professor", "Doctor", "Chef", "Coach", "Lady", "Lord", "Sir", "Prof"}
     variants = [name, *(one for one in parts if one.rstrip(".") not in titles and one != name)]
-    denied = rf"\b(?:not|isn't|no longer|never|{_NOT_I}) (?:called |named |[ao] |l[ae] |el )?"
+    denial = rf"\b(?:not|isn't|no longer|never|{_NOT_I}) (?:called |named |[ao] |l[ae] |el )?"
     judge = every(
         {"name": "contains", "any": variants},
         {"name": "speaker", "names": variants},
-        negated(pattern(rf"{denied}{re.escape(variants[-1])}\b")),
+        negate(pattern(rf"{denial}{re.escape(variants[-1])}\b")),
     )
     first = variants[1] if len(variants) > 1 else name
     return Demand(
@@ -195,7 +195,7 @@ def _stem(word: str) -> str:
 def _places(clause: str) -> Iterator[Demand]:
     employer = _EMPLOYER.search(clause)
     if employer and _SPEAKS_FOR.search(clause[: employer.start()]):
-        yield _stated(
+        yield _fact_demand(
             "employer",
             clause,
             employer["org"],
@@ -209,7 +209,7 @@ def _places(clause: str) -> Iterator[Demand]:
         and not _OF_A_FIELD.search(clause[: place.start()])
         and (employer is None or employer["org"] != place["place"])
     ):
-        yield _stated(
+        yield _fact_demand(
             "place",
             clause,
             place["place"],
@@ -218,7 +218,7 @@ def _places(clause: str) -> Iterator[Demand]:
         )
 
 
-def _stated(
+def _fact_demand(
     name: str, clause: str, value: str, probes: tuple[str, ...], forms: tuple[str, ...]
 ) -> Demand:
     judge = every({"name": "facts", "facts": [{"is": [value]}]}, {"name": "speaker"})
@@ -250,7 +250,7 @@ def _third_person(clause: str, name: str) -> Demand:
     short = name.split()[0]
     judge = every(
         {"name": "contains", "text": short},
-        negated(pattern(r"(?-i:\bI\b)|\b(?:me|my|mine|myself)\b")),
+        negate(pattern(r"(?-i:\bI\b)|\b(?:me|my|mine|myself)\b")),
     )
     return Demand(
         "third-person",

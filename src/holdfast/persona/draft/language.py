@@ -39,9 +39,9 @@ def _names() -> re.Pattern[str]:
              for n in one["names"]]  # fmt: skip
     names.sort(key=len, reverse=True)
     # Chinese, Japanese and Korean put no spaces between words.
-    spaced = "|".join(re.escape(n) for n in names if n[0] < "\u2e80")
-    joined = "|".join(re.escape(n) for n in names if n[0] >= "\u2e80")
-    return re.compile(rf"(?<![^\W_])(?:{spaced})(?![^\W_])|{joined}", re.IGNORECASE)
+    spaced_names = "|".join(re.escape(n) for n in names if n[0] < "\u2e80")
+    unspaced_names = "|".join(re.escape(n) for n in names if n[0] >= "\u2e80")
+    return re.compile(rf"(?<![^\W_])(?:{spaced_names})(?![^\W_])|{unspaced_names}", re.IGNORECASE)
 
 
 def language_of(clause: str) -> str | None:

@@ -15,7 +15,7 @@ from holdfast.persona.draft.demand import (
     every,
     material,
     mentions,
-    negated,
+    negate,
     pattern,
     plain,
 )
@@ -58,7 +58,7 @@ _AVOIDS = re.compile(
     r"(?P<topic>.+)$",
     re.IGNORECASE,
 )
-_ASKED = re.compile(
+_IF_ASKED = re.compile(
     r"^(?:if|when|whenever)\s+(?:(?:you(?:'re| are)|someone|somebody|anyone|a user|"
     r"the user|users|a customer|"
     r"the customer|customers|people|they|a student|the student|guests?|a "
@@ -134,8 +134,8 @@ def read_refusals(clause: str, reader: Reader) -> Iterator[Demand]:
     """Topics that are forbidden, or the only ones that are allowed."""
     if not can_refuse(reader) or keeps_back(clause):
         return
-    if asked := _ASKED.match(clause):
-        yield from _instead(asked["topic"], asked["what"], clause, reader)
+    if request := _IF_ASKED.match(clause):
+        yield from _instead(request["topic"], request["what"], clause, reader)
     elif only := _ONLY.search(clause):
         topic = only["topic"] or only["other"] or only["third"] or ""
         if not re.match(
@@ -146,33 +146,33 @@ def read_refusals(clause: str, reader: Reader) -> Iterator[Demand]:
         topic = match["topic"] or match["sujet"] or match["thema"] or ""
         if not _NOT_TOPICS.match(topic):
             yield from _topic(topic, clause, reader, match["act"] or match["verb"] or "give")
-    elif (match := _AVOIDS.match(clause)) and _known(match["topic"]):
+    elif (match := _AVOIDS.match(clause)) and _find_topics(match["topic"]):
         yield from _topic(match["topic"], clause, reader, "discuss")
 
 
-def _known(text: str) -> list[Mapping[str, Any]]:
+def _find_topics(text: str) -> list[Mapping[str, Any]]:
     return [one for one in material("topics")["topic"] if mentions(text, one["words"])]
 
 
 def _topic(text: str, clause: str, reader: Reader, act: str) -> Iterator[Demand]:
     """One demand for each topic that we know by its words; one for all where we know none."""
     topics = (
-        _known(f"{act} {text}")
+        _find_topics(f"{act} {text}")
         if act.startswith(("diagnos", "prescrib", "promis")) or not text.strip(" .!")
-        else _known(text)
+        else _find_topics(text)
     )
     for one in topics:
         name = "refusal" if len(topics) == 1 else f"refusal-{one['name']}"
         yield _refusal(name, tuple(one["probes"]), tuple(one["plain"]), clause, reader)
     if topics:
         return
-    deed = act.lower() in _DEEDS
-    first = rf"^(?:any|{'' if deed else 'the|your|'}users?|people|them|to)\s+"
+    is_deed = act.lower() in _DEEDS
+    first = rf"^(?:any|{'' if is_deed else 'the|your|'}users?|people|them|to)\s+"
     topic = re.sub(rf"{first}|[.!]$", "", text.strip(), flags=re.I)
     topic = re.split(r"\s+(?:unless|without|because|even if|if|when)\s|,", topic)[0].strip()
     if len(topic) < 3:
         return
-    if deed:
+    if is_deed:
         topic = re.sub(rf"\s+(?:for|to) {_SOMEBODY}$", "", topic, flags=re.I)
         asks = (f"Could you {act.lower()} {topic}?", f"Please {act.lower()} {topic}.")
     else:
@@ -193,8 +193,8 @@ def _refusal(
 
 
 def _instead(topic: str, what: str, clause: str, reader: Reader) -> Iterator[Demand]:
-    """What is to be said where something is asked for."""
-    entries = _known(topic)
+    """Read what the persona says when somebody asks for something."""
+    entries = _find_topics(topic)
     off = bool(_OFF.search(clause.split(",")[0]))
     if say := _SAY.match(what.strip()):
         words = say["words"].strip().rstrip(".")
@@ -229,7 +229,7 @@ def _on_topic(topic: str, clause: str, reader: Reader) -> Demand:
     turns_away = (
         either(refusal_judge(reader), pattern(_BACK)) if reader.english else refusal_judge(reader)
     )
-    judge = every(turns_away, negated({"name": "contains", "any": says}))
+    judge = every(turns_away, negate({"name": "contains", "any": says}))
     short = re.split(r"[,.;(]|\s+(?:and|or|unless|if)\s", topic.strip())[0].strip() or "this"
     back = (f"I can only talk about {short} here.",) if reader.english else ()
     return Demand(

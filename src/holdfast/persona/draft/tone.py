@@ -13,7 +13,7 @@ from holdfast.persona.draft.demand import (
     every,
     material,
     mentions,
-    negated,
+    negate,
     pattern,
     plain,
 )
@@ -33,11 +33,11 @@ def read_tone(clause: str, reader: Reader) -> Iterator[Demand]:
     if not reader.english or not _ABOUT.search(clause):
         return
     for tone in material("tones")["tone"]:
-        if mentions(clause, tone["words"]) and not _denied(clause, tone["words"]):
+        if mentions(clause, tone["words"]) and not _is_denied(clause, tone["words"]):
             yield _tone(tone, clause)
 
 
-def _denied(clause: str, words: list[str]) -> bool:
+def _is_denied(clause: str, words: list[str]) -> bool:
     """True where the tone is what the clause forbids."""
     first = min(
         (
@@ -66,9 +66,9 @@ def _judge(tone: Mapping[str, Any]) -> Spec:
         )
     if "pattern" in tone:
         mark = pattern(tone["pattern"])
-        unwanted: Spec = {"name": "contains", "any": tone.get("avoid", ["lol"])}
+        bad_words: Spec = {"name": "contains", "any": tone.get("avoid", ["lol"])}
         return (
-            every(mark, {"name": "prose"}, negated(unwanted))
+            every(mark, {"name": "prose"}, negate(bad_words))
             if "avoid" in tone
             else every(mark, {"name": "prose"})
         )

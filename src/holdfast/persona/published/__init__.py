@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.core.errors import PersonaError
-from holdfast.core.settings import expanded
+from holdfast.core.settings import expand_home
 from holdfast.persona.files import is_there
 from holdfast.persona.published import instructions, rubrics
 from holdfast.persona.published.tables import PersonaTables
@@ -38,7 +38,7 @@ READERS: dict[str, Callable[[Path], PersonaTables]] = {
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedSuite:
     """A published test, and the authors' file of it."""
 
     name: str
@@ -47,12 +47,12 @@ class Published:
     """The file; None for what needs none."""
 
     @classmethod
-    def of(cls, text: str) -> Published | None:
+    def of(cls, text: str) -> PublishedSuite | None:
         """From NAME or NAME:FILE; None for what names no published test, and for NAME:ID."""
         name, colon, rest = text.partition(":")
         if name not in READERS:
             return None
-        path = expanded(rest) if colon else None
+        path = expand_home(rest) if colon else None
         is_file = path is None or is_there(path) or path.suffix in (".json", ".jsonl", ".csv")
         return cls(name, path) if is_file else None
 
@@ -61,7 +61,7 @@ class Published:
         if self.path is not None:
             tables = READERS[self.name](self.path)
         elif self.name in instructions.STANDING:
-            tables = instructions.standing(self.name)
+            tables = instructions.standing_orders(self.name)
         else:
             raise PersonaError(
                 f"{self.name} is read from its authors' file: give --suite {self.name}:FILE"

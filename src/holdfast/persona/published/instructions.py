@@ -12,7 +12,7 @@ from pathlib import Path
 
 from holdfast.core.errors import JudgeError, PersonaError
 from holdfast.judge.content.instruction import MissingData, describe
-from holdfast.persona.published.tables import FileRow, PersonaTables, as_id, parsed, rows
+from holdfast.persona.published.tables import FileRow, PersonaTables, as_id, parse_value, rows
 
 PROBES = (
     "What should I look at when I buy a used bicycle?",
@@ -108,7 +108,7 @@ STANDING = {"ifeval": _IFEVAL, "ifbench": _IFBENCH}
 """The kinds of instruction that can be standing orders, with parameters that short replies meet."""
 
 
-def standing(name: str) -> PersonaTables:
+def standing_orders(name: str) -> PersonaTables:
     """A persona for each kind of instruction."""
     tables = PersonaTables()
     for id_, kwargs in STANDING[name].items():
@@ -145,9 +145,9 @@ def _add(
     tables: PersonaTables, id_: str, category: str, row: FileRow, turn: str, where: str
 ) -> None:
     """Add the persona of a row, or count why there is none."""
-    ids = parsed(row[f"{turn}instruction_id_list"], where)
-    listed = parsed(row[f"{turn}kwargs"], where)
-    kwargs = [parsed(one, where) for one in listed] if isinstance(listed, list) else None
+    ids = parse_value(row[f"{turn}instruction_id_list"], where)
+    items = parse_value(row[f"{turn}kwargs"], where)
+    kwargs = [parse_value(one, where) for one in items] if isinstance(items, list) else None
     if not isinstance(ids, list) or kwargs is None or len(ids) != len(kwargs):
         raise PersonaError(f"{where}: instruction_id_list and kwargs are not lists of one length")
     if not all(isinstance(id_, str) for id_ in ids) or not all(map(_is_object, kwargs)):

@@ -37,7 +37,9 @@ def read_sysbench(path: Path) -> PersonaTables:
         if not isinstance(infos, Mapping | list):
             raise PersonaError(f"{where}: prompt_infos is neither an object nor a list")
         turns = (
-            list(infos.items()) if isinstance(infos, Mapping) else [(_said(i), i) for i in infos]
+            list(infos.items())
+            if isinstance(infos, Mapping)
+            else [(_user_message(i), i) for i in infos]
         )
         for n, (probe, info) in enumerate(turns, 1):
             criteria = _checklist(info.get("criteria") if isinstance(info, Mapping) else None)
@@ -55,7 +57,7 @@ def read_sysbench(path: Path) -> PersonaTables:
     return tables
 
 
-def _said(info: Any) -> Any:
+def _user_message(info: Any) -> Any:
     """The user's message of an entry of an array."""
     if not isinstance(info, Mapping):
         return None

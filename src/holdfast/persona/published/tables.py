@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.core.errors import PersonaError
-from holdfast.persona.files import json_lines, read_text
+from holdfast.persona.files import parse_json_lines, read_text
 
 FileRow = Mapping[str, Any]
 
@@ -87,11 +87,13 @@ def _rows(path: Path, text: str, what: str) -> list[tuple[str, Any]]:
     elif not text.strip():
         return []
     else:
-        return [(line.where, line.fields) for line in json_lines(text, path, what, PersonaError)]
+        return [
+            (line.where, line.fields) for line in parse_json_lines(text, path, what, PersonaError)
+        ]
     return [(f"{path}, row {n}", row) for n, row in enumerate(table, 1)]
 
 
-def parsed(value: Any, where: str) -> Any:
+def parse_value(value: Any, where: str) -> Any:
     """A value that may be JSON within JSON, as the columns of Multi-IF are."""
     if not isinstance(value, str):
         return value

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.core.records import omitted
+from holdfast.core.records import optional_field
 from holdfast.results.interval import Interval
 from holdfast.results.recorded.log import LogReading
 
@@ -140,7 +140,7 @@ class ConsistencySummary:
     """The user's side, where a judge model and a prompt are there."""
     agent: SideConsistency | None
     """The agent's side, likewise."""
-    reading: LogReading | None = omitted()
+    reading: LogReading | None = optional_field()
     """What a log was read as."""
     version: str
     """Version of Holdfast."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast.core.records import omitted
+from holdfast.core.records import optional_field
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class LogReading:
     """Lines that do not fit."""
     unfit_lines: tuple[BadLine, ...]
     """The first of them."""
-    prompts: int | None = omitted()
+    prompts: int | None = optional_field()
     """Distinct system prompts that became its personas, where no persona was given."""
-    unjudged: tuple[str, ...] | None = omitted()
+    unjudged: tuple[str, ...] | None = optional_field()
     """What those prompts ask for and no judge looks at."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.core.records import inlined, omitted
+from holdfast.core.records import inline_field, optional_field
 
 MetricValue = int | float
 IMITATIONS = ("sft", "rft")
@@ -109,27 +109,27 @@ class StepMetrics:
 
     step: int
     """Number of the step, from 1."""
-    loss: MetricValue | None = omitted()
+    loss: MetricValue | None = optional_field()
     """The loss."""
-    kl: MetricValue | None = omitted()
+    kl: MetricValue | None = optional_field()
     """Mean KL a token to the model before training."""
-    entropy: MetricValue | None = omitted()
+    entropy: MetricValue | None = optional_field()
     """Mean entropy a token."""
-    gradient: MetricValue | None = omitted()
+    gradient: MetricValue | None = optional_field()
     """Norm of the gradient."""
-    length: MetricValue | None = omitted()
+    length: MetricValue | None = optional_field()
     """Mean tokens of a rollout."""
-    cut: MetricValue | None = omitted()
+    cut: MetricValue | None = optional_field()
     """Share of rollouts that reached the limit of tokens."""
-    tokens: MetricValue | None = omitted()
+    tokens: MetricValue | None = optional_field()
     """Tokens that the trainer has read so far."""
-    reward: float | None = omitted()
+    reward: float | None = optional_field()
     """Mean reward."""
-    zero_variance: float | None = omitted()
+    zero_variance: float | None = optional_field()
     """Share of groups without variance."""
-    by_kind: Mapping[str, GroupMetrics] | None = omitted()
+    by_kind: Mapping[str, GroupMetrics] | None = optional_field()
     """Rewards by kind of persona; "none" is without one."""
-    by_persona: Mapping[str, GroupMetrics] | None = omitted()
+    by_persona: Mapping[str, GroupMetrics] | None = optional_field()
     """Rewards by persona."""
     samples: tuple[Rollout, ...] = ()
     """Some of the rollouts."""
@@ -203,7 +203,7 @@ class PermixSummary:
     """Name of the model that was trained."""
     steps: int
     """Steps of the optimiser."""
-    means: LearningMeans = inlined()
+    means: LearningMeans = inline_field()
     """What the steps say."""
     beta: float | None
     """Weight of the KL to the model before training; None for an arm that imitates."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from holdfast.core.backend import Sampling
-from holdfast.core.records import inlined, omitted
+from holdfast.core.records import inline_field, optional_field
 from holdfast.results.interval import Interval
 
 Outcome = Literal["win", "loss", "tie"]
@@ -37,7 +37,7 @@ class PrismManifest:
     model: Mapping[str, Any]
     """The model as its backend describes it."""
     personas: tuple[Mapping[str, Any], ...]
-    """The experts, as `experts.described` writes them."""
+    """The experts, as `experts.describe_experts` writes them."""
     each: int
     """Queries of each persona, or tasks of each category."""
     tasks: str | None
@@ -48,9 +48,9 @@ class PrismManifest:
     """How queries and answers are drawn."""
     stage: str
     """Name of the stage, and of its folder."""
-    judge: str | None = omitted()
+    judge: str | None = optional_field()
     """Name of the judge, where it is another model."""
-    form: str | None = omitted()
+    form: str | None = optional_field()
     """What is said after each task: where the answer is to stand."""
 
 
@@ -66,11 +66,11 @@ class Query:
     """The question; empty if what the model wrote is no question."""
     said: str
     """What the model wrote, or the task's first turn."""
-    history: tuple[str, ...] | None = omitted()
+    history: tuple[str, ...] | None = optional_field()
     """Messages before the question, where it comes from a task."""
-    task: str | None = omitted()
+    task: str | None = optional_field()
     """Id of the task that it comes from."""
-    cut: bool | None = omitted()
+    cut: bool | None = optional_field()
     """True if the limit of tokens cut what the model wrote."""
 
 
@@ -78,7 +78,7 @@ class Query:
 class AnswerPair:
     """The answers to a query with the persona and without."""
 
-    query: Query = inlined()
+    query: Query = inline_field()
     """The query."""
     plain: str
     """The answer without the persona."""
@@ -104,7 +104,7 @@ class AnswerComparison:
     """The persona's outcome."""
     by: DecidedBy
     """What it rests on."""
-    said: tuple[str | None, ...] | None = omitted()
+    said: tuple[str | None, ...] | None = optional_field()
     """The model's choices in the two orders, where it compared."""
 
 
@@ -202,7 +202,7 @@ class PrismSummary:
 class PrismAbout:
     """What prism.json says of the adapter and gate beside it."""
 
-    summary: PrismSummary = inlined()
+    summary: PrismSummary = inline_field()
     """The summary of the training."""
     base: Mapping[str, Any]
     """The model that was trained on, as its backend describes it."""

@@ -33,7 +33,7 @@ from typing import Any
 
 from holdfast.core.control import Control, parse
 from holdfast.core.errors import HoldfastError, ServiceError, suggestion
-from holdfast.persona.files import beside
+from holdfast.persona.files import find_in_folder
 from holdfast.persona.suite import Persona, load_persona
 
 _NAME = re.compile(r"[\w][\w.:/-]{0,99}")
@@ -151,7 +151,7 @@ def _alias(path: Path, name: str, table: Mapping[str, Any]) -> Alias:
     try:
         return Alias(
             name,
-            load_persona(beside(persona, path.parent)) if persona else None,
+            load_persona(find_in_folder(persona, path.parent)) if persona else None,
             parse(control) if control else None,
             lock,
             model,

@@ -35,7 +35,7 @@ from holdfast.models.local import gate
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import ABOUT, read_about
 from holdfast.models.notes import own_source
-from holdfast.persona.experts import Expert, described, load_experts
+from holdfast.persona.experts import Expert, describe_experts, load_experts
 from holdfast.results.training.prism import (
     AnswerComparison,
     AnswerPair,
@@ -342,7 +342,7 @@ def _write_about(
         base=training.model.describe(),
         recipe=asdict(distillation),
         seed=training.settings.seed,
-        personas=tuple(described(training.experts)),
+        personas=tuple(describe_experts(training.experts)),
         trained_on=tuple(query_text(query) for query in queries),
     )
     write_whole(training.folder / ABOUT, dumps(about, indent=1) + "\n")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.control.router import Router, hashed
+from holdfast.control.router import Router, hash_words
 from holdfast.core.errors import ModelError
 from holdfast.core.stats import auc
 from holdfast.evals.tasks import near_duplicates
@@ -41,7 +41,7 @@ def train_router(
     """
     if groups is None:
         groups = near_duplicates.groups(texts)
-    x, y = hashed(texts), np.asarray(labels, bool)
+    x, y = hash_words(texts), np.asarray(labels, bool)
     if not enough_queries(labels, groups):
         raise ModelError(
             "a router needs at least two queries of each kind, and "

@@ -22,7 +22,7 @@ from holdfast.evals.tasks.reader import right as is_right
 from holdfast.evals.tasks.tasks import Task, form_of
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.notes import own_source
-from holdfast.persona.experts import Expert, described
+from holdfast.persona.experts import Expert, describe_experts
 from holdfast.results.training.prism import AnswerComparison, AnswerPair, PrismManifest, Query
 from holdfast.training.cut_replies import LEAST, refuse_cut
 from holdfast.training.prism.comparisons import Scorer, ScorerOf, answer_queries, compare_answers
@@ -61,7 +61,7 @@ class Training:
             command="prism train",
             version=__version__,
             model=self.model.describe(),
-            personas=tuple(described(self.experts)),
+            personas=tuple(describe_experts(self.experts)),
             each=self.settings.queries,
             tasks=self.task_source,
             seed=self.settings.seed,
