@@ -41,14 +41,14 @@ def interrupt_at(count: int, answer: Answer = obey) -> Answer:
     """The same answers, but Ctrl-C at one of the asks, counted from 1."""
     asks = 0
 
-    def counted(ask: Ask) -> Reply:
+    def count_ask(ask: Ask) -> Reply:
         nonlocal asks
         asks += 1
         if asks == count:
             raise KeyboardInterrupt
         return answer(ask)
 
-    return counted
+    return count_ask
 
 
 class Actor:
@@ -126,6 +126,6 @@ def suite(personas: int = 6) -> Suite:
     """A small suite over three categories, with starters and fillers."""
     words = ["amber", "birch", "cedar", "delta", "ember", "fjord", "grain", "haven"]
     kinds = ["memory", "pattern", "choice"]
-    made = tuple(persona(words[i], kinds[i % 3], probes=2) for i in range(personas))
+    people = tuple(persona(words[i], kinds[i % 3], probes=2) for i in range(personas))
     starters = ("Hello there.", "What a day it is.", "Tell me something.")
-    return Suite("small", made, starters, ("It rains today.", "The road is long and quiet."))
+    return Suite("small", people, starters, ("It rains today.", "The road is long and quiet."))

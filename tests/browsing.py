@@ -33,6 +33,6 @@ def browser(chromium: str) -> Iterator[Browser]:
                  "--disable-component-update", "--no-first-run"]  # fmt: skip
     api = pytest.importorskip("playwright.sync_api")
     with api.sync_playwright() as play:
-        started = play.chromium.launch(executable_path=chromium, args=arguments)
-        yield started
-        started.close()
+        instance = play.chromium.launch(executable_path=chromium, args=arguments)
+        yield instance
+        instance.close()

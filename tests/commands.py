@@ -9,14 +9,14 @@ from holdfast.cli import main
 
 def run_command(*args: object) -> int:
     """What `holdfast ARGS` ends with."""
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as end:
         main([*map(str, args)])
-    return int(ended.value.code or 0)
+    return int(end.value.code or 0)
 
 
 def one_sentence(capsys: pytest.CaptureFixture[str]) -> str:
     """The only line that was printed, which is on standard error."""
-    printed = capsys.readouterr()
-    assert printed.out == "" and "Traceback" not in printed.err
-    (line,) = printed.err.strip().splitlines()
+    output = capsys.readouterr()
+    assert output.out == "" and "Traceback" not in output.err
+    (line,) = output.err.strip().splitlines()
     return line

@@ -48,12 +48,12 @@ def no_network() -> Iterator[None]:
     """Connections to this machine pass; any other raises `NetworkUsed`."""
 
     def guard(connect: Any) -> Any:
-        def guarded(self: socket.socket, address: Any) -> Any:
+        def guard(self: socket.socket, address: Any) -> Any:
             if not _is_here(self.family, address):
                 raise NetworkUsed(f"tests need no network, and this one asked for {address!r}")
             return connect(self, address)
 
-        return guarded
+        return guard
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", guard(socket.socket.connect))

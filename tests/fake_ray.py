@@ -44,9 +44,9 @@ class FakeRay:
         full: bool = False,
     ) -> None:
         self.cpus, self.dies, self.error, self.full = cpus, dies, error, full
-        self.drawn = random.Random(3)
-        self.started = 0
-        self.killed: list[Any] = []
+        self.rng = random.Random(3)
+        self.starts = 0
+        self.dead_workers: list[Any] = []
         self.dead: set[int] = set()
 
     def cluster_resources(self) -> dict[str, float]:
@@ -57,26 +57,27 @@ class FakeRay:
 
     def _actor(self, kind: type) -> Callable[..., Any]:
         def start(*args: Any) -> Any:
-            self.started += 1
-            number, held = self.started, kind(*args)
+            self.starts += 1
+            number, instance = self.starts, kind(*args)
             methods = {
-                name: self._method(number, held, name) for name in ("begin", "open", "do", "call")
+                name: self._method(number, instance, name)
+                for name in ("begin", "open", "do", "call")
             }
             return SimpleNamespace(number=number, **methods)
 
         return start
 
-    def _method(self, number: int, held: Any, name: str) -> Any:
+    def _method(self, number: int, instance: Any, name: str) -> Any:
         def call(*args: Any, **options: Any) -> Any:
             if number in self.dead or self.dies(number, name, args):
                 self.dead.add(number)
                 return SimpleNamespace(error=self.error())
             try:
-                return SimpleNamespace(error=None, value=getattr(held, name)(*args, **options))
+                return SimpleNamespace(error=None, value=getattr(instance, name)(*args, **options))
             except Exception as error:
                 return SimpleNamespace(error=TaskFailed(error))
 
-        return SimpleNamespace(remote=_hashed(call))
+        return SimpleNamespace(remote=_as_reference(call))
 
     def get(self, reference: Any) -> Any:
         if reference.error is not None:
@@ -90,27 +91,27 @@ class FakeRay:
         self, references: list[Any], num_returns: int, timeout: float | None = None
     ) -> tuple[list[Any], list[Any]]:
         if timeout is not None:  # asked whether a worker has begun, which all do at once
-            begun = 0 if self.full else num_returns
-            return references[:begun], references[begun:]
-        at = self.drawn.randrange(len(references))  # whichever comes first
+            ready = 0 if self.full else num_returns
+            return references[:ready], references[ready:]
+        at = self.rng.randrange(len(references))  # whichever comes first
         return [references.pop(at)], references
 
     def put(self, value: Any) -> Any:
         return value
 
     def kill(self, worker: Any) -> None:
-        self.killed.append(worker)
+        self.dead_workers.append(worker)
 
     def shutdown(self) -> None:
-        self.started = -1
+        self.starts = -1
 
 
 class _Reference:
     """A result that can be a key, as Ray's references can."""
 
-    def __init__(self, found: Any) -> None:
-        self.error, self.value = found.error, getattr(found, "value", None)
+    def __init__(self, outcome: Any) -> None:
+        self.error, self.value = outcome.error, getattr(outcome, "value", None)
 
 
-def _hashed(call: Callable[..., Any]) -> Callable[..., _Reference]:
+def _as_reference(call: Callable[..., Any]) -> Callable[..., _Reference]:
     return lambda *args, **options: _Reference(call(*args, **options))

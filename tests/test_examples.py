@@ -13,7 +13,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 @pytest.fixture(scope="module")
-def executed(tmp_path_factory: pytest.TempPathFactory) -> NotebookNode:
+def notebook(tmp_path_factory: pytest.TempPathFactory) -> NotebookNode:
     """examples/drift.ipynb with its outputs, run in a kernel of this Python."""
     home = tmp_path_factory.mktemp("home")
     notebook = nbformat.read(EXAMPLES / "drift.ipynb", as_version=4)
@@ -37,29 +37,29 @@ def outputs(notebook: NotebookNode, cell: str) -> list[NotebookNode]:
 
 def text(notebook: NotebookNode, cell: str) -> str:
     """What a cell printed."""
-    printed = [o.text for o in outputs(notebook, cell) if o.output_type == "stream"]
-    return "".join(printed)
+    texts = [o.text for o in outputs(notebook, cell) if o.output_type == "stream"]
+    return "".join(texts)
 
 
-def test_the_notebook_says_in_words_what_it_found(executed: NotebookNode) -> None:
-    assert "eight rounds" in text(executed, "run")
+def test_the_notebook_says_in_words_what_it_found(notebook: NotebookNode) -> None:
+    assert "eight rounds" in text(notebook, "run")
 
 
-def test_the_notebook_has_a_score_by_category_and_round(executed: NotebookNode) -> None:
-    (table,) = outputs(executed, "category")
-    shown = table["data"]["text/plain"]
-    assert all(category in shown for category in ("choice", "memory", "pattern"))
-    assert "NaN" not in shown
+def test_the_notebook_has_a_score_by_category_and_round(notebook: NotebookNode) -> None:
+    (table,) = outputs(notebook, "category")
+    table_text = table["data"]["text/plain"]
+    assert all(category in table_text for category in ("choice", "memory", "pattern"))
+    assert "NaN" not in table_text
 
 
-def test_the_notebook_draws_the_curve(executed: NotebookNode) -> None:
-    assert any("image/png" in o.get("data", {}) for o in outputs(executed, "plot"))
+def test_the_notebook_draws_the_curve(notebook: NotebookNode) -> None:
+    assert any("image/png" in o.get("data", {}) for o in outputs(notebook, "plot"))
 
 
-def test_the_notebook_shows_a_conversation_of_eight_rounds(executed: NotebookNode) -> None:
-    shown = text(executed, "look")
-    assert shown.count("probe: ") == 9
-    assert shown.count("agent: ") == 8
+def test_the_notebook_shows_a_conversation_of_eight_rounds(notebook: NotebookNode) -> None:
+    table_text = text(notebook, "look")
+    assert table_text.count("probe: ") == 9
+    assert table_text.count("agent: ") == 8
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda path: path.name)

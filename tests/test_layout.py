@@ -26,18 +26,18 @@ def floors() -> list[str]:
 
 def modules() -> dict[str, Path]:
     """Every module of the package by its name, `__init__` left out of packages' names."""
-    found = {}
+    paths = {}
     for path in PACKAGE.rglob("*.py"):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+        paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return paths
 
 
-def imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
+def find_imports(path: Path, paths: dict[str, Path]) -> Iterator[str]:
     """The package's own modules that a file imports, anywhere in it."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in known)
+            yield from (alias.name for alias in node.names if alias.name in paths)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: name the whole module, not a relative one"
             if not (node.module or "").startswith("holdfast"):
@@ -45,7 +45,7 @@ def imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
             assert node.module is not None
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                yield inner if inner in known else node.module
+                yield inner if inner in paths else node.module
 
 
 def floor_of(module: str) -> str:
@@ -59,10 +59,10 @@ def test_the_readmes_tree_names_every_package_once() -> None:
 
 
 def test_imports_run_downwards_only() -> None:
-    order, known = floors(), modules()
+    order, paths = floors(), modules()
     wrong = []
-    for module, path in known.items():
-        for target in imported(path, known):
+    for module, path in paths.items():
+        for target in find_imports(path, paths):
             if floor_of(module) in TOP:
                 continue
             here, there = floor_of(module), floor_of(target)
@@ -72,8 +72,8 @@ def test_imports_run_downwards_only() -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    known = modules()
-    graph = {name: set(imported(path, known)) - {name} for name, path in known.items()}
+    paths = modules()
+    graph = {name: set(find_imports(path, paths)) - {name} for name, path in paths.items()}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as circle:
@@ -106,12 +106,12 @@ def test_a_class_shares_its_name_with_no_other_class_or_type() -> None:
 
 def test_rooms_are_few_and_none_is_crowded() -> None:
     rooms = [path for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()]
-    named = {
+    files = {
         path.name for path in rooms if path.stem not in ("__pycache__", "__init__", "__main__")
     }
-    assert len(named) <= 12
-    crowded = {path.parent for path in modules().values()}
-    assert {str(one): n for one in crowded if (n := len(list(one.glob("*.py")))) > 16} == {}
+    assert len(files) <= 12
+    folders = {path.parent for path in modules().values()}
+    assert {str(one): n for one in folders if (n := len(list(one.glob("*.py")))) > 16} == {}
 
 
 def lengths() -> Iterator[tuple[str, int, str]]:

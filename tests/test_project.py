@@ -29,9 +29,9 @@ def pins() -> dict[str, str]:
 
 @pytest.mark.parametrize("requirement", requirements(), ids=lambda one: one.name)
 def test_every_requirement_is_pinned_to_a_version_it_allows(requirement: Requirement) -> None:
-    pinned = pins().get(canonicalize_name(requirement.name))
-    assert pinned is not None, f"{requirement.name} is missing from constraints.txt"
-    assert requirement.specifier.contains(pinned)
+    version = pins().get(canonicalize_name(requirement.name))
+    assert version is not None, f"{requirement.name} is missing from constraints.txt"
+    assert requirement.specifier.contains(version)
 
 
 def test_a_pin_holds_for_every_build_of_a_version() -> None:
@@ -48,7 +48,7 @@ def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= 120
 
 
-def mapped() -> set[Path]:
+def find_mapped() -> set[Path]:
     """The paths in the README's tree: every name that ends in `/` or `.py`, under its package."""
     block = re.search(r"^```\n(src/holdfast/\n.*?)^```$", README, re.DOTALL | re.MULTILINE)
     assert block
@@ -66,7 +66,7 @@ def mapped() -> set[Path]:
 
 
 def test_everything_on_the_readmes_map_exists() -> None:
-    assert [str(path) for path in sorted(mapped()) if not path.exists()] == []
+    assert [str(path) for path in sorted(find_mapped()) if not path.exists()] == []
 
 
 def test_every_module_is_on_the_readmes_map() -> None:
@@ -77,4 +77,4 @@ def test_every_module_is_on_the_readmes_map() -> None:
         if path.suffix == ".py" or (path.is_dir() and path.name != "__pycache__")
     }
     modules -= {package / "__init__.py", package / "__main__.py"}
-    assert modules <= mapped()
+    assert modules <= find_mapped()

@@ -22,9 +22,9 @@ PACKAGE = ROOT / "src" / "holdfast"
 def run(*command: str | Path, cwd: Path) -> str:
     parts = [str(part) for part in command]
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(parts, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    process = subprocess.run(parts, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
     run(*build, cwd=folder)
-    (built,) = folder.glob("*.whl")
-    return built
+    (path,) = folder.glob("*.whl")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -54,21 +54,21 @@ def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_carries_every_file_of_the_package(wheel: Path) -> None:
-    carried = set(zipfile.ZipFile(wheel).namelist())
-    owned = {
+    names = set(zipfile.ZipFile(wheel).namelist())
+    own_names = {
         path.relative_to(PACKAGE.parent).as_posix()
         for path in PACKAGE.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert owned <= carried
+    assert own_names <= names
     assert {
         "holdfast/py.typed",
         "holdfast/models/mini/weights/config.json",
         "holdfast/models/mini/weights/model.safetensors",
         "holdfast/models/mini/weights/tokenizer.json",
         "holdfast/report/drift/page.html.j2",
-    } <= carried
-    assert any(name.startswith("holdfast/persona/data/suites/") for name in carried)
+    } <= names
+    assert any(name.startswith("holdfast/persona/data/suites/") for name in names)
 
 
 def test_the_wheel_names_its_version_and_carries_its_licence(wheel: Path) -> None:
@@ -84,8 +84,8 @@ def test_an_environment_with_the_wheel_sees_the_wheels_copy(
     elsewhere: Path, tmp_path: Path
 ) -> None:
     where = "import holdfast; print(holdfast.__file__)"
-    seen = run(elsewhere / "bin" / "python", "-c", where, cwd=tmp_path)
-    assert Path(seen.strip()).is_relative_to(elsewhere)
+    output = run(elsewhere / "bin" / "python", "-c", where, cwd=tmp_path)
+    assert Path(output.strip()).is_relative_to(elsewhere)
 
 
 def test_the_installed_command_lists_the_personas(elsewhere: Path, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_the_installed_command_runs_the_demo_from_any_folder(
     elsewhere: Path, tmp_path: Path
 ) -> None:
     demo = ["drift", "--model", "mini", "--pairs", "2", "--rounds", "1", "--seed", "0"]
-    printed = run(elsewhere / "bin" / "holdfast", *demo, "--out", "demo", "--json", cwd=tmp_path)
-    assert len(json.loads(printed)["stability"]) == 2
+    output = run(elsewhere / "bin" / "holdfast", *demo, "--out", "demo", "--json", cwd=tmp_path)
+    assert len(json.loads(output)["stability"]) == 2
     for name in ("manifest.json", "records.jsonl", "summary.json", "report.html"):
         assert (tmp_path / "demo" / name).stat().st_size > 0, name

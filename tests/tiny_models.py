@@ -156,7 +156,7 @@ def tokenizer(template: str | None = "chatml") -> PreTrainedTokenizerFast:
     inner = Tokenizer(BPE(vocabulary, merges=[]))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
-    made = PreTrainedTokenizerFast(
+    result = PreTrainedTokenizerFast(
         tokenizer_object=inner,
         pad_token="<pad>",
         bos_token="<s>",
@@ -164,8 +164,8 @@ def tokenizer(template: str | None = "chatml") -> PreTrainedTokenizerFast:
         additional_special_tokens=list(SPECIALS[3:]),
     )
     if template is not None:
-        made.chat_template = TEMPLATES[template]
-    return made
+        result.chat_template = TEMPLATES[template]
+    return result
 
 
 VOCABULARY = len(SPECIALS) + 256
@@ -233,5 +233,5 @@ def model(
     In float64 no draw hangs on how a sum was rounded.
     """
     torch.manual_seed(seed)
-    made = AutoModelForCausalLM.from_config((CONFIGS | ODD_CONFIGS)[kind])
-    return made.to(dtype).eval()
+    network = AutoModelForCausalLM.from_config((CONFIGS | ODD_CONFIGS)[kind])
+    return network.to(dtype).eval()

@@ -33,9 +33,9 @@ SMALL = ["--pairs", "4", "--rounds", "2", "--controls", "none,reminder:1,anchor"
 
 @pytest.fixture
 def actor(monkeypatch: pytest.MonkeyPatch) -> Actor:
-    found = Actor(name="mini")
-    monkeypatch.setattr(models, "load", lambda name, **options: found)
-    return found
+    agent = Actor(name="mini")
+    monkeypatch.setattr(models, "load", lambda name, **options: agent)
+    return agent
 
 
 run = partial(run_command, "compare")
@@ -46,24 +46,24 @@ def test_json_prints_one_object_with_the_contracts_names(
 ) -> None:
     args = ["--model", "mini", *SMALL, "--seed", "0", "--out", str(tmp_path / "run"), "--json"]
     assert run(*args) == 0
-    printed = capsys.readouterr()
-    summary = json.loads(printed.out)
+    output = capsys.readouterr()
+    summary = json.loads(output.out)
     assert {"rows", "recommendation", "report"} <= set(summary)
     assert [row["control"] for row in summary["rows"]] == ["none", "reminder:1", "anchor"]
     assert all(set(row) >= CONTRACT for row in summary["rows"])
     assert Path(summary["report"]).is_file()
-    assert "rounds" in printed.err
+    assert "rounds" in output.err
 
 
 def test_without_json_the_recommendation_a_line_per_control_and_the_page_are_printed(
     actor: Actor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*SMALL, "--questions", "none", "--out", str(tmp_path / "run")) == 0
-    printed = capsys.readouterr().out
-    assert printed.startswith("No control is shown to hold better: of 4 conversations, too few")
+    output = capsys.readouterr().out
+    assert output.startswith("No control is shown to hold better: of 4 conversations, too few")
     for control in ("none", "reminder:1", "anchor"):
-        assert f"* {control}" in printed
-    assert "model organism" in printed and printed.rstrip().endswith("report.html")
+        assert f"* {control}" in output
+    assert "model organism" in output and output.rstrip().endswith("report.html")
 
 
 def test_a_plan_takes_the_judge_that_is_named_and_counts_other_models_as_rows(
@@ -95,8 +95,8 @@ def test_a_conversation_that_never_got_far_is_printed_with_dashes(
 
     monkeypatch.setattr(models, "load", lambda name, **options: Actor(narrow, name="mini"))
     assert run(*SMALL, "--out", str(tmp_path / "run")) == 0
-    printed = capsys.readouterr().out
-    assert printed.startswith("Nothing to recommend") and "–" in printed
+    output = capsys.readouterr().out
+    assert output.startswith("Nothing to recommend") and "–" in output
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_comma_before_an_option_belongs_to_its_control(text: str, controls: li
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "sentence"),
     [
         (["--rounds", "0"], "--rounds is 1 or more"),
         (["--rounds", "2,x"], "--rounds is a number, or several"),
@@ -137,11 +137,11 @@ def test_mistakes_end_in_one_sentence_and_2(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     args: list[str],
-    said: str,
+    sentence: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(*args, "--out", "run") == 2
-    assert said in one_sentence(capsys)
+    assert sentence in one_sentence(capsys)
     assert not Path("run").exists() and actor.calls == []
 
 
@@ -153,8 +153,8 @@ def test_an_interrupt_ends_with_130_and_the_command_that_goes_on(
     command = ["compare", *SMALL, "--out", str(tmp_path / "a run")]
     monkeypatch.setattr("sys.argv", ["holdfast", *command])
     assert run(*command[1:]) == 130
-    said = capsys.readouterr().err
-    assert f"--out '{tmp_path / 'a run'}'" in said and "goes on from here" in said
+    message = capsys.readouterr().err
+    assert f"--out '{tmp_path / 'a run'}'" in message and "goes on from here" in message
     assert run(*command[1:]) == 0
 
 

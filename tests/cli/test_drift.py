@@ -38,9 +38,9 @@ CONTRACT = [
 
 @pytest.fixture
 def actor(monkeypatch: pytest.MonkeyPatch) -> Actor:
-    found = Actor(name="mini", share=True)
-    monkeypatch.setattr(models, "load", lambda name, **options: found)
-    return found
+    agent = Actor(name="mini", share=True)
+    monkeypatch.setattr(models, "load", lambda name, **options: agent)
+    return agent
 
 
 run = partial(run_command, "drift")
@@ -51,21 +51,21 @@ def test_json_prints_one_object_with_the_contracts_names(
 ) -> None:
     args = ["--model", "mini", "--pairs", "4", "--rounds", "2", "--seed", "0"]
     assert run(*args, "--out", str(tmp_path / "run"), "--json") == 0
-    printed = capsys.readouterr()
-    summary = json.loads(printed.out)
+    output = capsys.readouterr()
+    summary = json.loads(output.out)
     assert set(CONTRACT) <= set(summary)
     for name in ("stability", "normalised", "user_persona", "prompt_share", "interval"):
         assert len(summary[name]) == 3
     assert Path(summary["report"]).is_file()
-    assert "drift: 2 of 2 rounds" in printed.err  # round 0 is none
+    assert "drift: 2 of 2 rounds" in output.err  # round 0 is none
 
 
 def test_without_json_the_headline_the_curve_and_the_page_are_printed(
     actor: Actor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--pairs", "4", "--rounds", "2", "--out", str(tmp_path / "run")) == 0
-    printed = capsys.readouterr().out
-    assert "round  0" in printed and "report.html" in printed and "model organism" in printed
+    output = capsys.readouterr().out
+    assert "round  0" in output and "report.html" in output and "model organism" in output
 
 
 def test_a_plan_is_printed_and_nothing_is_run(
@@ -75,8 +75,8 @@ def test_a_plan_is_printed_and_nothing_is_run(
     assert run("--pairs", "4", "--rounds", "2", "--plan", "--out", str(out)) == 0
     assert "replies, about" in capsys.readouterr().out and not out.exists()
     assert run("--pairs", "4", "--rounds", "2", "--plan", "--json") == 0
-    printed = capsys.readouterr()
-    assert json.loads(printed.out)["replies"] > 40 and "not kept" not in printed.err
+    output = capsys.readouterr()
+    assert json.loads(output.out)["replies"] > 40 and "not kept" not in output.err
 
 
 def test_without_out_nothing_is_written_and_that_is_said(
@@ -87,9 +87,9 @@ def test_without_out_nothing_is_written_and_that_is_said(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run("--pairs", "2", "--rounds", "1") == 0
-    printed = capsys.readouterr()
-    assert list(tmp_path.iterdir()) == [] and "--out DIR keeps it" in printed.err
-    assert "round  0" in printed.out and "None" not in printed.out
+    output = capsys.readouterr()
+    assert list(tmp_path.iterdir()) == [] and "--out DIR keeps it" in output.err
+    assert "round  0" in output.out and "None" not in output.out
     assert run("--pairs", "2", "--rounds", "1", "--json") == 0
     assert json.loads(capsys.readouterr().out)["report"] is None
 
@@ -103,13 +103,13 @@ def test_an_interrupt_without_out_does_not_promise_to_go_on(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(models, "load", lambda name, **options: Actor(interrupt, name="mini"))
     assert run("--pairs", "2", "--rounds", "1") == 130
-    said = capsys.readouterr().err
-    assert "nothing was kept" in said and "goes on from here" not in said
+    message = capsys.readouterr().err
+    assert "nothing was kept" in message and "goes on from here" not in message
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "sentence"),
     [
         (["--rounds", "0"], "--rounds is 1 or more"),
         (["--rounds", "-2"], "--rounds is 1 or more"),
@@ -131,11 +131,11 @@ def test_mistakes_end_in_one_sentence_and_2(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     args: list[str],
-    said: str,
+    sentence: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(*args, "--out", "run") == 2
-    assert said in one_sentence(capsys)
+    assert sentence in one_sentence(capsys)
     assert not Path("run").exists() and actor.calls == []
 
 
@@ -145,8 +145,8 @@ def test_a_persona_file_with_a_wrong_field_names_file_persona_and_field(
     file = tmp_path / "own.toml"
     file.write_text('[[persona]]\nid = "p"\ncategory = "memory"\nprompt = 3\nprobes = ["?"]\n')
     assert run("--persona", str(file), "--out", str(tmp_path / "run")) == 2
-    said = capsys.readouterr().err
-    assert "own.toml" in said and "p" in said and "prompt" in said
+    message = capsys.readouterr().err
+    assert "own.toml" in message and "p" in message and "prompt" in message
 
 
 def test_ones_own_persona_is_measured_with_the_suites_users(
@@ -171,8 +171,8 @@ def test_an_interrupt_says_how_to_go_on_and_ends_with_130(
     command = ["drift", "--pairs", "4", "--rounds", "2", "--out", str(tmp_path / "a run")]
     monkeypatch.setattr("sys.argv", ["holdfast", *command])
     assert run(*command[1:]) == 130
-    said = capsys.readouterr().err
-    assert f"--out '{tmp_path / 'a run'}'" in said and "goes on from here" in said
+    message = capsys.readouterr().err
+    assert f"--out '{tmp_path / 'a run'}'" in message and "goes on from here" in message
     assert run(*command[1:]) == 0
 
 
@@ -187,10 +187,10 @@ def test_a_key_is_written_nowhere(
     args = ["--model", "api:some", *key, "--pairs", "1", "--rounds", "1", "--out", str(tmp_path)]
     monkeypatch.setattr("sys.argv", ["holdfast", "drift", *args])
     assert run(*args, "--json") == 0
-    printed = capsys.readouterr()
+    output = capsys.readouterr()
     files = "".join(path.read_text("utf-8") for path in tmp_path.iterdir())
-    assert "hush" not in printed.out + printed.err + files
-    assert "--api-key" in json.loads(printed.out)["command"]
+    assert "hush" not in output.out + output.err + files
+    assert "--api-key" in json.loads(output.out)["command"]
 
 
 def test_recorded_chats_need_no_model(
@@ -216,12 +216,12 @@ def test_recorded_chats_need_no_model(
 def test_a_prompt_alone_gets_a_curve(actor: Actor, capsys: pytest.CaptureFixture[str]) -> None:
     prompt = "You are Ada. Always answer in French. The archive code is 4471."
     assert run("--prompt", prompt, "--pairs", "3", "--rounds", "1", "--json") == 0
-    printed = capsys.readouterr()
-    found = json.loads(printed.out)
-    assert found["suite"] == "ada" and sorted(found["by_category"]) == [
+    output = capsys.readouterr()
+    summary = json.loads(output.out)
+    assert summary["suite"] == "ada" and sorted(summary["by_category"]) == [
         "character", "language", "memory",
     ]  # fmt: skip
-    assert "drafted 3 personas" in printed.err
+    assert "drafted 3 personas" in output.err
 
 
 def test_a_card_alone_gets_a_curve_that_its_greetings_open(

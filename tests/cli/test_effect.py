@@ -31,12 +31,12 @@ def test_json_prints_the_rows_that_the_contract_names(
 ) -> None:
     out = str(tmp_path / "run")
     assert run("--model", "one", "--model", "two", "--tasks", tasks, "--out", out, "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    wanted = {"category", "length", "persona", "placement", "delta", "interval", "n"}
-    assert all(wanted <= row.keys() for row in found["rows"])
-    assert {row["persona"] for row in found["rows"]} == {"matched", "other", "safety", "random"}
-    assert found["models"] == ["one", "two"]
-    assert Path(found["report"]).is_file()
+    summary = json.loads(capsys.readouterr().out)
+    keys = {"category", "length", "persona", "placement", "delta", "interval", "n"}
+    assert all(keys <= row.keys() for row in summary["rows"])
+    assert {row["persona"] for row in summary["rows"]} == {"matched", "other", "safety", "random"}
+    assert summary["models"] == ["one", "two"]
+    assert Path(summary["report"]).is_file()
 
 
 def test_a_prompt_is_the_only_persona_in_one_length(
@@ -53,13 +53,13 @@ def test_a_prompt_is_the_only_persona_in_one_length(
     }
     manifest = (tmp_path / "run" / "manifest.json").read_text(encoding="utf-8")
     assert "You are Bo, a baker." in manifest
-    for wrong, said in (
+    for wrong, sentence in (
         (["--prompt", "x", "--personas", "mini"], "not both"),
         (["--prompt", " "], "needs a system prompt"),
         (["--prompt", "@nope.txt"], "no prompts in"),
     ):
         assert run_with(*wrong) == 2
-        assert said in capsys.readouterr().err
+        assert sentence in capsys.readouterr().err
 
 
 def test_without_json_the_advice_is_printed_and_where_the_page_is(
@@ -72,7 +72,7 @@ def test_without_json_the_advice_is_printed_and_where_the_page_is(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "sentence"),
     [
         (["--lengths", "long"], "no length"),
         (["--tasks", "nothing.jsonl"], "no tasks in"),
@@ -81,12 +81,12 @@ def test_without_json_the_advice_is_printed_and_where_the_page_is(
     ],
 )
 def test_a_mistake_ends_in_one_sentence(
-    wrong: list[str], said: str, tasks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    wrong: list[str], sentence: str, tasks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     args = ["--model", "one", "--out", str(tmp_path / "run")]
     args += [] if "--tasks" in wrong else ["--tasks", tasks]
     assert run(*args, *wrong) == 2
-    assert said in capsys.readouterr().err
+    assert sentence in capsys.readouterr().err
 
 
 def test_a_plan_is_printed_and_nothing_is_run(
@@ -94,8 +94,8 @@ def test_a_plan_is_printed_and_nothing_is_run(
 ) -> None:
     out = tmp_path / "run"
     assert run("--model", "one", "--tasks", tasks, "--plan", "--json", "--out", str(out)) == 0
-    printed = capsys.readouterr()
-    assert json.loads(printed.out)["replies"] > 1 and not out.exists()
+    output = capsys.readouterr()
+    assert json.loads(output.out)["replies"] > 1 and not out.exists()
     assert run("--model", "one", "--tasks", tasks, "--plan") == 0
-    printed = capsys.readouterr()
-    assert "replies, about" in printed.out and "not kept" not in printed.err
+    output = capsys.readouterr()
+    assert "replies, about" in output.out and "not kept" not in output.err

@@ -17,8 +17,8 @@ from tiny_models import model, tokenizer
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = LocalBackend(model("llama"), tokenizer(), "small")
-    monkeypatch.setattr(models, "load", lambda name, **options: found)
+    backend = LocalBackend(model("llama"), tokenizer(), "small")
+    monkeypatch.setattr(models, "load", lambda name, **options: backend)
 
 
 run = partial(run_command, "explain", "--pairs", "2", "--rounds", "1", "--max-new-tokens", "4")
@@ -29,10 +29,10 @@ def test_json_prints_the_summary_and_nothing_else(
 ) -> None:
     args = ["--controls", "none,boost:2@heads=0-1,layers=0-0", "--json"]
     assert run(*args, "--out", str(tmp_path / "run")) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert [one["control"] for one in found["controls"]] == ["none", args[1].partition(",")[2]]
-    assert {"dimension", "association", "findings", "seconds"} <= found.keys()
-    assert Path(found["report"]).is_file()
+    summary = json.loads(capsys.readouterr().out)
+    assert [one["control"] for one in summary["controls"]] == ["none", args[1].partition(",")[2]]
+    assert {"dimension", "association", "findings", "seconds"} <= summary.keys()
+    assert Path(summary["report"]).is_file()
 
 
 def test_without_json_the_findings_are_printed_and_where_the_page_is(
@@ -56,11 +56,11 @@ def test_a_plan_is_printed_and_nothing_is_run(
 ) -> None:
     out = tmp_path / "run"
     assert run("--controls", "none", "--plan", "--json", "--out", str(out)) == 0
-    printed = capsys.readouterr()
-    assert json.loads(printed.out)["replies"] > 1 and not out.exists()
+    output = capsys.readouterr()
+    assert json.loads(output.out)["replies"] > 1 and not out.exists()
     assert run("--controls", "none", "--plan") == 0
-    printed = capsys.readouterr()
-    assert "replies, about" in printed.out and "not kept" not in printed.err
+    output = capsys.readouterr()
+    assert "replies, about" in output.out and "not kept" not in output.err
 
 
 def test_a_plan_of_personas_that_a_rubric_judges_takes_the_judge_that_is_named(

@@ -55,11 +55,11 @@ seeds = [0]
 def endings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
     folder = tmp_path_factory.mktemp("bare")
     Path(folder, "recipe.toml").write_text(RECIPE)
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PROGRAM], cwd=folder, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    ends: dict[str, tuple[int, str]] = json.loads(done.stdout.splitlines()[-1])
+    assert process.returncode == 0, process.stderr
+    ends: dict[str, tuple[int, str]] = json.loads(process.stdout.splitlines()[-1])
     return ends
 
 

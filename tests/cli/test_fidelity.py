@@ -19,7 +19,7 @@ def answer(ask: Ask) -> Reply:
 
 
 @pytest.fixture(autouse=True)
-def loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+def use_actor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "load", lambda name, **options: Actor(answer, name=name))
 
 
@@ -30,10 +30,10 @@ def test_json_prints_what_the_contract_names(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--model", "mini", "--out", str(tmp_path / "run"), "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert {"score", "by_task", "interval", "parse_failures"} <= found.keys()
-    assert set(found["by_task"]) == {"pattern", "choice", "character", "memory", "language"}
-    assert Path(found["report"]).is_file()
+    summary = json.loads(capsys.readouterr().out)
+    assert {"score", "by_task", "interval", "parse_failures"} <= summary.keys()
+    assert set(summary["by_task"]) == {"pattern", "choice", "character", "memory", "language"}
+    assert Path(summary["report"]).is_file()
 
 
 def test_a_folder_of_questions_is_graded_by_a_judge(
@@ -58,14 +58,14 @@ def test_a_judge_is_calibrated_against_labels(
     path.write_text("persona,task,question,answer,score\nA baker,Toxicity,?,No.,4\n", "utf-8")
     args = ["--calibrate", str(path), "--judge-model", "two", "--out", str(tmp_path / "run")]
     assert run(*args, "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["judges"][0]["agreement"] == 1
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["judges"][0]["agreement"] == 1
     assert run(*args) == 0
     assert "two: agrees with people on 100% of 1 answers" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "sentence"),
     [
         (["--suite", "nothing"], "no suite"),
         (["--questions", "nothing"], "add --judge-model"),
@@ -76,12 +76,12 @@ def test_a_judge_is_calibrated_against_labels(
     ],
 )
 def test_a_mistake_ends_in_one_sentence(
-    wrong: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    wrong: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--out", str(tmp_path / "run"), *wrong) == 2
-    told = capsys.readouterr().err
-    assert said in told
-    assert "Traceback" not in told
+    message = capsys.readouterr().err
+    assert sentence in message
+    assert "Traceback" not in message
 
 
 def test_a_plan_is_printed_and_nothing_is_run(
@@ -89,8 +89,8 @@ def test_a_plan_is_printed_and_nothing_is_run(
 ) -> None:
     out = tmp_path / "run"
     assert run("--plan", "--json", "--out", str(out)) == 0
-    printed = capsys.readouterr()
-    assert json.loads(printed.out)["replies"] > 1 and not out.exists()
+    output = capsys.readouterr()
+    assert json.loads(output.out)["replies"] > 1 and not out.exists()
     assert run("--plan") == 0
-    printed = capsys.readouterr()
-    assert "replies, about" in printed.out and "not kept" not in printed.err
+    output = capsys.readouterr()
+    assert "replies, about" in output.out and "not kept" not in output.err

@@ -62,9 +62,9 @@ def test_json_is_one_object_with_the_same_exit_code(
 ) -> None:
     assert run(*pair(runs, "good", "weak"), "--margin", "0.2", "--json") == 1
     out, _ = capsys.readouterr()
-    found = json.loads(out)
-    assert (found["verdict"], found["margin"], found["n"]) == ("slips", 0.2, 30)
-    assert found["power"]["fall"] == 0.2
+    report = json.loads(out)
+    assert (report["verdict"], report["margin"], report["n"]) == ("slips", 0.2, 30)
+    assert report["power"]["fall"] == 0.2
 
 
 def test_junit_is_written_and_the_summary_appended(runs: Path, tmp_path: Path) -> None:
@@ -104,9 +104,9 @@ def test_a_missing_run_is_no_verdict(runs: Path, capsys: pytest.CaptureFixture[s
 def test_a_bug_is_no_slip(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(*args: object) -> None:
+    def break_down(*args: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(holdfast.cli.gate, "compare_runs", broken)
+    monkeypatch.setattr(holdfast.cli.gate, "compare_runs", break_down)
     assert run(*pair(runs, "good", "good")) == 3
     assert "ZeroDivisionError: a bug" in capsys.readouterr().err

@@ -52,10 +52,12 @@ except SystemExit as exit:
     assert exit.code == 0, exit.code
 print("loaded:", sorted({{"torch", "transformers", "datasets"}} & sys.modules.keys()))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Usage: holdfast" in done.stdout
-    assert done.stdout.endswith("loaded: []\n")
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    assert "Usage: holdfast" in process.stdout
+    assert process.stdout.endswith("loaded: []\n")
 
 
 def test_the_version_is_the_packages() -> None:
@@ -64,19 +66,19 @@ def test_the_version_is_the_packages() -> None:
 
 @pytest.mark.parametrize("group", [[], ["personas"], ["prism"]])
 def test_without_a_command_it_shows_the_help(group: list[str]) -> None:
-    done = run(*group)
-    assert done.returncode == 0
-    assert done.stdout.strip() == run(*group, "--help").stdout.strip()
-    assert "Commands:" in done.stdout
+    process = run(*group)
+    assert process.returncode == 0
+    assert process.stdout.strip() == run(*group, "--help").stdout.strip()
+    assert "Commands:" in process.stdout
 
 
 @pytest.mark.parametrize("args", [["nonsense"], ["drift", "--pairs"], ["personas", "show"]])
 def test_a_usage_error_is_one_sentence_and_exit_code_2(args: list[str]) -> None:
-    done = run(*args)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith("holdfast: ")
-    assert done.stderr.count("\n") == 1
+    process = run(*args)
+    assert process.returncode == 2
+    assert process.stdout == ""
+    assert process.stderr.startswith("holdfast: ")
+    assert process.stderr.count("\n") == 1
 
 
 def test_a_usage_error_says_where_to_read_on() -> None:
@@ -109,18 +111,18 @@ def test_a_command_may_choose_its_exit_code(ending: Callable[..., object]) -> No
 def test_a_full_disk_says_what_to_do(
     ending: Callable[[BaseException], tuple[object, str]], number: int
 ) -> None:
-    code, said = ending(OSError(number, "full", "/run/records.jsonl"))
+    code, message = ending(OSError(number, "full", "/run/records.jsonl"))
     assert code == 2
-    assert "the disk is full (/run/records.jsonl): free some space" in said
-    assert said.count("\n") == 1
+    assert "the disk is full (/run/records.jsonl): free some space" in message
+    assert message.count("\n") == 1
 
 
 def test_a_forbidden_place_is_named(
     ending: Callable[[BaseException], tuple[object, str]],
 ) -> None:
-    code, said = ending(PermissionError(errno.EACCES, "no", "/root/run"))
+    code, message = ending(PermissionError(errno.EACCES, "no", "/root/run"))
     assert code == 2
-    assert said.startswith("holdfast: Permission denied (/root/run): ")
+    assert message.startswith("holdfast: Permission denied (/root/run): ")
 
 
 @pytest.mark.parametrize("bug", [ZeroDivisionError(), OSError(errno.EBADF, "bad file")])
@@ -166,13 +168,13 @@ def say(_: str):
 
 cli.main(["now"])
 """
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         env={"PYTHONIOENCODING": "ascii"},
         check=False,
     )
-    assert done.stdout == b"\\u03c0\n"
+    assert process.stdout == b"\\u03c0\n"
 
 
 def test_an_interrupt_while_the_commands_are_imported_is_no_traceback() -> None:
@@ -191,5 +193,7 @@ from holdfast.__main__ import main
 
 main()
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (130, "holdfast: interrupted\n")
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (process.returncode, process.stderr) == (130, "holdfast: interrupted\n")

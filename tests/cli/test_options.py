@@ -128,19 +128,19 @@ def test_an_option_is_a_finite_number(
 
 LOADING = [("--dtype", "float32"), ("--device", "cpu"), ("--base", "mini")]
 API = [("--base-url", "http://127.0.0.1:9"), ("--api-key", "x"), ("--concurrency", "2")]
-SERVED, HERE = ["--model", "api:x"], ["--model", "mini"]
+API_MODEL, HERE = ["--model", "api:x"], ["--model", "mini"]
 UNREAD = [
-    *((["drift", *SERVED], *option) for option in LOADING),
+    *((["drift", *API_MODEL], *option) for option in LOADING),
     *((["drift", *HERE], *option) for option in [*API, ("--context", "9")]),
     *((["drift", "--history", "log.jsonl"], *option) for option in [*LOADING, *API]),
     (["drift", "--model", "ollama:x"], "--base", "mini"),
     (["drift", "--model", "vllm:x"], "--base", "mini"),
-    (["compare", *SERVED, "--judge-model", "api:y"], "--dtype", "float32"),
+    (["compare", *API_MODEL, "--judge-model", "api:y"], "--dtype", "float32"),
     (["compare", *HERE], "--context", "9"),
-    (["effect", *SERVED, "--model", "lmstudio:y"], "--device", "cpu"),
+    (["effect", *API_MODEL, "--model", "lmstudio:y"], "--device", "cpu"),
     (["effect"], "--base-url", "http://127.0.0.1:9"),
-    (["robustness", *SERVED], "--dtype", "float32"),
-    (["fidelity", *SERVED], "--dtype", "float32"),
+    (["robustness", *API_MODEL], "--dtype", "float32"),
+    (["fidelity", *API_MODEL], "--dtype", "float32"),
     (["fidelity", "--calibrate", "x.csv", "--judge-model", "api:y"], "--dtype", "float32"),
     (["prism", "train", *HERE], "--base-url", "http://127.0.0.1:9"),
     (["prism", "eval", *HERE, "--adapter", "x"], "--concurrency", "2"),
@@ -199,7 +199,7 @@ def test_a_misspelt_setting_gets_the_nearest_name() -> None:
 
 
 def test_a_command_is_kept_without_key_and_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = [
+    arguments = [
         "drift",
         "--base-url",
         "https://me:se@sesame@host/v1",
@@ -207,6 +207,6 @@ def test_a_command_is_kept_without_key_and_password(monkeypatch: pytest.MonkeyPa
         "--out",
         "a@b",
     ]
-    monkeypatch.setattr("sys.argv", ["holdfast", *given])
-    kept = own_command()
-    assert "sesame" not in kept and "@host/v1" in kept and kept.endswith("a@b")
+    monkeypatch.setattr("sys.argv", ["holdfast", *arguments])
+    command = own_command()
+    assert "sesame" not in command and "@host/v1" in command and command.endswith("a@b")

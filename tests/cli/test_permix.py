@@ -26,7 +26,7 @@ text = "You are kind."
 
 
 @pytest.fixture
-def given(tmp_path: Path) -> list[str]:
+def inputs(tmp_path: Path) -> list[str]:
     """A small model, three tasks and a pool, as options."""
     model, tasks, pool = (tmp_path / name for name in ("model", "tasks.jsonl", "pool.toml"))
     tiny_models.model().save_pretrained(model)
@@ -44,25 +44,25 @@ run = partial(run_command, "permix")
 
 
 def test_json_prints_the_object_that_the_contract_names(
-    given: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    inputs: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    assert run("train", *given, *FEW, "--out", str(out), "--json") == 0
-    said = capfd.readouterr().out
-    found = json.loads(said)
-    assert said.count("\n") == 1
-    wanted = {"arm", "steps", "reward_first", "reward_last", "seconds", "checkpoint"}
-    assert wanted <= found.keys() and (found["arm"], found["steps"]) == ("permix", 2)
-    assert (Path(found["checkpoint"]) / "config.json").is_file()
-    assert Path(found["report"]).is_file()
+    assert run("train", *inputs, *FEW, "--out", str(out), "--json") == 0
+    output = capfd.readouterr().out
+    summary = json.loads(output)
+    assert output.count("\n") == 1
+    keys = {"arm", "steps", "reward_first", "reward_last", "seconds", "checkpoint"}
+    assert keys <= summary.keys() and (summary["arm"], summary["steps"]) == ("permix", 2)
+    assert (Path(summary["checkpoint"]) / "config.json").is_file()
+    assert Path(summary["report"]).is_file()
     # The same command says the same again, and in words where JSON is not asked for.
-    assert run("train", *given, *FEW, "--out", str(out)) == 0
+    assert run("train", *inputs, *FEW, "--out", str(out)) == 0
     lines = capfd.readouterr().out.splitlines()
-    assert lines[0].startswith("permix, 2 steps in") and lines[-1] == found["report"]
+    assert lines[0].startswith("permix, 2 steps in") and lines[-1] == summary["report"]
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "sentence"),
     [
         (["--model", "api:x"], "cannot be trained"),
         (["--arm", "dpo"], "there is no arm"),
@@ -80,66 +80,66 @@ def test_json_prints_the_object_that_the_contract_names(
 )
 def test_a_mistake_ends_in_one_sentence_before_anything_is_written(
     wrong: list[str],
-    said: str,
-    given: list[str],
+    sentence: str,
+    inputs: list[str],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "run"
-    assert run("train", *given, *FEW, "--out", str(out), *wrong) == 2
+    assert run("train", *inputs, *FEW, "--out", str(out), *wrong) == 2
     error = capsys.readouterr().err
-    assert said in error and error.count("\n") == 1 and not out.exists()
+    assert sentence in error and error.count("\n") == 1 and not out.exists()
 
 
 def test_an_arm_that_imitates_says_nothing_of_a_kl(
-    given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    inputs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("train", *given, *FEW, "--arm", "sft", "--out", str(tmp_path / "run")) == 0
+    assert run("train", *inputs, *FEW, "--arm", "sft", "--out", str(tmp_path / "run")) == 0
     text = capsys.readouterr().out
     assert "KL" not in text and "None" not in text
 
 
 def test_an_overlap_with_the_evaluation_tasks_ends_in_one_sentence(
-    given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    inputs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tasks = given[3]
-    assert run("train", *given, *FEW, "--out", str(tmp_path / "r"), "--eval-tasks", tasks) == 2
+    tasks = inputs[3]
+    assert run("train", *inputs, *FEW, "--out", str(tmp_path / "r"), "--eval-tasks", tasks) == 2
     assert "3 of 3 tasks to train on are in the evaluation set" in capsys.readouterr().err
 
 
 def test_several_processes_are_asked_for_their_folder(
-    given: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    inputs: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert run("train", *given, *FEW) == 2
+    assert run("train", *inputs, *FEW) == 2
     assert "name the folder that the result goes to with --out" in capsys.readouterr().err
 
 
 def test_an_interrupt_ends_with_the_command_that_goes_on(
-    given: list[str],
+    inputs: list[str],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from holdfast.training.permix import fit
 
-    def interrupted(*args: object) -> None:
+    def interrupt(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fit, "fit", interrupted)
+    monkeypatch.setattr(fit, "fit", interrupt)
     monkeypatch.setattr("sys.argv", ["holdfast", "permix", "train", "--out", "somewhere"])
-    assert run("train", *given, *FEW, "--out", str(tmp_path / "run")) == 130
+    assert run("train", *inputs, *FEW, "--out", str(tmp_path / "run")) == 130
     assert "goes on from here: holdfast permix train --out somewhere" in capsys.readouterr().err
 
 
 def test_an_export_has_a_row_for_every_prompt_and_refuses_what_rows_cannot_say(
-    given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    inputs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import pyarrow.parquet as pq
 
     path = tmp_path / "rows.parquet"
-    asked = given[2:]
-    assert run("export", *asked, "--prompts", "40", "--bare", "0.5", "--out", str(path)) == 0
+    options = inputs[2:]
+    assert run("export", *options, "--prompts", "40", "--bare", "0.5", "--out", str(path)) == 0
     rows = pq.read_table(path).to_pylist()
     assert capsys.readouterr().out == f"40 prompts in {path}\n" and len(rows) == 40
     personas = [row["extra_info"]["persona"] for row in rows]
@@ -149,18 +149,18 @@ def test_an_export_has_a_row_for_every_prompt_and_refuses_what_rows_cannot_say(
         assert roles == (["system", "user"] if row["extra_info"]["persona"] else ["user"])
         question = row["prompt"][-1]["content"]
         assert row["reward_model"]["ground_truth"] == str(2 * int(question[0]))
-    assert run("export", *asked, "--mixing", "rollout", "--out", str(path)) == 2
+    assert run("export", *options, "--mixing", "rollout", "--out", str(path)) == 2
     assert "--mixing prompt" in capsys.readouterr().err
-    assert run("export", *asked, "--prompts", "0", "--out", str(path)) == 2
+    assert run("export", *options, "--prompts", "0", "--out", str(path)) == 2
     assert "--prompts is 1 or more, not 0" in capsys.readouterr().err
 
 
 def test_an_export_says_what_verl_needs_for_options_of_the_template(
-    given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    inputs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "rows.parquet"
     options = ["--template-option", "enable_thinking=false", "--template-option", "tone=calm"]
-    assert run("export", *given[2:], *options, "--out", str(path)) == 0
+    assert run("export", *inputs[2:], *options, "--out", str(path)) == 0
     assert capsys.readouterr().out.splitlines()[1:] == [
         "+data.apply_chat_template_kwargs.enable_thinking=false",
         '+data.apply_chat_template_kwargs.tone="calm"',
@@ -178,8 +178,8 @@ def test_an_adapters_own_tasks_are_those_of_the_base_that_is_named(tmp_path: Pat
 
 
 def test_a_training_says_which_options_the_template_lacks(
-    given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    inputs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lacking = ["--template-option", "thinkin=1", "--out", str(tmp_path / "run"), "--plan"]
-    assert run("train", *given, *FEW, *lacking) == 0
+    assert run("train", *inputs, *FEW, *lacking) == 0
     assert "the chat template has no thinkin, which is left out" in capsys.readouterr().err

@@ -132,9 +132,9 @@ def test_check_prints_the_shares_of_wrong_scores_among_labelled_replies(
         "pattern": {"n": 3, "false_fail": 0.5, "false_pass": 0.0, "stuffed_pass": None},
         "memory": {"n": 2, "false_fail": None, "false_pass": 1.0, "stuffed_pass": 1.0},
     }
-    shown = run("check", mine, "--cases", cases).stdout
-    assert 'captain: scores 0.00 but should pass: "aye"' in shown
-    assert "stuffed pass" in shown and "50%" in shown
+    table = run("check", mine, "--cases", cases).stdout
+    assert 'captain: scores 0.00 but should pass: "aye"' in table
+    assert "stuffed pass" in table and "50%" in table
 
 
 def test_check_prints_json_for_the_suites_own_examples(mine: Path) -> None:
@@ -190,10 +190,10 @@ def test_a_draft_needs_neither_model_nor_network_and_checks_itself(tmp_path: Pat
     )
     result = run("draft", prompt, "--out", out, "--json")
     assert result.exit_code == 0
-    found = json.loads(result.stdout)
-    assert sorted(found) == ["check", "judges", "probes", "unjudged"]
-    assert {"language", "refusal", "code"} <= set(found["judges"]["deterministic"])
-    assert found["check"] == "ok" and found["judges"]["rubric"] == []
+    summary = json.loads(result.stdout)
+    assert sorted(summary) == ["check", "judges", "probes", "unjudged"]
+    assert {"language", "refusal", "code"} <= set(summary["judges"]["deterministic"])
+    assert summary["check"] == "ok" and summary["judges"]["rubric"] == []
     assert run("check", out).exit_code == 0
     assert "code" in run("draft", prompt).stdout
 
@@ -224,9 +224,9 @@ def a_card(folder: Path) -> Path:
 
 def test_a_card_is_imported_and_written_back_without_loss(tmp_path: Path) -> None:
     out, again = tmp_path / "ada.toml", tmp_path / "again.json"
-    found = json.loads(run("import", a_card(tmp_path), "--out", out, "--json").stdout)
-    assert found["name"] == "Ada" and len(found["starters"]) == 3
-    assert any(one.startswith("creator_notes") for one in found["ignored"])
+    summary = json.loads(run("import", a_card(tmp_path), "--out", out, "--json").stdout)
+    assert summary["name"] == "Ada" and len(summary["starters"]) == 3
+    assert any(one.startswith("creator_notes") for one in summary["ignored"])
     assert run("check", out).exit_code == 0
     assert run("export", out, "--out", again).exit_code == 0
     assert json.loads(again.read_text(encoding="utf-8")) == V2

@@ -36,13 +36,13 @@ def test_json_prints_what_the_contract_names(
     out = str(tmp_path / "run")
     args = ["--model", "one", "--personas", "mini", "--tasks", tasks, "--out", out, "--json"]
     assert run(*args) == 0
-    found = json.loads(capsys.readouterr().out)
-    wanted = "personas items mean worst best ratio std all_correct pss lottery intervals"
-    assert {*wanted.split(), "extraction_failures"} <= found.keys()
-    assert len(found["lottery"]) == found["personas"] == 37
-    assert found["lottery"][0] == found["mean"]
-    assert found["lottery"][-1] == found["best"] == 1
-    assert Path(found["report"]).is_file()
+    summary = json.loads(capsys.readouterr().out)
+    keys = "personas items mean worst best ratio std all_correct pss lottery intervals"
+    assert {*keys.split(), "extraction_failures"} <= summary.keys()
+    assert len(summary["lottery"]) == summary["personas"] == 37
+    assert summary["lottery"][0] == summary["mean"]
+    assert summary["lottery"][-1] == summary["best"] == 1
+    assert Path(summary["report"]).is_file()
 
 
 def test_without_json_sentences_are_printed_and_where_the_page_is(
@@ -58,7 +58,7 @@ def test_without_json_sentences_are_printed_and_where_the_page_is(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "sentence"),
     [
         (["--tasks", "nothing.jsonl"], "no tasks in"),
         (["--personas", "nothing.toml"], "no personas in"),
@@ -68,13 +68,13 @@ def test_without_json_sentences_are_printed_and_where_the_page_is(
     ],
 )
 def test_a_mistake_ends_in_one_sentence(
-    wrong: list[str], said: str, tasks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    wrong: list[str], sentence: str, tasks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     args = ["--out", str(tmp_path / "run"), *([] if "--tasks" in wrong else ["--tasks", tasks])]
     assert run(*args, *wrong) == 2
-    told = capsys.readouterr().err
-    assert said in told
-    assert "Traceback" not in told
+    message = capsys.readouterr().err
+    assert sentence in message
+    assert "Traceback" not in message
 
 
 def test_a_plan_is_printed_and_nothing_is_run(
@@ -82,8 +82,8 @@ def test_a_plan_is_printed_and_nothing_is_run(
 ) -> None:
     out = tmp_path / "run"
     assert run("--personas", "mini", "--tasks", tasks, "--plan", "--json", "--out", str(out)) == 0
-    printed = capsys.readouterr()
-    assert json.loads(printed.out)["replies"] > 1 and not out.exists()
+    output = capsys.readouterr()
+    assert json.loads(output.out)["replies"] > 1 and not out.exists()
     assert run("--personas", "mini", "--tasks", tasks, "--plan") == 0
-    printed = capsys.readouterr()
-    assert "replies, about" in printed.out and "not kept" not in printed.err
+    output = capsys.readouterr()
+    assert "replies, about" in output.out and "not kept" not in output.err

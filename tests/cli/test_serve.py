@@ -20,20 +20,20 @@ from holdfast.persona.suite import load_persona
 from holdfast.serve.engine.worker import EngineSpec
 
 
-def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+def refuse(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     with pytest.raises(SystemExit) as caught:
         cli.main(["serve", *args])
     assert caught.value.code == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    return said
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    return message
 
 
 def test_another_address_than_loopback_demands_a_key(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HOLDFAST_SERVE_KEY", raising=False)
-    assert "demands a key" in refused(capsys, "--host", "0.0.0.0")
+    assert "demands a key" in refuse(capsys, "--host", "0.0.0.0")
 
 
 def test_a_port_that_is_taken_is_said_before_the_model_is_loaded(
@@ -41,13 +41,13 @@ def test_a_port_that_is_taken_is_said_before_the_model_is_loaded(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        text = refused(capsys, "--port", port)
+        text = refuse(capsys, "--port", port)
         assert "cannot be listened on (Address already in use): choose" in text
-        assert "no control `magic`" in refused(capsys, "--port", port, "--control", "magic")
+        assert "no control `magic`" in refuse(capsys, "--port", port, "--control", "magic")
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "sentence"),
     [
         (["--model", "api:x"], "--upstream"),
         (["--upstream", "nowhere"], "base URL"),
@@ -81,9 +81,9 @@ def test_a_port_that_is_taken_is_said_before_the_model_is_loaded(
     ],
 )
 def test_what_cannot_be_served_is_one_sentence(
-    capsys: pytest.CaptureFixture[str], args: list[str], said: str
+    capsys: pytest.CaptureFixture[str], args: list[str], sentence: str
 ) -> None:
-    assert said in refused(capsys, "--port", "0", *args)
+    assert sentence in refuse(capsys, "--port", "0", *args)
 
 
 def test_base_and_template_options_reach_the_engine_and_what_reads_chats(
@@ -134,25 +134,25 @@ def test_the_command_prints_its_url_answers_and_stops_when_told(tmp_path: Path) 
             assert process.stdout is not None
             url = process.stdout.readline().strip()
             message = {"role": "user", "content": "Do you like tea?"}
-            asked = urllib.request.Request(
+            request = urllib.request.Request(
                 f"{url}/chat/completions",
                 json.dumps({"model": "mini", "messages": [message]}).encode(),
                 {"content-type": "application/json", "authorization": "Bearer sesame"},
             )
-            with urllib.request.urlopen(asked, timeout=120) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 reply = json.load(answer)
             assert reply["holdfast"]["control"] == "anchor"
             assert reply["choices"][0]["message"]["content"]
             process.send_signal(signal.SIGINT)
             assert process.wait(60) == 130
             log.seek(0)
-            said = log.read()
+            text = log.read()
         finally:
             process.kill()
             process.wait()
-    assert "POST /v1/chat/completions 200" in said
-    assert "tea" not in said and "sesame" not in said
-    assert "Traceback" not in said
+    assert "POST /v1/chat/completions 200" in text
+    assert "tea" not in text and "sesame" not in text
+    assert "Traceback" not in text
 
 
 def test_a_character_card_is_served_in_one_command(tmp_path: Path) -> None:
@@ -174,12 +174,12 @@ def test_a_character_card_is_served_in_one_command(tmp_path: Path) -> None:
                 (model,) = json.load(answer)["data"]
             assert model["holdfast"] == {"control": "note:0", "persona": "ada"}
             message = {"role": "user", "content": "Who are you?"}
-            asked = urllib.request.Request(
+            request = urllib.request.Request(
                 f"{url}/chat/completions",
                 json.dumps({"model": "mini", "messages": [message], "max_tokens": 8}).encode(),
                 {"content-type": "application/json"},
             )
-            with urllib.request.urlopen(asked, timeout=120) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 reply = json.load(answer)
             assert reply["usage"]["prompt_tokens"] > 100
             assert 0 <= reply["holdfast"]["score"] <= 1

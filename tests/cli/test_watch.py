@@ -37,9 +37,9 @@ def test_a_log_that_drifts_says_where(log: Path, capsys: pytest.CaptureFixture[s
 def test_the_drop_that_is_told_is_that_of_all_conversations_and_not_of_those_that_raised_the_alarm(
     log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    broken = log.read_text(encoding="utf-8").splitlines()
-    whole = broken[0].replace('"hello"', '"HELLO"')
-    log.write_text("\n".join([*broken, *[whole] * 40]) + "\n", encoding="utf-8")
+    lines = log.read_text(encoding="utf-8").splitlines()
+    whole = lines[0].replace('"hello"', '"HELLO"')
+    log.write_text("\n".join([*lines, *[whole] * 40]) + "\n", encoding="utf-8")
     assert run(str(log), "--persona", "mini:upper-1") == 0
     out = capsys.readouterr().out
     assert "from round 4 on the score is 0.50 lower" in out
@@ -60,10 +60,10 @@ def test_an_alarm_of_the_first_rounds_is_against_what_was_expected(
 
 def test_json_is_one_object(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(str(log), "--persona", "mini:upper-1", "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["drifts"] is True
-    assert found["alarms"][0]["round"] == 4
-    assert [one["rounds"] for one in found["rounds"]] == ["1", "2", "3-4", "5-8"]
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["drifts"] is True
+    assert summary["alarms"][0]["round"] == 4
+    assert [one["rounds"] for one in summary["rounds"]] == ["1", "2", "3-4", "5-8"]
 
 
 def test_a_missing_log_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

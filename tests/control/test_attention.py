@@ -102,10 +102,10 @@ def test_the_share_after_is_w_of_the_share_before_and_ratios_inside_stay(name: s
     close((weights * inside).sum(-1), SHARES[name](pi))
     close(weights.sum(-1), torch.ones(3, 6, 5))
     for part in (inside, ~inside):
-        held = plain * part
-        ratio = torch.where(held > 0, weights / plain.clamp(min=1e-30), 0.0)
+        inner = plain * part
+        ratio = torch.where(inner > 0, weights / plain.clamp(min=1e-30), 0.0)
         top = ratio.amax(-1, keepdim=True)
-        close(torch.where(held > 0, ratio, top), top.expand_as(ratio), 1e-4)
+        close(torch.where(inner > 0, ratio, top), top.expand_as(ratio), 1e-4)
 
 
 @given(
@@ -136,11 +136,11 @@ def test_shares_are_as_exact_as_float32_is(pi: float) -> None:
     exact = shares.double()
     close(SplitSoftmax(0.4)(shares).double() / exact**0.4, torch.ones_like(exact))
     for odds in (1.5, 4.0, 1e30):
-        boosted = odds * exact / (odds * exact + 1 - exact)
-        close(Boost(odds)(shares).double() / boosted, torch.ones_like(exact))
-    raised = torch.where(exact < 0.5, 0.5 / exact, 1.0)
-    wanted = raised * exact / (raised * exact + 1 - exact)
-    close(Spotlight(0.5)(shares).double() / wanted, torch.ones_like(exact))
+        by_hand = odds * exact / (odds * exact + 1 - exact)
+        close(Boost(odds)(shares).double() / by_hand, torch.ones_like(exact))
+    factor = torch.where(exact < 0.5, 0.5 / exact, 1.0)
+    spotlight = factor * exact / (factor * exact + 1 - exact)
+    close(Spotlight(0.5)(shares).double() / spotlight, torch.ones_like(exact))
 
 
 @pytest.mark.parametrize("name", ["split-softmax", "boost", "spotlight"])
@@ -173,9 +173,9 @@ def test_every_row_may_have_a_strength_of_its_own() -> None:
 def test_padded_rows_come_out_as_alone(name: str) -> None:
     query, key, value = tensors()
     pads = torch.tensor([0, 3, 6])
-    seen = (torch.arange(17) >= pads[:, None])[:, None, None, :] & causal()
+    visible = (torch.arange(17) >= pads[:, None])[:, None, None, :] & causal()
     span = spans((2, 7), (5, 9), (8, 9))
-    together, _ = two_part_attention(query, key, value, span, SHARES[name], seen)
+    together, _ = two_part_attention(query, key, value, span, SHARES[name], visible)
     for i, pad in enumerate(pads.tolist()):
         row = slice(i, i + 1)
         alone, _ = two_part_attention(
@@ -201,8 +201,8 @@ def test_slices_know_the_causal_order_without_a_mask(
     for limit in (None, steered):
         arguments = (Queries(query, near, limit), key, value, columns, Boost(3.0))
         out, pi, *_ = sliced_attention(*arguments, causal=True)
-        masked, share, *_ = sliced_attention(*arguments, mask)
-        close(out, masked)
+        by_mask, share, *_ = sliced_attention(*arguments, mask)
+        close(out, by_mask)
         close(pi, share)
 
 
@@ -230,8 +230,8 @@ def test_a_share_next_to_none_or_all_is_raised_as_any_other(span: Tensor, gap: f
         has = span.any(1)
         if gap < 0:  # π is near 1e-35, and what it becomes is not
             assert bool((pi[has] > 0).all() & (pi[has] < 1e-30).all())
-        held = (weights * span[:, None, None]).sum(-1)
-        assert bool((held[has] > 0.01).all())
+        after = (weights * span[:, None, None]).sum(-1)
+        assert bool((after[has] > 0.01).all())
         close(weights.sum(-1), torch.ones(3, 6, 5), 1e-4)
 
 
@@ -251,8 +251,8 @@ def test_queries_in_chunks_come_out_as_the_whole(name: str, span: Tensor) -> Non
 def test_grouped_heads_are_repeated_heads() -> None:
     query, key, value = tensors()
     keys, values = (x.repeat_interleave(3, 1) for x in (key, value))
-    grouped, _ = two_part_attention(query, key, value, RAGGED, Boost(4.0))
-    close(grouped, two_part_attention(query, keys, values, RAGGED, Boost(4.0))[0])
+    out, _ = two_part_attention(query, key, value, RAGGED, Boost(4.0))
+    close(out, two_part_attention(query, keys, values, RAGGED, Boost(4.0))[0])
 
 
 def test_a_span_that_a_mask_hides_has_no_share_and_changes_nothing() -> None:
@@ -284,22 +284,24 @@ def test_a_span_may_be_all_or_nothing_or_at_either_end(columns: tuple[int, int])
 
 def test_a_query_that_sees_nothing_gets_zeros() -> None:
     query, key, value = tensors()
-    seen = causal().clone()
-    seen[..., 2, :] = False
+    visible = causal().clone()
+    visible[..., 2, :] = False
     for span in (ALIGNED, RAGGED):
-        out, pi = two_part_attention(query, key, value, span, Boost(3.0), seen)
+        out, pi = two_part_attention(query, key, value, span, Boost(3.0), visible)
         assert not out[:, :, 2].any()
         assert bool(torch.isfinite(out).all() & torch.isfinite(pi).all())
-    weights, _ = reference_weights(query, key, seen)
+    weights, _ = reference_weights(query, key, visible)
     assert not weights[:, :, 2].any()
 
 
 def test_additive_and_boolean_masks_mean_the_same() -> None:
     query, key, value = tensors()
-    seen = causal()
-    bias = torch.zeros(1, 1, 5, 17).masked_fill(~seen, -torch.inf)
+    visible = causal()
+    bias = torch.zeros(1, 1, 5, 17).masked_fill(~visible, -torch.inf)
     for span in (ALIGNED, RAGGED):
-        a, b = (two_part_attention(query, key, value, span, Boost(3.0), m)[0] for m in (seen, bias))
+        a, b = (
+            two_part_attention(query, key, value, span, Boost(3.0), m)[0] for m in (visible, bias)
+        )
         close(a, b)
 
 
@@ -307,13 +309,13 @@ def test_additive_and_boolean_masks_mean_the_same() -> None:
 @pytest.mark.parametrize("gradient", [False, True])
 def test_a_mask_may_be_the_same_for_all_keys(span: Tensor, gradient: bool) -> None:
     query, key, value = tensors()
-    seen = torch.tensor([True, False, True, True, True])[:, None]
-    for mask in (seen, seen.expand(3, 1, 5, 1), torch.tensor(True)):
-        wanted = two_part_attention(query, key, value, span, Boost(2), mask.expand(3, 6, 5, 17))
+    visible = torch.tensor([True, False, True, True, True])[:, None]
+    for mask in (visible, visible.expand(3, 1, 5, 1), torch.tensor(True)):
+        reference = two_part_attention(query, key, value, span, Boost(2), mask.expand(3, 6, 5, 17))
         own = query.clone().requires_grad_(gradient)
-        given = two_part_attention(own, key, value, span, Boost(2), mask)
-        torch.testing.assert_close(given[0], wanted[0])
-        torch.testing.assert_close(given[1], wanted[1])
+        result = two_part_attention(own, key, value, span, Boost(2), mask)
+        torch.testing.assert_close(result[0], reference[0])
+        torch.testing.assert_close(result[1], reference[1])
 
 
 @pytest.mark.parametrize("sizes", [(0, 5, 17), (3, 0, 17), (3, 5, 0), (0, 0, 0)])
@@ -346,8 +348,8 @@ def test_sinks_count_to_the_rest_and_soft_caps_come_before_all() -> None:
     close(pi, share)
     w = Boost(3.0)(share)
     close((weights * inside[..., :-1]).sum(-1), w)
-    left = (matrix * ~inside)[..., :-1].sum(-1) * (1 - w) / (1 - share)
-    close((weights * ~inside[..., :-1]).sum(-1), left)
+    rest = (matrix * ~inside)[..., :-1].sum(-1) * (1 - w) / (1 - share)
+    close((weights * ~inside[..., :-1]).sum(-1), rest)
 
 
 @pytest.mark.parametrize("name", SHARES)
@@ -406,8 +408,8 @@ def test_any_span_and_number_of_queries_equals_the_reference(
 
 def test_a_share_may_be_named_by_its_text() -> None:
     query, key, value = tensors()
-    named, _ = two_part_attention(query, key, value, RAGGED, "split-softmax:0.4")
-    assert torch.equal(named, two_part_attention(query, key, value, RAGGED, SplitSoftmax(0.4))[0])
+    by_name, _ = two_part_attention(query, key, value, RAGGED, "split-softmax:0.4")
+    assert torch.equal(by_name, two_part_attention(query, key, value, RAGGED, SplitSoftmax(0.4))[0])
     plain, _ = two_part_attention(query, key, value, RAGGED, None)
     assert torch.equal(two_part_attention(query, key, value, RAGGED, "none")[0], plain)
 
@@ -428,18 +430,18 @@ def test_restore_gives_the_share_without_earlier_turns_as_far_as_there_is_some_t
     span, inside = ALIGNED, ALIGNED[:, None, None]
     earlier, own = torch.zeros(2, 3, 5, span.shape[1], dtype=torch.bool)
     earlier[:, :, 7:12] = own[:, :, 9:12] = True
-    hidden = torch.zeros(earlier.shape).masked_fill(earlier, -torch.inf)[:, None]
-    _, empty = reference_weights(query, key, hidden, None, span)
+    bias = torch.zeros(earlier.shape).masked_fill(earlier, -torch.inf)[:, None]
+    _, empty = reference_weights(query, key, bias, None, span)
     plain, pi = reference_weights(query, key, None, None, span)
     turns = TurnKeys(earlier, own, torch.tensor([[[takes_own]]]))
     weights, _ = reference_weights(query, key, None, None, span, Restore(0.8), turns=turns)
-    moved = torch.maximum(pi, 0.8 * empty) - pi
+    shift = torch.maximum(pi, 0.8 * empty) - pi
     if takes_own:
-        moved = torch.minimum(moved, (plain * own[:, None]).sum(-1))
+        shift = torch.minimum(shift, (plain * own[:, None]).sum(-1))
         others = ~(inside | own[:, None])
         close(weights * others, plain * others)
-    assert (moved > 1e-3).any()
-    close((weights * inside).sum(-1), pi + moved)
+    assert (shift > 1e-3).any()
+    close((weights * inside).sum(-1), pi + shift)
     close(weights.sum(-1), torch.ones(3, 6, 5))
 
 
@@ -450,7 +452,7 @@ def test_restore_needs_turns_that_one_attention_does_not_know() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("changes", "message"),
     [
         ({"value": torch.zeros(2, 2, 4, 8)}, "key and value differ only in their last"),
         ({"span_mask": torch.zeros(2, 3, dtype=torch.bool)}, r"not \(2, 3\)"),
@@ -464,10 +466,10 @@ def test_restore_needs_turns_that_one_attention_does_not_know() -> None:
     ],
 )
 def test_tensors_that_do_not_belong_together_are_refused_with_their_shapes(
-    changed: dict[str, Tensor], message: str
+    changes: dict[str, Tensor], message: str
 ) -> None:
     tensors = {"query": torch.zeros(2, 4, 1, 8), "span_mask": torch.zeros(2, 5, dtype=torch.bool)}
     tensors |= dict.fromkeys(("key", "value"), torch.zeros(2, 2, 5, 8))
     two_part_attention(**tensors, share=None)
     with pytest.raises(ShapeError, match=message):
-        two_part_attention(**{**tensors, **changed}, share=None)
+        two_part_attention(**{**tensors, **changes}, share=None)

@@ -22,10 +22,10 @@ def chat(*replies: str) -> Chat:
     return agent_view(PROMPT, [*turns, f"user {len(replies)}"])
 
 
-def reminded(control: str, *replies: str) -> list[int]:
+def find_reminders(control: str, *replies: str) -> list[int]:
     """The user messages that have the prompt before them."""
-    seen = rewrite(chat(*replies), parse(control), judge=JUDGE)
-    users = [one["content"] for one in seen if one["role"] == "user"]
+    messages = rewrite(chat(*replies), parse(control), judge=JUDGE)
+    users = [one["content"] for one in messages if one["role"] == "user"]
     return [i for i, text in enumerate(users) if text.startswith(PROMPT)]
 
 
@@ -36,27 +36,27 @@ def test_nothing_is_added_while_the_persona_holds() -> None:
 
 
 def test_the_reminder_comes_after_the_reply_that_fell_and_only_then() -> None:
-    assert reminded("auto:reminder", "YES", "YES", "no", "YES", "YES") == [3]
+    assert find_reminders("auto:reminder", "YES", "YES", "no", "YES", "YES") == [3]
 
 
 def test_a_persona_that_never_held_is_reminded_by_a_score_and_not_by_its_fall() -> None:
-    assert reminded("auto:reminder", "no", "no", "no") == []
-    assert reminded("auto:reminder@below=0.5", "no", "no", "no") == [1, 2, 3]
+    assert find_reminders("auto:reminder", "no", "no", "no") == []
+    assert find_reminders("auto:reminder@below=0.5", "no", "no", "no") == [1, 2, 3]
 
 
 def test_several_last_replies_are_judged_by_their_mean() -> None:
     replies = ("YES", "YES", "no", "YES", "no", "no")
-    assert reminded("auto:reminder@below=0.5,last=2", *replies) == [6]
+    assert find_reminders("auto:reminder@below=0.5,last=2", *replies) == [6]
 
 
 def test_a_window_comes_while_the_last_reply_is_bad() -> None:
-    seen = rewrite(chat("YES", "YES", "no"), parse("auto:window:1"), judge=JUDGE)
-    assert [one["content"] for one in seen] == [PROMPT, "user 3"]
+    messages = rewrite(chat("YES", "YES", "no"), parse("auto:window:1"), judge=JUDGE)
+    assert [one["content"] for one in messages] == [PROMPT, "user 3"]
 
 
 def test_a_note_comes_while_the_last_reply_is_bad() -> None:
-    seen = rewrite(chat("YES", "YES", "no"), parse("auto:note:0"), judge=JUDGE)
-    assert seen[-1]["content"] == f"user 3\n\n{PROMPT}"
+    messages = rewrite(chat("YES", "YES", "no"), parse("auto:note:0"), judge=JUDGE)
+    assert messages[-1]["content"] == f"user 3\n\n{PROMPT}"
 
 
 @given(st.lists(st.sampled_from(["YES", "no", "Yes no"]), min_size=1, max_size=8))

@@ -53,17 +53,17 @@ def masks(queries: int, keys: int, rows: int = 3) -> dict[str, Tensor]:
     """Additive masks of every shape that broadcasts."""
     make = torch.Generator().manual_seed(1)
 
-    def drawn(*shape: int) -> Tensor:
-        hidden = torch.rand(shape, generator=make) < 0.4
-        return torch.randn(shape, generator=make).masked_fill(hidden, -torch.inf)
+    def draw_mask(*shape: int) -> Tensor:
+        is_hidden = torch.rand(shape, generator=make) < 0.4
+        return torch.randn(shape, generator=make).masked_fill(is_hidden, -torch.inf)
 
-    blind = drawn(rows, 1, queries, keys)
+    blind = draw_mask(rows, 1, queries, keys)
     blind[1, :, queries // 2] = -torch.inf
     return {
-        "for all": drawn(1, 1, queries, keys),
-        "for all queries": drawn(rows, 1, 1, keys),
-        "for each head": drawn(rows, 6, queries, keys),
-        "for each head, not row": drawn(1, 6, 1, keys),
+        "for all": draw_mask(1, 1, queries, keys),
+        "for all queries": draw_mask(rows, 1, 1, keys),
+        "for each head": draw_mask(rows, 6, queries, keys),
+        "for each head, not row": draw_mask(1, 6, 1, keys),
         "that blinds a query": blind,
     }
 
@@ -126,11 +126,11 @@ class KernelQueries(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.seen: list[int] = []
+        self.sizes: list[int] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if "flash_attention_for_cpu" in str(func):
-            self.seen.append(args[0].shape[2])
+            self.sizes.append(args[0].shape[2])
         return func(*args, **(kwargs or {}))
 
 
@@ -145,7 +145,7 @@ def test_without_tiles_the_kernel_gets_no_lone_bfloat16_query(
     mask = masks(1, key.shape[2])["for all queries"].to(torch.bfloat16)
     with KernelQueries() as calls:
         agree(attend(*inputs, mask), long_way(*inputs, mask), 2e-2)
-    assert (min(calls.seen) > 1) == (not tiles)
+    assert (min(calls.sizes) > 1) == (not tiles)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
@@ -287,7 +287,7 @@ def test_on_a_gpu_shapes_are_those_of_torch_own_kernels(
     mask = causal_mask(5, 17, query)
     for flashes in (True, False):
         monkeypatch.setattr(kernels, "takes_flash", lambda q, k, v, at=flashes: at and size == 8)
-        for seen, causal in ((None, False), (None, True), (mask, False)):
-            output, lse = kernels._on_cuda(query, key, key, seen, None, causal)
+        for visible, causal in ((None, False), (None, True), (mask, False)):
+            output, lse = kernels._on_cuda(query, key, key, visible, None, causal)
             assert (output.shape, output.dtype) == (query.shape, torch.bfloat16)
             assert (lse.shape, lse.dtype) == (query.shape[:3], torch.float32)

@@ -36,19 +36,19 @@ def test_each_layer_has_the_share_of_its_own_weights(
     recorder = Recorder(STARTS, ENDS)
     for _ in range(2):  # a second pass meets the keys that the first one gathered
         recorder.begin(COLUMNS)
-        wanted = []
-        for layer, ((heads, shared, size), mask) in enumerate(zip(shapes, masks, strict=True)):
+        references = []
+        for layer, ((heads, key_heads, size), mask) in enumerate(zip(shapes, masks, strict=True)):
             torch.manual_seed(layer)
-            key = torch.randn(ROWS, shared, COLUMNS, size)
+            key = torch.randn(ROWS, key_heads, COLUMNS, size)
             query = torch.randn(ROWS, heads, 1, size)
-            added = None if mask is None else additive_mask(mask, query)
-            _, lse = attend(query, key, key, added)
+            bias = None if mask is None else additive_mask(mask, query)
+            _, lse = attend(query, key, key, bias)
             recorder.record_spans(layer, query, key, lse, mask, None)
             score = attention_scores(query, key, None)
-            weights = (score if added is None else score + added).softmax(-1)[:, :, 0]
-            wanted.append(weights @ recorder.spans.movedim(0, -1))
+            weights = (score if bias is None else score + bias).softmax(-1)[:, :, 0]
+            references.append(weights @ recorder.spans.movedim(0, -1))
         shares = recorder.result()  # (2, spans, B, layers, H)
-        for layer, share in enumerate(wanted):
+        for layer, share in enumerate(references):
             heads = share.shape[1]
             assert torch.allclose(shares[0, :, :, layer, :heads].permute(1, 2, 0), share, atol=1e-6)
         assert (shares[0] == shares[1]).all()

@@ -40,21 +40,21 @@ def test_an_even_window_opens_with_a_user_where_the_model_wants_one() -> None:
 @pytest.mark.parametrize("control", ["reminder:0.01", "note:9", "window:4", "window:9"])
 def test_a_greeting_stays_where_no_window_cuts_it(control: str) -> None:
     """A character's first message opens the chats of many clients."""
-    greeted = (*chat(1)[:1], message("assistant", "Ahoy!"), *chat(3)[1:])
-    assert rewrite(greeted, parse(control), user_first=True) == greeted
-    assert texts(rewrite(greeted, parse("window:2"), user_first=True)) == [PROMPT, "turn 2"]
+    greeting = (*chat(1)[:1], message("assistant", "Ahoy!"), *chat(3)[1:])
+    assert rewrite(greeting, parse(control), user_first=True) == greeting
+    assert texts(rewrite(greeting, parse("window:2"), user_first=True)) == [PROMPT, "turn 2"]
 
 
 def test_a_sure_reminder_comes_before_every_user_turn_but_the_first() -> None:
-    said = rewrite(chat(5), parse("reminder:1"), system_anywhere=True)
-    roles = [m["role"] for m in said]
+    messages = rewrite(chat(5), parse("reminder:1"), system_anywhere=True)
+    roles = [m["role"] for m in messages]
     assert roles == ["system", "user", "assistant", "system", "user", "assistant", "system", "user"]
-    assert texts(said)[3] == PROMPT
+    assert texts(messages)[3] == PROMPT
 
 
 def test_a_reminder_joins_the_user_turn_where_no_system_message_may_stand() -> None:
-    said = rewrite(chat(3), parse("reminder:1"))
-    assert texts(said) == [PROMPT, "turn 0", "turn 1", f"{PROMPT}\n\nturn 2"]
+    messages = rewrite(chat(3), parse("reminder:1"))
+    assert texts(messages) == [PROMPT, "turn 0", "turn 1", f"{PROMPT}\n\nturn 2"]
 
 
 def test_without_a_prompt_there_is_nothing_to_be_reminded_of() -> None:
@@ -62,8 +62,8 @@ def test_without_a_prompt_there_is_nothing_to_be_reminded_of() -> None:
 
 
 def test_a_reminder_is_drawn_from_half_a_surrogate_pair_too() -> None:
-    said = rewrite(agent_view(PROMPT, ["Hi \ud83d", "Yes", "And?"]), parse("reminder:0.5"))
-    assert len(said) == 4
+    messages = rewrite(agent_view(PROMPT, ["Hi \ud83d", "Yes", "And?"]), parse("reminder:0.5"))
+    assert len(messages) == 4
 
 
 @given(st.floats(0.05, 0.95), st.integers(1, 12))
@@ -77,29 +77,29 @@ def test_a_reminder_stays_where_it_was_drawn(p: float, rounds: int) -> None:
 def test_a_branch_inherits_the_reminders_of_its_history_and_the_draw_for_its_turn() -> None:
     control = parse("reminder:0.5")
     turns = [f"turn {i}" for i in range(12)]
-    told = rewrite(agent_view(PROMPT, [*turns, "on we go"]), control, system_anywhere=True)
-    asked = rewrite(agent_view(PROMPT, turns, "probe?"), control, system_anywhere=True)
-    assert told[:-1] == asked[:-1]
+    longer = rewrite(agent_view(PROMPT, [*turns, "on we go"]), control, system_anywhere=True)
+    branch = rewrite(agent_view(PROMPT, turns, "probe?"), control, system_anywhere=True)
+    assert longer[:-1] == branch[:-1]
 
 
 def test_reminders_come_about_as_often_as_asked() -> None:
     control = parse("reminder:0.25")
-    said = rewrite(chat(2001), control, system_anywhere=True)
-    assert 200 < sum(m["role"] == "system" for m in said) < 300
+    messages = rewrite(chat(2001), control, system_anywhere=True)
+    assert 200 < sum(m["role"] == "system" for m in messages) < 300
 
 
 def test_a_window_holds_the_reminders_of_the_messages_it_keeps() -> None:
-    said = rewrite(chat(9), parse("window:5+reminder:1"), system_anywhere=True)
-    assert texts(said) == [PROMPT, "turn 4", "turn 5", PROMPT, "turn 6", "turn 7", PROMPT, "turn 8"]
+    view = rewrite(chat(9), parse("window:5+reminder:1"), system_anywhere=True)
+    assert texts(view) == [PROMPT, "turn 4", "turn 5", PROMPT, "turn 6", "turn 7", PROMPT, "turn 8"]
 
 
 @pytest.mark.parametrize("depth", range(5))
 def test_as_many_messages_follow_a_note_as_its_depth_says(depth: int) -> None:
-    noted = rewrite(chat(5), parse(f"note:{depth}"), system_anywhere=True)
-    assert [i for i, m in enumerate(noted) if m["role"] == "system"] == (
+    messages = rewrite(chat(5), parse(f"note:{depth}"), system_anywhere=True)
+    assert [i for i, m in enumerate(messages) if m["role"] == "system"] == (
         [0, 6 - depth] if depth < 5 else [0]
     )
-    assert [m for m in noted if m["role"] != "system"] == list(chat(5)[1:])
+    assert [m for m in messages if m["role"] != "system"] == list(chat(5)[1:])
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,9 @@ def test_as_many_messages_follow_a_note_as_its_depth_says(depth: int) -> None:
     ],
 )
 def test_a_note_joins_the_user_message_beside_it(depth: int, place: int, text: str) -> None:
-    noted = rewrite(chat(3), parse(f"note:{depth}"))
-    assert [m["role"] for m in noted] == [m["role"] for m in chat(3)]
-    assert noted[place]["content"] == text
+    messages = rewrite(chat(3), parse(f"note:{depth}"))
+    assert [m["role"] for m in messages] == [m["role"] for m in chat(3)]
+    assert messages[place]["content"] == text
 
 
 def test_a_chat_no_longer_than_the_depth_has_no_note() -> None:
@@ -124,15 +124,15 @@ def test_a_chat_no_longer_than_the_depth_has_no_note() -> None:
 
 def test_a_window_that_begins_after_the_note_leaves_it_out() -> None:
     assert rewrite(chat(7), parse("window:3+note:3")) == rewrite(chat(7), parse("window:3"))
-    noted = rewrite(chat(7), parse("window:3+note:1"))
-    assert texts(noted) == [PROMPT, "turn 4", "turn 5", f"{PROMPT}\n\nturn 6"]
+    messages = rewrite(chat(7), parse("window:3+note:1"))
+    assert texts(messages) == [PROMPT, "turn 4", "turn 5", f"{PROMPT}\n\nturn 6"]
 
 
 def test_a_note_never_parts_a_call_from_its_answer() -> None:
     call = {"role": "assistant", "content": "", "tool_calls": [{"id": "1"}]}
     answer = {"role": "tool", "content": "12", "tool_call_id": "1"}
-    asked = (*chat(1), call, answer)
-    assert texts(rewrite(asked, parse("note:1"))) == [PROMPT, f"turn 0\n\n{PROMPT}", "", "12"]
-    assert texts(rewrite(asked, parse("note:1"), system_anywhere=True)) == [
+    messages = (*chat(1), call, answer)
+    assert texts(rewrite(messages, parse("note:1"))) == [PROMPT, f"turn 0\n\n{PROMPT}", "", "12"]
+    assert texts(rewrite(messages, parse("note:1"), system_anywhere=True)) == [
         PROMPT, "turn 0", PROMPT, "", "12",
     ]  # fmt: skip

@@ -104,8 +104,8 @@ def build(config: PreTrainedConfig, dtype: torch.dtype = torch.float32) -> PreTr
 
 @cache
 def subject(kind: str) -> tuple[PreTrainedModel, Rotary]:
-    made = build(MOVES[kind])
-    return made, Rotary(made)
+    network = build(MOVES[kind])
+    return network, Rotary(network)
 
 
 def states(kind: str, place: int) -> dict[int, tuple[nn.Module, Tensor, Tensor]]:
@@ -129,26 +129,26 @@ def test_no_shift_is_the_identity(kind: str) -> None:
 def test_a_query_moved_back_is_the_models_own_query_there(kind: str, by: int) -> None:
     there = states(kind, 650 - by)
     for layer, (module, query, _) in states(kind, 650).items():
-        moved = subject(kind)[1].turn_back(module, query, shifts(by, query))
-        torch.testing.assert_close(moved, there[layer][1], atol=2e-4, rtol=2e-4)
+        turn = subject(kind)[1].turn_back(module, query, shifts(by, query))
+        torch.testing.assert_close(turn, there[layer][1], atol=2e-4, rtol=2e-4)
 
 
 @pytest.mark.parametrize("kind", MOVES)
 def test_scores_are_those_of_keys_moved_forward(kind: str) -> None:
     near, far = states(kind, 480), states(kind, 20)
     for layer, (module, query, key) in states(kind, 500).items():
-        moved = subject(kind)[1].turn_back(module, query, shifts(460, query))
+        turn = subject(kind)[1].turn_back(module, query, shifts(460, query))
         heads = query.shape[1] // key.shape[1]
-        placed, forward = (k.repeat_interleave(heads, 1) for k in (far[layer][2], near[layer][2]))
-        scores, expected = (moved * placed).sum(-1), (query * forward).sum(-1)
+        far_keys, forward = (k.repeat_interleave(heads, 1) for k in (far[layer][2], near[layer][2]))
+        scores, expected = (turn * far_keys).sum(-1), (query * forward).sum(-1)
         torch.testing.assert_close(scores, expected, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("kind", MOVES)
 def test_lengths_are_kept(kind: str) -> None:
     for module, query, _ in states(kind, 300).values():
-        moved = subject(kind)[1].turn_back(module, query, shifts(123, query))
-        torch.testing.assert_close(moved.norm(dim=-1), query.norm(dim=-1))
+        turn = subject(kind)[1].turn_back(module, query, shifts(123, query))
+        torch.testing.assert_close(turn.norm(dim=-1), query.norm(dim=-1))
 
 
 def test_every_row_and_query_has_a_shift_of_its_own() -> None:
@@ -156,19 +156,19 @@ def test_every_row_and_query_has_a_shift_of_its_own() -> None:
     query = torch.randn(2, 4, 3, 8, generator=torch.Generator().manual_seed(0))
     module = states("llama", 3)[1][0]
     shift = torch.tensor([[0, 4, 9], [2, 0, 77]])
-    moved = rotary.turn_back(module, query, shift)
+    turn = rotary.turn_back(module, query, shift)
     for row in range(2):
         for place in range(3):
             alone = query[row : row + 1, :, place : place + 1]
             expected = rotary.turn_back(module, alone, shift[row : row + 1, place : place + 1])
-            torch.testing.assert_close(moved[row, :, place], expected[0, :, 0])
+            torch.testing.assert_close(turn[row, :, place], expected[0, :, 0])
 
 
 def test_waves_are_made_once_for_a_shift_and_anew_for_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made, rotary = subject("gemma3")
-    embedding: Any = made.get_decoder().rotary_emb
+    network, rotary = subject("gemma3")
+    embedding: Any = network.get_decoder().rotary_emb
     calls = []
     monkeypatch.setattr(
         embedding,
@@ -191,9 +191,9 @@ def test_half_precision_turns_in_full_and_comes_back_in_half() -> None:
     query = torch.randn(1, 4, 1, 8, generator=torch.Generator().manual_seed(1)).bfloat16()
     module = states("llama", 3)[0][0]
     expected = rotary.turn_back(module, query.float(), torch.tensor([[300]]))
-    moved = rotary.turn_back(module, query, torch.tensor([[300]]))
-    assert moved.dtype == torch.bfloat16
-    torch.testing.assert_close(moved.float(), expected, atol=0, rtol=2**-8)
+    turn = rotary.turn_back(module, query, torch.tensor([[300]]))
+    assert turn.dtype == torch.bfloat16
+    torch.testing.assert_close(turn.float(), expected, atol=0, rtol=2**-8)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -201,15 +201,17 @@ def test_half_precision_turns_in_full_and_comes_back_in_half() -> None:
 def test_models_in_half_precision_pass_the_check(kind: str, dtype: torch.dtype) -> None:
     full = subject(kind)[1]
     half = Rotary(build(MOVES[kind], dtype))
-    found = {i: layer and (layer.start, layer.width) for i, layer in half._layers.items()}
-    assert found == {i: layer and (layer.start, layer.width) for i, layer in full._layers.items()}
+    rotations = {i: layer and (layer.start, layer.width) for i, layer in half._layers.items()}
+    assert rotations == {
+        i: layer and (layer.start, layer.width) for i, layer in full._layers.items()
+    }
 
 
 def test_gradients_go_through() -> None:
     query = torch.randn(1, 4, 2, 8, requires_grad=True)
     module = states("llama", 3)[0][0]
-    moved = subject("llama")[1].turn_back(module, query, torch.tensor([[5, 0]]))
-    (moved**2).sum().backward()
+    turn = subject("llama")[1].turn_back(module, query, torch.tensor([[5, 0]]))
+    (turn**2).sum().backward()
     # A rotation keeps lengths, so their gradient is that of the query's own.
     assert query.grad is not None
     torch.testing.assert_close(query.grad, 2 * query.detach())
@@ -224,22 +226,22 @@ def test_layers_without_positions_leave_queries_alone() -> None:
 
 
 def test_the_check_leaves_the_model_as_it_was() -> None:
-    made = build(MOVES["llama"])
-    made.train()
-    made.get_submodule("model.layers.1").eval()
-    modes = [part.training for part in made.modules()]
-    attention = made.config._attn_implementation
-    Rotary(made)
-    assert [part.training for part in made.modules()] == modes
-    assert made.config._attn_implementation == attention
-    assert all(parameter.grad is None for parameter in made.parameters())
+    network = build(MOVES["llama"])
+    network.train()
+    network.get_submodule("model.layers.1").eval()
+    modes = [part.training for part in network.modules()]
+    attention = network.config._attn_implementation
+    Rotary(network)
+    assert [part.training for part in network.modules()] == modes
+    assert network.config._attn_implementation == attention
+    assert all(parameter.grad is None for parameter in network.parameters())
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "longrope"])
 def test_frequencies_that_change_with_length_are_refused(kind: str) -> None:
-    made = build(LlamaConfig(**GROUPED, rope_parameters=SCALINGS[kind]))
+    network = build(LlamaConfig(**GROUPED, rope_parameters=SCALINGS[kind]))
     with pytest.raises(ControlError, match=rf"^anchor .*`{kind}`.*: use reminder\.$"):
-        Rotary(made)
+        Rotary(network)
 
 
 @pytest.mark.parametrize(
@@ -263,28 +265,28 @@ def test_models_without_rotary_positions_are_refused(config: PreTrainedConfig, w
 
 
 def test_queries_that_are_changed_after_they_are_rotated_are_refused() -> None:
-    made = build(HunYuanDenseV1Config(**GROUPED, head_dim=8))
-    Rotary(made)
+    network = build(HunYuanDenseV1Config(**GROUPED, head_dim=8))
+    Rotary(network)
     # This model norms rotated queries; with weights that differ by dimension no rotation commutes.
-    norm: Any = made.get_submodule("model.layers.1.self_attn.query_layernorm")
+    norm: Any = network.get_submodule("model.layers.1.self_attn.query_layernorm")
     with torch.no_grad():
         norm.weight.copy_(torch.arange(1.0, 9.0))
     with pytest.raises(ControlError, match=r"^layer 1 of HunYuanDenseV1ForCausalLM does not turn"):
-        Rotary(made)
+        Rotary(network)
 
 
 def test_positions_that_enter_in_another_way_as_well_are_refused() -> None:
-    made = build(MOVES["llama"])
-    decoder: Any = made.get_decoder()
+    network = build(MOVES["llama"])
+    decoder: Any = network.get_decoder()
 
     def add(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        embedded = decoder.embed_tokens(kwargs.pop("input_ids"))
+        states_in = decoder.embed_tokens(kwargs.pop("input_ids"))
         places = torch.sin(kwargs["position_ids"][..., None] * torch.linspace(0.1, 1, 32))
-        return args, {**kwargs, "inputs_embeds": embedded + places}
+        return args, {**kwargs, "inputs_embeds": states_in + places}
 
     decoder.register_forward_pre_hook(add, with_kwargs=True)
     with pytest.raises(ControlError, match=r"^layer 0 of LlamaForCausalLM does not turn"):
-        Rotary(made)
+        Rotary(network)
 
 
 def test_a_model_that_rotates_by_complex_numbers_is_refused_in_a_sentence() -> None:

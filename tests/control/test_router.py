@@ -15,21 +15,21 @@ from holdfast.core.control import parse
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.training.prism.router_training import train_router
 
-WON = [f"What is your name, number {i}?" for i in range(12)]
-LOST = [f"What is {i} + {i}?" for i in range(12)]
+NAMES = [f"What is your name, number {i}?" for i in range(12)]
+SUMS = [f"What is {i} + {i}?" for i in range(12)]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = train_router([*WON, *LOST], [True] * 12 + [False] * 12)
-    return made.save(tmp_path_factory.mktemp("router")).parent
+    own_router = train_router([*NAMES, *SUMS], [True] * 12 + [False] * 12)
+    return own_router.save(tmp_path_factory.mktemp("router")).parent
 
 
 def test_queries_of_the_kinds_it_was_trained_on_are_told_apart(folder: Path) -> None:
-    made = router.read(str(folder))
-    assert made.on("Tell me, what is your name?")
-    assert not made.on("What is 40 + 2?")
-    chances = made.chances([*WON, *LOST])
+    own_router = router.read(str(folder))
+    assert own_router.on("Tell me, what is your name?")
+    assert not own_router.on("What is 40 + 2?")
+    chances = own_router.chances([*NAMES, *SUMS])
     assert ((chances >= 0) & (chances <= 1)).all()
     assert json.loads((folder / router.NAME).read_text(encoding="utf-8"))["threshold"] == 0.5
 
@@ -37,11 +37,11 @@ def test_queries_of_the_kinds_it_was_trained_on_are_told_apart(folder: Path) -> 
 def test_as_a_control_it_leaves_the_system_prompt_out_of_what_it_says_no_to(folder: Path) -> None:
     control = parse(f"route:{folder}")
     assert not control.needs_weights and not control.steers
-    named = agent_view("You are Ann.", [], "What is your name?")
-    summed = agent_view("You are Ann.", [], "What is 3 + 4?")
-    assert rewrite(named, control) == named
-    assert rewrite(summed, control) == summed[1:]
-    bare = summed[1:]
+    name_chat = agent_view("You are Ann.", [], "What is your name?")
+    sum_chat = agent_view("You are Ann.", [], "What is 3 + 4?")
+    assert rewrite(name_chat, control) == name_chat
+    assert rewrite(sum_chat, control) == sum_chat[1:]
+    bare = sum_chat[1:]
     assert rewrite(bare, control) == bare
 
 
@@ -49,16 +49,16 @@ def test_it_joins_others_and_a_window_keeps_to_its_own_rule(folder: Path) -> Non
     control = parse(f"route:{folder}+window:1")
     chat = agent_view("You are Ann.", ["Hi", "Hello"], "What is your name?")
     assert [m["role"] for m in rewrite(chat, control)] == ["system", "user"]
-    asked = agent_view("You are Ann.", ["Hi", "Hello"], "What is 3 + 4?")
-    assert [m["content"] for m in rewrite(asked, control)] == ["What is 3 + 4?"]
+    messages = agent_view("You are Ann.", ["Hi", "Hello"], "What is 3 + 4?")
+    assert [m["content"] for m in rewrite(messages, control)] == ["What is 3 + 4?"]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "sentence"),
     [("route:", "names no folder"), ("route", "names no folder"), ("none+route:x", "joins none")],
 )
-def test_a_wrong_control_is_refused(text: str, said: str) -> None:
-    with pytest.raises(ControlError, match=said):
+def test_a_wrong_control_is_refused(text: str, sentence: str) -> None:
+    with pytest.raises(ControlError, match=sentence):
         parse(text)
 
 
@@ -66,7 +66,7 @@ def test_no_router_and_too_few_of_a_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ControlError, match="no router in"):
         rewrite(agent_view("You are Ann.", [], "Hi"), parse(f"route:{tmp_path}"))
     with pytest.raises(ModelError, match="two queries of each kind"):
-        train_router(WON, [True] * 11 + [False])
+        train_router(NAMES, [True] * 11 + [False])
 
 
 def test_copies_of_a_query_do_not_make_it_look_better_than_it_is() -> None:
@@ -75,5 +75,5 @@ def test_copies_of_a_query_do_not_make_it_look_better_than_it_is() -> None:
     texts = [" ".join(rng.choice(list("abcdefghijklm"), 6)) for _ in range(40)]
     labels = [bool(x) for x in rng.integers(0, 2, 40)]
     once = train_router(texts, labels).auc
-    copied = train_router(texts * 4, labels * 4).auc
-    assert once < 0.7 and copied < 0.7
+    copy_auc = train_router(texts * 4, labels * 4).auc
+    assert once < 0.7 and copy_auc < 0.7

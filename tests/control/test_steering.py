@@ -42,7 +42,7 @@ def ids(length: int, seed: int = 0) -> tuple[int, ...]:
     return tuple(rng.randrange(12, VOCABULARY) for _ in range(length))
 
 
-def held(text: str, span: tuple[int, int] = SPAN, turns: tuple[int, ...] = TURNS) -> RowSteering:
+def steer(text: str, span: tuple[int, int] = SPAN, turns: tuple[int, ...] = TURNS) -> RowSteering:
     return RowSteering(parse(text), span, span, turns, REPLIES)
 
 
@@ -63,15 +63,15 @@ def logits(
     tokens = torch.tensor([[0] * pad + list(row) for pad, row in zip(pads, rows, strict=True)])
     mask = torch.arange(width) >= torch.tensor(pads)[:, None]
     positions = (mask.cumsum(1) - 1).clamp(min=0)
-    placed = [one and _right(one, pad) for one, pad in zip(rows_steering, pads, strict=True)]
+    row_steerings = [one and _right(one, pad) for one, pad in zip(rows_steering, pads, strict=True)]
     anchored = any(one and one.control.anchor for one in rows_steering)
-    plan = Steering(placed, Rotary(judge) if anchored else None)
+    plan = Steering(row_steerings, Rotary(judge) if anchored else None)
     past, parts = DynamicCache(config=judge.config), []
     kind, _ = attention_for(judge)
     with torch.inference_mode(), use_attention(judge, kind):
         for start, end in zip((0, *cuts), (*cuts, width), strict=True):
-            passed = start_pass(plan, start, end - start)
-            extra: dict[str, Any] = {"holdfast": passed} if passed else {}
+            one_pass = start_pass(plan, start, end - start)
+            extra: dict[str, Any] = {"holdfast": one_pass} if one_pass else {}
             out = judge(
                 input_ids=tokens[:, start:end],
                 attention_mask=mask[:, :end].long(),
@@ -105,7 +105,7 @@ def test_two_parts_with_the_share_as_it_is_are_plain_attention(kind: str) -> Non
 def test_a_control_changes_what_comes_after_the_persona_and_nothing_before(
     kind: str, text: str
 ) -> None:
-    plain, steered = (logits(model(kind), [ids(40)], [h]) for h in (None, held(text)))
+    plain, steered = (logits(model(kind), [ids(40)], [h]) for h in (None, steer(text)))
     close(steered[:, : SPAN[1]], plain[:, : SPAN[1]])
     if kind != "mistral":  # whose window has left the persona behind in every layer
         assert (steered - plain)[:, TURNS[1] :].abs().max() > 1e-2
@@ -115,7 +115,7 @@ def test_a_control_changes_what_comes_after_the_persona_and_nothing_before(
 @pytest.mark.parametrize("text", CONTROLS)
 def test_rows_of_one_batch_come_out_as_alone(kind: str, text: str) -> None:
     rows = [ids(40), ids(31, 1), ids(24, 2)]
-    spans: list[RowSteering | None] = [held(text), held(text, (2, 12), (12, 20)), None]
+    spans: list[RowSteering | None] = [steer(text), steer(text, (2, 12), (12, 20)), None]
     together = logits(model(kind), rows, spans)
     for i, row in enumerate(rows):
         alone = logits(model(kind), [row], [spans[i]])
@@ -125,9 +125,9 @@ def test_rows_of_one_batch_come_out_as_alone(kind: str, text: str) -> None:
 @pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("text", CONTROLS)
 def test_chunks_and_single_tokens_come_out_as_the_whole(kind: str, text: str) -> None:
-    whole = logits(model(kind), [ids(40)], [held(text)])
+    whole = logits(model(kind), [ids(40)], [steer(text)])
     for cuts in [(4, 21), (12, 33, 34, 35, 36)]:
-        close(logits(model(kind), [ids(40)], [held(text)], cuts), whole)
+        close(logits(model(kind), [ids(40)], [steer(text)], cuts), whole)
 
 
 @pytest.mark.parametrize("few_keys", [512, 0])
@@ -136,7 +136,7 @@ def test_a_chunk_that_ends_before_a_rows_persona_does_comes_out_as_the_whole(
     text: str, few_keys: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(steered_pass, "FEW_KEYS", few_keys)
-    rows, spans = [ids(40), ids(40, 1)], [held(text), held(text, (14, 24), (24, 30))]
+    rows, spans = [ids(40), ids(40, 1)], [steer(text), steer(text, (14, 24), (24, 30))]
     whole = logits(model(), rows, [*spans])
     for cuts in [(12, 18, 22), tuple(range(1, 40))]:
         close(logits(model(), rows, [*spans], cuts), whole)
@@ -144,7 +144,7 @@ def test_a_chunk_that_ends_before_a_rows_persona_does_comes_out_as_the_whole(
 
 def test_rows_under_different_controls_share_a_batch() -> None:
     rows = [ids(40, i) for i in range(len(CONTROLS))]
-    rows_steering: list[RowSteering | None] = [held(text) for text in CONTROLS]
+    rows_steering: list[RowSteering | None] = [steer(text) for text in CONTROLS]
     together = logits(model(), rows, rows_steering)
     for i, row in enumerate(rows):
         close(together[i : i + 1], logits(model(), [row], [rows_steering[i]]))
@@ -159,7 +159,7 @@ def test_a_batch_that_has_ended_keeps_no_keys_until_cycles_are_collected() -> No
     gc.disable()
     try:
         rows = [ids(40), ids(37, 1)]
-        logits(model("llama"), rows, [held("anchor+restore:1")] * 2, cuts=(38, 39))
+        logits(model("llama"), rows, [steer("anchor+restore:1")] * 2, cuts=(38, 39))
         assert alive() == before
     finally:
         gc.enable()
@@ -168,16 +168,16 @@ def test_a_batch_that_has_ended_keeps_no_keys_until_cycles_are_collected() -> No
 def test_layers_and_heads_restrict_a_control() -> None:
     # Only the first layer's attention changes, so that it alone tells: none in layers 5-9.
     plain = logits(model(), [ids(40)], [None])
-    close(logits(model(), [ids(40)], [held("boost:9@layers=5-9")]), plain)
-    close(logits(model(), [ids(40)], [held("anchor@heads=7-9")]), plain)
-    one, all_ = (logits(model(), [ids(40)], [held(f"boost:9{o}")]) for o in ("@layers=1", ""))
+    close(logits(model(), [ids(40)], [steer("boost:9@layers=5-9")]), plain)
+    close(logits(model(), [ids(40)], [steer("anchor@heads=7-9")]), plain)
+    one, all_ = (logits(model(), [ids(40)], [steer(f"boost:9{o}")]) for o in ("@layers=1", ""))
     assert (one - plain).abs().max() > 1e-3
     assert (one - all_).abs().max() > 1e-3
 
 
 def test_bfloat16_is_as_near_to_float32_as_plain_attention_is() -> None:
     judge = LlamaForCausalLM(LlamaConfig(**GROUPED)).eval()
-    rows_steering: list[RowSteering | None] = [None, held("boost:4"), held("anchor")]
+    rows_steering: list[RowSteering | None] = [None, steer("boost:4"), steer("anchor")]
     whole = [logits(judge, [ids(40)], [h]) for h in rows_steering]
     judge.to(torch.bfloat16)
     halves = [logits(judge, [ids(40)], [h]).float() for h in rows_steering]
@@ -187,7 +187,7 @@ def test_bfloat16_is_as_near_to_float32_as_plain_attention_is() -> None:
 
 def result(subject: Engine, text: str, length: int = 40, **changes: Any) -> Continuation:
     control = parse(text)
-    steers = held(text) if control.steers else None
+    steers = steer(text) if control.steers else None
     spans = Spans(SPAN, (0, SPAN[1]))
     request = Request(
         ids(length), 0, spans=spans, measure=True, state=control.state, steering=steers
@@ -209,13 +209,13 @@ def test_the_share_after_is_the_function_of_the_share_before(kind: str, text: st
     steps = Sampling(max_new_tokens=1, temperature=0)
     shares = []
     for control in ("none", text):
-        steers = held(control) if control != "none" else None
+        steers = steer(control) if control != "none" else None
         request = Request(
             ids(40), 0, spans=Spans(SPAN, SPAN), measure=True, state=control, steering=steers
         )
-        (found,) = subject.generate([request], steps)
-        assert found.share is not None
-        shares.append(torch.tensor(found.share.heads[0]))
+        (outcome,) = subject.generate([request], steps)
+        assert outcome.share is not None
+        shares.append(torch.tensor(outcome.share.heads[0]))
     expected = torch.tensor([w(float(pi)) for pi in shares[0]])
     if kind == "gpt_oss":  # its first layer's window has left the persona behind
         expected = shares[0]
@@ -228,25 +228,25 @@ def test_kept_keys_and_values_give_what_encoding_again_gives(text: str) -> None:
     first = result(subject, text, 34)
     longer = (*ids(34), *first.ids, *ids(8, 5))
     turns = (*TURNS, 34 + len(first.ids))
-    request = Request(longer, 1, state=parse(text).state, steering=held(text, turns=turns))
-    (kept,), (anew,) = (e.generate([request], GREEDY) for e in (subject, fresh))
-    assert kept.cached > 30
+    request = Request(longer, 1, state=parse(text).state, steering=steer(text, turns=turns))
+    (reuse,), (anew,) = (e.generate([request], GREEDY) for e in (subject, fresh))
+    assert reuse.cached > 30
     assert anew.cached == 0
-    assert kept.ids == anew.ids
+    assert reuse.ids == anew.ids
 
 
 def test_rows_that_leave_a_batch_take_nothing_from_those_that_stay() -> None:
-    def asked(count: int) -> list[Request]:
+    def make_requests(count: int) -> list[Request]:
         return [
-            Request(ids(30 + i, i), i, state=parse(t).state, steering=held(t, turns=(9, 20)))
+            Request(ids(30 + i, i), i, state=parse(t).state, steering=steer(t, turns=(9, 20)))
             for i, t in enumerate((CONTROLS * 4)[:count])
         ]
 
-    drawn = Sampling(max_new_tokens=40, temperature=1.5)
+    sampling = Sampling(max_new_tokens=40, temperature=1.5)
     ends = frozenset(range(12, 60))  # so many that rows end at different steps
-    together = Engine(model(), batch_size=16).generate(asked(16), drawn, ends)
+    together = Engine(model(), batch_size=16).generate(make_requests(16), sampling, ends)
     assert len({r.steps for r in together}) > 3
-    alone = [Engine(model()).generate([r], drawn, ends)[0] for r in asked(16)]
+    alone = [Engine(model()).generate([r], sampling, ends)[0] for r in make_requests(16)]
     assert [r.ids for r in together] == [r.ids for r in alone]
 
 
@@ -255,7 +255,7 @@ def test_rows_that_leave_a_batch_take_nothing_from_those_that_stay() -> None:
 def test_up_to_the_first_turn_anchor_and_restore_are_plain_attention(
     text: str, turns: tuple[int, ...]
 ) -> None:
-    one = held(text, turns=turns)
+    one = steer(text, turns=turns)
     close(logits(model(), [ids(40)], [one]), logits(model(), [ids(40)], [None]))
 
 
@@ -265,8 +265,8 @@ def test_where_all_before_the_span_moves_too_anchor_is_encoding_at_the_shifted_p
 ) -> None:
     judge, span, turn = model(kind), (0, 9), 20
     kind_, _ = attention_for(judge)
-    anchored = held("anchor", span, (9, turn))
-    expected = logits(judge, [ids(26)], [anchored])[:, turn:]
+    anchor = steer("anchor", span, (9, turn))
+    expected = logits(judge, [ids(26)], [anchor])[:, turn:]
     # By hand: the persona encoded again `shift` places later, in place of its keys and values.
     tokens, shift = torch.tensor([ids(26)]), turn - span[1]
     with torch.inference_mode(), use_attention(judge, kind_):
@@ -278,47 +278,48 @@ def test_where_all_before_the_span_moves_too_anchor_is_encoding_at_the_shifted_p
             return past
 
         past, late = encode(turn, 0), encode(span[1], shift)
-        for layer, moved in zip(past.layers, late.layers, strict=True):
+        for layer, late_layer in zip(past.layers, late.layers, strict=True):
             if layer.keys.shape[2] == turn:  # a sliding layer has dropped the persona
-                layer.keys[:, :, : span[1]] = moved.keys
+                layer.keys[:, :, : span[1]] = late_layer.keys
         places = torch.arange(turn, 26)[None]
         out = judge(input_ids=tokens[:, turn:], position_ids=places, past_key_values=past)
     close(out.logits, expected)
 
 
-def guided(strength: float, seed: int = 0, sampling: Sampling = GREEDY) -> Continuation:
+def guide_reply(strength: float, seed: int = 0, sampling: Sampling = GREEDY) -> Continuation:
     bare = ids(40)[9:]
     request = Request(ids(40), seed, guide=Guide(bare, strength))
     return Engine(model()).generate([request], sampling)[0]
 
 
 def test_guidance_is_the_weighted_sum_of_two_log_probabilities() -> None:
-    judge, whole, bare, said = model(), list(ids(40)), list(ids(40)[9:]), []
+    judge, whole, bare, tokens = model(), list(ids(40)), list(ids(40)[9:]), []
     with torch.inference_mode():
         for _ in range(GREEDY.max_new_tokens):
             with_, without = (
-                judge(torch.tensor([x + said])).logits[0, -1].log_softmax(-1) for x in (whole, bare)
+                judge(torch.tensor([x + tokens])).logits[0, -1].log_softmax(-1)
+                for x in (whole, bare)
             )
-            said.append(int((without + 2.5 * (with_ - without)).argmax()))
-    assert list(guided(2.5).ids) == said
-    assert list(result(Engine(model()), "none").ids) != said
+            tokens.append(int((without + 2.5 * (with_ - without)).argmax()))
+    assert list(guide_reply(2.5).ids) == tokens
+    assert list(result(Engine(model()), "none").ids) != tokens
 
 
 def test_guidance_at_one_is_off() -> None:
-    drawn = Sampling(max_new_tokens=12)
-    (plain,) = Engine(model()).generate([Request(ids(40), 3)], drawn)
-    assert guided(1.0, 3, drawn).ids == plain.ids
+    sampling = Sampling(max_new_tokens=12)
+    (plain,) = Engine(model()).generate([Request(ids(40), 3)], sampling)
+    assert guide_reply(1.0, 3, sampling).ids == plain.ids
 
 
 def test_guided_rows_come_out_as_alone_whatever_is_beside_them() -> None:
-    drawn = Sampling(max_new_tokens=30)
+    sampling = Sampling(max_new_tokens=30)
     ends = frozenset(range(12, 40))
-    asked = [
+    requests = [
         Request(ids(30 + i, i), i, guide=Guide(ids(30 + i, i)[9:], 1.5) if i % 2 else None)
         for i in range(9)
     ]
-    together = Engine(model(), batch_size=4).generate(asked, drawn, ends)
-    alone = [Engine(model()).generate([r], drawn, ends)[0] for r in asked]
+    together = Engine(model(), batch_size=4).generate(requests, sampling, ends)
+    alone = [Engine(model()).generate([r], sampling, ends)[0] for r in requests]
     assert [r.ids for r in together] == [r.ids for r in alone]
 
 

@@ -48,7 +48,7 @@ PROMPT = torch.arange(20, 60)
 PERSONA = (2, 11)
 
 
-def made(config: PreTrainedConfig, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+def build(config: PreTrainedConfig, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     torch.manual_seed(0)
     return AutoModelForCausalLM.from_config(config).to(dtype).eval()
 
@@ -66,7 +66,7 @@ def own(model: PreTrainedModel) -> float:
 
 
 def test_a_model_that_hides_keys_under_the_names_that_it_knows_runs_under_its_own() -> None:
-    model = made(DeepseekV32Config(**LATENT, index_topk=8))
+    model = build(DeepseekV32Config(**LATENT, index_topk=8))
     assert first(Engine(model)).logprobs[0].value == pytest.approx(own(model), abs=1e-4)
     why = "which ones depends on its attention's name"
     with pytest.raises(ControlError, match=why), holdfast.hold(model, "boost:4", [PERSONA]):
@@ -86,7 +86,7 @@ def test_layers_that_get_the_last_queries_alone_are_steered_as_the_whole(control
     shape = GROUPED | {"num_hidden_layers": 4, "layer_types": kinds, "num_kv_shared_layers": 2}
     more = {"head_dim": 8, "global_head_dim": 8, "sliding_window": 16}
     per_layer = {"hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 268}
-    model = made(Gemma4TextConfig(**shape, **more, **per_layer))
+    model = build(Gemma4TextConfig(**shape, **more, **per_layer))
     with torch.no_grad(), holdfast.hold(model, control, [PERSONA], turns=[[11, 20, 31]]):
         whole = model(input_ids=PROMPT[None], use_cache=False).logits[0, -4:]
         last = model(input_ids=PROMPT[None], use_cache=False, logits_to_keep=1).logits[0]
@@ -96,7 +96,7 @@ def test_layers_that_get_the_last_queries_alone_are_steered_as_the_whole(control
 
 
 def test_the_share_counts_sinks_that_a_models_own_weights_leave_out() -> None:
-    model = made(GraniteSWAConfig(**GROUPED, sliding_window=64, attention_multiplier=0.35))
+    model = build(GraniteSWAConfig(**GROUPED, sliding_window=64, attention_multiplier=0.35))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("sinks"):
@@ -105,20 +105,20 @@ def test_the_share_counts_sinks_that_a_models_own_weights_leave_out() -> None:
     plain = first(Engine(model), **options).share
     control = parse("boost:1.0000001@layers=0")
     row = RowSteering(control, PERSONA, PERSONA)
-    steered = first(Engine(model), **options, steering=row, state="other").share
-    assert plain is not None and steered is not None and steered.heads_before is not None
-    assert torch.allclose(torch.tensor(plain.heads), torch.tensor(steered.heads_before), atol=1e-4)
+    share = first(Engine(model), **options, steering=row, state="other").share
+    assert plain is not None and share is not None and share.heads_before is not None
+    assert torch.allclose(torch.tensor(plain.heads), torch.tensor(share.heads_before), atol=1e-4)
 
 
 def test_padded_rows_of_plain_attention_in_double_precision_are_numbers() -> None:
-    model = made(GraniteSWAConfig(**GROUPED, sliding_window=64), torch.float64)
+    model = build(GraniteSWAConfig(**GROUPED, sliding_window=64), torch.float64)
     requests = [Request(tuple(PROMPT.tolist()), 0), Request((30, 31), 1)]
     assert len(Engine(model).generate(requests, Sampling(max_new_tokens=2))) == 2
 
 
 def test_a_decoder_is_found_where_the_head_has_its_name() -> None:
     shape = SHAPE | {"local_attention": 16, "cls_token_id": 1, "sep_token_id": 2}
-    model = made(ModernBertDecoderConfig(**shape))
+    model = build(ModernBertDecoderConfig(**shape))
     assert first(Engine(model)).logprobs[0].value == pytest.approx(own(model), abs=1e-4)
     with torch.no_grad(), holdfast.hold(model, "boost:9", [PERSONA]):
         assert own(model) != pytest.approx(0)
@@ -126,7 +126,7 @@ def test_a_decoder_is_found_where_the_head_has_its_name() -> None:
 
 
 def test_layers_without_attention_are_not_steered_in_silence() -> None:
-    model = made(Lfm2Config(**GROUPED, layer_types=["conv", "full_attention"]))
-    held = holdfast.hold(model, "boost:4@layers=0", [PERSONA])
-    with torch.no_grad(), pytest.raises(ControlError, match="no attention in the layers"), held:
+    model = build(Lfm2Config(**GROUPED, layer_types=["conv", "full_attention"]))
+    hold = holdfast.hold(model, "boost:4@layers=0", [PERSONA])
+    with torch.no_grad(), pytest.raises(ControlError, match="no attention in the layers"), hold:
         model(input_ids=PROMPT[None])

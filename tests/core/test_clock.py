@@ -20,9 +20,9 @@ def test_waiting_does_not_count_for_a_model_on_this_cpu() -> None:
     seconds = seconds_of(OnCpu())
     began = seconds()
     time.sleep(0.2)
-    waited = seconds() - began
+    wait = seconds() - began
     sum(i * i for i in range(2_000_000))
-    assert waited < 0.05 < seconds() - began
+    assert wait < 0.05 < seconds() - began
 
 
 def test_waiting_counts_for_a_model_elsewhere() -> None:

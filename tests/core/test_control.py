@@ -63,7 +63,7 @@ def test_the_state_is_a_text_of_the_same_control(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "sentence"),
     [
         ("ancor", "no control `ancor`"),
         ("", "no control"),
@@ -89,8 +89,8 @@ def test_the_state_is_a_text_of_the_same_control(text: str) -> None:
         ("window:3@layers=1-2", "takes no options"),
     ],
 )
-def test_what_is_wrong_is_said(text: str, said: str) -> None:
-    with pytest.raises(ControlError, match=said):
+def test_what_is_wrong_is_said(text: str, sentence: str) -> None:
+    with pytest.raises(ControlError, match=sentence):
         parse(text)
 
 

@@ -12,7 +12,7 @@ import pytest
 from holdfast.core import extras
 
 
-class Installed(metadata.Distribution):
+class FakeDistribution(metadata.Distribution):
     """A distribution whose only file is what pip wrote of its origin."""
 
     def __init__(self, origin: object) -> None:
@@ -30,7 +30,7 @@ class Installed(metadata.Distribution):
 def test_a_package_of_an_index_is_installed_by_its_name(
     monkeypatch: pytest.MonkeyPatch, origin: object
 ) -> None:
-    monkeypatch.setattr(extras, "distribution", lambda _: Installed(origin))
+    monkeypatch.setattr(extras, "distribution", lambda _: FakeDistribution(origin))
     assert extras.install("local", "prism") == "pip install 'holdfast[local,prism]'"
 
 
@@ -41,7 +41,7 @@ def test_a_clone_is_installed_from_its_folder(
     clone = tmp_path / "my clone"
     clone.mkdir()
     origin = {"url": clone.as_uri(), "dir_info": {"editable": editable}}
-    monkeypatch.setattr(extras, "distribution", lambda _: Installed(origin))
+    monkeypatch.setattr(extras, "distribution", lambda _: FakeDistribution(origin))
     assert extras.install("ray") == "pip install 'holdfast[ray]'"  # a folder that went away
     (clone / "constraints.txt").touch()
     pins = f"-c '{clone / 'constraints.txt'}'"
@@ -52,5 +52,5 @@ def test_every_package_is_of_the_extra_that_names_it() -> None:
     project = metadata.requires("holdfast") or []
     for package, extra in extras.EXTRA.items():
         parts = re.compile(rf"{package.replace('_', '[-_]')}\b.*extra == .{extra}\b")
-        named = [line for line in project if parts.match(line)]
-        assert named or package in {"huggingface_hub", "sklearn", "starlette", "opentelemetry"}
+        lines = [line for line in project if parts.match(line)]
+        assert lines or package in {"huggingface_hub", "sklearn", "starlette", "opentelemetry"}

@@ -32,10 +32,10 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(
     path = tmp_path / "trial.json"
     write_whole(path, "before")
 
-    def refused(path: Path, target: Path) -> None:
+    def refuse(path: Path, target: Path) -> None:
         raise PermissionError(target)
 
-    monkeypatch.setattr(Path, "replace", refused)
+    monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(PermissionError):
         write_whole(path, "after")
     assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("trial.json", "before")]

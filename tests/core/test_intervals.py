@@ -13,11 +13,11 @@ from holdfast.core.stats import Array, false_discovery, wilson
 DRAWS = 1000
 
 
-def covered(limits: Array, truth: float) -> float:
+def coverage(limits: Array, truth: float) -> float:
     return float(((limits[..., 0] <= truth) & (truth <= limits[..., 1])).mean())
 
 
-def crossed(n: int, each: int) -> tuple[list[int], list[int]]:
+def cross(n: int, each: int) -> tuple[list[int], list[int]]:
     """Agents and users of n conversations, each persona in `each` of them on either side."""
     groups = n // each
     agents = [i % groups for i in range(n)]
@@ -44,8 +44,8 @@ def test_one_score_near_the_end_hardly_changes_the_interval() -> None:
 def test_scores_that_repeat_within_personas_get_a_wider_interval() -> None:
     values = np.repeat([1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0], 5)
     alone = np.ptp(Sample(50).score_interval(values))
-    grouped = np.ptp(Sample(50, [np.repeat(range(10), 5).tolist()]).score_interval(values))
-    assert grouped > 1.5 * alone
+    group_width = np.ptp(Sample(50, [np.repeat(range(10), 5).tolist()]).score_interval(values))
+    assert group_width > 1.5 * alone
 
 
 def test_two_labellings_give_a_wider_interval_than_either() -> None:
@@ -70,17 +70,17 @@ def test_personas_that_recur_with_a_rare_failure_are_covered() -> None:
     chance = 1 / (1 + np.exp(-4 - persona[agents] - conversation))
     many = 1 / (1 + np.exp(-4 - rng.normal(0, np.hypot(1.5, 0.5), 10**6)))
     limits = Sample(200, [agents.tolist()]).score_interval(rng.beta(10 * chance, 10 - 10 * chance))
-    assert covered(limits, float(many.mean())) >= 0.93
+    assert coverage(limits, float(many.mean())) >= 0.93
 
 
 @pytest.mark.parametrize("each", [1, 2, 5])
 @pytest.mark.parametrize("persona", [0.0, 0.1])
 def test_a_mean_is_covered_whether_or_not_personas_recur(each: int, persona: float) -> None:
     rng, n = np.random.default_rng(each), 60
-    agents, users = crossed(n, each)
+    agents, users = cross(n, each)
     effect = rng.normal(0, persona, (n, DRAWS))[agents] + rng.normal(0, 0.05, (n, DRAWS))[users]
     values = (0.5 + effect + rng.normal(0, 0.1, (n, DRAWS))).clip(0, 1)
-    share = covered(Sample(n, [agents, users]).score_interval(values), 0.5)
+    share = coverage(Sample(n, [agents, users]).score_interval(values), 0.5)
     assert 0.93 <= share <= 0.98
 
 
@@ -109,7 +109,7 @@ def test_a_paired_difference_near_the_ceiling_is_covered(gain: float, n: int) ->
     before = (rng.random((n, DRAWS)) < easy).astype(float)
     after = (rng.random((n, DRAWS)) < easy + gain * (1 - easy if gain > 0 else easy)).astype(float)
     truth = gain * (0.1 if gain > 0 else 0.9)
-    assert covered(Sample(n).difference_interval(after, before), truth) >= 0.93
+    assert coverage(Sample(n).difference_interval(after, before), truth) >= 0.93
 
 
 def test_scores_that_hardly_differ_have_a_narrower_difference_than_scores_apart() -> None:
@@ -149,7 +149,7 @@ def test_a_normalised_score_is_covered_and_absent_without_room() -> None:
         (m + persona + rng.normal(0, 0.1, (n, DRAWS))).clip(0, 1) for m in (0.3, 0.5, 0.7)
     )
     sample = Sample(n)
-    assert 0.93 <= covered(sample.ratio_interval(score, floor, ceiling), 0.5) <= 0.98
+    assert 0.93 <= coverage(sample.ratio_interval(score, floor, ceiling), 0.5) <= 0.98
     assert np.isnan(sample.ratio_interval(score, floor, floor)).mean() > 0.9
 
 
@@ -172,8 +172,8 @@ def test_missing_observations_are_left_out() -> None:
 def test_few_personas_that_recur_are_taken_as_given() -> None:
     persona = np.repeat(range(3), 10)
     values = np.array([0.1, 0.5, 0.9])[persona] + np.tile([-0.05, 0.05], 15)
-    given_ = np.ptp(Sample(30, [persona.tolist()]).score_interval(values))
-    assert given_ < 0.3 * np.ptp(Sample(30).score_interval(values))
+    width = np.ptp(Sample(30, [persona.tolist()]).score_interval(values))
+    assert width < 0.3 * np.ptp(Sample(30).score_interval(values))
 
 
 @given(st.lists(st.floats(0, 1), min_size=FEWEST, max_size=40))
@@ -209,9 +209,9 @@ def test_adjusted_p_values_are_those_of_scipy() -> None:
     stats = pytest.importorskip("scipy.stats")
     p = [0.01, 0.2, 0.03, 0.04, 0.9]
     expected = stats.false_discovery_control(p).tolist()
-    found = false_discovery([*p[:2], None, *p[2:]])
-    assert found[2] is None
-    assert [value for value in found if value is not None] == pytest.approx(expected)
+    result = false_discovery([*p[:2], None, *p[2:]])
+    assert result[2] is None
+    assert [value for value in result if value is not None] == pytest.approx(expected)
 
 
 def test_an_interval_over_near_duplicates_is_as_wide_as_over_the_different_texts() -> None:
@@ -219,13 +219,13 @@ def test_an_interval_over_near_duplicates_is_as_wide_as_over_the_different_texts
     texts = np.repeat(np.arange(30), 4)  # each text four times, all four right or all wrong
     scores = (rng.random((30, DRAWS)) < 0.7).astype(float)[texts]
     once = Sample(30).score_interval(scores[::4])
-    grouped = Sample(120, clusters=texts.tolist()).score_interval(scores)
+    clusters = Sample(120, clusters=texts.tolist()).score_interval(scores)
     alone = Sample(120).score_interval(scores)
-    widths = [np.ptp(limits, axis=-1).mean() for limits in (once, grouped, alone)]
+    widths = [np.ptp(limits, axis=-1).mean() for limits in (once, clusters, alone)]
     assert widths[1] == pytest.approx(widths[0], rel=0.05)
     assert widths[2] < 0.6 * widths[0]
-    covered = [((low <= 0.7) & (high >= 0.7)).mean() for low, high in (grouped.T, alone.T)]
-    assert covered[0] >= 0.92 and covered[1] < 0.8
+    shares = [((low <= 0.7) & (high >= 0.7)).mean() for low, high in (clusters.T, alone.T)]
+    assert shares[0] >= 0.92 and shares[1] < 0.8
     before = (rng.random((30, DRAWS)) < 0.7).astype(float)[texts]
     null = [Sample(120, clusters=c).difference_p(scores, before) for c in (texts.tolist(), None)]
     assert (null[0] < 0.05).mean() <= 0.06 and (null[1] < 0.05).mean() > 0.15
@@ -235,8 +235,8 @@ def test_answers_to_near_duplicates_that_are_independent_widen_nothing_much() ->
     rng = np.random.default_rng(8)
     texts = [i // 2 for i in range(60)]
     scores = (rng.random((60, DRAWS)) < 0.7).astype(float)
-    grouped = np.ptp(Sample(60, clusters=texts).score_interval(scores), axis=-1).mean()
-    assert grouped < 1.12 * np.ptp(Sample(60).score_interval(scores), axis=-1).mean()
+    width = np.ptp(Sample(60, clusters=texts).score_interval(scores), axis=-1).mean()
+    assert width < 1.12 * np.ptp(Sample(60).score_interval(scores), axis=-1).mean()
 
 
 def test_fewer_than_three_different_texts_have_no_interval() -> None:

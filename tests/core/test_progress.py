@@ -88,11 +88,11 @@ def test_a_run_that_was_done_says_so() -> None:
 
 
 def test_on_a_terminal_rates_are_shown_while_the_first_step_still_takes_its_time() -> None:
-    terminal, clock, counted = Terminal(), Clock(), [0]
+    terminal, clock, tokens = Terminal(), Clock(), [0]
     progress = Progress(stream=terminal, clock=clock)
-    with progress.of(5, "rounds", tokens=lambda: counted[0]):
+    with progress.of(5, "rounds", tokens=lambda: tokens[0]):
         clock.now += 10
-        counted[0] += 1200
+        tokens[0] += 1200
         progress.tick()
     assert "0/5 rounds" in terminal.getvalue() and "120 tokens/s" in terminal.getvalue()
 
@@ -108,11 +108,11 @@ def test_before_anything_is_done_no_time_is_promised() -> None:
 
 
 def test_tokens_are_shown_while_the_first_step_still_takes_its_time() -> None:
-    file, clock, counted = StringIO(), Clock(), [500]
+    file, clock, tokens = StringIO(), Clock(), [500]
     progress = Progress(stage="drift", stream=file, clock=clock)
-    with progress.of(5, "rounds", "screening", lambda: counted[0]):
+    with progress.of(5, "rounds", "screening", lambda: tokens[0]):
         clock.now += 10
-        counted[0] += 1200
+        tokens[0] += 1200
         progress.tick()
     assert file.getvalue().splitlines()[0] == "screening: 0 of 5 rounds, 120 tokens/s"
 

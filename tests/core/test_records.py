@@ -30,8 +30,8 @@ class Study:
 
 def test_a_table_is_read_with_lists_as_tuples_and_whole_numbers_as_numbers() -> None:
     table = {"title": "x", "pairs": [["a", "b"]], "figures": [{"what": "y", "value": 1}]}
-    wanted = Study(title="x", pairs=(("a", "b"),), figures=(Figure("y", 1.0),))
-    assert read_table(Study, table, "a.toml") == wanted
+    study = Study(title="x", pairs=(("a", "b"),), figures=(Figure("y", 1.0),))
+    assert read_table(Study, table, "a.toml") == study
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def test_a_table_is_read_with_lists_as_tuples_and_whole_numbers_as_numbers() -> 
     ],
 )
 def test_what_does_not_fit_is_named_where_it_stands(table: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(HoldfastError) as refused:
+    with pytest.raises(HoldfastError) as error:
         read_table(Study, table, "a.toml")
-    assert str(refused.value).startswith(f"a.toml: {sentence}")
+    assert str(error.value).startswith(f"a.toml: {sentence}")
 
 
 def test_a_record_passes_over_keys_that_it_does_not_know() -> None:

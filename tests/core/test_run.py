@@ -58,9 +58,9 @@ def test_a_folder_of_another_run_is_refused_with_the_difference(tmp_path: Path) 
 
 def test_the_difference_is_short_however_long_the_values_are(tmp_path: Path) -> None:
     Run(tmp_path, {**MANIFEST, "long": ["a" * 500] * 50})
-    with pytest.raises(RunError) as refused:
+    with pytest.raises(RunError) as error:
         Run(tmp_path, {**MANIFEST, "long": ["b" * 500] * 50, "settings": None})
-    assert len(str(refused.value)) < 400 and "and " in str(refused.value)
+    assert len(str(error.value)) < 400 and "and " in str(error.value)
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
@@ -94,12 +94,12 @@ def test_a_full_disk_keeps_what_was_recorded(
 ) -> None:
     run = Run(tmp_path, MANIFEST)
     run.append([{"n": 1}])
-    opened = Path.open
+    original = Path.open
 
     def full(path: Path, mode: str = "r", *args: Any, **more: Any) -> Any:
         if "a" in mode:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return opened(path, mode, *args, **more)
+        return original(path, mode, *args, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", full)
@@ -179,8 +179,8 @@ def test_numbers_that_json_lacks_become_null() -> None:
 
 def test_seeds_differ_by_every_part_and_stay_the_same_for_ever() -> None:
     assert seed_of(0, "plan") == 3897805607007773204
-    drawn = {seed_of(a, b, c) for a in range(5) for b in ("x", "y") for c in range(5)}
-    assert len(drawn) == 50 and all(0 <= seed < 2**63 for seed in drawn)
+    seeds = {seed_of(a, b, c) for a in range(5) for b in ("x", "y") for c in range(5)}
+    assert len(seeds) == 50 and all(0 <= seed < 2**63 for seed in seeds)
 
 
 def test_a_folder_that_another_process_writes_to_is_refused_and_can_be_read(tmp_path: Path) -> None:

@@ -52,9 +52,9 @@ def test_a_task_has_a_matched_another_and_the_safety_persona() -> None:
 
 def test_tasks_without_a_matched_or_another_persona_are_counted_by_category() -> None:
     people = [expert("ann", "math"), expert("bob", "math", "writing"), expert("safety", "safety")]
-    asked = ["math", "cooking", "writing", "cooking", "extraction-2"]
+    categories = ["math", "cooking", "writing", "cooking", "extraction-2"]
     lacking = {"matched": {"cooking": 2, "extraction-2": 1}, "other": {"math": 1}}
-    assert without_persona(asked, people) == lacking
+    assert without_persona(categories, people) == lacking
     assert without_persona(["math"], people[:1]) == {"other": {"math": 1}}
 
 
@@ -77,7 +77,7 @@ def test_one_text_stands_for_all_lengths(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "sentence"),
     [
         ("", r"no \[\[expert\]\] table"),
         ("[[expert", "not TOML"),
@@ -88,10 +88,10 @@ def test_one_text_stands_for_all_lengths(tmp_path: Path) -> None:
         ('[[expert]]\nid = "a"\nfull = "x"\nhalf = 3\n', "are texts"),
     ],
 )
-def test_a_wrong_file_is_refused(text: str, said: str, tmp_path: Path) -> None:
+def test_a_wrong_file_is_refused(text: str, sentence: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(PersonaError, match=said):
+    with pytest.raises(PersonaError, match=sentence):
         load_experts(path)
     with pytest.raises(PersonaError, match="no personas in"):
         load_experts(tmp_path / "nothing.toml")

@@ -16,13 +16,13 @@ GOOD = '[[persona]]\nid = "a"\nkind = "harmful"\ntext = "You guess."\n'
 
 @pytest.mark.parametrize(("name", "least"), [("core", 60), ("mini", 24)])
 def test_a_built_in_pool_has_every_kind_in_both_splits(name: str, least: int) -> None:
-    found = pool.load(name)
-    assert len(found) >= least
+    members = pool.load(name)
+    assert len(members) >= least
     for kind in pool.KINDS:
         for split in pool.SPLITS:
-            assert sum((one.kind, one.split) == (kind, split) for one in found) >= 2
+            assert sum((one.kind, one.split) == (kind, split) for one in members) >= 2
     halves = [pool.load(name, split=split) for split in pool.SPLITS]
-    assert sum(map(len, halves)) == len(found)
+    assert sum(map(len, halves)) == len(members)
     assert pool.overlap(*halves) == ()
 
 
@@ -43,7 +43,7 @@ def test_a_persona_without_a_split_is_held_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "sentence"),
     [
         ("", "is an empty pool"),
         ("persona = 3", "is an empty pool"),
@@ -59,12 +59,14 @@ def test_a_persona_without_a_split_is_held_out(tmp_path: Path) -> None:
         (GOOD + GOOD.replace('"a"', '"b"'), "two personas have the text 'you guess.'"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_one_sentence(text: str, said: str, tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_file_is_one_sentence(
+    text: str, sentence: str, tmp_path: Path
+) -> None:
     path = tmp_path / "pool.toml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(PersonaError, match=said) as refused:
+    with pytest.raises(PersonaError, match=sentence) as error:
         pool.load(path)
-    assert str(path) in str(refused.value)
+    assert str(path) in str(error.value)
 
 
 def test_a_file_that_there_is_not_and_a_split_that_there_is_not_are_said() -> None:

@@ -55,7 +55,7 @@ def bomb() -> bytes:
     return memory.getvalue()
 
 
-def squeezed() -> bytes:
+def squeeze() -> bytes:
     """A PNG whose compressed text is a bomb."""
     text = b"chara\0\0" + zlib.compress(b"0" * (65 << 20), 9)
     length, check = len(text).to_bytes(4, "big"), zlib.crc32(b"zTXt" + text).to_bytes(4, "big")
@@ -63,7 +63,7 @@ def squeezed() -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "sentence"),
     [
         (b"", "no JSON"),
         (b"\xff\xfe", "not UTF-8"),
@@ -79,16 +79,18 @@ def squeezed() -> bytes:
         (with_texts(blank_picture(), {"chara": b"!!"}), "no base64"),
         (with_texts(blank_picture(), {"chara": b"AAAA"}), "no JSON|not UTF-8"),
         (blank_picture().replace(b"IDAT", b"IDAX"), "damaged"),
-        (squeezed(), "more than 64 MiB"),
+        (squeeze(), "more than 64 MiB"),
         (b"PK\x03\x04 and no more", "zip cannot be read"),
         (bomb(), "more than 32 MiB"),
     ],
     ids=range(17),
 )
-def test_a_file_that_is_no_card_is_one_sentence(content: bytes, said: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_card_is_one_sentence(
+    content: bytes, sentence: str, tmp_path: Path
+) -> None:
     path = tmp_path / "x.png"
     path.write_bytes(content)
-    with pytest.raises(PersonaError, match=said) as error:
+    with pytest.raises(PersonaError, match=sentence) as error:
         read_card(path)
     assert "\n" not in str(error.value)
 
@@ -96,7 +98,7 @@ def test_a_file_that_is_no_card_is_one_sentence(content: bytes, said: str, tmp_p
 def test_ten_thousand_damaged_pngs_are_cards_or_sentences(tmp_path: Path) -> None:
     rng = random.Random(0)
     whole = with_texts(blank_picture(4, 4), {"chara": base64.b64encode(json.dumps(V1).encode())})
-    path, refused = tmp_path / "fuzzed.png", 0
+    path, refusals = tmp_path / "fuzzed.png", 0
     for _ in range(10_000):
         data = bytearray(whole)
         for _ in range(rng.randrange(1, 6)):
@@ -108,8 +110,8 @@ def test_ten_thousand_damaged_pngs_are_cards_or_sentences(tmp_path: Path) -> Non
             read_card(path)
         except PersonaError as error:
             assert "\n" not in str(error)
-            refused += 1
-    assert refused > 9000
+            refusals += 1
+    assert refusals > 9000
 
 
 def test_texts_with_any_bytes_are_cards_or_sentences() -> None:

@@ -20,14 +20,14 @@ Write = Callable[[str, Any], Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    def written(name: str, rows: Any) -> Path:
+    def write_file(name: str, rows: Any) -> Path:
         path = tmp_path / name
         lines = rows if name.endswith(".json") else [json.dumps(row) for row in rows]
         text = json.dumps(lines) if name.endswith(".json") else "\n".join(lines) + "\n"
         path.write_text(text, encoding="utf-8")
         return path
 
-    return written
+    return write_file
 
 
 def of(name: str, path: Path) -> Suite:
@@ -170,8 +170,8 @@ def test_every_kind_of_instruction_is_a_persona_or_named(
 ) -> None:
     pytest.importorskip("if_verifiable")
     suite = load_suite(name)
-    left = capsys.readouterr().err
-    assert len(suite.personas) + left.count("needs data of NLTK") == len(STANDING[name])
+    message = capsys.readouterr().err
+    assert len(suite.personas) + message.count("needs data of NLTK") == len(STANDING[name])
     assert len(suite.personas) > 0.8 * len(STANDING[name])
     assert len({one.prompt for one in suite.personas}) == len(suite.personas)
     one = suite.personas[-1]
@@ -226,7 +226,7 @@ _DIALOGUE = {"QUESTION_ID": 1, "AXIS": "INSTRUCTION_RETENTION", "CONVERSATION": 
 
 
 @pytest.mark.parametrize(
-    ("name", "row", "said"),
+    ("name", "row", "sentence"),
     [
         ("ifeval", {**_LINE, "kwargs": None}, "not lists of one length"),
         ("ifeval", {**_LINE, "kwargs": [None]}, "kwargs of objects"),
@@ -247,9 +247,9 @@ _DIALOGUE = {"QUESTION_ID": 1, "AXIS": "INSTRUCTION_RETENTION", "CONVERSATION": 
     ],
 )
 def test_a_row_of_other_types_is_one_sentence(
-    name: str, row: dict[str, Any], said: str, tmp_path: Path
+    name: str, row: dict[str, Any], sentence: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(row), encoding="utf-8")
-    with pytest.raises(PersonaError, match=said):
+    with pytest.raises(PersonaError, match=sentence):
         of(name, path)
