@@ -130,7 +130,7 @@ def test_share_of_a_fork_is_that_of_the_whole() -> None:
     subject = Engine(model("llama"))
     whole = subject.generate(batch(), DRAWN)
     forked = subject.generate(batch(), DRAWN)
-    assert all(r.cached > 0 for r in forked)
+    assert all(r.cached_tokens > 0 for r in forked)
     for a, b in zip(whole, forked, strict=True):
         assert a.share is not None and b.share is not None
         close(a.share.heads, torch.tensor(b.share.heads))
