@@ -62,7 +62,7 @@ def read_check(text: str) -> list[str] | None:
 
 
 def ask_for_rewrite(chat: Chat, draft: str, wrong: Sequence[str]) -> Chat:
-    """Return the chat that asks for a draft once more and names its wrong statements."""
+    """Return the chat that asks for the draft once more and names its wrong statements."""
     lines = "\n".join(f"- {statement}" for statement in wrong)
     request = message("user", _REWRITE_PROMPT.format(wrong=lines))
     return (*chat, message("assistant", draft), request)

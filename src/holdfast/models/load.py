@@ -28,9 +28,9 @@ API = "api:"
 VLLM = "vllm:"
 LM_STUDIO = "lmstudio:"
 BEHIND_URL = (API, LM_STUDIO)
-"""What names begin with whose weights are out of reach."""
+"""Prefixes of names whose weights are out of reach."""
 SERVERS = (*BEHIND_URL, OLLAMA)
-"""What names begin with that a server answers for."""
+"""Prefixes of names that a server answers for."""
 LM_STUDIO_URL = "http://localhost:1234/v1"
 
 

@@ -18,7 +18,7 @@ RESERVED_NAMES = {
     "continue_final_message", "tokenize", "padding", "truncation", "max_length", "return_tensors",
     "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs", "bos_token", "eos_token",
 }  # fmt: skip
-"""What a template is given beside its options, by the same names."""
+"""Names that every chat gives to a template beside its options."""
 
 
 def read_template_option(text: str) -> tuple[str, Any]:

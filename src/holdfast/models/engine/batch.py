@@ -8,10 +8,10 @@ Rows lie flush right in one block of keys and values (`cache`):
                                  `width`: the end of the prompts that joined last
 
 Rows that join are prefilled in groups with about as many new tokens each; a row with fewer
-encodes a few of its cached tokens again. What rows begin with alike is computed for one of them
-and copied to the others (`sharing`). The last token of a prompt is fed together with the
-tokens drawn last by the other rows, so a prompt whose keys are all kept joins without a pass of
-its own. A prompt longer than what is there moves the others to the right. A row that has ended
+encodes a few of its cached tokens again. A beginning that rows have in common is computed for
+one of them and copied to the others (`sharing`). The last token of a prompt is fed together with
+the tokens drawn last by the other rows, so a prompt whose keys are all kept joins without a pass
+of its own. A prompt longer than what is there moves the others to the right. A row that has ended
 leaves, and its keys and values go to the prefix store. Positions, masks and uniforms are each
 row's own, so that its neighbours change nothing but the last bits of a floating-point sum.
 
@@ -102,7 +102,7 @@ class Batch:
     def join(self, rows: Sequence[Row]) -> None:
         """Prefill rows, but for their last token, beside those that are there.
 
-        Keys and values of rows that another begins like are computed once.
+        Keys and values of a beginning that rows have in common are computed once.
         """
         if self.rows and self.running < len(self.rows):
             self._leave()
@@ -202,7 +202,7 @@ class Batch:
         pages = self.cache.take(index, row.pad, len(ids), row.known_pages)
         self.engine.store.keep(state, ids, pages, turns)
 
-    # What follows from which rows are where
+    # What depends on the rows' places
 
     def _arrange(self) -> None:
         self._place()

@@ -7,9 +7,9 @@ in column pad + t. Distances between columns are distances between tokens, so a
 sliding window is exact, and every layer (a sliding one too) keeps all columns.
 
 Buffers are written in place and grow by many columns at a time, so a decoding step
-copies nothing but its own keys and values. What is taken out of a row is cut into pages of
-`PAGE` tokens, which rows that begin alike have in common (`prefix_store`). Pages are
-of one size: memory that one leaves is the next one's.
+copies nothing but its own keys and values. Tokens that are taken out of a row are cut into
+pages of `PAGE`, and rows that begin alike have pages in common (`prefix_store`). All pages have
+one size, so that a page takes the memory that another leaves.
 
 This module knows columns and tensors. It knows no model and no text.
 """

@@ -127,7 +127,7 @@ class Engine(LoadedModel):
         return [layer.transpose(0, 1).flatten(1).float().cpu() for layer in layers]
 
     def _ask_gates(self, requests: Sequence[Request]) -> list[Request]:
-        """The requests with their gates asked, one look of each gate at all its prompts."""
+        """Ask each gate once for all its prompts; return the requests as the gates decide."""
         results = list(requests)
         for name in {request.adapter for request in requests if request.gate_ids}:
             at = [i for i, one in enumerate(results) if one.gate_ids and one.adapter == name]
@@ -153,7 +153,7 @@ class Engine(LoadedModel):
         return row
 
     def _add_shadow(self, row: Row) -> Row:
-        """The row, with a shadow where it is under guidance: its chat without the persona."""
+        """Give a row under guidance its shadow: the same chat without the persona."""
         guide = row.request.guide
         if guide is None:
             return row
@@ -169,9 +169,9 @@ class Engine(LoadedModel):
 
 
 def _group_alike(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows that may be in one batch, the longest first; of equal length where padding is not exact.
+    """Group rows for batches, the longest first; of equal length where padding is not exact.
 
-    Those of the same length that have most to compute come first.
+    Among rows of one length those with most to compute come first.
     """
     groups: dict[int, list[Row]] = {}
     for row in sorted(rows, key=lambda row: (-len(row.ids), -row.new, row.index)):

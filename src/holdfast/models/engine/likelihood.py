@@ -90,7 +90,7 @@ def likelihoods(
 def _make_rows(
     place: int, request: Request, options: Sequence[Ids], engine: LoadedModel
 ) -> list[OptionRow]:
-    """Rows that together score all options; none where one option would not fit."""
+    """Make rows that together score all options; none where one option would not fit."""
     if not request.ids or not all(options):
         raise ValueError("a request needs at least one token, and so does each option")
     prompts = [request.ids, *([request.guide.ids] if request.guide else [])]
@@ -109,7 +109,7 @@ def _make_rows(
 
 
 def _make_batches(engine: LoadedModel, rows: Sequence[OptionRow]) -> Iterator[list[OptionRow]]:
-    """Rows of about the same length; of the same where padding is not exact."""
+    """Batch rows of about the same length; of the same where padding is not exact."""
     padded = [row for row in rows if engine.pads(row.length)]
     exact = [row for row in rows if not engine.pads(row.length)]
     for alike in (padded, exact):

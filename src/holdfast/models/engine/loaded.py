@@ -175,7 +175,7 @@ class LoadedModel:
             )
 
     def memory_error(self, longest: int) -> ModelError:
-        """The error for a device whose memory rows of up to `longest` tokens have filled."""
+        """The error for rows of up to `longest` tokens that have filled the device's memory."""
         return ModelError(
             f"the memory of {self.device} is full: {self.name} reads up to {self.batch_size} rows "
             f"of up to {longest} tokens at once here. Choose a smaller --batch, fewer --rounds, or "

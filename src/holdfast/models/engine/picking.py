@@ -58,7 +58,7 @@ class Picker:
         return tokens.to(self.device)
 
     def _draw(self, logits: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens, and whether each row's logits are finite; each row as its sampling says."""
+        """Draw a token for each row by its sampling; return whether its logits are finite, too."""
         if self.device.type != "mps":  # which has no float64
             u = u.to(self.device)
         if len(self.by_sampling) == 1:
@@ -71,7 +71,7 @@ class Picker:
         return tokens, finite
 
     def _guide(self, logits: Tensor) -> Tensor:
-        """Logits in which guided rows and their shadows have the joint distribution's."""
+        """Give guided rows and their shadows the logits of the joint distribution."""
         if not self.pairs.numel():
             return logits
         whole, bare = (part.to(logits.device) for part in self.pairs)
@@ -81,7 +81,7 @@ class Picker:
         return joint
 
     def _shape(self, logits: Tensor) -> Tensor:
-        """Logits in which rows that want it have theirs changed, shadows as their rows."""
+        """Change the logits of the rows that have a shaper; a shadow gets its row's."""
         indices = [i for i, row in enumerate(self.rows) if row.shaper and row.stop is None]
         if not indices:
             return logits

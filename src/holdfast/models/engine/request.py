@@ -66,7 +66,7 @@ class Request:
     adapter: str = ""
     """The adapter of the engine that is on; empty for none."""
     gate_ids: tuple[int, ...] = ()
-    """What that adapter's gate reads to decide whether it is on; empty where that is settled."""
+    """What the adapter's gate reads to decide whether it is on; empty where nothing is open."""
     plain_share: bool = True
     """Also record the share under plain attention, where `measure` meets `steering`."""
     logprobs: int | None = None

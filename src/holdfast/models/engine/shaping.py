@@ -58,7 +58,7 @@ class Shaper:
     """Changes the logits of one row, token by token."""
 
     shaping: Shaping
-    """What is wanted."""
+    """What the request wants changed."""
     temperature: float
     """The row's, which `min_p` needs."""
     prompt: Sequence[int]

@@ -7,7 +7,7 @@ join together one is prefilled first, and the others copy its keys and values:
     wave 2    persona | question b                     the persona is copied
     wave 3    persona + question b                     copied, but for the last token
 
-A row that is there already is copied from in the same way. This module knows token ids. It
+Rows copy in the same way from a row that is there already. This module knows token ids. It
 copies nothing itself.
 """
 

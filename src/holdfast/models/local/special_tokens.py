@@ -26,14 +26,14 @@ _WORDS = re.compile(r"qzx(\d+)tokenxzq")
 # Fields of a message in which special tokens are replaced; no names are all but the role.
 _ANY: Collection[str] = ()
 _TEXTS: Collection[str] = ("content", "reasoning_content")
-_TRIES = 16  # tokens of which it is found out whether a template reads them itself
+_TRIES = 16  # mentioned tokens that are tested: a template may read them itself
 
 
 class SpecialTokens:
     """A tokenizer's special tokens, as text and as ids.
 
     Args:
-        tokenizer: the tokenizer; of a slow one nothing is found in messages.
+        tokenizer: the tokenizer; a slow one finds nothing in messages.
         split: False reads special tokens in messages as what they are.
     """
 
@@ -82,7 +82,7 @@ class SpecialTokens:
     def _render_with_words(
         self, chat: Chat, text: str, render: Callable[[Chat], str]
     ) -> str | None:
-        """The chat as rendered with words for the special tokens that its messages mention."""
+        """Render the chat with words for the special tokens that its messages mention."""
         every = set(self._texts)
         # A template may escape what is in a call's arguments: then the texts alone are replaced.
         for fields in (_ANY, _TEXTS):

@@ -112,7 +112,7 @@ class Admission:
             params.extra_args = arguments or None
 
     def _make_row(self, request: Any, own: Mapping[str, Any]) -> dict[str, Any] | None:
-        """What the worker is told; None where nothing is held."""
+        """What the worker needs to know; None where it holds nothing."""
         text = own[CONTROL]
         if text is not None and not isinstance(text, str):
             raise HoldfastError(f"`{CONTROL}` is a control as text, as in split-softmax:0.7.")

@@ -66,7 +66,7 @@ class BlockLayout:
     def _write_numbers(
         self, number: Tensor, dtype: torch.dtype, write: Write
     ) -> tuple[Tensor, Tensor]:
-        """Numbers below 128² written as keys and values, as they lie in memory."""
+        """Write numbers below 128² as keys and values; return them as they lie in memory."""
         halves = []
         for digit in (number // _BASE, number % _BASE):
             states = digit[:, None].to(dtype)
@@ -77,7 +77,7 @@ class BlockLayout:
         return both[0], both[1]
 
     def _find_packing(self, numbers: Tensor) -> _Packing:
-        """The packing that leaves these numbers, token · D + dimension, in memory."""
+        """Find the packing that leaves these numbers, token · D + dimension, in memory."""
         tokens, size = self.tokens, self.size
         every = torch.arange(len(numbers))
         for shape, order in (

@@ -132,7 +132,7 @@ class MeasuredRows:
 def merge_shares(
     parts: Sequence[tuple[Heads, Heads, list[float]]],
 ) -> tuple[Heads, Heads, list[float]]:
-    """What workers with some of the heads each took, as one."""
+    """Join the shares of workers that have some of the heads each."""
     first = parts[0]
     if len(parts) == 1 or not first[2]:
         return first
