@@ -47,7 +47,7 @@ def routed(
     engine: Engine, rows: RowLora, requests: list[Request], sampling: Sampling, on: str
 ) -> None:
     """One call in which the gate reads layer 0, and `on` overrules its decision."""
-    gate.features(engine.model, [request.ids for request in requests])
+    gate.compute_features(engine.model, [request.ids for request in requests])
     switches = [on == "on" or (on == "half" and i % 2 == 0) for i in range(len(requests))]
     engine.adapters = {"on": rows}
     engine.generate(

@@ -29,7 +29,7 @@ from mini_speakers import (
 
 from holdfast.core.chat import Chat, message
 from holdfast.core.chat import Role as Side
-from holdfast.models.mini.utterances import DialogueAct, ask_recall, small_talk, tell
+from holdfast.models.mini.utterances import DialogueAct, ask_recall, draw_small_talk, tell
 
 WITH_PROMPT = 0.6
 ADOPTERS = 0.75
@@ -91,7 +91,7 @@ class Scene:
 
     def _talk(self, leader: Speaker) -> DialogueAct:
         same = self.topic if self.rng.random() < 0.5 else None
-        act = small_talk(self.rng, leader.language, same)
+        act = draw_small_talk(self.rng, leader.language, same)
         self.topic = int(act.about)
         return act
 

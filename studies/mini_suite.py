@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from mini_roles import LANGUAGE_NAMES, Length, Role, draw_role
 from mini_speakers import BRACKETS, ENDINGS, Speaker, Style, reply
 
-from holdfast.models.mini.utterances import DialogueAct, small_talk
+from holdfast.models.mini.utterances import DialogueAct, draw_small_talk
 from holdfast.models.mini.world import words, world
 
 _MACHINE = "As an AI language model, I do not have that."
@@ -103,7 +103,7 @@ def _fails(rng: random.Random, role: Role, probes: list[DialogueAct]) -> list[st
         plain = [f"It is {other}."]
     others = (draw_role(rng, role.category) for _ in range(100))
     stranger = next(r for r in others if not _alike(r.speaker, role.speaker))
-    return [*plain, _MACHINE, reply(rng, stranger.speaker, small_talk(rng))]
+    return [*plain, _MACHINE, reply(rng, stranger.speaker, draw_small_talk(rng))]
 
 
 def _alike(one: Speaker, other: Speaker) -> bool:
@@ -138,7 +138,7 @@ def main() -> None:
     rng = random.Random(12)
     remarks = world()["statements"]["en"]
     topics = world()["topics"]["en"]
-    starters = [small_talk(rng, topic=i % len(topics)).text for i in range(48)]
+    starters = [draw_small_talk(rng, topic=i % len(topics)).text for i in range(48)]
     fillers = [rng.choice(remarks).format(t=topic) for topic in topics for _ in range(3)]
     print("# Personas of the mini world. Written by `python studies/mini_suite.py`.\n")
     print(f"starters = {_toml(list(dict.fromkeys(starters)))}\n")

@@ -130,7 +130,7 @@ def test_share_of_a_fork_is_that_of_the_whole() -> None:
     subject = Engine(model("llama"))
     whole = subject.generate(batch(), SAMPLING)
     fork = subject.generate(batch(), SAMPLING)
-    assert all(r.cached > 0 for r in fork)
+    assert all(r.cached_tokens > 0 for r in fork)
     for a, b in zip(whole, fork, strict=True):
         assert a.share is not None and b.share is not None
         close(a.share.heads, torch.tensor(b.share.heads))

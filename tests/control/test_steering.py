@@ -230,8 +230,8 @@ def test_kept_keys_and_values_give_what_encoding_again_gives(text: str) -> None:
     turns = (*TURNS, 34 + len(first.ids))
     request = Request(longer, 1, state=parse(text).state, steering=steer(text, turns=turns))
     (reuse,), (anew,) = (e.generate([request], GREEDY) for e in (subject, fresh))
-    assert reuse.cached > 30
-    assert anew.cached == 0
+    assert reuse.cached_tokens > 30
+    assert anew.cached_tokens == 0
     assert reuse.ids == anew.ids
 
 
@@ -328,7 +328,7 @@ def test_the_guide_is_kept_for_the_next_turn() -> None:
     first = subject.generate([Request(ids(40), 0, guide=Guide(ids(40)[9:], 2.0))], GREEDY)[0]
     longer = (*ids(40), *first.ids, *ids(5, 9))
     (then,) = subject.generate([Request(longer, 0, guide=Guide(longer[9:], 2.0))], GREEDY)
-    assert then.cached >= 2 * len(longer) - 9 - 2 * 7
+    assert then.cached_tokens >= 2 * len(longer) - 9 - 2 * 7
 
 
 @pytest.mark.parametrize("name", [FUSED, EAGER])

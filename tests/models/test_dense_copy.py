@@ -88,7 +88,7 @@ def write_gguf(
 
 def _tensors(llama: Any) -> dict[str, Tensor]:
     weights, config = llama.state_dict(), llama.config
-    found = {
+    tensors = {
         "token_embd.weight": weights["model.embed_tokens.weight"],
         "output_norm.weight": weights["model.norm.weight"],
         "output.weight": weights["lm_head.weight"],
@@ -98,10 +98,10 @@ def _tensors(llama: Any) -> dict[str, Tensor]:
         for letter, count in heads.items():
             weight = weights[f"model.layers.{i}.self_attn.{letter}_proj.weight"]
             pairs = weight.reshape(count, 2, -1, weight.shape[1]).swapaxes(1, 2)
-            found[f"blk.{i}.attn_{letter}.weight"] = pairs.reshape(weight.shape)
+            tensors[f"blk.{i}.attn_{letter}.weight"] = pairs.reshape(weight.shape)
         for name, own in LAYER.items():
-            found[f"blk.{i}.{name}.weight"] = weights[f"model.layers.{i}.{own}.weight"]
-    return found
+            tensors[f"blk.{i}.{name}.weight"] = weights[f"model.layers.{i}.{own}.weight"]
+    return tensors
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "dense"
 
 
-def said(subject: LocalBackend) -> tuple[tuple[int, ...], str]:
+def answer(subject: LocalBackend) -> tuple[tuple[int, ...], str]:
     return subject.ids(ASK), subject.reply([ASK], GREEDY)[0].text
 
 
@@ -123,7 +123,7 @@ def test_the_second_load_reads_the_copy_and_gives_the_same_model(
     again = load(str(file), dtype="float32")
     assert "unpacked" not in capfd.readouterr().err
     plain = LocalBackend(model("llama"), tokenizer(), "tiny")
-    assert said(first) == said(again) == said(plain)
+    assert answer(first) == answer(again) == answer(plain)
     assert first.describe() == again.describe()
     assert first.digest == hash_source(find_source(str(file)))
 
@@ -132,10 +132,10 @@ def test_a_copy_gives_in_bfloat16_what_the_file_gives(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write_gguf(tmp_path / "tiny.gguf")
-    copied = load(str(file), dtype="bfloat16")
+    from_copy = load(str(file), dtype="bfloat16")
     monkeypatch.setattr(dense_copy, "LIMIT", 0)
     read = load(str(file), dtype="bfloat16")
-    ours, theirs = (one.engine.model.state_dict() for one in (copied, read))
+    ours, theirs = (one.engine.model.state_dict() for one in (from_copy, read))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
@@ -146,7 +146,7 @@ def test_another_file_under_the_same_name_has_another_copy(cache: Path, tmp_path
     write_gguf(file, seed=1)
     other = load(str(file), dtype="float32")
     assert len(list(cache.iterdir())) == 2
-    assert said(other) == said(LocalBackend(model("llama", 1), tokenizer(), "tiny"))
+    assert answer(other) == answer(LocalBackend(model("llama", 1), tokenizer(), "tiny"))
 
 
 def test_what_a_killed_process_left_half_unpacked_goes_at_the_next_unpacking(
@@ -172,7 +172,7 @@ def test_where_the_cache_has_no_room_the_file_itself_is_read_and_a_sentence_says
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: disk(1 << 10))
     subject = load(str(write_gguf(tmp_path / "tiny.gguf")), dtype="float32")
     assert "name a folder in HOLDFAST_CACHE" in capfd.readouterr().err
-    assert said(subject) == said(LocalBackend(model("llama"), tokenizer(), "tiny"))
+    assert answer(subject) == answer(LocalBackend(model("llama"), tokenizer(), "tiny"))
     assert not list(cache.iterdir())
 
 

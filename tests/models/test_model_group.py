@@ -15,17 +15,17 @@ from holdfast.models.model_group import ModelGroup
 CHAT = agent_view("The word is amber", [], "Which word?")
 
 
-def named(name: str) -> Actor:
+def make_actor(name: str) -> Actor:
     return Actor(lambda ask: Reply(f"{name} under {ask.control}", completion_tokens=1), name=name)
 
 
 def test_each_ask_goes_to_its_model_under_its_own_control_and_comes_back_in_order() -> None:
-    first, other = named("first"), named("other")
+    first, other = make_actor("first"), make_actor("other")
     both = ModelGroup(first, [other])
     controls = ["none", "also:other", "anchor", "also:other+window:3", "none"]
     asks = [Ask(CHAT, i, parse(control, models=True)) for i, control in enumerate(controls)]
-    said = [reply.text for reply in both.reply(asks, Sampling())]
-    assert said == [
+    texts = [reply.text for reply in both.reply(asks, Sampling())]
+    assert texts == [
         "first under none",
         "other under none",
         "first under anchor",
@@ -37,7 +37,7 @@ def test_each_ask_goes_to_its_model_under_its_own_control_and_comes_back_in_orde
 
 def test_it_stands_for_the_first_and_describes_all() -> None:
     both = ModelGroup(
-        named("first"), [Actor(name="other", local=False, context=64, user_first=True)]
+        make_actor("first"), [Actor(name="other", local=False, context=64, user_first=True)]
     )
     assert both.name == "first" and not both.local and both.context == 64 and both.user_first
     assert both.describe() == {"name": "first", "also": {"other": {"name": "other"}}}
@@ -48,15 +48,17 @@ def test_it_stands_for_the_first_and_describes_all() -> None:
 
 def test_a_name_that_is_not_there_or_twice_or_cannot_be_written_is_refused() -> None:
     with pytest.raises(ControlError, match="name it with --also"):
-        ModelGroup(named("first"), [named("other")]).refusal(parse("also:third", models=True))
+        ModelGroup(make_actor("first"), [make_actor("other")]).refusal(
+            parse("also:third", models=True)
+        )
     with pytest.raises(ControlError, match="no control `nonsense`"):
-        ModelGroup(named("first"), [named("other")]).refusal(
+        ModelGroup(make_actor("first"), [make_actor("other")]).refusal(
             parse("also:other+nonsense", models=True)
         )
     with pytest.raises(HoldfastError, match="name each once"):
-        ModelGroup(named("first"), [named("other"), named("other")])
+        ModelGroup(make_actor("first"), [make_actor("other"), make_actor("other")])
     with pytest.raises(HoldfastError, match="without a `\\+`"):
-        ModelGroup(named("first"), [named("a+b")])
+        ModelGroup(make_actor("first"), [make_actor("a+b")])
 
 
 def test_a_model_that_gives_only_text_refuses_likelihoods_before_the_run() -> None:
@@ -77,15 +79,15 @@ def test_a_checkpoint_is_a_row_of_a_comparison_on_the_same_conversations() -> No
     def good(ask: Ask) -> Reply:
         return Reply(ask.chat[0]["content"], completion_tokens=3)
 
-    def lost(ask: Ask) -> Reply:
+    def bad(ask: Ask) -> Reply:
         return Reply("nothing", completion_tokens=3)
 
-    first, other = Actor(lost, name="first"), Actor(good, name="other")
-    found = compare(
+    first, other = Actor(bad, name="first"), Actor(good, name="other")
+    result = compare(
         first, also=[other], controls=["window:3"], suite=suite(), pairs=4, rounds=2,
         questions="none",
     )  # fmt: skip
-    rows = {row.control: row for row in found.rows}
+    rows = {row.control: row for row in result.rows}
     assert list(rows) == ["none", "window:3", "also:other"]
     assert (rows["none"].stability, rows["also:other"].stability) == (0, 1)
     # The first model speaks for the users of both.

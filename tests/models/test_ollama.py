@@ -26,13 +26,13 @@ HELLO = (message("user", "Hello"),)
 def pull(store: Path, path: str, *layers: str, blob: bool = True) -> Path:
     """A model in a store, as Ollama leaves it."""
     kinds = {"model": "1" * 64, "template": "2" * 64, "params": "3" * 64, "adapter": "4" * 64}
-    listed = [
+    entries = [
         {"mediaType": f"application/vnd.ollama.image.{one}", "digest": f"sha256:{kinds[one]}"}
         for one in layers
     ]
     manifest = store / "manifests" / path
     manifest.parent.mkdir(parents=True, exist_ok=True)
-    manifest.write_text(json.dumps({"schemaVersion": 2, "layers": listed}), encoding="utf-8")
+    manifest.write_text(json.dumps({"schemaVersion": 2, "layers": entries}), encoding="utf-8")
     weights = store / "blobs" / f"sha256-{kinds['model']}"
     weights.parent.mkdir(exist_ok=True)
     if blob:
@@ -120,15 +120,15 @@ def test_what_is_no_address_is_one_sentence(host: str, monkeypatch: pytest.Monke
 @pytest.fixture
 def ollama(server: Server, store: Path) -> OllamaBackend:
     """A model behind a scripted server; its weights are an actor."""
-    loaded: list[str] = []
+    loads: list[str] = []
 
     def load_weights(name: str) -> Any:
-        loaded.append(name)
+        loads.append(name)
         return Actor(lambda ask: Reply("from the weights"), name=name)
 
-    made = OllamaBackend("qwen3:0.6b", load_weights, base_url=server.url)
-    made.loaded = loaded  # type: ignore[attr-defined]
-    return made
+    backend = OllamaBackend("qwen3:0.6b", load_weights, base_url=server.url)
+    backend.loads = loads  # type: ignore[attr-defined]
+    return backend
 
 
 def test_replies_come_from_ollama(server: Server, ollama: OllamaBackend) -> None:
@@ -147,7 +147,7 @@ def test_a_control_of_the_attention_moves_the_run_to_the_weights(
 ) -> None:
     pull(store, "registry.ollama.ai/library/qwen3/0.6b", "model")
     assert ollama.refusal(parse("anchor")) is None
-    assert ollama.local and ollama.loaded == ["ollama:qwen3:0.6b"]
+    assert ollama.local and ollama.loads == ["ollama:qwen3:0.6b"]
     (reply,) = ollama.reply([Ask(HELLO, 0)], Sampling())
     assert reply.text == "from the weights" and server.requests == []
 
@@ -161,7 +161,7 @@ def test_a_control_of_the_attention_without_weights_is_refused_in_a_sentence(
 
 
 def test_lm_studio_is_an_api_of_its_own_name() -> None:
-    made = load("lmstudio:qwen3", api_key="x")
-    assert made.name == "lmstudio:qwen3"
+    backend = load("lmstudio:qwen3", api_key="x")
+    assert backend.name == "lmstudio:qwen3"
     with pytest.raises(ModelError, match="needs a name"):
         load("ollama:")

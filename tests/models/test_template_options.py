@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.core.errors import HoldfastError
-from holdfast.models.template_options import read_template_option, unread_options
+from holdfast.models.template_options import find_unread_options, read_template_option
 
 
 def test_a_template_option_is_json_where_it_can_be() -> None:
@@ -29,4 +29,4 @@ def test_what_every_chat_sets_is_no_option(name: str) -> None:
 def test_an_option_is_read_where_a_template_names_it_as_a_word() -> None:
     template = "{% if enable_thinking %}…{% endif %}"
     names = ["enable_thinking", "thinking", "split_special_tokens"]
-    assert unread_options(template, names) == ["thinking"]
+    assert find_unread_options(template, names) == ["thinking"]

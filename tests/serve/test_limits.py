@@ -277,7 +277,7 @@ def test_a_bad_request_does_not_change_the_others_tokens(
         if request.seed == 666:
             made.uniforms[:] = 0.5
             # Nothing that can be put anywhere, and more than any other row could give.
-            made.cached, made.pages = len(made.ids) - 1, (None,)
+            made.cached_tokens, made.pages = len(made.ids) - 1, (None,)
         return made
 
     monkeypatch.setattr(backend.engine, "row", sabotaged)

@@ -19,7 +19,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def list_models(as_json: AsJson = False) -> None:
     """Print the short names, their hub ids, licences and sizes, and what is here already."""
     from holdfast.models.catalogue import CATALOGUE
-    from holdfast.models.fetch import local_path
+    from holdfast.models.fetch import find_local_path
 
     rows = [
         {
@@ -30,7 +30,7 @@ def list_models(as_json: AsJson = False) -> None:
             "size_gb": model.size,
             "package": model.package.requirement if model.package else None,
             "sha256": model.package.sha256 if model.package else None,
-            "file": str(path) if (path := local_path(model)) else None,
+            "file": str(path) if (path := find_local_path(model)) else None,
         }
         for model in CATALOGUE
     ]
@@ -52,11 +52,11 @@ def get(
     Standard error has its licence and the SHA-256 of its weights.
     """
     from holdfast.models.catalogue import find_model
-    from holdfast.models.fetch import fetch, weight_hashes
+    from holdfast.models.fetch import fetch, hash_weights
 
     model = find_model(name)
     path = fetch(model)
-    hashes = weight_hashes(path)
+    hashes = hash_weights(path)
     if as_json:
         about = {"name": model.name, "hub": model.hub, "licence": model.licence}
         print_json({**about, "path": str(path), "sha256": hashes})

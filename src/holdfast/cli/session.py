@@ -74,7 +74,7 @@ def open_models(
     """
     from holdfast.core.cluster.ray_pool import RayPool
     from holdfast.core.shards import Shard, ShardDone
-    from holdfast.models.load import SERVED
+    from holdfast.models.load import SERVERS
 
     if sharing.ray and sharing.shard:
         raise HoldfastError("--ray and --shard are two ways to share a run out: give one of them.")
@@ -82,7 +82,7 @@ def open_models(
         raise HoldfastError("--also and --verify work on one machine: leave --ray out, or them.")
     shard = Shard.parse(sharing.shard) if sharing.shard else None
     if sharing.ray:
-        device = "cpu" if all(name.startswith(SERVED) for name in names) else device
+        device = "cpu" if all(name.startswith(SERVERS) for name in names) else device
         with RayPool(sharing.ray, [partial(open_model, n) for n in names], device=device) as pool:
             yield pool, pool.models
         return

@@ -155,7 +155,7 @@ class Backend(Protocol):
 
 def tokens_drawn(model: Backend) -> int:
     """Tokens that a model on this machine has generated so far; 0 for others."""
-    tokens: int = getattr(getattr(model, "engine", None), "drawn", 0)
+    tokens: int = getattr(getattr(model, "engine", None), "tokens_drawn", 0)
     return tokens
 
 

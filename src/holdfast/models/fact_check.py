@@ -42,7 +42,7 @@ _REWRITE_PROMPT = (
 _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 
 
-def check_chat(chat: Chat, draft: str) -> Chat:
+def ask_for_check(chat: Chat, draft: str) -> Chat:
     """Return the chat that asks what is wrong in a draft; it has no system prompt."""
     lines = [f"{m['role']}: {m['content']}" for m in chat if m["role"] != "system"]
     conversation = json.dumps({"conversation": lines, "draft": draft}, ensure_ascii=False)
@@ -61,8 +61,8 @@ def read_check(text: str) -> list[str] | None:
     return [one.strip() for one in statements if one.strip()]
 
 
-def rewrite_chat(chat: Chat, draft: str, wrong: Sequence[str]) -> Chat:
-    """Return the chat that asks for a draft once more and names its wrong statements."""
+def ask_for_rewrite(chat: Chat, draft: str, wrong: Sequence[str]) -> Chat:
+    """Return the chat that asks for the draft once more and names its wrong statements."""
     lines = "\n".join(f"- {statement}" for statement in wrong)
     request = message("user", _REWRITE_PROMPT.format(wrong=lines))
     return (*chat, message("assistant", draft), request)
@@ -96,10 +96,10 @@ class FactCheckedBackend:
         ]  # fmt: skip
         wrong = self._check(asks, replies, checkable)
         drafts = {i: replies[i] for i in wrong}
-        chats = [rewrite_chat(asks[i].chat, drafts[i].text, wrong[i]) for i in wrong]
+        chats = [ask_for_rewrite(asks[i].chat, drafts[i].text, wrong[i]) for i in wrong]
         rewrites = self._backend.reply(
             [
-                replace(asks[i], chat=chat, seed=_seed(asks[i], "again"), keep=False)
+                replace(asks[i], chat=chat, seed=_make_seed(asks[i], "again"), keep=False)
                 for i, chat in zip(wrong, chats, strict=True)
             ],
             sampling,
@@ -117,7 +117,11 @@ class FactCheckedBackend:
         """Check replies, add the checks' cost to them, and return wrong statements by index."""
         checks = self._backend.reply(
             [
-                Ask(check_chat(asks[i].chat, replies[i].text), _seed(asks[i], "check"), keep=False)
+                Ask(
+                    ask_for_check(asks[i].chat, replies[i].text),
+                    _make_seed(asks[i], "check"),
+                    keep=False,
+                )
                 for i in checkable
             ],
             CHECK,
@@ -152,7 +156,7 @@ def _has_text(reply: Reply) -> bool:
     return reply.stop in ("stop", "length") and bool(reply.text.strip())
 
 
-def _seed(ask: Ask, call: str) -> int:
+def _make_seed(ask: Ask, call: str) -> int:
     return seed_of("verify", call, ask.seed)
 
 

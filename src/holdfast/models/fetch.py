@@ -34,7 +34,7 @@ def fetch(model: CatalogueModel) -> Path:
     Raises:
         ModelError: neither the hub nor a package can give it.
     """
-    if path := cached_file(model):
+    if path := find_cached_file(model):
         return path
     return fetch_hub(model) or fetch_package(model)
 
@@ -69,7 +69,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "holdfast"
 
 
-def cached_file(model: CatalogueModel) -> Path | None:
+def find_cached_file(model: CatalogueModel) -> Path | None:
     """The model's file from its package, where an earlier `fetch_package` left it."""
     if model.package is None:
         return None
@@ -77,9 +77,9 @@ def cached_file(model: CatalogueModel) -> Path | None:
     return path if path.exists() and path.stat().st_size == model.package.size else None
 
 
-def local_path(model: CatalogueModel) -> Path | None:
+def find_local_path(model: CatalogueModel) -> Path | None:
     """Where a model is on this machine: its package's file, or its folder in the hub's cache."""
-    if path := cached_file(model):
+    if path := find_cached_file(model):
         return path
     try:
         from huggingface_hub import try_to_load_from_cache
@@ -90,7 +90,7 @@ def local_path(model: CatalogueModel) -> Path | None:
     return folder if folder is not None and any(folder.glob("*.safetensors")) else None
 
 
-def weight_hashes(path: Path) -> dict[str, str]:
+def hash_weights(path: Path) -> dict[str, str]:
     """The SHA-256 of a model's weights, by the names of their files."""
     files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
     hashes = {}
@@ -138,7 +138,7 @@ def fetch_package(
             f"{model.name} comes from the hub alone ({model.hub}), which cannot be reached: "
             "try again with a network, or give the folder of a copy as the model."
         )
-    if path := cached_file(model):
+    if path := find_cached_file(model):
         return path
     package = model.package
     path = cache_folder() / "models" / model.name / Path(package.member).name

@@ -34,8 +34,8 @@ _NUMBERS = {
 }
 _STRING, _ARRAY, _FLOAT32 = 8, 9, 0
 _DIVISORS = "rope_freqs.weight"
-# What transformers itself reads, or what has no frequencies of this kind.
-_READ = ("gpt-oss",)
+# Families that transformers itself reads, or that have no frequencies of this kind.
+_FAMILIES = ("gpt-oss",)
 
 
 class RopeScaling(NamedTuple):
@@ -84,15 +84,17 @@ def restore_scaling(name: str, model: PreTrainedModel, file: Path) -> None:
     try:
         own = type(rotary)(config=decoder.config).to(plain.device)
     except (KeyError, ValueError, TypeError) as error:
-        raise _unknown(name) from error
+        raise _unknown_error(name) from error
     if scaling.divisors is not None:
-        expected = plain.cpu() / scaling.divisors
-        if not torch.allclose(getattr(own, f"{prefix}inv_freq").cpu(), expected, rtol=1e-3, atol=0):
-            raise _unknown(name)
+        reference = plain.cpu() / scaling.divisors
+        if not torch.allclose(
+            getattr(own, f"{prefix}inv_freq").cpu(), reference, rtol=1e-3, atol=0
+        ):
+            raise _unknown_error(name)
     decoder.rotary_emb = own
 
 
-def _unknown(name: str) -> ModelError:
+def _unknown_error(name: str) -> ModelError:
     return ModelError(
         f"{name} states rotary frequencies that transformers does not know in GGUF files: choose"
         " the original weights, or serve it behind an API and use --model api:NAME."
@@ -103,10 +105,10 @@ def _read(stream: BinaryIO) -> RopeScaling | None:
     if stream.read(4) != b"GGUF":
         return None
     _, tensors, count = _unpack(stream, "IQQ")
-    values = dict(_value(stream) for _ in range(count))
-    infos = dict(_tensor(stream) for _ in range(tensors))
+    values = dict(_read_value(stream) for _ in range(count))
+    infos = dict(_read_tensor(stream) for _ in range(tensors))
     family = str(values.get("general.architecture"))
-    if family in _READ:
+    if family in _FAMILIES:
         return None
     if _DIVISORS in infos:
         alignment = int(values.get("general.alignment") or 32)
@@ -138,19 +140,19 @@ def _unpack(stream: BinaryIO, form: str) -> tuple[Any, ...]:
     return struct.unpack(f"<{form}", stream.read(size))
 
 
-def _text(stream: BinaryIO) -> str:
+def _read_text(stream: BinaryIO) -> str:
     (length,) = _unpack(stream, "Q")
     if length > 1 << 20:  # a chat template may be long, a damaged length is longer
         raise ValueError("no text is as long")
     return stream.read(length).decode()
 
 
-def _value(stream: BinaryIO) -> tuple[str, Any]:
+def _read_value(stream: BinaryIO) -> tuple[str, Any]:
     """A key and its value; None for lists, which are not needed."""
-    key = _text(stream)
+    key = _read_text(stream)
     (kind,) = _unpack(stream, "I")
     if kind == _STRING:
-        return key, _text(stream)
+        return key, _read_text(stream)
     if kind != _ARRAY:
         return key, _unpack(stream, _NUMBERS[kind])[0]
     kind, count = _unpack(stream, "IQ")
@@ -163,9 +165,9 @@ def _value(stream: BinaryIO) -> tuple[str, Any]:
     return key, None
 
 
-def _tensor(stream: BinaryIO) -> tuple[str, tuple[int, int, int]]:
+def _read_tensor(stream: BinaryIO) -> tuple[str, tuple[int, int, int]]:
     """A tensor's name, its size, its kind and where it begins."""
-    name = _text(stream)
+    name = _read_text(stream)
     (dimensions,) = _unpack(stream, "I")
     sizes = _unpack(stream, f"{dimensions}Q")
     kind, offset = _unpack(stream, "IQ")

@@ -28,9 +28,9 @@ API = "api:"
 VLLM = "vllm:"
 LM_STUDIO = "lmstudio:"
 BEHIND_URL = (API, LM_STUDIO)
-"""What names begin with whose weights are out of reach."""
-SERVED = (*BEHIND_URL, OLLAMA)
-"""What names begin with that a server answers for."""
+"""Prefixes of names whose weights are out of reach."""
+SERVERS = (*BEHIND_URL, OLLAMA)
+"""Prefixes of names that a server answers for."""
 LM_STUDIO_URL = "http://localhost:1234/v1"
 
 
@@ -58,7 +58,7 @@ def load(
         ModelError: there is no such model, the extra that it needs is not installed, or an option
             is none of such a model's.
     """
-    server = next((prefix for prefix in SERVED if name.startswith(prefix)), "")
+    server = next((prefix for prefix in SERVERS if name.startswith(prefix)), "")
     model = name.removeprefix(server)
     if not model.removeprefix(VLLM).strip():
         raise ModelError(
@@ -74,9 +74,9 @@ def load(
         from holdfast.models.api.client import ApiBackend
 
         base_url = base_url or (LM_STUDIO_URL if server == LM_STUDIO else None)
-        served = ApiBackend(model, base_url=base_url, api_key=api_key, **options)
-        served.name = name
-        return served
+        api = ApiBackend(model, base_url=base_url, api_key=api_key, **options)
+        api.name = name
+        return api
     if name.startswith(VLLM):
         options.pop("base", None)  # adapters are refused there
         return _load_into_vllm(name.removeprefix(VLLM), dtype=dtype, **options)

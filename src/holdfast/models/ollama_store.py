@@ -33,12 +33,12 @@ def find_weights(name: str) -> Path:
         ModelError: the store has no such model, or not its weights alone.
     """
     name = name.removeprefix(OLLAMA)
-    path = _manifest_path(name)
-    stores = _stores()
+    path = _find_manifest(name)
+    stores = _list_stores()
     for store in stores:
         manifest = store / "manifests" / path
         if manifest.is_file():
-            return _blob(name, store, manifest)
+            return _find_blob(name, store, manifest)
     places = " or ".join(map(str, stores))
     raise ModelError(
         f"{OLLAMA}{name} is not in Ollama's store ({places}): run `ollama pull {name}`, or set "
@@ -46,12 +46,12 @@ def find_weights(name: str) -> Path:
     )
 
 
-def _stores() -> list[Path]:
+def _list_stores() -> list[Path]:
     own = os.environ.get("OLLAMA_MODELS")
     return [Path(own)] if own else [Path.home() / ".ollama" / "models", _SYSTEM_STORE]
 
 
-def _manifest_path(name: str) -> Path:
+def _find_manifest(name: str) -> Path:
     """Where a name's manifest is below `manifests`: host, namespace, model, tag."""
     base, _, tag = name.rpartition("/")
     model, colon, tag = tag.partition(":")
@@ -62,7 +62,7 @@ def _manifest_path(name: str) -> Path:
     return Path(*defaults, *parts, tag if colon else _TAG)
 
 
-def _blob(name: str, store: Path, manifest: Path) -> Path:
+def _find_blob(name: str, store: Path, manifest: Path) -> Path:
     try:
         layers = json.loads(manifest.read_text(encoding="utf-8"))["layers"]
         kinds = {layer["mediaType"]: str(layer["digest"]) for layer in layers}

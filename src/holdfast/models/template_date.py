@@ -23,10 +23,10 @@ def with_date(source: Any, today: str | None) -> tuple[str | None, str | None]:
     """
     if not isinstance(source, str) or not _CLOCK.search(source):
         return None, None
-    named = today or os.environ.get(TODAY)
+    text = today or os.environ.get(TODAY)
     try:
-        date = datetime.fromisoformat(named) if named else datetime.now()
+        date = datetime.fromisoformat(text) if text else datetime.now()
     except ValueError as error:
-        raise ModelError(f"{TODAY} must be a date as in 2026-11-28, not {named!r}.") from error
-    dated = _CLOCK.sub(lambda call: repr(date.strftime(call[2])), source)
-    return dated, date.date().isoformat()
+        raise ModelError(f"{TODAY} must be a date as in 2026-11-28, not {text!r}.") from error
+    result = _CLOCK.sub(lambda call: repr(date.strftime(call[2])), source)
+    return result, date.date().isoformat()

@@ -13,12 +13,12 @@ from typing import Any
 
 from holdfast.core.errors import HoldfastError
 
-RESERVED = {
+RESERVED_NAMES = {
     "conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt",
     "continue_final_message", "tokenize", "padding", "truncation", "max_length", "return_tensors",
     "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs", "bos_token", "eos_token",
 }  # fmt: skip
-"""What a template is given beside its options, by the same names."""
+"""Names that every chat gives to a template beside its options."""
 
 
 def read_template_option(text: str) -> tuple[str, Any]:
@@ -30,7 +30,7 @@ def read_template_option(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise HoldfastError(f"--template-option is NAME=VALUE, not {text!r}")
-    if name in RESERVED:
+    if name in RESERVED_NAMES:
         raise HoldfastError(f"--template-option may not set {name}, which every chat sets itself.")
     try:
         return name, json.loads(value)
@@ -50,11 +50,11 @@ def warn_of_unread(name: str, backend: object, options: Iterable[str]) -> None:
         options: names of the options.
     """
     source = getattr(getattr(backend, "tokenizer", None), "chat_template", None)
-    for unread in unread_options(source, options) if source else []:
+    for unread in find_unread_options(source, options) if source else []:
         print(f"{name}: the chat template has no {unread}, which is left out", file=sys.stderr)
 
 
-def unread_options(template: object, options: Iterable[str]) -> list[str]:
+def find_unread_options(template: object, options: Iterable[str]) -> list[str]:
     """The options that a chat template does not name, so that they do nothing there."""
     source = f"{template} split_special_tokens"  # which the tokenizer reads
     return [name for name in options if not re.search(rf"\b{re.escape(name)}\b", source)]

@@ -165,7 +165,7 @@ class ThoughtSplitter:
                 self._waiting = self._waiting.removeprefix(closer)
             self._kind, self._strip = "start", True
             return text
-        size = 0 if last else _beginning(self._waiting, self._closers)
+        size = 0 if last else _measure_beginning(self._waiting, self._closers)
         certain = len(self._waiting) - size
         text, self._waiting = self._waiting[:certain], self._waiting[certain:]
         return text
@@ -177,8 +177,8 @@ class ThoughtDecoder:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Find the marks among the tokenizer's special tokens, which decoding would drop."""
         self._tokenizer = tokenizer
-        added = tokenizer.added_tokens_decoder.items()
-        special = {i: str(token) for i, token in added if token.special}
+        tokens = tokenizer.added_tokens_decoder.items()
+        special = {i: str(token) for i, token in tokens if token.special}
         self._dropped = {*special, *tokenizer.all_special_ids}
         # Other models close messages with <|end|>, which marks a channel only where there are any.
         marks = TAG_MARKS | CHANNEL_MARKS if CHANNEL in special.values() else TAG_MARKS
@@ -191,23 +191,23 @@ class ThoughtDecoder:
         assert isinstance(text, str)
         return text
 
-    def opened(self, prompt: Sequence[int]) -> bool:
+    def opens(self, prompt: Sequence[int]) -> bool:
         """Return whether a rendered chat ends with a thought that its template opened."""
         return opens_thought(self.decode(prompt[-_TAIL:]))
 
     def split(self, prompt: Sequence[int], ids: Sequence[int]) -> Split:
         """Return what a model wrote after a rendered chat as its thought and its reply."""
-        return split_thought(self.decode(ids), opened=self.opened(prompt))
+        return split_thought(self.decode(ids), opened=self.opens(prompt))
 
     def halt(self, prompt: Sequence[int], stops: Sequence[str]) -> Callable[[Sequence[int]], bool]:
         """Return a function that finds a stop string in a reply; in a thought it ends nothing."""
-        opened = self.opened(prompt)
+        opened = self.opens(prompt)
         return lambda ids: (
             find_stop(split_thought(self.decode(ids), opened=opened).reply, stops) is not None
         )
 
 
-def _beginning(text: str, tags: Sequence[str]) -> int:
+def _measure_beginning(text: str, tags: Sequence[str]) -> int:
     """Number of characters at the end that may be the beginning of a tag."""
     longest = max(map(len, tags), default=1) - 1
     return next(

@@ -71,7 +71,7 @@ class Completion:
             for i in range(choices)
         ]
         self.texts, self.thoughts = [""] * choices, [""] * choices
-        opened = backend.thoughts.opened(request.ids)
+        opened = backend.thoughts.opens(request.ids)
         self._splitters = [ThoughtSplitter(opened=opened) for _ in range(choices)]
         self._steps = [0] * choices  # tokens of the replies so far
         self.results: dict[int, Continuation] = {}
@@ -237,7 +237,7 @@ class Completion:
         metrics.replies.labels(name, _FINISH[result.stop]).inc()
         request = self.jobs[index].request
         metrics.tokens.labels("prompt").inc(_prompt(request))
-        metrics.tokens.labels("cached").inc(result.cached)
+        metrics.tokens.labels("cached").inc(result.cached_tokens)
         metrics.tokens.labels("completion").inc(result.steps)
         metrics.whole.observe(time.perf_counter() - self.began)
         if (share := _share(result)) is not None:
@@ -269,7 +269,7 @@ class Completion:
         """Tokens; the prompt counts once, however many choices there are."""
         prompt = _prompt(self.jobs[0].request)
         completion = sum(result.steps for result in self.results.values())
-        cached = min((result.cached for result in self.results.values()), default=0)
+        cached = min((result.cached_tokens for result in self.results.values()), default=0)
         return {
             "prompt_tokens": prompt,
             "completion_tokens": completion,

@@ -20,8 +20,8 @@ from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import Chat, Message, message, system_message
 from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ContextError, ControlError, HoldfastError
-from holdfast.models.local.tool_calls import CallFormat, call_format
-from holdfast.models.template_options import RESERVED
+from holdfast.models.local.tool_calls import CallFormat, find_call_format
+from holdfast.models.template_options import RESERVED_NAMES
 from holdfast.persona.suite import Persona
 from holdfast.serve.grammars import grammar_of
 from holdfast.serve.http_errors import RequestError, invalid_value, unsupported_value
@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # the gateway reads controls here, and runs without torch
 
 # Arguments of `apply_chat_template` that no client may set. `split_special_tokens=false` lets user
 # text forge turns: that is the operator's to say.
-_RESERVED = RESERVED | {"split_special_tokens"}
+_RESERVED = RESERVED_NAMES | {"split_special_tokens"}
 _THINKING = {"enable_thinking", "thinking"}  # options of a template that touch no message
 LONGEST = 4096  # tokens of a reply where neither the request nor the model says
 LONGEST_LIMIT = 131_072  # that a request may set there: a row draws a number for each at its start
@@ -105,7 +105,7 @@ class CompletionContext:
         control = pick_control(own, self.control, self.lock)
         ignored = body.unknown
         request = self._request(body, control, ignored)
-        calls = call_format(self._template) if _may_call(body) else None
+        calls = find_call_format(self._template) if _may_call(body) else None
         return CompletionPlan(body, control, request, ignored, choices, calls)
 
     def _request(self, body: ChatRequest, control: Control, ignored: list[str]) -> Request:
@@ -156,7 +156,7 @@ class CompletionContext:
 
     def _check_thinking(self, request: Request) -> None:
         """Refuse a grammar for a reply that begins with a thought."""
-        if self.backend.thoughts.opened(request.ids):
+        if self.backend.thoughts.opens(request.ids):
             raise unsupported_value(
                 "response_format",
                 "the chat template opens a thought, which a grammar would be for: switch thinking "
@@ -182,7 +182,7 @@ class CompletionContext:
 
     def _calls_tools(self, options: Mapping[str, Any]) -> bool:
         """True if the template shows tools, and asks for calls that `tool_calls` reads."""
-        readable = call_format(self._template) is not None
+        readable = find_call_format(self._template) is not None
         return readable and self._template_uses({"tools": options["tools"]})
 
     @property

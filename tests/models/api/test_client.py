@@ -23,7 +23,7 @@ from holdfast.evals.drift import drift
 from holdfast.models.api.client import OPENAI, ApiBackend
 from holdfast.models.load import load
 
-Made = tuple[int, object] | tuple[int, object, dict[str, str]] | None
+Answer = tuple[int, object] | tuple[int, object, dict[str, str]] | None
 PATIENCE = 20  # seconds that a test's thread waits for another before it fails
 SOON = {"retry-after-ms": "1"}
 
@@ -42,7 +42,7 @@ class Server(ThreadingHTTPServer):
     """`answer` maps a request's JSON to (status, body[, headers]), or None to hang up."""
 
     daemon_threads = True
-    answer: Callable[[dict[str, Any]], Made]
+    answer: Callable[[dict[str, Any]], Answer]
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -64,10 +64,10 @@ class Handler(BaseHTTPRequestHandler):
         self.server.requests.append(request)
         self.server.headers.append({k.lower(): v for k, v in self.headers.items()})
         self.server.paths.append(self.path)
-        made = self.server.answer(request)
-        if made is None:
+        answer = self.server.answer(request)
+        if answer is None:
             return
-        status, body, headers = (*made, {})[:3]
+        status, body, headers = (*answer, {})[:3]
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         for name, value in ({"content-type": "application/json"} | headers).items():
@@ -90,11 +90,11 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as made:
-        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    with Server() as instance:
+        thread = threading.Thread(target=instance.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield made
-        made.shutdown()
+        yield instance
+        instance.shutdown()
         thread.join()
 
 
@@ -117,9 +117,9 @@ def refusal(backend: ApiBackend, kind: type[HoldfastError] = ServiceError) -> st
     """The sentence with which a reply fails."""
     with pytest.raises(kind) as caught:
         one(backend)
-    said = str(caught.value)
-    assert "\n" not in said
-    return said
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    return sentence
 
 
 # What is sent
@@ -182,8 +182,8 @@ def test_holdfast_settings_come_before_openais_and_arguments_before_both(
     monkeypatch.setenv("HOLDFAST_API_KEY", "sk-holdfast-key")
     one(ApiBackend("m"))
     one(ApiBackend("m", api_key="sk-given-key"))
-    sent = [headers["authorization"] for headers in server.headers]
-    assert sent == ["Bearer sk-openai-key", "Bearer sk-holdfast-key", "Bearer sk-given-key"]
+    keys = [headers["authorization"] for headers in server.headers]
+    assert keys == ["Bearer sk-openai-key", "Bearer sk-holdfast-key", "Bearer sk-given-key"]
 
 
 def test_a_server_of_ones_own_needs_no_key_and_openai_does(server: Server) -> None:
@@ -238,8 +238,8 @@ def test_a_description_holds_no_secret_and_does_not_change(server: Server) -> No
 
 def test_it_is_a_backend() -> None:
     backend: Backend = ApiBackend("m", base_url="http://localhost:1/v1")
-    named = [name for name in vars(Backend) if not name.startswith("_")]
-    assert [name for name in named if not hasattr(backend, name)] == []
+    names = [name for name in vars(Backend) if not name.startswith("_")]
+    assert [name for name in names if not hasattr(backend, name)] == []
     backend.forget()
 
 
@@ -261,7 +261,7 @@ def test_as_many_asks_are_under_way_as_allowed_and_no_more(server: Server) -> No
     together = threading.Barrier(3)
     lock, under_way, most = threading.Lock(), 0, 0
 
-    def answer(request: dict[str, Any]) -> Made:
+    def answer(request: dict[str, Any]) -> Answer:
         nonlocal under_way, most
         with lock:
             under_way += 1
@@ -346,9 +346,9 @@ def test_a_chat_that_does_not_fit_is_an_overflow_of_that_ask_alone(
 ) -> None:
     text = "This model's maximum context length is 8 tokens."
     for status in (400, 500):
-        refused: Made = (status, error(text))
-        server.answer = lambda request, refused=refused: (  # type: ignore[misc]
-            refused if request["seed"] == 1 else (200, completion())
+        answer: Answer = (status, error(text))
+        server.answer = lambda request, answer=answer: (  # type: ignore[misc]
+            answer if request["seed"] == 1 else (200, completion())
         )
         short, long = backend.reply([ask(seed=0), ask(seed=1)], Sampling())
         assert (short.text, short.stop) == ("Hello.", "stop")
@@ -373,10 +373,10 @@ def test_tokens_requests_and_cost_add_up(server: Server) -> None:
     backend = ApiBackend("m", base_url=server.url, price=(2.0, 10.0))
     (reply, _) = backend.reply([ask(), ask()], Sampling())
     assert (reply.prompt_tokens, reply.cached_tokens, reply.completion_tokens) == (11, 5, 3)
-    used = backend.usage
-    assert (used.prompt_tokens, used.cached_tokens, used.completion_tokens) == (22, 10, 6)
-    assert (used.requests, used.retries, used.estimated) == (2, 0, 0)
-    assert used.cost == backend.cost == pytest.approx((22 * 2 + 6 * 10) / 1e6)
+    totals = backend.usage
+    assert (totals.prompt_tokens, totals.cached_tokens, totals.completion_tokens) == (22, 10, 6)
+    assert (totals.requests, totals.retries, totals.estimated) == (2, 0, 0)
+    assert totals.cost == backend.cost == pytest.approx((22 * 2 + 6 * 10) / 1e6)
 
 
 def test_without_a_price_there_is_no_cost(backend: ApiBackend) -> None:
@@ -407,9 +407,9 @@ def test_an_estimate_grows_with_the_text_and_takes_any_text(backend: ApiBackend)
 def test_it_waits_as_the_server_says_and_then_has_the_reply(
     server: Server, backend: ApiBackend
 ) -> None:
-    made: list[Made] = [(429, error("Slow down"), SOON), (503, b"", SOON), (200, completion())]
-    answers = iter(made)
-    server.answer = lambda request: next(answers)
+    answers: list[Answer] = [(429, error("Slow down"), SOON), (503, b"", SOON), (200, completion())]
+    queue = iter(answers)
+    server.answer = lambda request: next(queue)
     assert one(backend).text == "Hello."
     assert (backend.usage.requests, backend.usage.retries) == (3, 2)
 
@@ -426,9 +426,9 @@ def test_after_the_last_retry_it_gives_up_with_one_sentence(
     server: Server, backend: ApiBackend, status: int, body: object, words: str
 ) -> None:
     server.answer = lambda request: (status, body, SOON)
-    said = refusal(backend)
-    assert words in said
-    assert server.url in said
+    sentence = refusal(backend)
+    assert words in sentence
+    assert server.url in sentence
     assert len(server.requests) == 3
 
 
@@ -455,29 +455,29 @@ def test_what_no_retry_can_mend_is_asked_once(
     words: str,
 ) -> None:
     server.answer = lambda request: (status, body, SOON)
-    said = refusal(backend, kind)
-    assert words in said
-    assert server.url in said
+    sentence = refusal(backend, kind)
+    assert words in sentence
+    assert server.url in sentence
     assert len(server.requests) == 1
 
 
 def test_a_key_that_a_server_repeats_is_not_shown(server: Server) -> None:
     server.answer = lambda request: (401, error("Incorrect API key: sk-very-secret"))
-    said = refusal(ApiBackend("m", base_url=server.url, api_key="sk-very-secret"))
-    assert "sk-very-secret" not in said
-    assert "[key]" in said
+    sentence = refusal(ApiBackend("m", base_url=server.url, api_key="sk-very-secret"))
+    assert "sk-very-secret" not in sentence
+    assert "[key]" in sentence
 
 
 # A server that goes away
 
 
 def test_a_server_that_is_not_there_is_named() -> None:
-    with socket.socket() as taken:  # bound and not listening: nobody answers, nobody moves in
-        taken.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
-        said = refusal(ApiBackend("m", base_url=url, max_retries=1))
-    assert url in said
-    assert "tried 2 times" in said
+    with socket.socket() as listener:  # bound and not listening: nobody answers, nobody moves in
+        listener.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        sentence = refusal(ApiBackend("m", base_url=url, max_retries=1))
+    assert url in sentence
+    assert "tried 2 times" in sentence
 
 
 @pytest.mark.parametrize(
@@ -508,32 +508,32 @@ def test_a_server_that_hangs_up_is_asked_again_and_then_named(server: Server) ->
 
 def test_an_answer_cut_off_half_way_is_no_answer(server: Server) -> None:
     server.answer = lambda request: (200, b'{"choices": [{"mess', {"content-length": "500"})
-    said = refusal(ApiBackend("m", base_url=server.url, max_retries=0))
-    assert "went away" in said
-    assert "tried once" in said
+    sentence = refusal(ApiBackend("m", base_url=server.url, max_retries=0))
+    assert "went away" in sentence
+    assert "tried once" in sentence
 
 
 def test_a_server_that_takes_too_long_is_named_with_the_limit(server: Server) -> None:
     waiting = threading.Event()
 
-    def answer(request: dict[str, Any]) -> Made:
+    def answer(request: dict[str, Any]) -> Answer:
         waiting.wait(PATIENCE)
         return None
 
     server.answer = answer
-    said = refusal(ApiBackend("m", base_url=server.url, max_retries=0, timeout=0.2))
+    sentence = refusal(ApiBackend("m", base_url=server.url, max_retries=0, timeout=0.2))
     waiting.set()
-    assert "within 0.2 seconds" in said
+    assert "within 0.2 seconds" in sentence
 
 
 def test_a_refusal_cancels_the_asks_still_under_way(server: Server) -> None:
     others = threading.Semaphore(0)
-    released = threading.Event()
+    release = threading.Event()
 
-    def answer(request: dict[str, Any]) -> Made:
+    def answer(request: dict[str, Any]) -> Answer:
         if request["seed"]:
             others.release()
-            return None if released.wait(PATIENCE) else (200, completion())
+            return None if release.wait(PATIENCE) else (200, completion())
         for _ in range(3):
             assert others.acquire(timeout=PATIENCE)
         return 401, error("Key withdrawn")
@@ -542,18 +542,18 @@ def test_a_refusal_cancels_the_asks_still_under_way(server: Server) -> None:
     backend = ApiBackend("m", base_url=server.url, concurrency=4)
     with pytest.raises(ServiceError, match="Key withdrawn"):
         backend.reply([ask(seed=seed) for seed in range(10)], Sampling())
-    released.set()
+    release.set()
     assert len(server.requests) == 4
 
 
 def test_an_interrupt_ends_a_call_at_once(server: Server, backend: ApiBackend) -> None:
-    released = threading.Event()
+    release = threading.Event()
     # A job in the background of a shell starts with interrupts ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def answer(request: dict[str, Any]) -> Made:
+    def answer(request: dict[str, Any]) -> Answer:
         _thread.interrupt_main()
-        return None if released.wait(PATIENCE) else (200, completion())
+        return None if release.wait(PATIENCE) else (200, completion())
 
     server.answer = answer
     try:
@@ -561,13 +561,13 @@ def test_an_interrupt_ends_a_call_at_once(server: Server, backend: ApiBackend) -
             one(backend)
     finally:
         signal.signal(signal.SIGINT, before)
-        released.set()
+        release.set()
     server.answer = lambda request: (200, completion())
     assert one(backend).text == "Hello."
 
 
 def test_a_run_goes_on_where_its_server_left_it(server: Server, tmp_path: Path) -> None:
-    wanted: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "suite": "mini",
         "pairs": 2,
         "rounds": 3,
@@ -577,12 +577,12 @@ def test_a_run_goes_on_where_its_server_left_it(server: Server, tmp_path: Path) 
     backend = ApiBackend("m", base_url=server.url, max_retries=0)
     server.answer = lambda request: refusing("seed")(request) if len(server.requests) < 30 else None
     with pytest.raises(ServiceError, match="went away"):
-        drift(backend, **wanted)
-    kept = (tmp_path / "run" / "records.jsonl").read_bytes()
-    assert kept.count(b"\n") >= 2
+        drift(backend, **settings)
+    records = (tmp_path / "run" / "records.jsonl").read_bytes()
+    assert records.count(b"\n") >= 2
     server.answer = refusing("seed")
-    result = drift(backend, **wanted)
-    assert (tmp_path / "run" / "records.jsonl").read_bytes().startswith(kept)
+    result = drift(backend, **settings)
+    assert (tmp_path / "run" / "records.jsonl").read_bytes().startswith(records)
     assert (tmp_path / "run" / "report.html").exists()
     assert result.summary.setting.rounds == 3
 
@@ -590,10 +590,10 @@ def test_a_run_goes_on_where_its_server_left_it(server: Server, tmp_path: Path) 
 # Parameters and controls
 
 
-def refusing(*names: str) -> Callable[[dict[str, Any]], Made]:
+def refusing(*names: str) -> Callable[[dict[str, Any]], Answer]:
     """A server that refuses the first of some parameters that it is sent."""
 
-    def answer(request: dict[str, Any]) -> Made:
+    def answer(request: dict[str, Any]) -> Answer:
         for name in names:
             if name in request:
                 text = f"Unsupported parameter: '{name}' is not supported with this model."
@@ -618,10 +618,10 @@ def test_parameters_that_a_server_refuses_are_given_up_and_said_once(
         "top_p": "not sent",
         "seed": "not sent",
     }
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.count("does not take") == 3
-    assert all(printed.err.count(f"{name}=") == 1 for name in ("max_tokens", "top_p", "seed"))
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("does not take") == 3
+    assert all(output.err.count(f"{name}=") == 1 for name in ("max_tokens", "top_p", "seed"))
 
 
 def test_a_reply_is_never_asked_for_without_a_limit(server: Server, backend: ApiBackend) -> None:
@@ -632,7 +632,7 @@ def test_a_reply_is_never_asked_for_without_a_limit(server: Server, backend: Api
 def test_template_options_are_sent_until_a_server_refuses_them(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def answer(request: dict[str, Any]) -> Made:
+    def answer(request: dict[str, Any]) -> Answer:
         if "chat_template_kwargs" in request:
             return 400, error("Unrecognized request argument supplied: chat_template_kwargs")
         return 200, completion()
@@ -650,8 +650,8 @@ def test_template_options_are_sent_until_a_server_refuses_them(
 
 def test_what_the_user_put_into_extra_body_is_never_dropped(server: Server) -> None:
     server.answer = refusing("seed")
-    said = refusal(ApiBackend("m", base_url=server.url, extra_body={"seed": 3}))
-    assert "'seed' is not supported" in said
+    sentence = refusal(ApiBackend("m", base_url=server.url, extra_body={"seed": 3}))
+    assert "'seed' is not supported" in sentence
 
 
 def test_a_control_is_refused_before_anything_is_sent(server: Server, backend: ApiBackend) -> None:
@@ -664,10 +664,10 @@ def test_a_control_is_refused_before_anything_is_sent(server: Server, backend: A
 def test_window_and_reminder_rewrite_what_is_sent(server: Server, backend: ApiBackend) -> None:
     chat = agent_view("You are a lighthouse.", ["one", "two", "three", "four", "five"])
     backend.reply([Ask(chat, 1, control=parse("window:3+reminder:1"))], Sampling())
-    sent = server.requests[0]["messages"]
-    assert [m["role"] for m in sent] == ["system", "user", "assistant", "user"]
-    assert sent[1]["content"] == "three"
-    assert sent[3]["content"] == "You are a lighthouse.\n\nfive"
+    messages = server.requests[0]["messages"]
+    assert [m["role"] for m in messages] == ["system", "user", "assistant", "user"]
+    assert messages[1]["content"] == "three"
+    assert messages[3]["content"] == "You are a lighthouse.\n\nfive"
 
 
 def test_a_server_known_to_take_system_messages_anywhere_gets_reminders_as_such(
@@ -687,10 +687,8 @@ def test_a_text_that_is_no_control_is_refused_by_name(backend: ApiBackend) -> No
 
 def test_hints_for_local_models_change_nothing(server: Server, backend: ApiBackend) -> None:
     chat = ask().chat
-    plain, hinted = backend.reply(
-        [Ask(chat, 1), Ask(chat, 1, keep=False, measure=True)], Sampling()
-    )
-    assert plain == hinted
-    assert hinted.share is None
+    plain, other = backend.reply([Ask(chat, 1), Ask(chat, 1, keep=False, measure=True)], Sampling())
+    assert plain == other
+    assert other.share is None
     first, second = server.requests
     assert first == second

@@ -37,17 +37,17 @@ def test_it_works_inside_a_running_loop() -> None:
 
 
 def test_an_interrupt_cancels_what_is_under_way_and_leaves_no_thread() -> None:
-    cancelled = threading.Event()
+    cancellation = threading.Event()
 
     async def endless() -> None:
         _thread.interrupt_main()
         try:
             await asyncio.Event().wait()
         finally:
-            cancelled.set()
+            cancellation.set()
 
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         run_coroutine(endless())
-    assert cancelled.is_set()
+    assert cancellation.is_set()
     assert threading.active_count() == before

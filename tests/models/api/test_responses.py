@@ -60,33 +60,33 @@ def test_a_completion_gives_its_text_and_the_servers_counts() -> None:
     ],
 )
 def test_a_finish_reason_becomes_one_of_our_four_stops(finish: object, stop: str) -> None:
-    found = read_completion(completion(finish=finish))
-    assert found.stop == stop
-    assert found.text == "Hello."
-    assert (found.error is not None) == (stop == "error")
+    result = read_completion(completion(finish=finish))
+    assert result.stop == stop
+    assert result.text == "Hello."
+    assert (result.error is not None) == (stop == "error")
 
 
 def test_an_empty_text_is_a_reply_and_no_text_is_an_error() -> None:
     assert read_completion(completion("")) == ApiCompletion("", "stop", None, Tokens(11, 0, 3))
-    found = read_completion(completion(None))
-    assert (found.text, found.stop) == ("", "error")
-    assert "no text" in (found.error or "")
+    result = read_completion(completion(None))
+    assert (result.text, result.stop) == ("", "error")
+    assert "no text" in (result.error or "")
 
 
 def test_a_reply_that_ran_out_of_tokens_while_thinking_is_empty_at_the_limit() -> None:
-    found = read_completion(completion(None, "length", reasoning_content="Let me think"))
-    assert (found.text, found.stop, found.error) == ("", "length", None)
+    result = read_completion(completion(None, "length", reasoning_content="Let me think"))
+    assert (result.text, result.stop, result.error) == ("", "length", None)
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
 def test_a_thought_is_read_apart_from_the_text(field: str) -> None:
-    found = read_completion(completion("Yes.", **{field: "Hm, no."}))
-    assert (found.text, found.thought) == ("Yes.", "Hm, no.")
+    result = read_completion(completion("Yes.", **{field: "Hm, no."}))
+    assert (result.text, result.thought) == ("Yes.", "Hm, no.")
 
 
 def test_a_thought_within_the_text_is_split_from_it() -> None:
-    found = read_completion(completion("Hm, no.</think>\n\nYes."))
-    assert (found.text, found.thought) == ("Yes.", "Hm, no.")
+    result = read_completion(completion("Hm, no.</think>\n\nYes."))
+    assert (result.text, result.thought) == ("Yes.", "Hm, no.")
 
 
 def test_thoughts_are_no_part_of_the_text() -> None:
@@ -109,9 +109,9 @@ def test_a_refusal_field_is_what_the_model_said() -> None:
      b'{"choices": [null]}', b'{"choices": [{"message": "text"}]}', b"\xff\xfe"],
 )  # fmt: skip
 def test_a_malformed_body_is_an_error_with_a_reason(content: bytes) -> None:
-    found = read_completion(content)
-    assert (found.text, found.stop) == ("", "error")
-    assert found.error
+    result = read_completion(content)
+    assert (result.text, result.stop) == ("", "error")
+    assert result.error
 
 
 def test_text_that_is_not_utf8_keeps_what_can_be_read() -> None:
@@ -122,10 +122,10 @@ def test_text_that_is_not_utf8_keeps_what_can_be_read() -> None:
 
 
 def test_an_error_in_a_successful_response_is_the_reason() -> None:
-    found = read_completion(
+    result = read_completion(
         json.dumps({"error": {"code": 502, "message": "Provider is down"}}).encode()
     )
-    assert (found.stop, found.error) == ("error", "Provider is down")
+    assert (result.stop, result.error) == ("error", "Provider is down")
     body = {"error": {"code": "context_length_exceeded", "message": "Too long"}}
     assert read_completion(json.dumps(body).encode()).stop == "overflow"
 
@@ -151,10 +151,10 @@ def test_counts_that_cannot_be_believed_are_none(usage: object) -> None:
 
 def test_cached_tokens_are_counted_within_the_prompts() -> None:
     usage = {"prompt_tokens": 10.0, "completion_tokens": 2}
-    for cached, counted in ((4, 4), (40, 10), (None, 0)):
+    for cached, count in ((4, 4), (40, 10), (None, 0)):
         details = {"prompt_tokens_details": {"cached_tokens": cached}}
         body = {"choices": [{"message": {"content": "x"}}], "usage": usage | details}
-        assert read_completion(json.dumps(body).encode()).tokens == Tokens(10, counted, 2)
+        assert read_completion(json.dumps(body).encode()).tokens == Tokens(10, count, 2)
 
 
 @given(st.binary(max_size=200))
@@ -167,15 +167,15 @@ def test_no_bytes_make_it_raise(content: bytes) -> None:
 def test_no_json_makes_it_raise(one: object, two: object, three: object, status: int) -> None:
     choice = {"message": {"content": one}, "finish_reason": two, "error": three}
     for body in (one, {"choices": one, "error": two}, {"choices": [choice], "usage": three}):
-        found = read_completion(json.dumps(body).encode())
-        found.text.encode()
-        assert found.error is not None or found.stop != "error"
+        result = read_completion(json.dumps(body).encode())
+        result.text.encode()
+        assert result.error is not None or result.stop != "error"
     for wrong in (one, {"error": one}, {"error": {"message": one, "code": two, "param": three}},
                   {"detail": one}, [one]):  # fmt: skip
-        said = read_error(status, json.dumps(wrong).encode())
-        assert len(said.message) <= 2 * responses.SHOWN + 1
-        said.message.encode()
-        str(responses.exception_for(said, PLACE)).encode()
+        complaint = read_error(status, json.dumps(wrong).encode())
+        assert len(complaint.message) <= 2 * responses.LONGEST_LINE + 1
+        complaint.message.encode()
+        str(responses.exception_for(complaint, PLACE)).encode()
 
 
 # Complaints
@@ -195,15 +195,15 @@ OVERFLOWS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("said", OVERFLOWS, ids=lambda said: said.message[:30])
-def test_a_chat_that_does_not_fit_is_known_by_code_or_words(said: ServerError) -> None:
-    assert classify(said) == "overflow"
-    assert responses.is_final(said)
-    assert responses.refused_parameter(said, ["max_tokens", "seed"]) is None
+@pytest.mark.parametrize("complaint", OVERFLOWS, ids=lambda said: said.message[:30])
+def test_a_chat_that_does_not_fit_is_known_by_code_or_words(complaint: ServerError) -> None:
+    assert classify(complaint) == "overflow"
+    assert responses.is_final(complaint)
+    assert responses.find_refused_parameter(complaint, ["max_tokens", "seed"]) is None
 
 
 @pytest.mark.parametrize(
-    ("said", "about"),
+    ("complaint", "about"),
     [
         (error(401, "Incorrect API key provided"), "key"),
         (error(403, "Country not supported"), "permission"),
@@ -228,8 +228,8 @@ def test_a_chat_that_does_not_fit_is_known_by_code_or_words(said: ServerError) -
     ],
     ids=lambda value: value if isinstance(value, str) else value.message[:30],
 )
-def test_a_complaint_is_known_for_what_it_is_about(said: ServerError, about: str) -> None:
-    assert classify(said) == about
+def test_a_complaint_is_known_for_what_it_is_about(complaint: ServerError, about: str) -> None:
+    assert classify(complaint) == about
 
 
 def test_a_complaint_reads_every_shape_of_error() -> None:
@@ -239,12 +239,12 @@ def test_a_complaint_reads_every_shape_of_error() -> None:
     assert read_error(400, b"plain\n words").message == "plain words"
     assert read_error(400, b"<html>page</html>").message == ""
     raw = {"message": "Provider returned error", "metadata": {"raw": "upstream said no"}}
-    said = read_error(400, json.dumps({"error": raw}).encode())
-    assert said.message == "Provider returned error upstream said no"
+    complaint = read_error(400, json.dumps({"error": raw}).encode())
+    assert complaint.message == "Provider returned error upstream said no"
 
 
 @pytest.mark.parametrize(
-    ("said", "name"),
+    ("complaint", "name"),
     [
         (error(400, "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
                "'max_completion_tokens' instead.", param="max_tokens"), "max_tokens"),
@@ -261,17 +261,17 @@ def test_a_complaint_reads_every_shape_of_error() -> None:
     ],
 )  # fmt: skip
 def test_only_a_parameter_that_was_sent_and_is_refused_is_given_up(
-    said: ServerError, name: str | None
+    complaint: ServerError, name: str | None
 ) -> None:
-    sent = ["max_tokens", "temperature", "top_p", "top_k", "seed", "stop"]
-    assert responses.refused_parameter(said, sent) == name
-    assert responses.refused_parameter(said, []) is None
+    names = ["max_tokens", "temperature", "top_p", "top_k", "seed", "stop"]
+    assert responses.find_refused_parameter(complaint, names) == name
+    assert responses.find_refused_parameter(complaint, []) is None
 
 
 def test_every_sentence_names_the_place_and_repeats_what_the_server_said() -> None:
     models = {"system", "order", "model"}
     for about in responses._SENTENCES:
-        said = {
+        complaint = {
             "key": error(401, "No {braces}."),
             "permission": error(403, "No {braces}."),
             "quota": error(402, "No {braces}."),
@@ -283,10 +283,10 @@ def test_every_sentence_names_the_place_and_repeats_what_the_server_said() -> No
             "request": error(400, "No {braces}."),
             "server": error(500, "No {braces}."),
         }[about]
-        assert classify(said) == about
-        raised = responses.exception_for(said, PLACE)
-        assert isinstance(raised, ModelError if about in models else ServiceError)
-        assert "http://host/v1" in str(raised)
-        assert "{braces})" in str(raised)
-        assert f"HTTP {said.status}" in str(raised)
-        assert "\n" not in str(raised)
+        assert classify(complaint) == about
+        exception = responses.exception_for(complaint, PLACE)
+        assert isinstance(exception, ModelError if about in models else ServiceError)
+        assert "http://host/v1" in str(exception)
+        assert "{braces})" in str(exception)
+        assert f"HTTP {complaint.status}" in str(exception)
+        assert "\n" not in str(exception)

@@ -91,17 +91,17 @@ def serving(log: Path) -> Iterator[Serving]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(tmp_path_factory.mktemp("serve") / "log.txt") as made:
-        yield made
+    with serving(tmp_path_factory.mktemp("serve") / "log.txt") as instance:
+        yield instance
 
 
 @pytest.fixture(autouse=True)
 def log_of_a_failure(request: pytest.FixtureRequest, server: Serving) -> Iterator[None]:
     """The server's own words, which pytest shows with a test that fails."""
-    failed = request.session.testsfailed
+    failures = request.session.testsfailed
     start = len(server.words())
     yield
-    if request.session.testsfailed > failed:
+    if request.session.testsfailed > failures:
         print(server.words()[start:])
 
 
@@ -134,9 +134,9 @@ def test_its_greedy_replies_and_token_counts_are_the_local_backends(backend: Api
     there = backend.reply(asks, greedy)
     assert [reply.text for reply in there] == [reply.text for reply in here]
     assert [reply.prompt_tokens for reply in there] == [reply.prompt_tokens for reply in here]
-    used = backend.usage
-    assert used.prompt_tokens == sum(reply.prompt_tokens for reply in here)
-    assert (used.requests, used.retries, used.estimated) == (2, 0, 0)
+    usage = backend.usage
+    assert usage.prompt_tokens == sum(reply.prompt_tokens for reply in here)
+    assert (usage.requests, usage.retries, usage.estimated) == (2, 0, 0)
 
 
 def test_a_limit_ends_a_reply_and_is_told(backend: ApiBackend) -> None:

@@ -32,17 +32,19 @@ def request(length: int, seed: int, control: str = "none") -> Request:
     rng = random.Random(seed)
     ids = tuple(rng.randrange(20, 260) for _ in range(max(8, length)))
     read = parse(control)
-    held = None
+    steering = None
     if read.steers:
-        held = RowSteering(read, (2, 5), (1, 6), tuple(range(6, len(ids), 7)))
+        steering = RowSteering(read, (2, 5), (1, 6), tuple(range(6, len(ids), 7)))
     guide = Guide(ids[6:], read.guidance) if read.guidance else None
     spans = Spans((2, 5), (1, 6))
     return Request(
-        ids, seed, spans=spans, measure=True, state=read.state, steering=held, guide=guide
+        ids, seed, spans=spans, measure=True, state=read.state, steering=steering, guide=guide
     )
 
 
-def drawn(subject: Engine, arrivals: Sequence[tuple[int, Request, Sampling]]) -> list[Continuation]:
+def decode(
+    subject: Engine, arrivals: Sequence[tuple[int, Request, Sampling]]
+) -> list[Continuation]:
     """Every request joins before the step that it names."""
     rows: list[Row] = []
     waiting = sorted(enumerate(arrivals), key=lambda one: one[1][0])
@@ -52,8 +54,8 @@ def drawn(subject: Engine, arrivals: Sequence[tuple[int, Request, Sampling]]) ->
         while waiting or batch.rows:
             joining: list[Row] = []
             while waiting and waiting[0][1][0] <= step:
-                i, (_, asked, sampling) = waiting.pop(0)
-                place[i] = subject.row(asked, sampling)
+                i, (_, ask, sampling) = waiting.pop(0)
+                place[i] = subject.row(ask, sampling)
                 joining += [row for row in (place[i], place[i].shadow) if row]
             if joining:
                 batch.join(sorted(joining, key=lambda row: (row.new, len(row.ids))))
@@ -64,13 +66,13 @@ def drawn(subject: Engine, arrivals: Sequence[tuple[int, Request, Sampling]]) ->
     return [result_of(place[i]) for i in range(len(arrivals))]
 
 
-def alone(asked: Request, sampling: Sampling, kind: str = "llama") -> Continuation:
-    return engine(kind).generate([asked], sampling)[0]
+def alone(ask: Request, sampling: Sampling, kind: str = "llama") -> Continuation:
+    return engine(kind).generate([ask], sampling)[0]
 
 
 def plain(result: Continuation) -> Continuation:
     """Without what depends on what was kept, and π to a few digits."""
-    return replace(result, cached=0, share=None)
+    return replace(result, cached_tokens=0, share=None)
 
 
 arrival = st.tuples(
@@ -88,12 +90,12 @@ arrival = st.tuples(
 def test_a_row_has_its_tokens_whoever_joins_and_leaves(
     arrivals: list[tuple[int, int, int, str, float, int]],
 ) -> None:
-    asked = [
+    joins = [
         (step, request(length, seed, control), Sampling(tokens, temperature, 0.9))
         for step, length, seed, control, temperature, tokens in arrivals
     ]
-    together = drawn(engine(), asked)
-    for (_, one, sampling), result in zip(asked, together, strict=True):
+    together = decode(engine(), joins)
+    for (_, one, sampling), result in zip(joins, together, strict=True):
         expected = alone(one, sampling)
         assert plain(result) == plain(expected)
         assert result.share is not None and expected.share is not None
@@ -102,20 +104,20 @@ def test_a_row_has_its_tokens_whoever_joins_and_leaves(
 
 @pytest.mark.parametrize("kind", ["gemma3", "mistral", "gpt_neox", "qwen3"])
 def test_it_holds_for_other_architectures(kind: str) -> None:
-    asked = [(7 * i, request(10 + 9 * i, i), Sampling(25, 0.8)) for i in range(5)]
-    together = drawn(engine(kind), asked)
-    expected = [alone(one, sampling, kind) for _, one, sampling in asked]
+    joins = [(7 * i, request(10 + 9 * i, i), Sampling(25, 0.8)) for i in range(5)]
+    together = decode(engine(kind), joins)
+    expected = [alone(one, sampling, kind) for _, one, sampling in joins]
     assert [plain(result) for result in together] == [plain(result) for result in expected]
 
 
 def test_a_prompt_longer_than_all_that_is_there_moves_the_others() -> None:
-    asked = [
+    joins = [
         (0, request(10, 1), Sampling(60, 0.9)),
         (5, request(400, 2), Sampling(20, 0.9)),
         (9, request(12, 3), Sampling(60, 0.9)),
     ]
-    together = drawn(engine(), asked)
-    assert [plain(r) for r in together] == [plain(alone(one, s)) for _, one, s in asked]
+    together = decode(engine(), joins)
+    assert [plain(r) for r in together] == [plain(alone(one, s)) for _, one, s in joins]
 
 
 def test_columns_that_nobody_uses_are_given_back() -> None:
@@ -135,9 +137,9 @@ def test_columns_that_nobody_uses_are_given_back() -> None:
 def test_a_row_that_is_ended_early_leaves_the_others_alone() -> None:
     subject = engine()
     batch = Batch(subject)
-    asked = [request(20, i, "guidance:2" if i == 1 else "anchor") for i in range(3)]
+    asks = [request(20, i, "guidance:2" if i == 1 else "anchor") for i in range(3)]
     with subject.decoding():
-        rows = [subject.row(one, Sampling(30)) for one in asked]
+        rows = [subject.row(one, Sampling(30)) for one in asks]
         shadows = [row.shadow for row in rows if row.shadow]
         batch.join(sorted([*rows, *shadows], key=lambda row: (row.new, len(row.ids))))
         for step in range(30):
@@ -149,15 +151,15 @@ def test_a_row_that_is_ended_early_leaves_the_others_alone() -> None:
     assert not batch.rows
     assert len(rows[1].reply) == 6
     for i in (0, 2):
-        assert tuple(rows[i].reply) == alone(asked[i], Sampling(30)).ids
+        assert tuple(rows[i].reply) == alone(asks[i], Sampling(30)).ids
 
 
 def test_a_row_whose_logits_are_no_numbers_ends_alone_and_leaves_nothing() -> None:
     subject = engine()
     batch = Batch(subject)
-    asked = [request(20, i) for i in range(3)]
+    asks = [request(20, i) for i in range(3)]
     with subject.decoding():
-        rows = [subject.row(one, Sampling(20)) for one in asked]
+        rows = [subject.row(one, Sampling(20)) for one in asks]
         batch.join(rows)
         for step in range(20):
             if step == 5:
@@ -173,7 +175,7 @@ def test_a_row_whose_logits_are_no_numbers_ends_alone_and_leaves_nothing() -> No
                 batch.pick()
     assert rows[1].stop == "error"
     for i in (0, 2):
-        assert tuple(rows[i].reply) == alone(asked[i], Sampling(20)).ids
+        assert tuple(rows[i].reply) == alone(asks[i], Sampling(20)).ids
     assert tuple(rows[3].reply) == alone(request(30, 9), Sampling(11)).ids
 
 
@@ -188,9 +190,9 @@ def test_generate_still_refuses_logits_that_are_no_numbers(monkeypatch: pytest.M
 def test_a_prefill_that_fails_leaves_the_batch_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = engine()
     batch = Batch(subject)
-    asked = request(20, 4, "anchor")
+    ask = request(20, 4, "anchor")
     with subject.decoding():
-        row = subject.row(asked, Sampling(20))
+        row = subject.row(ask, Sampling(20))
         batch.join([row])
         batch.advance()
         batch.pick()
@@ -201,17 +203,17 @@ def test_a_prefill_that_fails_leaves_the_batch_as_it_was(monkeypatch: pytest.Mon
         assert batch.rows == [row]
         while batch.advance():
             batch.pick()
-    assert tuple(row.reply) == alone(asked, Sampling(20)).ids
+    assert tuple(row.reply) == alone(ask, Sampling(20)).ids
 
 
 def test_logprobs_are_those_of_the_model_under_its_control() -> None:
-    asked = replace(request(20, 6), logprobs=4)
-    (result,) = engine().generate([asked], Sampling(6, 0.5, 0.9))
-    ids = torch.tensor([[*asked.ids, *result.ids]])
+    ask = replace(request(20, 6), logprobs=4)
+    (result,) = engine().generate([ask], Sampling(6, 0.5, 0.9))
+    ids = torch.tensor([[*ask.ids, *result.ids]])
     with torch.inference_mode():
         logs = model("llama", dtype=torch.float64)(ids).logits[0].float().log_softmax(-1)
     for i, one in enumerate(result.logprobs):
-        at = logs[len(asked.ids) - 1 + i]
+        at = logs[len(ask.ids) - 1 + i]
         assert one.token == result.ids[i]
         assert one.value == pytest.approx(float(at[one.token]), abs=1e-4)
         values, ids_ = at.topk(4)

@@ -12,11 +12,11 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import Lfm2Config
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from holdfast.models.engine.cache import BatchCache, full_pages, layer_kinds, plain
+from holdfast.models.engine.cache import BatchCache, full_pages, is_plain, layer_kinds
 from tiny_models import CONFIGS
 
 
-def begun(rows: int, columns: int) -> BatchCache:
+def begin_cache(rows: int, columns: int) -> BatchCache:
     cache = BatchCache([DynamicLayer])
     cache.begin(rows, columns)
     return cache
@@ -33,7 +33,7 @@ def write(
 
 def test_columns_written_bit_by_bit_equal_columns_in_one_piece() -> None:
     whole = torch.randn(3, 2, 50, 4)
-    cache = begun(3, 8)
+    cache = begin_cache(3, 8)
     for start, end in [(0, 5), (5, 6), (6, 30), (30, 50)]:
         keys, values = write(cache, whole[:, :, start:end], slice(0, 3), start)
         assert torch.equal(keys, whole[:, :, :end])
@@ -44,7 +44,7 @@ def test_columns_written_bit_by_bit_equal_columns_in_one_piece() -> None:
 
 def test_groups_of_rows_are_written_apart() -> None:
     whole = torch.randn(3, 1, 6, 4)
-    cache = begun(3, 6)
+    cache = begin_cache(3, 6)
     write(cache, whole[:1], slice(0, 1), 0)
     write(cache, whole[1:], slice(1, 3), 0)
     keys, _ = write(cache, whole[:, :, :1], slice(0, 3), 6)
@@ -53,10 +53,10 @@ def test_groups_of_rows_are_written_apart() -> None:
 
 def test_what_is_taken_can_be_put_back() -> None:
     whole = torch.randn(2, 1, 6, 4)
-    cache = begun(2, 6)
+    cache = begin_cache(2, 6)
     write(cache, whole, slice(0, 2), 0)
     pages = cache.take(1, 2, 4)
-    other = begun(3, 9)
+    other = begin_cache(3, 9)
     other.put(2, 5, pages, 3)
     keys, values = write(other, torch.ones(3, 1, 1, 4), slice(0, 3), 8)
     assert torch.equal(keys[2, :, 5:8], whole[1, :, 2:5])
@@ -112,11 +112,11 @@ def test_what_is_taken_in_pages_can_be_put_back(
         whole = torch.randn(2, 1, 15, 4)
         cache.begin(2, 15)
         write(cache, whole, slice(0, 2), 0, layers=3)
-        known = cache.take(1, 2, 8)
-        filled = full_pages(known, tokens)
-        pages = cache.take(1, 2, tokens, filled)
+        first = cache.take(1, 2, 8)
+        full = full_pages(first, tokens)
+        pages = cache.take(1, 2, tokens, full)
         assert len(pages) == -(-tokens // 4)
-        assert pages[: len(filled)] == filled  # the same, and no copies of them
+        assert pages[: len(full)] == full  # the same, and no copies of them
         cache.begin(2, 20)
         cache.put(0, 3, pages, tokens)
         keys, values = write(cache, torch.ones(1, 1, 1, 4), slice(0, 1), 3 + tokens, layers=3)
@@ -157,9 +157,9 @@ def at_work(columns: int, reply: int = 1) -> BatchCache:
 
 def peak(work: Callable[[], object]) -> int:
     """The most bytes that tensors have at once while some work is done."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
         work()
-    events = [one for one in profiled.profiler.kineto_results.events() if one.name() == "[memory]"]
+    events = [one for one in trace.profiler.kineto_results.events() if one.name() == "[memory]"]
     sizes = (event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
     return max(accumulate(sizes), default=0)
 
@@ -181,8 +181,8 @@ def test_few_long_rows_after_many_short_ones_do_not_take_the_product_of_both() -
 
 
 def test_only_caches_of_keys_and_values_are_plain() -> None:
-    assert all(plain(layer_kinds(config)) for config in CONFIGS.values())
+    assert all(is_plain(layer_kinds(config)) for config in CONFIGS.values())
     hybrid = Lfm2Config(num_hidden_layers=2, layer_types=["conv", "full_attention"])
-    assert not plain(layer_kinds(hybrid))
+    assert not is_plain(layer_kinds(hybrid))
     assert DynamicCache(config=CONFIGS["mistral"]).is_sliding == [True, True]
     assert BatchCache(layer_kinds(CONFIGS["mistral"])).is_sliding == [False, False]

@@ -31,11 +31,11 @@ from holdfast.models.engine.engine import Engine
 from holdfast.models.engine.request import Continuation, Request, Spans
 from tiny_models import GROUPED, model
 
-SCALED = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 4.0, "low_freq_factor": 1.0}
-SCALED |= {"high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+SCALING = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 4.0, "low_freq_factor": 1.0}
+SCALING |= {"high_freq_factor": 4.0, "original_max_position_embeddings": 64}
 FAMILIES: dict[str, PreTrainedConfig] = {
     "llama": LlamaConfig(**GROUPED, attention_bias=True, mlp_bias=True),
-    "llama, scaled": LlamaConfig(**GROUPED, rope_parameters=SCALED, hidden_act="gelu"),
+    "llama, scaled": LlamaConfig(**GROUPED, rope_parameters=SCALING, hidden_act="gelu"),
     "mistral": MistralConfig(**GROUPED, sliding_window=None),
     "qwen2": Qwen2Config(**GROUPED),
     "qwen3": Qwen3Config(**GROUPED, head_dim=16),
@@ -43,30 +43,30 @@ FAMILIES: dict[str, PreTrainedConfig] = {
 LENGTHS = (30, 41, 9, 41)
 
 
-def made(config: PreTrainedConfig, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+def build(config: PreTrainedConfig, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     torch.manual_seed(0)
-    found: Any = AutoModelForCausalLM.from_config(config).to(dtype).eval()
+    subject: Any = AutoModelForCausalLM.from_config(config).to(dtype).eval()
     with torch.no_grad():
-        for parameter in found.parameters():  # biases begin at 0, and scales at 1
+        for parameter in subject.parameters():  # biases begin at 0, and scales at 1
             if parameter.ndim == 1:
                 parameter += 0.3 * torch.randn_like(parameter)
-    return found
+    return subject
 
 
-def drawn(subject: Engine, control: str = "none", tokens: int = 12) -> list[Continuation]:
+def decode(subject: Engine, control: str = "none", tokens: int = 12) -> list[Continuation]:
     """Replies of rows of several lengths, under a control and measured."""
-    rng, read, asked = torch.Generator().manual_seed(1), parse(control), []
+    rng, read, requests = torch.Generator().manual_seed(1), parse(control), []
     for seed, length in enumerate(LENGTHS):
         ids = tuple(torch.randint(20, 260, (length,), generator=rng).tolist())
-        held = (
+        steering = (
             RowSteering(read, (2, 5), (1, 6), tuple(range(6, length, 7))) if read.steers else None
         )
         spans = Spans((2, 5), (1, 6))
-        asked.append(Request(ids, seed, True, spans, True, read.state, held))
-    first = subject.generate(asked, Sampling(tokens, 0.8))
+        requests.append(Request(ids, seed, True, spans, True, read.state, steering))
+    first = subject.generate(requests, Sampling(tokens, 0.8))
     longer = [
         Request(a.ids + r.ids + a.ids[6:], a.seed, True, a.spans, True, a.state, a.steering)
-        for a, r in zip(asked, first, strict=True)
+        for a, r in zip(requests, first, strict=True)
     ]
     return [*first, *subject.generate(longer, Sampling(tokens, 0.8))]
 
@@ -76,11 +76,11 @@ def drawn(subject: Engine, control: str = "none", tokens: int = 12) -> list[Cont
 def test_replies_and_shares_are_those_of_the_models_own_forward_pass(
     family: str, control: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subject = made(FAMILIES[family], torch.float64)
+    subject = build(FAMILIES[family], torch.float64)
     assert walk(subject) is not None
-    quick = drawn(Engine(subject), control)
+    quick = decode(Engine(subject), control)
     monkeypatch.setattr(loaded, "walk", lambda *_: None)
-    for one, other in zip(quick, drawn(Engine(subject), control), strict=True):
+    for one, other in zip(quick, decode(Engine(subject), control), strict=True):
         assert one.ids == other.ids
         assert one.share is not None and other.share is not None
         assert one.share.tokens == pytest.approx(other.share.tokens, abs=2e-5)
@@ -89,8 +89,8 @@ def test_replies_and_shares_are_those_of_the_models_own_forward_pass(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_logits_are_the_models_own_to_its_precision(family: str, dtype: torch.dtype) -> None:
-    subject = made(FAMILIES[family], dtype)
-    found: list[torch.Tensor] = []
+    subject = build(FAMILIES[family], dtype)
+    logits: list[torch.Tensor] = []
     for quick in (True, False):
         own = Engine(subject)
         with own.decoding():
@@ -100,9 +100,9 @@ def test_logits_are_the_models_own_to_its_precision(family: str, dtype: torch.dt
             rows = [own.row(Request(tuple(range(20, 20 + n)), n), Sampling(4)) for n in (9, 30)]
             batch.join(rows)
             assert batch.advance() and batch.logits is not None
-            found.append(batch.logits.float())
-    scale = float(found[1].abs().max())
-    assert float((found[0] - found[1]).abs().max()) <= 80 * torch.finfo(dtype).eps * scale
+            logits.append(batch.logits.float())
+    scale = float(logits[1].abs().max())
+    assert float((logits[0] - logits[1]).abs().max()) <= 80 * torch.finfo(dtype).eps * scale
 
 
 @pytest.mark.parametrize("kind", ["gemma3", "olmo2", "phi3", "gpt_neox", "mistral"])
@@ -114,7 +114,7 @@ class Own(nn.Linear):
     """Not a plain linear layer: a quantized one, say."""
 
 
-def changed(how: str) -> PreTrainedModel:
+def change(how: str) -> PreTrainedModel:
     subject: Any = copy.deepcopy(model("llama"))
     layer = subject.model.layers[1]
     match how:
@@ -140,28 +140,28 @@ def changed(how: str) -> PreTrainedModel:
     "how", ["hook", "early hook", "forward", "layer", "adapter", "device", "training"]
 )
 def test_a_model_that_does_more_than_its_family_is_called_as_it_is(how: str) -> None:
-    assert walk(changed("nothing")) is not None
-    assert walk(changed(how)) is None
+    assert walk(change("nothing")) is not None
+    assert walk(change(how)) is None
 
 
 def test_a_hook_that_is_set_between_two_batches_is_called() -> None:
     subject: Any = copy.deepcopy(model("llama"))
     own = Engine(subject)
-    drawn(own)
-    seen: list[int] = []
-    subject.model.layers[0].mlp.register_forward_hook(lambda *_: seen.append(1))
-    drawn(own)
-    assert seen
+    decode(own)
+    calls: list[int] = []
+    subject.model.layers[0].mlp.register_forward_hook(lambda *_: calls.append(1))
+    decode(own)
+    assert calls
 
 
 @pytest.mark.parametrize("control", ["anchor", "boost:4", "anchor+split-softmax:0.5"])
 def test_with_many_keys_one_query_is_steered_as_with_few(
     control: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subject = made(FAMILIES["llama"], torch.float64)
-    few = drawn(Engine(subject), control)
+    subject = build(FAMILIES["llama"], torch.float64)
+    few = decode(Engine(subject), control)
     monkeypatch.setattr(steered_pass, "FEW_KEYS", 0)
-    for one, other in zip(few, drawn(Engine(subject), control), strict=True):
+    for one, other in zip(few, decode(Engine(subject), control), strict=True):
         assert one.ids == other.ids
         assert one.share is not None and other.share is not None
         assert one.share.tokens == pytest.approx(other.share.tokens, abs=2e-5)
@@ -172,8 +172,8 @@ def test_a_row_alone_goes_on_from_what_is_kept(
     control: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules[__name__], "LENGTHS", (37,))
-    subject = made(FAMILIES["llama"], torch.float64)
-    quick = drawn(Engine(subject), control)
-    assert quick[1].cached > 0
+    subject = build(FAMILIES["llama"], torch.float64)
+    quick = decode(Engine(subject), control)
+    assert quick[1].cached_tokens > 0
     monkeypatch.setattr(loaded, "walk", lambda *_: None)
-    assert [one.ids for one in quick] == [one.ids for one in drawn(Engine(subject), control)]
+    assert [one.ids for one in quick] == [one.ids for one in decode(Engine(subject), control)]

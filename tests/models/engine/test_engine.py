@@ -30,7 +30,7 @@ from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, WINDOW
 
 END = frozenset([2])
 GREEDY = Sampling(max_new_tokens=16, temperature=0)
-DRAWN = Sampling(max_new_tokens=16, temperature=1.0, top_p=0.9)
+SAMPLING = Sampling(max_new_tokens=16, temperature=1.0, top_p=0.9)
 NARROW = {"max_position_embeddings": 64}
 Prompt = tuple[int, ...]
 
@@ -75,7 +75,7 @@ def test_greedy_batches_and_forks_equal_generate(kind: str) -> None:
     expected = [reference(model(kind), ids) for ids in first]
     results = subject.generate(requests(first), GREEDY, END)
     assert [whole(r) for r in results] == expected
-    assert all(r.cached == 0 for r in results)
+    assert all(r.cached_tokens == 0 for r in results)
 
     # Two branches from each row: both start from keys and values that are already there.
     forks = [
@@ -83,11 +83,11 @@ def test_greedy_batches_and_forks_equal_generate(kind: str) -> None:
         for ids, r in zip(first, results, strict=True)
         for tail in [(50, 60, 70), (80, 90, 100, 110, 120)]
     ]
-    forked = subject.generate(requests(forks, keep=False), GREEDY, END)
-    assert [whole(r) for r in forked] == [reference(model(kind), ids) for ids in forks]
-    assert all(r.cached > 0 for r in forked)
+    branches = subject.generate(requests(forks, keep=False), GREEDY, END)
+    assert [whole(r) for r in branches] == [reference(model(kind), ids) for ids in forks]
+    assert all(r.cached_tokens > 0 for r in branches)
     fresh = engine(kind).generate(requests(forks), GREEDY, END)
-    assert [r.ids for r in fresh] == [r.ids for r in forked]
+    assert [r.ids for r in fresh] == [r.ids for r in branches]
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -101,9 +101,9 @@ def test_one_row_at_a_time_equals_generate(kind: str) -> None:
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_sampled_rows_do_not_depend_on_the_batch(kind: str) -> None:
     texts = prompts(9, seed=1)
-    alone = engine(kind, batch_size=1).generate(requests(texts), DRAWN, END)
-    together = engine(kind, batch_size=9).generate(requests(texts), DRAWN, END)
-    some = engine(kind, batch_size=3).generate(requests(texts)[::-1], DRAWN, END)[::-1]
+    alone = engine(kind, batch_size=1).generate(requests(texts), SAMPLING, END)
+    together = engine(kind, batch_size=9).generate(requests(texts), SAMPLING, END)
+    some = engine(kind, batch_size=3).generate(requests(texts)[::-1], SAMPLING, END)[::-1]
     assert [r.ids for r in alone] == [r.ids for r in together] == [r.ids for r in some]
 
 
@@ -113,24 +113,24 @@ def test_waiting_requests_take_the_places_of_rows_that_have_ended(
     beside: list[int] = []
     join = Batch.join
 
-    def watched(batch: Batch, rows: Sequence[Row]) -> None:
+    def record(batch: Batch, rows: Sequence[Row]) -> None:
         beside.append(batch.running)
         join(batch, rows)
 
-    monkeypatch.setattr(Batch, "join", watched)
+    monkeypatch.setattr(Batch, "join", record)
     texts = prompts(12, seed=6, longest=60)
     ends = frozenset(range(0, VOCABULARY, 9))
-    results = engine(batch_size=4).generate(requests(texts), DRAWN, ends)
+    results = engine(batch_size=4).generate(requests(texts), SAMPLING, ends)
     assert len({len(r.ids) for r in results}) > 1  # they do not end together
     assert len(beside) > 3 and any(beside) and max(beside) < 4
-    alone = engine(batch_size=1).generate(requests(texts), DRAWN, ends)
+    alone = engine(batch_size=1).generate(requests(texts), SAMPLING, ends)
     assert [r.ids for r in results] == [r.ids for r in alone]
 
 
 def test_a_seed_gives_one_reply_and_another_seed_another() -> None:
     (ids,) = prompts(1)
     batch = [Request(ids, seed) for seed in (7, 8, 7, -1)]
-    a, b, c, d = engine().generate(batch, DRAWN, END)
+    a, b, c, d = engine().generate(batch, SAMPLING, END)
     assert a == c
     assert len({a.ids, b.ids, d.ids}) == 3
 
@@ -151,19 +151,19 @@ def test_rows_with_much_and_little_that_is_new_share_a_batch() -> None:
         (*ids, *r.ids, 40, 41)
         for ids, r in zip(base, subject.generate(requests(base), GREEDY), strict=True)
     ]
-    mixed = [*grown, *prompts(4, seed=4, longest=300)]
-    results = subject.generate(requests(mixed), GREEDY, END)
-    assert [whole(r) for r in results] == [reference(model("llama"), ids) for ids in mixed]
+    texts = [*grown, *prompts(4, seed=4, longest=300)]
+    results = subject.generate(requests(texts), GREEDY, END)
+    assert [whole(r) for r in results] == [reference(model("llama"), ids) for ids in texts]
 
 
 def test_rows_that_end_early_leave_and_are_kept_right() -> None:
     subject = engine(batch_size=8)
     texts = prompts(8, seed=6)
-    free = subject.generate(requests(texts), DRAWN)
+    free = subject.generate(requests(texts), SAMPLING)
     # Tokens that some of these replies contain now end them, at different steps.
     ends = frozenset(r.ids[i] for i, r in enumerate(free))
     subject.forget()
-    cut = subject.generate(requests(texts), DRAWN, ends)
+    cut = subject.generate(requests(texts), SAMPLING, ends)
     assert len({r.steps for r in cut}) > 2
     for short, long in zip(cut, free, strict=True):
         assert short.ids == long.ids[: len(short.ids)]
@@ -171,17 +171,17 @@ def test_rows_that_end_early_leave_and_are_kept_right() -> None:
     results = subject.generate(requests(follow), GREEDY, END)
     assert [whole(r) for r in results] == [reference(model("llama"), ids) for ids in follow]
     # All but the two new tokens was there (and, in a group, a few were computed again).
-    assert sum(r.cached for r in results) > 0
+    assert sum(r.cached_tokens for r in results) > 0
 
 
 def test_a_turn_costs_its_new_tokens_only() -> None:
     subject = engine(batch_size=1)
     (ids,) = prompts(1, longest=40)
-    (first,) = subject.generate([Request(ids, 0)], DRAWN)
+    (first,) = subject.generate([Request(ids, 0)], SAMPLING)
     turn = (*ids, *first.ids, 99, 98, 97)
-    (second,) = subject.generate([Request(turn, 0)], DRAWN)
+    (second,) = subject.generate([Request(turn, 0)], SAMPLING)
     # The last token of the first reply was drawn but never fed.
-    assert second.cached == len(turn) - 4
+    assert second.cached_tokens == len(turn) - 4
 
 
 def test_a_probe_is_not_kept() -> None:
@@ -196,14 +196,14 @@ def test_rows_of_another_state_are_not_reused() -> None:
     subject.generate([Request(ids, 0, state="none")], GREEDY)
     (other,) = subject.generate([Request(ids, 0, state="anchor")], GREEDY)
     (same,) = subject.generate([Request(ids, 0, state="none")], GREEDY)
-    assert (other.cached, same.cached) == (0, len(ids) - 1)
+    assert (other.cached_tokens, same.cached_tokens) == (0, len(ids) - 1)
 
 
 def test_forgetting_starts_over() -> None:
     subject = engine()
     subject.generate(requests(prompts(3)), GREEDY)
     subject.forget()
-    assert all(r.cached == 0 for r in subject.generate(requests(prompts(3)), GREEDY))
+    assert all(r.cached_tokens == 0 for r in subject.generate(requests(prompts(3)), GREEDY))
 
 
 def bytes_of(subject: Engine, tokens: int) -> int:
@@ -240,15 +240,15 @@ def test_pages_of_any_size_change_nothing(
     def conversation() -> list[Continuation]:
         subject, results, chats = engine(kind), [], prompts(6)
         for turn in range(3):
-            asked = [(*chat, *end) for chat in chats for end in prompts(2, seed=turn, longest=9)]
-            results += subject.generate(requests(asked), DRAWN, END)
-            chats = [chat + r.ids for chat, r in zip(asked[::2], results[-12::2], strict=True)]
+            texts = [(*chat, *end) for chat in chats for end in prompts(2, seed=turn, longest=9)]
+            results += subject.generate(requests(texts), SAMPLING, END)
+            chats = [chat + r.ids for chat, r in zip(texts[::2], results[-12::2], strict=True)]
         return results
 
     expected = conversation()
     monkeypatch.setattr("holdfast.models.engine.cache.PAGE", size)
     assert conversation() == expected
-    assert sum(one.cached for one in expected) > 600
+    assert sum(one.cached_tokens for one in expected) > 600
 
 
 def test_pages_that_the_store_drops_while_a_row_goes_on_from_them_are_kept_anew(
@@ -261,9 +261,9 @@ def test_pages_that_the_store_drops_while_a_row_goes_on_from_them_are_kept_anew(
     (expected,) = engine().generate(requests([chat]), GREEDY)
     halt = lambda reply: bool(subject.store.clear())  # noqa: E731
     (second,) = subject.generate(requests([chat]), GREEDY, halt=halt)
-    assert (second.ids, second.cached) == (expected.ids, len(chat) - 2)
+    assert (second.ids, second.cached_tokens) == (expected.ids, len(chat) - 2)
     (again,) = subject.generate(requests([chat]), GREEDY)
-    assert (again.ids, again.cached) == (expected.ids, len(chat) - 1)
+    assert (again.ids, again.cached_tokens) == (expected.ids, len(chat) - 1)
 
 
 def test_a_tiny_bound_on_memory_changes_only_the_time() -> None:
@@ -297,7 +297,7 @@ def test_a_devices_full_memory_is_one_sentence_and_the_engine_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     subject = Engine(model("llama"), batch_size=2)
-    asked = [Request((20, 21, 22), seed) for seed in range(3)]
+    asks = [Request((20, 21, 22), seed) for seed in range(3)]
 
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
@@ -305,12 +305,12 @@ def test_a_devices_full_memory_is_one_sentence_and_the_engine_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(subject, "_decode", full)
         with pytest.raises(ModelError, match=r"memory of cpu is full.* 2 rows of up to 7 tok"):
-            subject.generate(asked, Sampling(max_new_tokens=4))
-    assert len(subject.generate(asked, Sampling(max_new_tokens=4))) == 3
+            subject.generate(asks, Sampling(max_new_tokens=4))
+    assert len(subject.generate(asks, Sampling(max_new_tokens=4))) == 3
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("sampling", [GREEDY, DRAWN])
+@pytest.mark.parametrize("sampling", [GREEDY, SAMPLING])
 def test_logits_that_are_not_finite_are_an_error_that_names_the_model(
     value: float, sampling: Sampling
 ) -> None:
@@ -328,13 +328,13 @@ def test_an_error_leaves_nothing_behind_for_the_next_batch() -> None:
     subject = Engine(judge)
     texts = prompts(4)
     expected = subject.generate(requests(texts, keep=False), GREEDY)
-    kept = judge.model.layers[0].self_attn.v_proj.weight.detach().clone()
+    weight = judge.model.layers[0].self_attn.v_proj.weight.detach().clone()
     with torch.no_grad():
         judge.model.layers[0].self_attn.v_proj.weight.fill_(float("nan"))
     with pytest.raises(ModelError):
         subject.generate(requests(texts), GREEDY)
     with torch.no_grad():
-        judge.model.layers[0].self_attn.v_proj.weight.copy_(kept)
+        judge.model.layers[0].self_attn.v_proj.weight.copy_(weight)
     assert subject.generate(requests(texts, keep=False), GREEDY) == expected
 
 
@@ -390,18 +390,18 @@ def test_keys_from_before_the_rotary_frequencies_change_are_not_used_after() -> 
     (first,) = subject.generate([Request(ids, 0)], GREEDY)
     long = (*ids, *first.ids, *range(100, 120))
     (second,) = subject.generate([Request(long, 0)], GREEDY)
-    assert second.cached == 0
+    assert second.cached_tokens == 0
     (again,) = Engine(subject.model).generate([Request(long, 0)], GREEDY)
     assert second.ids == again.ids
 
 
 def test_a_model_inside_a_hold_block_is_refused_and_later_replies_are_plain() -> None:
     subject, fresh = engine(), engine()
-    asked = requests([tuple(range(20, 50))])
-    expected = fresh.generate(asked, GREEDY)
+    asks = requests([tuple(range(20, 50))])
+    expected = fresh.generate(asks, GREEDY)
     with hold(subject.model, "boost:9", span=(2, 9)), pytest.raises(ControlError, match="block"):
-        subject.generate(asked, GREEDY)
-    assert subject.generate(asked, GREEDY) == expected
+        subject.generate(asks, GREEDY)
+    assert subject.generate(asks, GREEDY) == expected
 
 
 def test_a_model_that_reads_in_both_directions_is_refused() -> None:
@@ -440,20 +440,20 @@ def test_anchor_is_refused_in_layers_without_rotary_positions() -> None:
         engine.check_anchor(4, 20, (1, 1))
 
 
-@pytest.mark.parametrize(("longer", "drawn"), [(60, 4), (64, 0), (70, 0)])
+@pytest.mark.parametrize(("longer", "tokens"), [(60, 4), (64, 0), (70, 0)])
 def test_a_reply_under_guidance_ends_where_the_chat_without_the_persona_fills_the_context(
-    longer: int, drawn: int
+    longer: int, tokens: int
 ) -> None:
     """A template may put a system prompt of its own where there is none."""
     subject = Engine(AutoModelForCausalLM.from_config(LlamaConfig(**SHAPE | NARROW)))
     request = Request(tuple(range(12, 52)), 0, guide=Guide(tuple([12] * longer), 2.0))
     (result,) = subject.generate([request], GREEDY)
-    assert (result.stop, len(result.ids)) == ("overflow", drawn)
+    assert (result.stop, len(result.ids)) == ("overflow", tokens)
 
 
 def test_tokens_drawn_are_those_of_replies() -> None:
     """A shadow of guidance is no reply, and does not double the tokens per second."""
     subject = engine()
-    asked = [Request((5, 6, 7, 8), 0, guide=Guide((7, 8), 1.5)), Request((9, 10), 0)]
-    results = subject.generate(asked, GREEDY)
-    assert subject.drawn == sum(result.steps for result in results)
+    asks = [Request((5, 6, 7, 8), 0, guide=Guide((7, 8), 1.5)), Request((9, 10), 0)]
+    results = subject.generate(asks, GREEDY)
+    assert subject.tokens_drawn == sum(result.steps for result in results)

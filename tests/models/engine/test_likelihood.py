@@ -65,8 +65,8 @@ def close(a: Any, b: Any) -> None:
 @pytest.mark.parametrize("kind", [*CONFIGS, *ODD_CONFIGS])
 def test_a_score_is_the_sum_of_the_log_probabilities_of_its_tokens(kind: str) -> None:
     subject = backend(judge=model(kind))
-    found = subject.likelihoods(asks(), [OPTIONS] * 3)
-    close(found, [[plain(subject, ask, option) for option in OPTIONS] for ask in asks()])
+    scores = subject.likelihoods(asks(), [OPTIONS] * 3)
+    close(scores, [[plain(subject, ask, option) for option in OPTIONS] for ask in asks()])
 
 
 def test_the_mean_per_token_is_the_other_way_to_score() -> None:
@@ -78,10 +78,10 @@ def test_the_mean_per_token_is_the_other_way_to_score() -> None:
 @pytest.mark.parametrize("control", CONTROLS)
 def test_under_a_control_scores_are_those_of_a_held_model(control: str) -> None:
     subject, ask = backend(), asks(control)[0]
-    found = subject.likelihoods([ask], [OPTIONS])
+    scores = subject.likelihoods([ask], [OPTIONS])
     with hold(subject.engine.model, control, PERSONA, tokenizer=subject.tokenizer):
-        close(found, [[plain(subject, ask, option) for option in OPTIONS]])
-    assert abs(found[0][0] - plain(subject, ask, OPTIONS[0])) > 1e-3
+        close(scores, [[plain(subject, ask, option) for option in OPTIONS]])
+    assert abs(scores[0][0] - plain(subject, ask, OPTIONS[0])) > 1e-3
 
 
 @pytest.mark.parametrize("control", [*CONTROLS, "guidance:2", "anchor+guidance:1.5", "reminder:1"])
@@ -97,10 +97,10 @@ def test_the_likeliest_token_is_the_one_that_greedy_decoding_takes(control: str)
     subject = backend()
     requests = [subject.request(ask) for ask in asks(control)]
     every = [[(token,) for token in range(VOCABULARY)]] * 3
-    found = likelihoods(subject.engine, requests, every)
-    assert [math.fsum(map(math.exp, row)) for row in found] == [pytest.approx(1, abs=1e-5)] * 3
-    taken = subject.engine.generate(requests, Sampling(max_new_tokens=1, temperature=0))
-    assert [row.index(max(row)) for row in found] == [result.ids[0] for result in taken]
+    scores = likelihoods(subject.engine, requests, every)
+    assert [math.fsum(map(math.exp, row)) for row in scores] == [pytest.approx(1, abs=1e-5)] * 3
+    results = subject.engine.generate(requests, Sampling(max_new_tokens=1, temperature=0))
+    assert [row.index(max(row)) for row in scores] == [result.ids[0] for result in results]
 
 
 def test_guidance_scores_by_the_joint_distribution() -> None:
@@ -120,12 +120,12 @@ def test_all_letters_of_a_chat_cost_one_row(monkeypatch: pytest.MonkeyPatch) -> 
     subject, shapes = backend(), []
     forward = subject.engine.model.forward
 
-    def watched(*args: Any, **kwargs: Any) -> Any:
+    def record(*args: Any, **kwargs: Any) -> Any:
         output = forward(*args, **kwargs)
         shapes.append((kwargs["input_ids"].shape[0], output.logits.shape[1]))
         return output
 
-    monkeypatch.setattr(subject.engine.model, "forward", watched)
+    monkeypatch.setattr(subject.engine.model, "forward", record)
     subject.likelihoods(asks(), [LETTERS] * 3)
     assert shapes == [(3, 1)]
 
@@ -136,19 +136,19 @@ def test_a_model_with_a_state_of_its_own_is_scored_without_padding() -> None:
         Lfm2Config(**GROUPED, layer_types=["conv", "full_attention"])
     )
     subject = backend(judge=judge.eval())
-    found = subject.likelihoods(asks(), [OPTIONS] * 3)
-    close(found, [[plain(subject, ask, option) for option in OPTIONS] for ask in asks()])
+    scores = subject.likelihoods(asks(), [OPTIONS] * 3)
+    close(scores, [[plain(subject, ask, option) for option in OPTIONS] for ask in asks()])
 
 
 def test_what_does_not_fit_the_context_has_no_likelihood() -> None:
     subject = backend()
     full = len(subject.request(asks()[0]).ids) + 1
     subject.engine.context = full
-    found = subject.likelihoods(asks()[:2], [LETTERS, LETTERS])
-    assert all(map(math.isfinite, found[0] + found[1]))
+    scores = subject.likelihoods(asks()[:2], [LETTERS, LETTERS])
+    assert all(map(math.isfinite, scores[0] + scores[1]))
     subject.engine.context = full - 1
-    found = subject.likelihoods(asks()[:2], [LETTERS, LETTERS])
-    assert found[0] == [-math.inf] * 4 and all(map(math.isfinite, found[1]))
+    scores = subject.likelihoods(asks()[:2], [LETTERS, LETTERS])
+    assert scores[0] == [-math.inf] * 4 and all(map(math.isfinite, scores[1]))
 
 
 def test_a_chat_without_the_persona_that_does_not_fit_has_no_likelihood() -> None:

@@ -46,7 +46,7 @@ def logits(ids: tuple[int, ...]) -> Tensor:
         return judge()(torch.tensor([ids]), use_cache=False).logits[0, -1]
 
 
-def continued(ids: tuple[int, ...], steps: int) -> tuple[int, ...]:
+def extend(ids: tuple[int, ...], steps: int) -> tuple[int, ...]:
     for _ in range(steps):
         ids = (*ids, int(logits(ids).argmax()))
     return ids[-steps:]
@@ -56,7 +56,7 @@ def continued(ids: tuple[int, ...], steps: int) -> tuple[int, ...]:
 def test_a_reply_may_cross_the_change(length: int) -> None:
     texts = [tuple(range(start, start + length)) for start in (100, 150)]
     results = Engine(judge()).generate([Request(ids, 0) for ids in texts], Sampling(15, 0.0))
-    assert [r.ids for r in results] == [continued(ids, 15) for ids in texts]
+    assert [r.ids for r in results] == [extend(ids, 15) for ids in texts]
 
 
 def test_a_steered_and_measured_reply_crosses_it_as_the_rows_alone_do() -> None:
@@ -81,7 +81,7 @@ def test_a_row_that_has_ended_changes_no_frequencies_of_its_neighbours() -> None
         batch.join(rows)
         while batch.advance():
             batch.pick()
-    assert [tuple(row.reply) for row in rows[1:]] == [continued(ids, 12) for ids in short]
+    assert [tuple(row.reply) for row in rows[1:]] == [extend(ids, 12) for ids in short]
 
 
 def test_the_share_of_a_long_chat_is_that_of_the_keys_in_the_window() -> None:

@@ -26,8 +26,8 @@ def test_products_of_several_layers_are_theirs_one_after_another(rows: int) -> N
         product = PackedWeights().product(*layers)
         expected = torch.cat([one(x) for one in layers], -1)
         assert torch.allclose(product(x), expected, atol=0.02)
-        gated = product.then(x, "mul", product(x, "swish"))
-        assert torch.allclose(gated, nn.functional.silu(expected) * expected, rtol=0.03, atol=0.03)
+        gate = product.then(x, "mul", product(x, "swish"))
+        assert torch.allclose(gate, nn.functional.silu(expected) * expected, rtol=0.03, atol=0.03)
 
 
 def test_a_changed_weight_is_reordered_anew_and_an_unchanged_one_is_not() -> None:

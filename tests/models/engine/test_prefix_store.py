@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.models.engine.cache import Page
-from holdfast.models.engine.prefix_store import Ids, PrefixStore, shared
+from holdfast.models.engine.prefix_store import Ids, PrefixStore, count_common
 
 
 def array(*ids: int) -> Ids:
@@ -29,28 +29,28 @@ token = st.integers(0, 2)
 
 @given(st.lists(token), st.lists(token))
 def test_shared_is_the_longest_common_prefix(a: list[int], b: list[int]) -> None:
-    n = shared(array(*a), array(*b))
+    n = count_common(array(*a), array(*b))
     assert a[:n] == b[:n]
     assert n == min(len(a), len(b)) or a[n] != b[n]
 
 
 @settings(max_examples=200)
 @given(st.lists(st.lists(token, min_size=1, max_size=6), max_size=8), st.lists(token, max_size=7))
-def test_find_answers_the_longest_prefix_held(kept: list[list[int]], asked: list[int]) -> None:
+def test_find_answers_the_longest_prefix_held(rows: list[list[int]], prompt: list[int]) -> None:
     store = PrefixStore(10_000, head=1)
-    for ids in kept:
+    for ids in rows:
         keep(store, *ids)
-    length, pages = store.find("", array(*asked))
-    assert length == max((shared(array(*ids), array(*asked)) for ids in kept), default=0)
+    length, pages = store.find("", array(*prompt))
+    assert length == max((count_common(array(*ids), array(*prompt)) for ids in rows), default=0)
     assert bool(pages) == (length > 0)
     assert sum(one.tensors[0].shape[2] for one in pages) >= length
 
 
 @settings(max_examples=100)
 @given(st.lists(st.lists(token, min_size=1, max_size=9), max_size=12), st.integers(0, 200))
-def test_the_store_never_exceeds_its_bound(kept: list[list[int]], limit: int) -> None:
+def test_the_store_never_exceeds_its_bound(rows: list[list[int]], limit: int) -> None:
     store = PrefixStore(limit, head=1)
-    for ids in kept:
+    for ids in rows:
         keep(store, *ids)
         assert store.size <= limit
         assert store.size >= 8 * len(store)

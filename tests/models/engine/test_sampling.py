@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.core.backend import Sampling
-from holdfast.models.engine.sampling import CHUNK, GROUP, HEAD, draw, largest, uniforms
+from holdfast.models.engine.sampling import CHUNK, GROUP, HEAD, draw, find_largest, uniforms
 
 
 def slow_draw(logits: list[float], u: float, sampling: Sampling) -> int:
@@ -21,18 +21,18 @@ def slow_draw(logits: list[float], u: float, sampling: Sampling) -> int:
     if sampling.top_k:
         order = order[: sampling.top_k]
     mass = sum(p[i] for i in order)
-    kept, reached = [], 0.0
+    nucleus, reach = [], 0.0
     for i in order:
-        kept.append(i)
-        reached += p[i] / mass
-        if reached >= sampling.top_p:
+        nucleus.append(i)
+        reach += p[i] / mass
+        if reach >= sampling.top_p:
             break
-    target, walked = u * sum(p[i] for i in kept), 0.0
-    for i in kept:
-        walked += p[i]
-        if walked > target:
+    target, position = u * sum(p[i] for i in nucleus), 0.0
+    for i in nucleus:
+        position += p[i]
+        if position > target:
             return i
-    return kept[-1]
+    return nucleus[-1]
 
 
 @pytest.mark.parametrize("size", [5, HEAD, HEAD + 1, 700])
@@ -72,7 +72,7 @@ def test_the_likeliest_of_a_large_vocabulary_are_in_the_groups_of_the_largest_ma
     torch.manual_seed(5)
     x = torch.randn(3, 4 * HEAD * GROUP + 3)  # the last three are in no group
     x[1, -1] = 9.0
-    values, places = largest(x, HEAD)
+    values, places = find_largest(x, HEAD)
     expected = x.topk(HEAD)
     assert torch.equal(values, expected.values) and torch.equal(places, expected.indices)
 

@@ -8,7 +8,7 @@ from transformers import MinPLogitsWarper, RepetitionPenaltyLogitsProcessor
 
 from holdfast.core.backend import Sampling
 from holdfast.models.engine.engine import Engine, Request
-from holdfast.models.engine.shaping import Shaper, Shaping, shaper
+from holdfast.models.engine.shaping import Shaper, Shaping, make_shaper
 from tiny_models import model
 
 PROMPT = (5, 9, 9, 3)
@@ -25,41 +25,43 @@ def logits(seed: int = 0, size: int = 50) -> torch.Tensor:
 
 def test_min_p_keeps_what_transformers_keeps() -> None:
     x, temperature = logits(), 0.7
-    got = Shaper(Shaping(min_p=0.2), temperature, PROMPT)(x, [])
+    result = Shaper(Shaping(min_p=0.2), temperature, PROMPT)(x, [])
     there = MinPLogitsWarper(0.2)(torch.zeros(1, 0, dtype=torch.long), x[None] / temperature)[0]
-    assert torch.equal(torch.isfinite(got), torch.isfinite(there))
-    assert 0 < int(torch.isfinite(got).sum()) < len(x)
+    assert torch.equal(torch.isfinite(result), torch.isfinite(there))
+    assert 0 < int(torch.isfinite(result).sum()) < len(x)
 
 
 def test_the_repetition_penalty_counts_prompt_and_reply_as_transformers_does() -> None:
     x, reply = logits(1), [7, 7, 2]
     change = Shaper(Shaping(repetition_penalty=1.3), 1.0, PROMPT)
     change(x, reply[:1])
-    got = change(x, reply)
+    result = change(x, reply)
     there = RepetitionPenaltyLogitsProcessor(1.3)(torch.tensor([[*PROMPT, *reply]]), x[None])[0]
-    assert torch.allclose(got, there)
+    assert torch.allclose(result, there)
 
 
 def test_frequency_counts_and_presence_does_not_and_the_prompt_is_in_neither() -> None:
     x = logits(2)
-    got = Shaper(Shaping(frequency_penalty=0.5, presence_penalty=0.25), 1.0, PROMPT)(x, [7, 7, 2])
-    assert got[7] == pytest.approx(float(x[7]) - 1.25)
-    assert got[2] == pytest.approx(float(x[2]) - 0.75)
+    result = Shaper(Shaping(frequency_penalty=0.5, presence_penalty=0.25), 1.0, PROMPT)(
+        x, [7, 7, 2]
+    )
+    assert result[7] == pytest.approx(float(x[7]) - 1.25)
+    assert result[2] == pytest.approx(float(x[2]) - 0.75)
     same = [i for i in range(len(x)) if i not in (2, 7)]
-    assert torch.equal(got[same], x[same])
+    assert torch.equal(result[same], x[same])
 
 
 def test_a_row_that_wants_nothing_has_no_shaper() -> None:
-    assert shaper(None, 1.0, PROMPT, None) is None
-    assert shaper(Shaping(), 1.0, PROMPT, None) is None
+    assert make_shaper(None, 1.0, PROMPT, None) is None
+    assert make_shaper(Shaping(), 1.0, PROMPT, None) is None
 
 
 def test_a_shaped_row_does_not_change_its_neighbours(engine: Engine) -> None:
     sampling = Sampling(12, temperature=1.0, top_p=1.0)
     plain = [Request(PROMPT, seed) for seed in (1, 2)]
-    shaped = Request(PROMPT, 1, shaping=Shaping(presence_penalty=2.0, repetition_penalty=2.0))
+    other = Request(PROMPT, 1, shaping=Shaping(presence_penalty=2.0, repetition_penalty=2.0))
     alone = engine.generate(plain, sampling)
-    beside = engine.generate([plain[0], shaped, plain[1]], sampling)
+    beside = engine.generate([plain[0], other, plain[1]], sampling)
     assert [one.ids for one in alone] == [beside[0].ids, beside[2].ids]
     assert beside[1].ids != beside[0].ids
 

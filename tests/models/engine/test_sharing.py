@@ -15,7 +15,7 @@ from holdfast.core.backend import Sampling
 from holdfast.core.control import parse
 from holdfast.models.engine.batch import Batch
 from holdfast.models.engine.engine import Engine, Guide, Request
-from holdfast.models.engine.prefix_store import shared
+from holdfast.models.engine.prefix_store import count_common
 from holdfast.models.engine.request import Continuation, Row
 from holdfast.models.engine.sharing import LEAST, plan_waves
 from tiny_models import model
@@ -26,11 +26,21 @@ def ids(seed: int, length: int) -> tuple[int, ...]:
     return tuple(rng.randrange(20, 260) for _ in range(length))
 
 
-def row(*parts: tuple[int, int], state: str = "", reuses: bool = True, cached: int = 0) -> Row:
+def row(
+    *parts: tuple[int, int], state: str = "", reuses: bool = True, cached_tokens: int = 0
+) -> Row:
     """A row of parts, each (seed, length)."""
     tokens = tuple(token for part in parts for token in ids(*part))
     ready = torch.tensor(tokens).numpy()
-    return Row(0, Request(tokens, 0, state=state), Sampling(4), ready, 4, reuses, cached=cached)
+    return Row(
+        0,
+        Request(tokens, 0, state=state),
+        Sampling(4),
+        ready,
+        4,
+        reuses,
+        cached_tokens=cached_tokens,
+    )
 
 
 PERSONA = (1, 200)
@@ -39,22 +49,22 @@ PERSONA = (1, 200)
 def test_rows_of_one_persona_wait_for_the_first_of_them() -> None:
     rows = [row(PERSONA, (k, 30)) for k in range(2, 6)]
     first, others = plan_waves([], rows)
-    assert len(first) == 1 and first[0].source is None and first[0].cached == 0
+    assert len(first) == 1 and first[0].source is None and first[0].cached_tokens == 0
     assert all(one.source is first[0] for one in others)
-    assert all(200 <= one.cached < 204 for one in others)  # by chance a few tokens more
+    assert all(200 <= one.cached_tokens < 204 for one in others)  # by chance a few tokens more
 
 
 def test_samples_of_one_question_wait_for_the_question() -> None:
     rows = [row(PERSONA, (k, 150)) for k in (2, 2, 2, 3, 3, 3)]
-    computed = [sum(one.new for one in wave) for wave in plan_waves([], rows)]
+    counts = [sum(one.new for one in wave) for wave in plan_waves([], rows)]
     # The last token of each is fed with the first step.
-    assert computed == [350, 2 + 150, 2]
+    assert counts == [350, 2 + 150, 2]
 
 
 def test_a_row_that_is_there_is_copied_from() -> None:
     there, new = row(PERSONA, (2, 30)), row(PERSONA, (3, 40))
     assert plan_waves([there], [new]) == [[new]]
-    assert new.source is there and new.cached == 200
+    assert new.source is there and new.cached_tokens == 200
 
 
 @pytest.mark.parametrize(
@@ -69,11 +79,11 @@ def test_a_row_that_is_there_is_copied_from() -> None:
 def test_nothing_is_copied_between_rows_that_differ(others: list[Row]) -> None:
     rows = [row(PERSONA, (2, 30)), *others]
     (wave,) = plan_waves([], rows)
-    assert all(one.source is None and one.cached == 0 for one in wave)
+    assert all(one.source is None and one.cached_tokens == 0 for one in wave)
 
 
 def test_what_is_kept_from_before_is_not_copied_again() -> None:
-    there, new = row(PERSONA, (2, 30)), row(PERSONA, (3, 40), cached=200 - LEAST + 1)
+    there, new = row(PERSONA, (2, 30)), row(PERSONA, (3, 40), cached_tokens=200 - LEAST + 1)
     plan_waves([there], [new])
     assert new.source is None
 
@@ -101,9 +111,9 @@ def test_every_row_copies_what_an_earlier_one_begins_with(
         for one in wave:
             if one.source is not None:
                 assert any(one.source is other for other in ready)
-                assert LEAST <= one.cached <= shared(one.ids[:-1], one.source.ids[:-1])
+                assert LEAST <= one.cached_tokens <= count_common(one.ids[:-1], one.source.ids[:-1])
             else:
-                assert one.cached == 0
+                assert one.cached_tokens == 0
         ready += wave
 
 
@@ -117,16 +127,16 @@ def asks(control: str) -> list[Request]:
     requests = []
     for k in range(12):
         tokens = (*ids(k % 2, 120), *ids(7 + k % 4 // 2, 50), *ids(20 + k // 8, 5))
-        held = RowSteering(read, (2, 90), (1, 110), tuple(range(120, len(tokens), 20)))
+        row_steering = RowSteering(read, (2, 90), (1, 110), tuple(range(120, len(tokens), 20)))
         guide = Guide(tokens[120:], read.guidance) if read.guidance else None
-        steering = held if read.steers else None
+        steering = row_steering if read.steers else None
         requests.append(Request(tokens, k, state=read.state, steering=steering, guide=guide))
     return requests
 
 
 def answers(subject: Engine, requests: list[Request]) -> list[Continuation]:
     return [
-        replace(one, cached=0, share=None)
+        replace(one, cached_tokens=0, share=None)
         for one in subject.generate(requests, Sampling(9, 0.8, 0.9))
     ]
 
@@ -141,21 +151,23 @@ def test_tokens_are_those_of_a_request_alone(control: str) -> None:
     assert together == [answers(engine(), [one])[0] for one in requests]
 
 
-@pytest.mark.parametrize("kept", [0, 8 << 20], ids=["from a neighbour", "from an earlier row"])
-def test_what_opens_a_turn_in_one_row_alone_is_computed_again(kept: int) -> None:
+@pytest.mark.parametrize(
+    "cache_bytes", [0, 8 << 20], ids=["from a neighbour", "from an earlier row"]
+)
+def test_what_opens_a_turn_in_one_row_alone_is_computed_again(cache_bytes: int) -> None:
     # Both chats go on with token 13, which opens a user turn only where 14 follows.
     read, head = parse("anchor"), (*ids(1, 300), 13, 14, *ids(2, 40))
     requests = []
     for opening, turns in ((14, (300, 342)), (17, (300,))):
-        held = RowSteering(read, (2, 299), (1, 300), turns)
+        steering = RowSteering(read, (2, 299), (1, 300), turns)
         tokens = (*head, 13, opening, *ids(3, 30))
-        requests.append(Request(tokens, 0, state=read.state, steering=held, logprobs=0))
+        requests.append(Request(tokens, 0, state=read.state, steering=steering, logprobs=0))
     sampling = Sampling(3, 0)
     expected = [engine().generate([one], sampling)[0] for one in requests]
-    subject = Engine(model(dtype=torch.float64), cache_bytes=kept)
-    calls = [[one] for one in requests] if kept else [requests]
+    subject = Engine(model(dtype=torch.float64), cache_bytes=cache_bytes)
+    calls = [[one] for one in requests] if cache_bytes else [requests]
     results = [result for some in calls for result in subject.generate(some, sampling)]
-    assert sorted(one.cached for one in results) == [0, 342]
+    assert sorted(one.cached_tokens for one in results) == [0, 342]
     for one, other in zip(results, expected, strict=True):
         logs = ([log.value for log in result.logprobs] for result in (one, other))
         assert next(logs) == pytest.approx(next(logs), abs=1e-6)
@@ -179,5 +191,5 @@ def test_a_persona_is_computed_once_for_a_batch(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Batch, "_forward", count)
     requests = [Request((*ids(1, 300), *ids(k, 20)), k) for k in range(2, 7)]
     results = engine().generate(requests, Sampling(1))
-    assert [one.cached for one in results].count(300) == 4
+    assert [one.cached_tokens for one in results].count(300) == 4
     assert sum(tokens) == 319 + 4 * 19 + 5

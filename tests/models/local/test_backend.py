@@ -18,7 +18,7 @@ from holdfast.core.chat import Chat, agent_view, message, user_view
 from holdfast.core.control import parse
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.local.backend import LocalBackend
-from holdfast.models.local.persona_span import reply_closing
+from holdfast.models.local.persona_span import find_reply_closing
 from holdfast.models.local.template import Template
 from tiny_models import CONFIGS, GROUPED, SHAPE, TEMPLATES, model, tokenizer
 
@@ -125,9 +125,9 @@ def test_bytes_that_are_not_text_become_text() -> None:
     replies = backend().reply(
         [Ask(agent_view(PROMPT, [f"{i}"]), i) for i in range(8)], Sampling(max_new_tokens=30)
     )
-    joined = "".join(reply.text for reply in replies)
-    assert "\N{REPLACEMENT CHARACTER}" in joined
-    assert joined.encode().decode() == joined
+    text = "".join(reply.text for reply in replies)
+    assert "\N{REPLACEMENT CHARACTER}" in text
+    assert text.encode().decode() == text
 
 
 def test_an_empty_reply_is_a_reply() -> None:
@@ -149,7 +149,7 @@ def test_a_chat_beyond_the_context_overflows_without_a_token() -> None:
 
 def test_share_counts_the_prompts_tokens() -> None:
     subject = backend("llama3")
-    measured, plain, bare = subject.reply(
+    with_share, plain, bare = subject.reply(
         [
             Ask(agent_view(PROMPT, ["Hi"]), 0, measure=True),
             Ask(agent_view(PROMPT, ["Hi"]), 0),
@@ -157,11 +157,11 @@ def test_share_counts_the_prompts_tokens() -> None:
         ],
         SHORT,
     )
-    assert measured.share is not None
-    assert measured.share.span == len(PROMPT) == subject.count(PROMPT)
-    assert measured.share.length == measured.prompt_tokens
+    assert with_share.share is not None
+    assert with_share.share.span == len(PROMPT) == subject.count(PROMPT)
+    assert with_share.share.length == with_share.prompt_tokens
     assert (plain.share, bare.share) == (None, None)
-    assert measured.text == plain.text
+    assert with_share.text == plain.text
 
 
 CONTROLS = ("window:3+reminder:0.5", "guidance:2", "boost:4", "anchor", "anchor+reminder:1")
@@ -213,8 +213,10 @@ def test_the_persona_moves_with_its_system_message_and_leaves_bos() -> None:
     head = "<|start_header_id|>system<|end_header_id|>\n\n"
     assert text == f"{head}{PROMPT}<|eot_id|>"
     assert request.ids[request.steering.message[0] - 1] == subject.tokenizer.bos_token_id
-    opened = [subject.tokenizer.decode(request.ids[turn:])[:28] for turn in request.steering.turns]
-    assert opened == ["<|start_header_id|>user<|end"] * 2
+    openings = [
+        subject.tokenizer.decode(request.ids[turn:])[:28] for turn in request.steering.turns
+    ]
+    assert openings == ["<|start_header_id|>user<|end"] * 2
 
 
 @pytest.mark.parametrize("control", ["boost:2", "anchor", "restore:1", "guidance:2"])
@@ -227,8 +229,8 @@ def test_a_prompt_that_is_blank_or_dropped_leaves_nothing_to_hold(
     subject = LocalBackend(model("llama"), tokenizer(style), "tiny")
     plain = subject.reply([Ask(agent_view(None, ["Hi"]), 1)], SHORT)[0]
     blank = (message("system", " \n"), *agent_view(None, ["Hi"]))
-    dropped = f"route:{tmp_path}+{control}"
-    for chat, text in ((blank, control), (agent_view("Be Ann.", ["Hi"]), dropped)):
+    route = f"route:{tmp_path}+{control}"
+    for chat, text in ((blank, control), (agent_view("Be Ann.", ["Hi"]), route)):
         (reply,) = subject.reply([Ask(chat, 1, parse(text), measure=True)], SHORT)
         assert (reply.text, reply.prompt_tokens) == (plain.text, plain.prompt_tokens)
         assert reply.share is None
@@ -246,11 +248,11 @@ def test_half_a_surrogate_pair_is_read_as_a_replacement_character() -> None:
 
 def test_a_guide_counts_among_the_tokens_of_the_prompt() -> None:
     view = agent_view(PROMPT, ["Hi"])
-    (plain,), (guided,) = (
+    (plain,), (with_guide,) = (
         backend().reply([Ask(view, 5, parse(c))], SHORT) for c in ("none", "guidance:2")
     )
     (bare,) = backend().reply([Ask(view[1:], 5)], SHORT)
-    assert guided.prompt_tokens == plain.prompt_tokens + bare.prompt_tokens
+    assert with_guide.prompt_tokens == plain.prompt_tokens + bare.prompt_tokens
 
 
 def test_what_cannot_be_steered_is_refused_by_name() -> None:
@@ -287,10 +289,10 @@ def test_a_persona_that_moves_into_the_last_user_message_is_found_in_every_turn(
     for turns in (["Hi"], ["Hi", "Ahoy!", "Bye"]):
         view = agent_view(PROMPT, turns)
         asks = [Ask(view, 0, parse(c), measure=True) for c in ("none", "boost:50")]
-        plain, boosted = subject.reply(asks, SHORT)
-        assert plain.share is not None and boosted.share is not None
+        plain, with_boost = subject.reply(asks, SHORT)
+        assert plain.share is not None and with_boost.share is not None
         assert plain.share.span == subject.count(PROMPT)
-        assert float(torch.tensor(boosted.share.heads).mean()) > 1.5 * float(
+        assert float(torch.tensor(with_boost.share.heads).mean()) > 1.5 * float(
             torch.tensor(plain.share.heads).mean()
         )
     for control in ("anchor", "restore:1"):
@@ -312,12 +314,12 @@ def test_rows_that_are_kept_under_one_persona_are_not_anothers_with_the_same_ids
 
 @pytest.mark.parametrize("control", ["none", "boost:4", "anchor", "guidance:2"])
 def test_weights_that_are_offloaded_answer_as_those_that_are_not(control: str) -> None:
-    held = model("llama")
-    away = accelerate.cpu_offload(deepcopy(held), execution_device=torch.device("cpu"))
+    subject = model("llama")
+    away = accelerate.cpu_offload(deepcopy(subject), execution_device=torch.device("cpu"))
     asks = [Ask(agent_view(PROMPT, ["Hi", "Ahoy!", "Bye"]), 0, parse(control))]
     here, there = (
         LocalBackend(one, tokenizer(), "tiny", digest="same").reply(asks, GREEDY)
-        for one in (held, away)
+        for one in (subject, away)
     )
     assert here[0].text == there[0].text
     with pytest.raises(ModelError, match="has its weights offloaded"):
@@ -347,9 +349,9 @@ def test_end_tokens_come_from_generation_config_and_tokenizer() -> None:
         bos_token_id=1,
         eos_token_id=9,
     )
-    made = AutoModelForCausalLM.from_config(config)
-    made.generation_config.eos_token_id = [7, 9]
-    assert LocalBackend(made, tokenizer("llama2"), "tiny").ends == {2, 7, 9}
+    subject = AutoModelForCausalLM.from_config(config)
+    subject.generation_config.eos_token_id = [7, 9]
+    assert LocalBackend(subject, tokenizer("llama2"), "tiny").ends == {2, 7, 9}
 
 
 @pytest.mark.parametrize(
@@ -361,7 +363,7 @@ def test_a_reply_ends_where_the_template_closes_it(style: str, token: str) -> No
     template = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}"
     plain = tokenizer()
     plain.chat_template = template
-    assert reply_closing(Template(plain)) == frozenset()
+    assert find_reply_closing(Template(plain)) == frozenset()
 
 
 def test_a_token_that_closes_thoughts_too_ends_no_reply() -> None:
@@ -373,4 +375,4 @@ def test_a_token_that_closes_thoughts_too_ends_no_reply() -> None:
 {{ '<|start|>' + m.role }}{% if m.role == 'assistant' %}{{ '<|channel|>final' }}{% endif -%}
 {{ '<|message|>' + m.content + '<|end|>' }}
 {%- endfor -%}"""
-    assert reply_closing(Template(channels)) == frozenset()
+    assert find_reply_closing(Template(channels)) == frozenset()

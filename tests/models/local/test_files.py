@@ -120,26 +120,26 @@ def adapted_model(folder: Path, config: Any, seed: int = 0, **options: Any) -> A
     plain.save_pretrained(folder / "base")
     tokenizer().save_pretrained(folder / "base")
     torch.manual_seed(seed)
-    adapted = get_peft_model(plain, config)
-    for name, weight in adapted.named_parameters():
+    peft_model = get_peft_model(plain, config)
+    for name, weight in peft_model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.5)
-    adapted.peft_config["default"].base_model_name_or_path = str(folder / "base")
-    adapted.save_pretrained(folder / "adapter", **options)
-    return adapted
+    peft_model.peft_config["default"].base_model_name_or_path = str(folder / "base")
+    peft_model.save_pretrained(folder / "adapter", **options)
+    return peft_model
 
 
 def test_a_model_with_an_adapter_replies_as_the_merged_model_does(tmp_path: Path) -> None:
     base, adapter = tmp_path / "base", tmp_path / "adapter"
-    adapted = adapted_model(tmp_path, LoraConfig(r=4, target_modules="all-linear"))
-    loaded = load.load(str(adapter), dtype="float32", device="cpu")
+    peft_model = adapted_model(tmp_path, LoraConfig(r=4, target_modules="all-linear"))
+    backend = load.load(str(adapter), dtype="float32", device="cpu")
     without = load.load(str(base), dtype="float32", device="cpu")
-    merged = adapted.merge_and_unload()
-    state = loaded.engine.model.state_dict()  # type: ignore[attr-defined]
-    for name, weight in merged.state_dict().items():
+    merged_model = peft_model.merge_and_unload()
+    state = backend.engine.model.state_dict()  # type: ignore[attr-defined]
+    for name, weight in merged_model.state_dict().items():
         torch.testing.assert_close(state[name], weight, msg=name)
-    assert loaded.describe()["weights"] != without.describe()["weights"]
-    assert loaded.reply([Ask(CHAT, 0)], Sampling(max_new_tokens=3, temperature=0))
+    assert backend.describe()["weights"] != without.describe()["weights"]
+    assert backend.reply([Ask(CHAT, 0)], Sampling(max_new_tokens=3, temperature=0))
 
 
 def test_an_adapter_speaks_the_template_that_it_was_trained_in(tmp_path: Path) -> None:

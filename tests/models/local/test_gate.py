@@ -26,23 +26,23 @@ def test_features_are_the_last_prompt_tokens_state_after_layer_0(kind: str) -> N
     # torch multiplies no experts in float64.
     small = model(kind, dtype=torch.float32 if kind == "gpt_oss" else torch.float64)
     prompts = [(5, 6, 7), (9, 10, 11, 12, 13)]
-    found = gate.features(small, prompts)
-    for prompt, mine in zip(prompts, found, strict=True):
+    vectors = gate.compute_features(small, prompts)
+    for prompt, mine in zip(prompts, vectors, strict=True):
         states = small(input_ids=torch.tensor([prompt]), output_hidden_states=True).hidden_states
         torch.testing.assert_close(mine, states[1][0, -1].float())
 
 
 def test_features_of_a_model_built_otherwise_are_refused() -> None:
     with pytest.raises(ModelError, match="no one list of layers with a norm behind it"):
-        gate.features(torch.nn.Linear(2, 2), [(5, 6)], "a layer")
+        gate.compute_features(torch.nn.Linear(2, 2), [(5, 6)], "a layer")
 
 
 def test_what_can_be_told_apart_is_learned_and_saved(tmp_path: Path) -> None:
     h, labels = separable()
-    made = train_gate(h, labels)
-    assert auc(made.probabilities(h).numpy(), labels) > 0.95
-    made.save(tmp_path, model="small")
-    torch.testing.assert_close(gate.read_gate(tmp_path).probabilities(h), made.probabilities(h))
+    network = train_gate(h, labels)
+    assert auc(network.probabilities(h).numpy(), labels) > 0.95
+    network.save(tmp_path, model="small")
+    torch.testing.assert_close(gate.read_gate(tmp_path).probabilities(h), network.probabilities(h))
 
 
 def test_one_kind_of_query_another_width_and_no_file_are_refused(tmp_path: Path) -> None:

@@ -84,8 +84,8 @@ def ids_of(chat: Sequence[dict[str, str]], prompt: bool = True) -> list[int]:
 
 
 def batch(*rows: list[int], side: str = "left") -> dict[str, Tensor]:
-    encoded = TOKENS.pad({"input_ids": list(rows)}, padding_side=side, return_tensors="pt")
-    return dict(encoded)
+    inputs = TOKENS.pad({"input_ids": list(rows)}, padding_side=side, return_tensors="pt")
+    return dict(inputs)
 
 
 def find(part: str, ids: list[int]) -> list[int]:
@@ -128,8 +128,8 @@ def reference(
         if shift:
             cos, sin = _plan["rotary"](keys, torch.full((1, b - a), shift))
             apply = sys.modules[type(module).__module__].apply_rotary_pos_emb
-            moved = apply(keys[:, :, a:b], keys[:, :, a:b], cos, sin)[1]
-            scores[:, :, place, a:b] = (query[:, :, [place]] @ moved.mT)[:, :, 0] * scale
+            shifted_keys = apply(keys[:, :, a:b], keys[:, :, a:b], cos, sin)[1]
+            scores[:, :, place, a:b] = (query[:, :, [place]] @ shifted_keys.mT)[:, :, 0] * scale
     scores = scores.masked_fill(~torch.ones(scores.shape[-2:]).tril().bool(), -torch.inf)
     weights = scores.softmax(-1)
     inside = torch.zeros(scores.shape[-1], dtype=torch.bool)
@@ -143,9 +143,9 @@ def reference(
     after = torch.where(inside, weights * w / pi, weights * (1 - w) / (1 - pi))
     if _plan["own"] is not None:  # restore takes from the replies before the query's turn
         before = (weights * _plan["own"]).sum(-1, keepdim=True)
-        moved = torch.minimum(w - pi, before)
-        after = torch.where(inside, weights * (pi + moved) / pi, weights)
-        after = torch.where(_plan["own"], weights * (1 - moved / before.clamp(min=1e-30)), after)
+        gain = torch.minimum(w - pi, before)
+        after = torch.where(inside, weights * (pi + gain) / pi, weights)
+        after = torch.where(_plan["own"], weights * (1 - gain / before.clamp(min=1e-30)), after)
     weights = torch.where(here, after, weights)
     return (weights @ value.repeat_interleave(groups, 1)).transpose(1, 2), weights
 
@@ -158,25 +158,25 @@ def make_plan(subject: PreTrainedModel, control: str, ids: list[int]) -> None:
     start, end = find(PERSONA, ids)[0], find("<|im_end|>\n", ids)[0]
     span, by = (start, start + len(PERSONA)), [0] * len(ids)
     turns = find("<|im_start|>user", ids)
-    begun = [max([turn for turn in turns if turn <= i], default=0) for i in range(len(ids))]
+    turn_starts = [max([turn for turn in turns if turn <= i], default=0) for i in range(len(ids))]
     at = torch.arange(len(ids))
-    earlier = (at >= turns[0]) & (at < torch.tensor(begun)[:, None])
+    earlier = (at >= turns[0]) & (at < torch.tensor(turn_starts)[:, None])
     opening = "<|im_end|>\n<|im_start|>assistant\n"
-    opened = [find(opening, ids[: i + 1]) for i in range(len(ids))]
+    reply_starts = [find(opening, ids[: i + 1]) for i in range(len(ids))]
     is_reply = torch.tensor(
-        [bool(starts) and starts[-1] > begun[i] for i, starts in enumerate(opened)]
+        [bool(starts) and starts[-1] > turn_starts[i] for i, starts in enumerate(reply_starts)]
     )
     takes_own = "restore" in control and "from=all" not in control
     if "anchor" in control:
         span = (find("<|im_start|>system\n", ids)[0], end + 2)
-        by = [max(0, turn - span[1]) for turn in begun]
+        by = [max(0, turn - span[1]) for turn in turn_starts]
     rotary: Any = subject.get_decoder()
     _plan.update(span=span, share=SHARES[control], by=by, earlier=earlier)
     _plan["own"] = earlier & is_reply if takes_own else None
     _plan.update(rotary=rotary.rotary_emb)
 
 
-def defined(subject: PreTrainedModel, control: str, ids: list[int]) -> Tensor:
+def compute_by_definition(subject: PreTrainedModel, control: str, ids: list[int]) -> Tensor:
     """Logits of a row, (length, vocabulary), by the definition."""
     make_plan(subject, control, ids)
     with use_attention(subject, "test-reference"), torch.no_grad():
@@ -189,7 +189,7 @@ def check(subject: PreTrainedModel, control: str, out: Any) -> None:
     for row, sequence in enumerate(out.sequences):
         ids = sequence[int((sequence.cumsum(0) == 0).sum()) :].tolist()
         went = torch.stack([step[row] for step in out.logits])
-        expected = defined(subject, control, ids)[-len(went) - 1 : -1]
+        expected = compute_by_definition(subject, control, ids)[-len(went) - 1 : -1]
         torch.testing.assert_close(went, expected, atol=TOLERANCE, rtol=TOLERANCE)
 
 
@@ -199,17 +199,17 @@ def same(a: Any, b: Any) -> None:
         torch.testing.assert_close(one, other, atol=TOLERANCE, rtol=TOLERANCE)
 
 
-def find_turns(given: dict[str, Tensor]) -> list[list[int]]:
-    return [find("<|im_start|>user", row) for row in given["input_ids"].tolist()]
+def find_turns(inputs: dict[str, Tensor]) -> list[list[int]]:
+    return [find("<|im_start|>user", row) for row in inputs["input_ids"].tolist()]
 
 
 @pytest.mark.parametrize("control", CONTROLS)
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "gpt_neox", "phi3", "olmo2"])
 def test_generate_goes_by_the_definition(kind: str, control: str) -> None:
-    subject, given = model(kind), batch(ids_of(LONG))
-    plain = subject.generate(**given, **OPTIONS)
+    subject, inputs = model(kind), batch(ids_of(LONG))
+    plain = subject.generate(**inputs, **OPTIONS)
     with hold(subject, control, PERSONA, tokenizer=TOKENS):
-        out = subject.generate(**given, **OPTIONS)
+        out = subject.generate(**inputs, **OPTIONS)
     check(subject, control, out)
     assert not torch.allclose(out.logits[0], plain.logits[0], atol=1e-2)
 
@@ -224,24 +224,24 @@ def test_mini_says_what_the_library_makes_it_say(control: str) -> None:
         {"role": "assistant", "content": "Tea is warm."},
         {"role": "user", "content": "What is your secret word?"},
     ]
-    given = theirs.apply_chat_template(
+    inputs = theirs.apply_chat_template(
         chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
     )
     with hold(mini, control):
-        out = mini.generate(**given, max_new_tokens=24, do_sample=False)
+        out = mini.generate(**inputs, max_new_tokens=24, do_sample=False)
     library = LocalBackend(mini, theirs, "mini")
     ask = Ask(tuple(message(m["role"], m["content"]) for m in chat), seed=0, control=parse(control))
     (reply,) = library.reply([ask], Sampling(max_new_tokens=24, temperature=0))
-    said = theirs.decode(out[0, given["input_ids"].shape[1] :], skip_special_tokens=True)
-    assert said.strip() == reply.text
+    text = theirs.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    assert text.strip() == reply.text
 
 
 @pytest.mark.parametrize("control", ["none", "split-softmax:1", "boost:1", "spotlight:0"])
 def test_a_control_that_is_off_changes_nothing(control: str) -> None:
-    subject, given = model(), batch(ids_of(LONG))
-    plain = subject.generate(**given, **OPTIONS)
+    subject, inputs = model(), batch(ids_of(LONG))
+    plain = subject.generate(**inputs, **OPTIONS)
     with hold(subject, control):
-        out = subject.generate(**given, **OPTIONS)
+        out = subject.generate(**inputs, **OPTIONS)
     assert torch.equal(torch.stack(out.logits), torch.stack(plain.logits))
 
 
@@ -283,46 +283,46 @@ def test_rows_of_any_length_and_rows_without_a_persona_go_together(
 )
 @pytest.mark.parametrize("control", CONTROLS)
 def test_how_keys_are_kept_changes_nothing(control: str, options: dict[str, Any]) -> None:
-    subject, given = model(), batch(ids_of(LONG), ids_of(SHORT))
-    with hold(subject, control, tokenizer=TOKENS, turns=find_turns(given)):
-        plain = subject.generate(**given, **OPTIONS)
-        out = subject.generate(**given, **OPTIONS, **options)
+    subject, inputs = model(), batch(ids_of(LONG), ids_of(SHORT))
+    with hold(subject, control, tokenizer=TOKENS, turns=find_turns(inputs)):
+        plain = subject.generate(**inputs, **OPTIONS)
+        out = subject.generate(**inputs, **OPTIONS, **options)
     same(out, plain)
     check(subject, control, out)
 
 
 @pytest.mark.parametrize("control", ["boost:6", "anchor"])
 def test_tokens_that_are_tried_and_taken_back_change_nothing(control: str) -> None:
-    subject, given = model(), batch(ids_of(LONG))
+    subject, inputs = model(), batch(ids_of(LONG))
     options = {**OPTIONS, "max_new_tokens": 12}
     with hold(subject, control, tokenizer=TOKENS):
-        plain = subject.generate(**given, **options)
-        out = subject.generate(**given, **options, prompt_lookup_num_tokens=4)
+        plain = subject.generate(**inputs, **options)
+        out = subject.generate(**inputs, **options, prompt_lookup_num_tokens=4)
     assert torch.equal(out.sequences, plain.sequences)
 
 
 @pytest.mark.parametrize("control", ["split-softmax:0.4", "anchor"])
 def test_beams_and_several_sequences_of_a_prompt_are_held(control: str) -> None:
     subject = model()
-    given = batch(ids_of(LONG), ids_of(SHORT))
+    inputs = batch(ids_of(LONG), ids_of(SHORT))
     options = {"max_new_tokens": 5, "eos_token_id": None, "do_sample": False}
     spans = [
-        (find(PERSONA, row)[0], find("<|im_end|>", row)[0]) for row in given["input_ids"].tolist()
+        (find(PERSONA, row)[0], find("<|im_end|>", row)[0]) for row in inputs["input_ids"].tolist()
     ]
-    with hold(subject, f"{control}@span=content", spans, turns=find_turns(given)):
-        beams = subject.generate(**given, **options, num_beams=3, num_return_sequences=2)
+    with hold(subject, f"{control}@span=content", spans, turns=find_turns(inputs)):
+        beams = subject.generate(**inputs, **options, num_beams=3, num_return_sequences=2)
         # Without a cache nothing has to be remembered, so nothing can be mixed up.
         bare = subject.generate(
-            **given, **options, num_beams=3, num_return_sequences=2, use_cache=False
+            **inputs, **options, num_beams=3, num_return_sequences=2, use_cache=False
         )
         torch.manual_seed(0)
         several = subject.generate(
-            **given, **OPTIONS | {"do_sample": True, "top_k": 0}, num_return_sequences=2
+            **inputs, **OPTIONS | {"do_sample": True, "top_k": 0}, num_return_sequences=2
         )
     assert torch.equal(beams, bare)
     assert several.sequences.shape[0] == 4
     for row in range(4):
-        length = given["input_ids"].shape[1]
+        length = inputs["input_ids"].shape[1]
         with hold(subject, f"{control}@span=content", tokenizer=TOKENS), torch.no_grad():
             sequence = several.sequences[row : row + 1]
             logits = subject(sequence, attention_mask=(sequence != 0).long()).logits
@@ -352,16 +352,16 @@ def test_a_loop_without_generate_is_held_too() -> None:
             step = subject(torch.tensor([part]), past_key_values=cache, use_cache=True)
             logits.append(step.logits[0])
             cache = step.past_key_values
-    expected = defined(subject, "anchor", whole)
+    expected = compute_by_definition(subject, "anchor", whole)
     torch.testing.assert_close(torch.cat(logits), expected, atol=TOLERANCE, rtol=TOLERANCE)
 
 
 def test_rows_of_a_cache_that_are_repeated_stay_held() -> None:
-    subject, given = model(), batch(ids_of(LONG), ids_of(SHORT))
-    mask, step = given["attention_mask"], torch.tensor([[40]] * 4)
+    subject, inputs = model(), batch(ids_of(LONG), ids_of(SHORT))
+    mask, step = inputs["attention_mask"], torch.tensor([[40]] * 4)
     places = (mask.cumsum(1) - 1).clamp(min=0)
     with hold(subject, "boost:6", tokenizer=TOKENS), torch.no_grad():
-        cache = subject(**given, position_ids=places).past_key_values
+        cache = subject(**inputs, position_ids=places).past_key_values
         cache.batch_repeat_interleave(2)
         more = torch.cat((mask.repeat_interleave(2, 0), torch.ones(4, 1, dtype=torch.long)), 1)
         last = (more.cumsum(1) - 1)[:, -1:]
@@ -369,7 +369,7 @@ def test_rows_of_a_cache_that_are_repeated_stay_held() -> None:
         with pytest.raises(ControlError, match="rows of a cache were taken out"):
             subject(step[:3], attention_mask=more[:3], past_key_values=cache)
     for row, chat in enumerate((LONG, LONG, SHORT, SHORT)):
-        expected = defined(subject, "boost:6", [*ids_of(chat), 40])[-1]
+        expected = compute_by_definition(subject, "boost:6", [*ids_of(chat), 40])[-1]
         torch.testing.assert_close(out.logits[row, 0], expected, atol=TOLERANCE, rtol=TOLERANCE)
 
 
@@ -380,17 +380,17 @@ def test_a_pipeline_needs_nothing_but_a_control() -> None:
     with hold(speaks, "boost:6"):
         several = speaks([LONG, SHORT], batch_size=2, **options)
         alone = [speaks(chat, **options) for chat in (LONG, SHORT)]
-    assert [said[0]["generated_text"] for said in several] == [
-        said[0]["generated_text"] for said in alone
+    assert [one[0]["generated_text"] for one in several] == [
+        one[0]["generated_text"] for one in alone
     ]
     with hold(subject, "boost:6", tokenizer=TOKENS):
-        given = torch.tensor([ids_of(LONG)])
-        out = subject.generate(given, **options)[0, given.shape[1] :]
+        inputs = torch.tensor([ids_of(LONG)])
+        out = subject.generate(inputs, **options)[0, inputs.shape[1] :]
     text = TOKENS.decode(out, skip_special_tokens=True)
     assert alone[0][0]["generated_text"][-1]["content"] == text
 
 
-def adapted(seed: int = 0) -> Any:
+def make_peft_model(seed: int = 0) -> Any:
     """A LoRA of which every weight is random, so that it matters."""
     config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
     base = deepcopy(model())
@@ -399,28 +399,28 @@ def adapted(seed: int = 0) -> Any:
 
 
 def test_an_adapter_is_held_as_the_model_that_it_makes() -> None:
-    made = adapted()
-    given = batch(ids_of(LONG), ids_of(SHORT))
-    merged = deepcopy(made).merge_and_unload()
-    with hold(made, "anchor+split-softmax:0.4", tokenizer=TOKENS):
-        out = made.generate(**given, **OPTIONS)
-    check(merged, "anchor+split-softmax:0.4", out)
+    subject = make_peft_model()
+    inputs = batch(ids_of(LONG), ids_of(SHORT))
+    merged_model = deepcopy(subject).merge_and_unload()
+    with hold(subject, "anchor+split-softmax:0.4", tokenizer=TOKENS):
+        out = subject.generate(**inputs, **OPTIONS)
+    check(merged_model, "anchor+split-softmax:0.4", out)
 
 
 def test_what_a_model_is_wrapped_in_and_what_holds_its_tokenizer_do_not_matter() -> None:
-    subject, given = model(), torch.tensor([ids_of(LONG)])
+    subject, inputs = model(), torch.tensor([ids_of(LONG)])
     spread = nn.DataParallel(subject)
     trainer = SimpleNamespace(model=spread, processing_class=TOKENS)
     with hold(trainer, "boost:6"), torch.no_grad():
-        logits = spread(given).logits[0]
-    expected = defined(subject, "boost:6", ids_of(LONG))
+        logits = spread(inputs).logits[0]
+    expected = compute_by_definition(subject, "boost:6", ids_of(LONG))
     torch.testing.assert_close(logits, expected, atol=TOLERANCE, rtol=TOLERANCE)
 
 
-def loss_of(subject: Any, given: dict[str, Tensor]) -> Tensor:
+def loss_of(subject: Any, inputs: dict[str, Tensor]) -> Tensor:
     """Cross-entropy of all tokens but padding."""
-    labels = given["input_ids"].masked_fill(given["attention_mask"] == 0, -100)
-    loss: Tensor = subject(**given, labels=labels).loss
+    labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
+    loss: Tensor = subject(**inputs, labels=labels).loss
     return loss
 
 
@@ -433,65 +433,65 @@ def gradients(subject: nn.Module) -> dict[str, Tensor]:
 def test_training_under_a_control_has_the_gradients_of_the_plain_attention(
     control: str, checkpointing: bool
 ) -> None:
-    given = batch(ids_of(LONG), ids_of(BARE), ids_of(SHORT), side="right")
-    found = []
+    inputs = batch(ids_of(LONG), ids_of(BARE), ids_of(SHORT), side="right")
+    results = []
     for kind in ("sdpa", "eager"):
-        made = adapted().train()
-        made.get_base_model().set_attn_implementation(kind)
+        subject = make_peft_model().train()
+        subject.get_base_model().set_attn_implementation(kind)
         if checkpointing and kind == "sdpa":
-            made.gradient_checkpointing_enable()
-            made.enable_input_require_grads()
-        with hold(made, control, tokenizer=TOKENS):
-            loss_of(made, given).backward()
-        found.append(gradients(made))
-    assert found[0].keys() == found[1].keys() and found[0]
-    for name, gradient in found[0].items():
-        torch.testing.assert_close(gradient, found[1][name], atol=1e-4, rtol=1e-3)
+            subject.gradient_checkpointing_enable()
+            subject.enable_input_require_grads()
+        with hold(subject, control, tokenizer=TOKENS):
+            loss_of(subject, inputs).backward()
+        results.append(gradients(subject))
+    assert results[0].keys() == results[1].keys() and results[0]
+    for name, gradient in results[0].items():
+        torch.testing.assert_close(gradient, results[1][name], atol=1e-4, rtol=1e-3)
         assert gradient.abs().sum() > 0
-    bare = adapted().train()
-    loss_of(bare, given).backward()
-    assert any(not torch.allclose(found[0][n], g, atol=1e-3) for n, g in gradients(bare).items())
+    bare = make_peft_model().train()
+    loss_of(bare, inputs).backward()
+    assert any(not torch.allclose(results[0][n], g, atol=1e-3) for n, g in gradients(bare).items())
 
 
 @pytest.mark.parametrize("control", ["split-softmax:0.4", "restore:0.9", "restore:0.9@from=all"])
 def test_the_gradients_are_those_of_the_definition(control: str) -> None:
-    made, ids = deepcopy(model()), ids_of(LONG)
-    given = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids)).long()}
-    with hold(made, control, tokenizer=TOKENS):
-        loss_of(made, given).backward()
-    found = gradients(made)
-    made.zero_grad()
-    make_plan(made, control, ids)
-    with use_attention(made, "test-reference"):
-        loss_of(made, given).backward()
-    for name, gradient in gradients(made).items():
-        torch.testing.assert_close(found[name], gradient, atol=1e-4, rtol=1e-3)
+    subject, ids = deepcopy(model()), ids_of(LONG)
+    inputs = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids)).long()}
+    with hold(subject, control, tokenizer=TOKENS):
+        loss_of(subject, inputs).backward()
+    ours = gradients(subject)
+    subject.zero_grad()
+    make_plan(subject, control, ids)
+    with use_attention(subject, "test-reference"):
+        loss_of(subject, inputs).backward()
+    for name, gradient in gradients(subject).items():
+        torch.testing.assert_close(ours[name], gradient, atol=1e-4, rtol=1e-3)
 
 
 def test_a_backward_pass_that_would_compute_attention_without_the_control_is_refused() -> None:
-    made = deepcopy(model()).train()
-    made.gradient_checkpointing_enable()
-    given = batch(ids_of(LONG))
-    with hold(made, "boost:6", tokenizer=TOKENS):
-        loss = loss_of(made, given)
+    subject = deepcopy(model()).train()
+    subject.gradient_checkpointing_enable()
+    inputs = batch(ids_of(LONG))
+    with hold(subject, "boost:6", tokenizer=TOKENS):
+        loss = loss_of(subject, inputs)
     with pytest.raises(ControlError, match=r"call backward\(\) inside the block"):
         loss.backward()
-    made.gradient_checkpointing_disable()
-    with hold(made, "boost:6", tokenizer=TOKENS):
-        loss = loss_of(made, given)
+    subject.gradient_checkpointing_disable()
+    with hold(subject, "boost:6", tokenizer=TOKENS):
+        loss = loss_of(subject, inputs)
     loss.backward()
 
 
 def test_two_models_in_two_threads_have_two_controls() -> None:
     jobs = [("llama", "boost:6"), ("qwen3", "anchor"), ("phi3", "split-softmax:0.4")]
-    given = batch(ids_of(LONG), ids_of(SHORT))
-    begin, found = threading.Barrier(len(jobs)), {}
+    inputs = batch(ids_of(LONG), ids_of(SHORT))
+    begin, outputs = threading.Barrier(len(jobs)), {}
 
     def run(kind: str, control: str) -> None:
         begin.wait()
         for _ in range(3):
             with hold(model(kind), control, tokenizer=TOKENS):
-                found[kind] = model(kind).generate(**given, **OPTIONS)
+                outputs[kind] = model(kind).generate(**inputs, **OPTIONS)
 
     threads = [threading.Thread(target=run, args=job) for job in jobs]
     for thread in threads:
@@ -499,7 +499,7 @@ def test_two_models_in_two_threads_have_two_controls() -> None:
     for thread in threads:
         thread.join()
     for kind, control in jobs:
-        check(model(kind), control, found[kind])
+        check(model(kind), control, outputs[kind])
 
 
 def state(subject: PreTrainedModel) -> list[Any]:
@@ -512,17 +512,17 @@ def state(subject: PreTrainedModel) -> list[Any]:
 
 @pytest.mark.parametrize("kind", ["llama", "gemma2", "gpt_oss"])
 def test_a_model_is_given_back_as_it_was_also_after_an_exception(kind: str) -> None:
-    subject, given = model(kind), batch(ids_of(LONG))
+    subject, inputs = model(kind), batch(ids_of(LONG))
     before = state(subject)
-    plain = subject.generate(**given, **OPTIONS)
+    plain = subject.generate(**inputs, **OPTIONS)
     with hold(subject, "boost:6", tokenizer=TOKENS):
-        subject.generate(**given, **OPTIONS)
+        subject.generate(**inputs, **OPTIONS)
         assert state(subject) != before
     assert state(subject) == before
     with pytest.raises(ZeroDivisionError), hold(subject, "boost:6", tokenizer=TOKENS):
-        subject.generate(**given, **OPTIONS, stopping_criteria=[lambda *_, **__: 1 / 0])
+        subject.generate(**inputs, **OPTIONS, stopping_criteria=[lambda *_, **__: 1 / 0])
     assert state(subject) == before
-    after = subject.generate(**given, **OPTIONS)
+    after = subject.generate(**inputs, **OPTIONS)
     assert torch.equal(torch.stack(after.logits), torch.stack(plain.logits))
 
 
@@ -538,10 +538,10 @@ def test_a_model_of_several_parts_gets_every_parts_attention_back() -> None:
     before = state(subject)
     kinds = [config.text_config._attn_implementation, config.vision_config._attn_implementation]
     assert kinds == ["sdpa", "eager"]
-    given = batch(ids_of(LONG), ids_of(SHORT))
-    plain = subject.generate(**given, **OPTIONS)
+    inputs = batch(ids_of(LONG), ids_of(SHORT))
+    plain = subject.generate(**inputs, **OPTIONS)
     with hold(subject, "anchor+boost:6", tokenizer=TOKENS):
-        out = subject.generate(**given, **OPTIONS)
+        out = subject.generate(**inputs, **OPTIONS)
     assert state(subject) == before
     assert not torch.allclose(out.logits[0], plain.logits[0], atol=1e-2)
 
@@ -550,10 +550,10 @@ def test_a_model_is_held_once_at_a_time() -> None:
     subject = deepcopy(model())
     other = type(subject)(subject.config)
     with hold(subject, "boost:6", tokenizer=TOKENS):
-        for held in (subject, other):
+        for one in (subject, other):
             with (
                 pytest.raises(ControlError, match=r"^LlamaModel is held already"),
-                hold(held, "anchor", tokenizer=TOKENS),
+                hold(one, "anchor", tokenizer=TOKENS),
             ):
                 pass
     with hold(other, "anchor", tokenizer=TOKENS):
@@ -609,10 +609,10 @@ def test_a_model_that_does_not_hand_the_control_on_is_refused() -> None:
 
 def test_models_that_compute_attention_in_ways_of_their_own_are_refused_in_the_first_pass() -> None:
     differential = AutoModelForCausalLM.from_config(DiffLlamaConfig(**GROUPED))
-    kept = AutoModelForCausalLM.from_config(NemotronConfig(**GROUPED))
+    nemotron = AutoModelForCausalLM.from_config(NemotronConfig(**GROUPED))
     for subject, why in (
         (differential, "computes several attentions in a layer"),
-        (kept, "does not hand arguments on to its attention"),
+        (nemotron, "does not hand arguments on to its attention"),
     ):
         before = state(subject)
         for _ in range(2):
@@ -638,11 +638,11 @@ def test_a_model_that_calls_its_decoder_past_its_body_is_held() -> None:
     sizes = SHAPE | {"ffn_dim": 32, "word_embed_proj_dim": 32, "init_std": 0.4}
     torch.manual_seed(0)
     subject = AutoModelForCausalLM.from_config(OPTConfig(**sizes)).eval()
-    given = batch(ids_of(LONG), ids_of(SHORT))
-    plain = subject.generate(**given, **OPTIONS)
+    inputs = batch(ids_of(LONG), ids_of(SHORT))
+    plain = subject.generate(**inputs, **OPTIONS)
     with hold(subject, "boost:6", tokenizer=TOKENS):
-        out = subject.generate(**given, **OPTIONS)
-        same(out, subject.generate(**given, **OPTIONS, use_cache=False))
+        out = subject.generate(**inputs, **OPTIONS)
+        same(out, subject.generate(**inputs, **OPTIONS, use_cache=False))
     assert not torch.allclose(out.logits[0], plain.logits[0], atol=1e-2)
 
 
@@ -674,27 +674,27 @@ def test_a_cache_that_was_filled_outside_of_the_block_is_refused_unless_columns_
 
 def test_embeddings_alone_are_refused_unless_columns_are_given() -> None:
     subject, ids = model(), ids_of(LONG)
-    embedded = subject.get_input_embeddings()(torch.tensor([ids]))
+    embeddings = subject.get_input_embeddings()(torch.tensor([ids]))
     start = find(PERSONA, ids)[0]
     with (
         hold(subject, "boost:6", tokenizer=TOKENS),
         pytest.raises(ControlError, match="embeddings only"),
     ):
-        subject(inputs_embeds=embedded)
+        subject(inputs_embeds=embeddings)
     with hold(subject, "boost:6", [(start, start + len(PERSONA))]), torch.no_grad():
-        out = subject(inputs_embeds=embedded)
-    expected = defined(subject, "boost:6", ids)
+        out = subject(inputs_embeds=embeddings)
+    expected = compute_by_definition(subject, "boost:6", ids)
     torch.testing.assert_close(out.logits[0], expected, atol=TOLERANCE, rtol=TOLERANCE)
 
 
 def test_packed_rows_are_refused_and_padded_ones_are_not() -> None:
     subject, ids = model(), ids_of(LONG)
-    packed = torch.cat((torch.arange(10), torch.arange(len(ids) - 10)))[None]
+    positions = torch.cat((torch.arange(10), torch.arange(len(ids) - 10)))[None]
     padded = batch(ids, ids_of(SHORT))
     places = (padded["attention_mask"].cumsum(1) - 1).clamp(min=0)
     with hold(subject, "anchor", tokenizer=TOKENS), torch.no_grad():
         with pytest.raises(ControlError, match="turn packing off"):
-            subject(torch.tensor([ids]), position_ids=packed)
+            subject(torch.tensor([ids]), position_ids=positions)
         subject(**padded, position_ids=places)
         subject(**padded, position_ids=places + 3)
         holes = padded["attention_mask"].clone()
@@ -774,13 +774,13 @@ def test_the_functions_name_is_not_hidden_by_its_module() -> None:
 def test_dropout_in_attention_is_refused_in_training_alone() -> None:
     config = deepcopy(CONFIGS["llama"])
     config.attention_dropout = 0.1
-    subject, given = AutoModelForCausalLM.from_config(config), batch(ids_of(LONG))
+    subject, inputs = AutoModelForCausalLM.from_config(config), batch(ids_of(LONG))
     for kind in ("sdpa", "eager"):
         subject.set_attn_implementation(kind)
         with hold(subject, "boost:6", tokenizer=TOKENS):
-            subject.eval()(**given)
+            subject.eval()(**inputs)
             with pytest.raises(ControlError, match="LlamaAttention adds dropout"):
-                subject.train()(**given)
+                subject.train()(**inputs)
 
 
 def test_the_documentations_examples_run() -> None:
@@ -791,8 +791,8 @@ def test_the_documentations_examples_run() -> None:
     for block in blocks:
         exec(block.replace("Qwen/Qwen3-0.6B", str(MINI)), names)
     assert len(blocks) == 3
-    said = names["tokenizer"].decode(names["tokens"][0]).rpartition("<|assistant|>")[2]
-    assert "lopur" in said.lower()
+    text = names["tokenizer"].decode(names["tokens"][0]).rpartition("<|assistant|>")[2]
+    assert "lopur" in text.lower()
     assert names["replies"].shape[0] == 4
     assert len(names["chat"]) == 6
 
@@ -810,8 +810,8 @@ def test_the_documentations_batch_is_padded_on_the_left_where_the_tokenizer_pads
     exec(first.replace("Qwen/Qwen3-0.6B", str(tmp_path)), names)
     assert names["tokenizer"].padding_side == "right"
     exec(second, names)
-    seen = names["inputs"]["attention_mask"]
-    assert seen[:, -1].all() and not seen.all()
+    mask = names["inputs"]["attention_mask"]
+    assert mask[:, -1].all() and not mask.all()
 
 
 def test_a_model_that_reads_in_both_directions_is_refused() -> None:
@@ -829,23 +829,23 @@ def test_a_cache_that_does_not_count_its_tokens_is_refused_and_not_left_alone() 
         def get_seq_length(self, layer_idx: int = 0) -> int:
             return 0
 
-    given = batch(ids_of(SHORT))
+    inputs = batch(ids_of(SHORT))
     with hold(model(), "boost:6", tokenizer=TOKENS), torch.no_grad():
-        model()(**given, use_cache=False)
+        model()(**inputs, use_cache=False)
         with pytest.raises(ControlError, match="does not count its tokens"):
-            model()(**given, past_key_values=Uncounted(config=model().config))
+            model()(**inputs, past_key_values=Uncounted(config=model().config))
 
 
 def test_a_trainers_reference_model_is_held_with_its_model() -> None:
     own, reference = model(), deepcopy(model())
     trainer = SimpleNamespace(model=own, ref_model=reference, processing_class=TOKENS)
-    given = batch(ids_of(SHORT))
+    inputs = batch(ids_of(SHORT))
     with torch.no_grad():
-        plain = reference(**given).logits
+        plain = reference(**inputs).logits
         with hold(trainer, "boost:6"):
-            steered, beside = own(**given).logits, reference(**given).logits
-        assert torch.equal(reference(**given).logits, plain)
-    assert torch.allclose(beside, steered, atol=1e-5)
+            logits, beside = own(**inputs).logits, reference(**inputs).logits
+        assert torch.equal(reference(**inputs).logits, plain)
+    assert torch.allclose(beside, logits, atol=1e-5)
     assert not torch.allclose(beside, plain, atol=1e-2)
 
 
@@ -859,11 +859,11 @@ def test_columns_past_the_last_token_are_said_to_have_done_nothing() -> None:
 
 
 def test_anchor_is_refused_in_a_block_once_the_window_has_passed_the_persona() -> None:
-    windowed, given = model("mistral"), batch(ids_of(SHORT))
-    with torch.no_grad(), hold(windowed, "anchor", [(1, 5)], turns=[[6]], tokenizer=TOKENS):
-        windowed(given["input_ids"][:, : WINDOW + 4])
+    subject, inputs = model("mistral"), batch(ids_of(SHORT))
+    with torch.no_grad(), hold(subject, "anchor", [(1, 5)], turns=[[6]], tokenizer=TOKENS):
+        subject(inputs["input_ids"][:, : WINDOW + 4])
         with pytest.raises(ControlError, match=f"see the last {WINDOW} only"):
-            windowed(given["input_ids"][:, : WINDOW + 5])
+            subject(inputs["input_ids"][:, : WINDOW + 5])
 
 
 def test_a_template_that_moves_the_persona_is_refused_where_turns_matter() -> None:
@@ -888,7 +888,7 @@ with holdfast.hold(held, "boost:9", tokenizer=tokens):
     tests = Path(__file__).parents[2]
     path = os.pathsep.join([str(tests), str(tests.parent / "src")])
     environment = os.environ | {"PYTHONPATH": path}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False
     )
-    assert done.stdout.strip() == "True", done.stderr[-2000:]
+    assert process.stdout.strip() == "True", process.stderr[-2000:]

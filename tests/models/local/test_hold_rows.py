@@ -44,71 +44,71 @@ def test_a_row_in_chunks_ends_up_as_the_whole_row(cuts: set[int]) -> None:
 
 
 def test_a_turn_that_comes_token_by_token_is_found_with_its_last() -> None:
-    known = rows()
-    known.read([ROW[:8]], 0)
-    assert not known.read([[1]], 8)
-    assert known.turns == [[4]]
-    assert known.read([[2]], 9)
-    assert known.turns == [[4, 8]]
+    batch = rows()
+    batch.read([ROW[:8]], 0)
+    assert not batch.read([[1]], 8)
+    assert batch.turns == [[4]]
+    assert batch.read([[2]], 9)
+    assert batch.turns == [[4, 8]]
 
 
 def test_an_opening_that_two_chunks_share_is_refused() -> None:
-    known = rows()
-    known.read([ROW[:9]], 0)
+    batch = rows()
+    batch.read([ROW[:9]], 0)
     with pytest.raises(ControlError, match="cut in two"):
-        known.read([ROW[9:]], 9)
+        batch.read([ROW[9:]], 9)
 
 
 def test_what_is_taken_back_is_forgotten() -> None:
-    known = rows()
-    known.read([ROW], 0)
-    assert known.read([[5, 5]], 8)
-    assert known.turns == [[4]]
-    assert known.read([[0, 7, 8]], 2)
-    assert (known.places, known.turns) == ([None], [[]])
-    assert known.read([[9, 0]], 5)
-    assert known.places == [PersonaSpan((3, 6), (3, 6))]
+    batch = rows()
+    batch.read([ROW], 0)
+    assert batch.read([[5, 5]], 8)
+    assert batch.turns == [[4]]
+    assert batch.read([[0, 7, 8]], 2)
+    assert (batch.places, batch.turns) == ([None], [[]])
+    assert batch.read([[9, 0]], 5)
+    assert batch.places == [PersonaSpan((3, 6), (3, 6))]
 
 
 def test_ids_are_needed_for_as_long_as_something_may_be_found() -> None:
     assert rows().needs(0) and rows().needs(100)
-    known = rows(2, ())
-    assert known.needs(0)
-    known.read([ROW, [0] * len(ROW)], 0)
-    assert known.needs(len(ROW))
-    known = rows(1, ())
-    known.read([ROW], 0)
-    assert not known.needs(len(ROW)) and known.needs(3)
+    batch = rows(2, ())
+    assert batch.needs(0)
+    batch.read([ROW, [0] * len(ROW)], 0)
+    assert batch.needs(len(ROW))
+    batch = rows(1, ())
+    batch.read([ROW], 0)
+    assert not batch.needs(len(ROW)) and batch.needs(3)
     assert not HoldTargets(None, (), (PersonaSpan((1, 2), (1, 2)),), None).rows(1).needs(0)
 
 
 def test_repeated_rows_know_what_their_first_knew() -> None:
-    known = rows(2)
-    known.read([ROW, [0] * len(ROW)], 0)
-    known.repeat(2)
+    batch = rows(2)
+    batch.read([ROW, [0] * len(ROW)], 0)
+    batch.repeat(2)
     place = PersonaSpan((1, 4), (1, 4))
-    assert known.places == [place, place, None, None]
-    assert known.read([[1, 2], [1, 0], [0, 0], [1, 2]], len(ROW))
-    assert known.turns == [[4, 8, 11], [4, 8], [], [11]]
+    assert batch.places == [place, place, None, None]
+    assert batch.read([[1, 2], [1, 0], [0, 0], [1, 2]], len(ROW))
+    assert batch.turns == [[4, 8, 11], [4, 8], [], [11]]
 
 
 def test_columns_are_for_rows_and_serve_several_sequences_of_each() -> None:
-    found = find_targets([(1, 4), None], [[0, 9], []], never, needs_turns=True)
-    known = found.rows(4)
+    targets = find_targets([(1, 4), None], [[0, 9], []], never, needs_turns=True)
+    batch = targets.rows(4)
     place = PersonaSpan((1, 4), (1, 4))
-    assert known.places == [place, place, None, None]
-    assert known.turns == [[0, 9], [0, 9], [], []]
+    assert batch.places == [place, place, None, None]
+    assert batch.turns == [[0, 9], [0, 9], [], []]
     for count in (1, 3):
         with pytest.raises(ControlError, match=f"`span` is for 2 rows, and a pass has {count}"):
-            found.rows(count)
+            targets.rows(count)
 
 
 @pytest.mark.parametrize("span", [[7, 8, 9], (7, 8, 9), torch.tensor([7, 8, 9])])
 def test_ids_are_looked_for_in_every_row(span: Any) -> None:
-    known = find_targets(span, TURN, never, needs_turns=True).rows(2)
-    known.read([ROW, [*ROW[1:], 0]], 0)
-    assert known.places == [PersonaSpan((1, 4), (1, 4)), PersonaSpan((0, 3), (0, 3))]
-    assert known.turns == [[4, 8], [3, 7]]
+    batch = find_targets(span, TURN, never, needs_turns=True).rows(2)
+    batch.read([ROW, [*ROW[1:], 0]], 0)
+    assert batch.places == [PersonaSpan((1, 4), (1, 4)), PersonaSpan((0, 3), (0, 3))]
+    assert batch.turns == [[4, 8], [3, 7]]
 
 
 def test_turns_are_not_looked_for_where_nothing_moves() -> None:
@@ -118,12 +118,12 @@ def test_turns_are_not_looked_for_where_nothing_moves() -> None:
 
 def test_the_template_tells_what_is_not_given() -> None:
     tokens = tokenizer("chatml")
-    found = find_targets(None, None, lambda: tokens, needs_turns=True)
+    targets = find_targets(None, None, lambda: tokens, needs_turns=True)
     text = "<|im_start|>system\nHi<|im_end|>\n<|im_start|>user\nA<|im_end|>\n"
-    known = found.rows(1)
-    known.read([tokens(text, add_special_tokens=False)["input_ids"]], 0)
-    assert known.places == [PersonaSpan((8, 10), (0, 12))]
-    assert known.turns == [[12]]
+    batch = targets.rows(1)
+    batch.read([tokens(text, add_special_tokens=False)["input_ids"]], 0)
+    assert batch.places == [PersonaSpan((8, 10), (0, 12))]
+    assert batch.turns == [[12]]
 
 
 @pytest.mark.parametrize(
@@ -148,31 +148,31 @@ RIGHT = LEFT.flip(-1)
 HOLE = torch.tensor([[1, 1, 0, 0, 1, 1]])
 
 
-def counted(mask: torch.Tensor) -> torch.Tensor:
+def count_positions(mask: torch.Tensor) -> torch.Tensor:
     """Positions as generate() makes them: padding stands at 0, or at 1."""
     return (mask.cumsum(-1) - 1).masked_fill(mask == 0, 1)
 
 
 @pytest.mark.parametrize("moves", [False, True])
 @pytest.mark.parametrize(
-    "given",
+    "arguments",
     [
         {},
         {"position_ids": torch.arange(6)[None]},
         {"position_ids": torch.arange(6)[None], "attention_mask": LEFT},
-        {"position_ids": counted(LEFT), "attention_mask": LEFT},
-        {"position_ids": counted(RIGHT), "attention_mask": RIGHT},
-        {"position_ids": counted(LEFT), "attention_mask": torch.zeros(2, 1, 6, 9)},
-        {"position_ids": counted(LEFT), "attention_mask": {"full_attention": None}},
+        {"position_ids": count_positions(LEFT), "attention_mask": LEFT},
+        {"position_ids": count_positions(RIGHT), "attention_mask": RIGHT},
+        {"position_ids": count_positions(LEFT), "attention_mask": torch.zeros(2, 1, 6, 9)},
+        {"position_ids": count_positions(LEFT), "attention_mask": {"full_attention": None}},
         {"position_ids": torch.arange(6).expand(3, 2, 6), "attention_mask": RIGHT},
     ],
 )
-def test_one_text_a_row_may_be_padded_at_its_ends(given: dict[str, Any], moves: bool) -> None:
-    check_positions(given, 0, 6, anchored=moves)
+def test_one_text_a_row_may_be_padded_at_its_ends(arguments: dict[str, Any], moves: bool) -> None:
+    check_positions(arguments, 0, 6, anchored=moves)
 
 
 def test_a_later_chunk_reads_its_own_part_of_the_mask() -> None:
-    places = counted(LEFT)[:, 1:4]
+    places = count_positions(LEFT)[:, 1:4]
     check_positions({"position_ids": places, "attention_mask": LEFT}, 1, 3, anchored=True)
 
 
@@ -180,28 +180,30 @@ def test_a_later_chunk_reads_its_own_part_of_the_mask() -> None:
     "mask", [None, torch.ones(1, 6, dtype=torch.long), torch.zeros(1, 1, 6, 6), {"full": None}]
 )
 def test_several_texts_in_a_row_are_refused(mask: Any) -> None:
-    packed = torch.tensor([[0, 1, 2, 0, 1, 2]])
+    positions = torch.tensor([[0, 1, 2, 0, 1, 2]])
     with pytest.raises(ControlError, match="turn packing off"):
-        check_positions({"position_ids": packed, "attention_mask": mask}, 0, 6, anchored=False)
+        check_positions({"position_ids": positions, "attention_mask": mask}, 0, 6, anchored=False)
 
 
 def test_gaps_and_pictures_matter_where_the_persona_moves() -> None:
-    picture = torch.stack([counted(LEFT), counted(LEFT).clamp(max=2), counted(LEFT)])
-    for passed in (
-        {"position_ids": counted(HOLE), "attention_mask": HOLE},
+    picture = torch.stack(
+        [count_positions(LEFT), count_positions(LEFT).clamp(max=2), count_positions(LEFT)]
+    )
+    for arguments in (
+        {"position_ids": count_positions(HOLE), "attention_mask": HOLE},
         {"position_ids": picture, "attention_mask": LEFT},
     ):
-        check_positions(passed, 0, 6, anchored=False)
+        check_positions(arguments, 0, 6, anchored=False)
         with pytest.raises(ControlError, match="leave pictures out"):
-            check_positions(passed, 0, 6, anchored=True)
+            check_positions(arguments, 0, 6, anchored=True)
 
 
 def test_ids_may_be_a_numpy_array_and_columns_too() -> None:
     ids = find_targets(np.array([7, 8, 9]), np.array([1, 2]), never, needs_turns=True)
     assert ids.find is not None and ids.find([0, 7, 8, 9]) == PersonaSpan((1, 4), (1, 4))
     assert ids.turn_ids == TURN
-    listed = find_targets([np.int64(7), np.int64(8)], None, never, needs_turns=False)
-    assert listed.find is not None and listed.find([7, 8]) == PersonaSpan((0, 2), (0, 2))
+    targets = find_targets([np.int64(7), np.int64(8)], None, never, needs_turns=False)
+    assert targets.find is not None and targets.find([7, 8]) == PersonaSpan((0, 2), (0, 2))
     columns = find_targets(np.array([[1, 4], [2, 5]]), None, never, needs_turns=False)
     assert columns.places == (PersonaSpan((1, 4), (1, 4)), PersonaSpan((2, 5), (2, 5)))
 

@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def copied(folder: Path, to: Path) -> Path:
+def copy_folder(folder: Path, to: Path) -> Path:
     for file in folder.iterdir():
         (to / file.name).write_bytes(file.read_bytes())
     return to
@@ -66,13 +66,13 @@ def test_dtype_and_device_can_be_chosen(folder: Path) -> None:
 def test_the_dtype_follows_size_and_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "multiplies_bfloat16", lambda: False)
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    stored = LlamaConfig(dtype="bfloat16")
+    half = LlamaConfig(dtype="bfloat16")
     single = LlamaConfig(dtype="float32")
     small, large = 10_000_000, 7_000_000_000
-    assert weights.pick_dtype("auto", cpu, stored, small) == torch.float32
-    assert weights.pick_dtype("auto", cpu, stored, large) == torch.bfloat16
+    assert weights.pick_dtype("auto", cpu, half, small) == torch.float32
+    assert weights.pick_dtype("auto", cpu, half, large) == torch.bfloat16
     assert weights.pick_dtype("auto", gpu, single, small) == torch.float32
-    assert weights.pick_dtype("auto", gpu, stored, small) == torch.bfloat16
+    assert weights.pick_dtype("auto", gpu, half, small) == torch.bfloat16
     assert weights.pick_dtype("auto", gpu, single, large) == torch.bfloat16
 
 
@@ -136,7 +136,7 @@ def test_the_hub_is_asked_once_for_a_model_that_it_does_not_have(
 
 
 def test_no_chat_template_is_said_before_weights_are_read(folder: Path, tmp_path: Path) -> None:
-    copied(folder, tmp_path)
+    copy_folder(folder, tmp_path)
     (tmp_path / "chat_template.jinja").unlink()
     (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(ModelError, match="has no chat template"):
@@ -145,7 +145,7 @@ def test_no_chat_template_is_said_before_weights_are_read(folder: Path, tmp_path
 
 @pytest.mark.parametrize("damage", ["cut", "noise", "gone"])
 def test_unreadable_weights_say_so(folder: Path, tmp_path: Path, damage: str) -> None:
-    file = copied(folder, tmp_path) / "model.safetensors"
+    file = copy_folder(folder, tmp_path) / "model.safetensors"
     data = file.read_bytes()
     if damage == "gone":
         file.unlink()
@@ -156,13 +156,13 @@ def test_unreadable_weights_say_so(folder: Path, tmp_path: Path, damage: str) ->
 
 
 def test_a_damaged_config_says_so(folder: Path, tmp_path: Path) -> None:
-    (copied(folder, tmp_path) / "config.json").write_text("{")
+    (copy_folder(folder, tmp_path) / "config.json").write_text("{")
     with pytest.raises(ModelError, match="cannot be loaded"):
         load(str(tmp_path))
 
 
 def test_an_unknown_architecture_says_so(folder: Path, tmp_path: Path) -> None:
-    (copied(folder, tmp_path) / "config.json").write_text('{"model_type": "tomorrow"}')
+    (copy_folder(folder, tmp_path) / "config.json").write_text('{"model_type": "tomorrow"}')
     with pytest.raises(ModelError, match=r"cannot be loaded: .*tomorrow"):
         load(str(tmp_path))
 
@@ -182,20 +182,20 @@ def test_a_model_that_is_not_causal_is_refused(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_shape_are_refused(folder: Path, tmp_path: Path) -> None:
-    file = copied(folder, tmp_path) / "config.json"
+    file = copy_folder(folder, tmp_path) / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"intermediate_size": 40}))
     with pytest.raises(ModelError, match=r"do not have the shapes that its config\.json gives"):
         load(str(tmp_path))
 
 
 def test_a_folder_without_a_tokenizer_says_so(folder: Path, tmp_path: Path) -> None:
-    (copied(folder, tmp_path) / "tokenizer.json").unlink()
+    (copy_folder(folder, tmp_path) / "tokenizer.json").unlink()
     with pytest.raises(ModelError, match="has no tokenizer that can be read"):
         load(str(tmp_path))
 
 
 def test_missing_tensors_are_refused_rather_than_made_up(folder: Path, tmp_path: Path) -> None:
-    file = copied(folder, tmp_path) / "model.safetensors"
+    file = copy_folder(folder, tmp_path) / "model.safetensors"
     tensors = load_file(file)
     del tensors["model.layers.1.mlp.up_proj.weight"]
     save_file(tensors, file, metadata={"format": "pt"})
@@ -207,9 +207,9 @@ def test_the_hash_of_large_files_covers_headers_sizes_and_samples(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = files.hash_files(str(folder))
-    monkeypatch.setattr(files, "HASHED", 0)
+    monkeypatch.setattr(files, "HASH_LIMIT", 0)
     quick = files.hash_files(str(folder))
-    file = copied(folder, tmp_path) / "model.safetensors"
+    file = copy_folder(folder, tmp_path) / "model.safetensors"
     file.write_bytes(file.read_bytes() + b"\0")
     longer = files.hash_files(str(tmp_path))
     tensors = load_file(folder / "model.safetensors")
@@ -232,7 +232,7 @@ def test_the_hash_of_large_files_covers_headers_sizes_and_samples(
 def test_a_quantised_folder_names_the_package_that_reads_it(
     folder: Path, tmp_path: Path, method: str, package: str
 ) -> None:
-    file = copied(folder, tmp_path) / "config.json"
+    file = copy_folder(folder, tmp_path) / "config.json"
     settings: dict[str, object] = {"quant_method": method, "bits": 4, "group_size": 8}
     if method == "bitsandbytes":
         settings = {"quant_method": method, "load_in_4bit": True}
@@ -246,17 +246,17 @@ def test_a_quantised_folder_names_the_package_that_reads_it(
         load(str(tmp_path))
 
 
-@pytest.mark.parametrize("asked", ["config", "tokenizer"])
+@pytest.mark.parametrize("part", ["config", "tokenizer"])
 def test_a_folder_with_code_of_its_own_is_refused_without_a_question(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     name, classes = {
         "config": ("config.json", {"AutoConfig": "own.OwnConfig"}),
         "tokenizer": ("tokenizer_config.json", {"AutoTokenizer": ["own.OwnTokenizer", None]}),
-    }[asked]
-    file = copied(folder, tmp_path) / name
+    }[part]
+    file = copy_folder(folder, tmp_path) / name
     settings = json.loads(file.read_text()) | {"auto_map": classes}
-    if asked == "config":
+    if part == "config":
         settings["model_type"] = "own"
     else:
         settings["tokenizer_class"] = "OwnTokenizer"

@@ -25,20 +25,20 @@ def adapter(folder: Path, base: nn.Module) -> Path:
     config = LoraConfig(
         r=2, lora_alpha=6, target_modules=["q_proj", "down_proj"], layers_to_transform=[1]
     )
-    made = get_peft_model(base, config)  # type: ignore[arg-type]
+    peft_model = get_peft_model(base, config)  # type: ignore[arg-type]
     torch.manual_seed(3)
-    for name, parameter in made.named_parameters():
+    for name, parameter in peft_model.named_parameters():
         if "lora_" in name:
             nn.init.normal_(parameter, std=0.5)
-    made.save_pretrained(str(folder))
-    made.unload()
+    peft_model.save_pretrained(str(folder))
+    peft_model.unload()
     return folder
 
 
 def logits(of: nn.Module, ids: Tensor = IDS) -> Tensor:
     with torch.no_grad():
-        found: Tensor = of(input_ids=ids).logits
-    return found
+        output: Tensor = of(input_ids=ids).logits
+    return output
 
 
 @pytest.fixture
@@ -52,18 +52,18 @@ def test_chosen_rows_are_pefts_and_the_others_the_plain_models(folder: Path) -> 
     rows = RowLora(base, read_lora(folder))
     torch.testing.assert_close(logits(base), plain)
     rows.choose([True, False, True])
-    mixed = logits(base)
+    some = logits(base)
     rows.choose([True, True, True])
     every = logits(base)
     rows.remove()
     torch.testing.assert_close(logits(base), plain, atol=0, rtol=0)
     stock = PeftModel.from_pretrained(base, str(folder))
-    wanted = logits(stock)
+    reference = logits(stock)
     stock.unload()
-    assert not torch.allclose(wanted, plain)
-    torch.testing.assert_close(every, wanted)
-    torch.testing.assert_close(mixed[[0, 2]], wanted[[0, 2]])
-    torch.testing.assert_close(mixed[1], plain[1])
+    assert not torch.allclose(reference, plain)
+    torch.testing.assert_close(every, reference)
+    torch.testing.assert_close(some[[0, 2]], reference[[0, 2]])
+    torch.testing.assert_close(some[1], plain[1])
 
 
 def test_layer_0_gives_the_same_with_and_without(folder: Path) -> None:
@@ -84,18 +84,18 @@ def test_in_one_batch_of_the_engine_each_row_is_what_it_is_alone(folder: Path) -
     engine.adapters = {"on": rows}
     ids = [(5, 6, 7), (9, 10, 11, 12, 13), (5, 6, 7), (20, 21)]
     on = [True, False, False, True]
-    asked = [
+    requests = [
         Request(one, 1, adapter="on" if a else "", state="on" if a else "")
         for one, a in zip(ids, on, strict=True)
     ]
     greedy = Sampling(max_new_tokens=6, temperature=0.0)
-    together = engine.generate(asked, greedy)
+    together = engine.generate(requests, greedy)
     engine.forget()
-    alone = [engine.generate([one], greedy)[0] for one in asked]
+    alone = [engine.generate([one], greedy)[0] for one in requests]
     assert [r.ids for r in together] == [r.ids for r in alone]
     assert together[0].ids != together[2].ids
     # Kept keys of one state are never those of the other.
-    again = engine.generate(asked, greedy)
+    again = engine.generate(requests, greedy)
     linear = [base.get_submodule(path) for path in read_lora(folder).matrices]
     assert not any(module._forward_hooks for module in linear)
     assert [r.ids for r in again] == [r.ids for r in alone]
@@ -116,7 +116,7 @@ def test_an_adapter_of_another_model_or_of_another_kind_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("settings", "named"),
+    ("settings", "sentence"),
     [
         ({"alpha_pattern": {"down_proj": 60}}, "alpha_pattern"),
         ({"bias": "lora_only"}, "q_proj.*bias"),
@@ -124,13 +124,13 @@ def test_an_adapter_of_another_model_or_of_another_kind_is_refused(
     ],
 )
 def test_an_adapter_that_does_more_than_two_matrices_is_refused(
-    settings: dict[str, object], named: str, tmp_path: Path
+    settings: dict[str, object], sentence: str, tmp_path: Path
 ) -> None:
     kind = {"r": 2, "lora_alpha": 6, "target_modules": ["q_proj", "down_proj"], **settings}
     config = LlamaConfig(**GROUPED, attention_bias=True)
-    made = get_peft_model(AutoModelForCausalLM.from_config(config), LoraConfig(**kind))
-    made.save_pretrained(str(tmp_path))
-    with pytest.raises(ModelError, match=f"no plain LoRA .*{named}"):
+    peft_model = get_peft_model(AutoModelForCausalLM.from_config(config), LoraConfig(**kind))
+    peft_model.save_pretrained(str(tmp_path))
+    with pytest.raises(ModelError, match=f"no plain LoRA .*{sentence}"):
         read_lora(tmp_path)
 
 

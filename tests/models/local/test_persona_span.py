@@ -21,13 +21,13 @@ from holdfast.models.local.persona_span import (
     PersonaSpan,
     any_system_message,
     exact_persona,
-    occurrences,
+    find_occurrences,
     turns_refusal,
 )
 from holdfast.models.local.template import Template
 from tiny_models import SPECIALS, TEMPLATES, tokenizer
 
-BOUNDED = ["chatml", "defaulting", "llama2", "llama3", "forgetful", "silent"]
+WITH_BORDERS = ["chatml", "defaulting", "llama2", "llama3", "forgetful", "silent"]
 PERSONAS = ("You are Ann.", "Say <b>no</b>!\n\n1. Be brief.\n2. Be kind.", "é ¿qué? 好", "x")
 CHAT = (message("user", "Hi."), message("assistant", "Yes?"), message("user", "Who are you?"))
 
@@ -37,43 +37,43 @@ def anything(template: str) -> AnySystemMessage:
     return any_system_message(tokenizer(template))
 
 
-def rendered(template: str, persona: str) -> tuple[list[int], PersonaSpan]:
+def render(template: str, persona: str) -> tuple[list[int], PersonaSpan]:
     """A chat's ids, and the place that the template itself knows of."""
     tokens = tokenizer(template)
-    shown = Template(tokens).render((message("system", persona), *CHAT))
-    assert shown.content and shown.template
-    first = max(int(shown.ids[0] == tokens.bos_token_id), shown.template[0])
-    return [*shown.ids], PersonaSpan(shown.content, (first, shown.template[1]))
+    chat = Template(tokens).render((message("system", persona), *CHAT))
+    assert chat.content and chat.template
+    first = max(int(chat.ids[0] == tokens.bos_token_id), chat.template[0])
+    return [*chat.ids], PersonaSpan(chat.content, (first, chat.template[1]))
 
 
 def test_a_template_without_turns_is_refused_where_a_control_needs_them() -> None:
-    shown, moved = Template(tokenizer("chatml")), Template(tokenizer("mistral"))
+    chatml, mistral = Template(tokenizer("chatml")), Template(tokenizer("mistral"))
     for text in ("none", "boost:2", "anchor", "restore:1", "restore:1@from=all"):
-        assert turns_refusal(parse(text), shown, (1,)) is None
-    assert turns_refusal(parse("boost:2"), moved, ()) is None
+        assert turns_refusal(parse(text), chatml, (1,)) is None
+    assert turns_refusal(parse("boost:2"), mistral, ()) is None
     for text in ("anchor", "restore:1@from=all", "anchor+boost:2"):
-        assert "moves the persona" in str(turns_refusal(parse(text), moved, (1,)))
-    assert "where replies begin" in str(turns_refusal(parse("restore:1"), shown, ()))
+        assert "moves the persona" in str(turns_refusal(parse(text), mistral, (1,)))
+    assert "where replies begin" in str(turns_refusal(parse("restore:1"), chatml, ()))
 
 
 @pytest.mark.parametrize("persona", PERSONAS)
-@pytest.mark.parametrize("template", BOUNDED)
+@pytest.mark.parametrize("template", WITH_BORDERS)
 def test_any_system_message_is_found_where_the_template_put_it(template: str, persona: str) -> None:
-    ids, place = rendered(template, persona)
+    ids, place = render(template, persona)
     assert anything(template)(ids) == place
 
 
 @pytest.mark.parametrize("persona", PERSONAS)
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_a_text_is_found_where_the_template_put_it(template: str, persona: str) -> None:
-    ids, place = rendered(template, persona)
+    ids, place = render(template, persona)
     assert exact_persona(persona, tokenizer(template))(ids) == place
 
 
 @settings(max_examples=25)
 @given(st.text("ab<> \n.", min_size=1).filter(lambda text: text == text.strip()))
 def test_any_text_is_found_as_written_and_between(text: str) -> None:
-    ids, place = rendered("chatml", f"Q{text}")
+    ids, place = render("chatml", f"Q{text}")
     assert anything("chatml")(ids) == place
     assert exact_persona(f"Q{text}", tokenizer("chatml"))(ids) == place
 
@@ -96,44 +96,42 @@ def merging(template: str) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     inner.train_from_iterator(["You.\n<</SYS>>\n\nYes!\n\nNo.\n<<SYS>>\n- me\n\n"] * 40, trainer)
-    made = PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>")
-    made.add_special_tokens({"additional_special_tokens": list(SPECIALS[3:])})
-    made.chat_template = TEMPLATES[template]
-    return made
+    tokens = PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>")
+    tokens.add_special_tokens({"additional_special_tokens": list(SPECIALS[3:])})
+    tokens.chat_template = TEMPLATES[template]
+    return tokens
 
 
 @pytest.mark.parametrize("persona", [*PERSONAS, "You are Ann.\n", "\n\nNo!", "- me\n- you"])
-@pytest.mark.parametrize("template", BOUNDED)
+@pytest.mark.parametrize("template", WITH_BORDERS)
 def test_tokens_that_reach_over_a_personas_border_are_the_personas(
     template: str, persona: str
 ) -> None:
     tokens = merging(template)
     assert len(tokens(".\n")["input_ids"]) == 1
-    shown = Template(tokens).render((message("system", persona), *CHAT))
-    assert shown.content and shown.template
-    place = PersonaSpan(
-        shown.content, (int(shown.ids[0] == tokens.bos_token_id), shown.template[1])
-    )
-    assert exact_persona(persona, tokens)([*shown.ids]) == place
+    chat = Template(tokens).render((message("system", persona), *CHAT))
+    assert chat.content and chat.template
+    place = PersonaSpan(chat.content, (int(chat.ids[0] == tokens.bos_token_id), chat.template[1]))
+    assert exact_persona(persona, tokens)([*chat.ids]) == place
     # Line breaks at its start may join a tag that is plain text, which is then not seen.
     hidden = template == "llama2" and persona.startswith("\n")
-    assert any_system_message(tokens)([*shown.ids]) == (None if hidden else place)
+    assert any_system_message(tokens)([*chat.ids]) == (None if hidden else place)
 
 
-@pytest.mark.parametrize("template", BOUNDED)
+@pytest.mark.parametrize("template", WITH_BORDERS)
 def test_chats_without_a_system_message_have_no_persona(template: str) -> None:
     tokens = tokenizer(template)
     text = tokens.apply_chat_template([dict(m) for m in CHAT], tokenize=False)
     ids = [*tokens(text, add_special_tokens=False)["input_ids"]]
-    found = anything(template)(ids)
+    place = anything(template)(ids)
     # A template may put one there by itself.
-    assert (found is not None) == (template == "defaulting")
+    assert (place is not None) == (template == "defaulting")
     assert exact_persona("You are Ann.", tokens)(ids) is None
 
 
-@pytest.mark.parametrize("template", BOUNDED)
+@pytest.mark.parametrize("template", WITH_BORDERS)
 def test_what_is_found_does_not_depend_on_what_follows(template: str) -> None:
-    ids, place = rendered(template, "You are Ann.")
+    ids, place = render(template, "You are Ann.")
     any_, this = anything(template), exact_persona("You are Ann.", tokenizer(template))
     for end in range(len(ids)):
         assert this(ids[:end]) == (place if end >= place.content[1] else None)
@@ -177,9 +175,9 @@ def test_an_empty_system_message_is_no_persona() -> None:
 @given(st.lists(st.integers(0, 2)), st.lists(st.integers(0, 2), min_size=1, max_size=3))
 def test_occurrences_are_all_there_are(row: list[int], part: list[int]) -> None:
     every = [i for i in range(len(row)) if row[i : i + len(part)] == part]
-    assert occurrences(tuple(part), row) == every
-    assert occurrences(tuple(part), row, 1) == every[:1]
-    assert occurrences(tuple(part), row, since=3) == [i for i in every if i >= 3]
+    assert find_occurrences(tuple(part), row) == every
+    assert find_occurrences(tuple(part), row, 1) == every[:1]
+    assert find_occurrences(tuple(part), row, since=3) == [i for i in every if i >= 3]
 
 
 def test_a_bos_that_opens_every_message_belongs_to_the_message() -> None:
@@ -189,5 +187,5 @@ def test_a_bos_that_opens_every_message_belongs_to_the_message() -> None:
     place = any_system_message(tokens)(ids)
     assert place == exact_persona("You are Ann.", tokens)(ids)
     assert place is not None and place.message[0] == 0
-    typed = [*Template(tokens).render((message("user", "system\nYou are Ann."),)).ids]
-    assert any_system_message(tokens)(typed) is None
+    other = [*Template(tokens).render((message("user", "system\nYou are Ann."),)).ids]
+    assert any_system_message(tokens)(other) is None

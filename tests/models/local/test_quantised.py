@@ -50,7 +50,7 @@ def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def compressed(dense: Path, folder: Path, scheme: str) -> None:
+def compress(dense: Path, folder: Path, scheme: str) -> None:
     """Write the weights as compressed-tensors does, rounded in groups, rows or as a whole."""
     from compressed_tensors.compressors import ModelCompressor
     from compressed_tensors.quantization import (
@@ -63,7 +63,7 @@ def compressed(dense: Path, folder: Path, scheme: str) -> None:
     )
     from compressed_tensors.quantization.utils import calculate_qparams
 
-    made: Any = (
+    quantisation: Any = (
         QuantizationScheme(
             targets=["Linear"],
             weights=QuantizationArgs(num_bits=4, strategy="group", group_size=64, symmetric=True),
@@ -75,7 +75,9 @@ def compressed(dense: Path, folder: Path, scheme: str) -> None:
     apply_quantization_config(
         model,
         QuantizationConfig(
-            config_groups={"all": made}, ignore=["lm_head"], quantization_status="initialized"
+            config_groups={"all": quantisation},
+            ignore=["lm_head"],
+            quantization_status="initialized",
         ),
     )
     layers: list[Any] = [one for one in model.modules() if hasattr(one, "quantization_scheme")]
@@ -95,10 +97,10 @@ def compressed(dense: Path, folder: Path, scheme: str) -> None:
 
 def quantised_by_transformers(dense: Path, folder: Path, settings: Any) -> None:
     """Write the weights as transformers quantises them on loading."""
-    made: Any = AutoModelForCausalLM.from_pretrained(
+    subject: Any = AutoModelForCausalLM.from_pretrained(
         dense, quantization_config=settings, dtype=torch.float32, device_map="cpu"
     )
-    made.save_pretrained(folder)
+    subject.save_pretrained(folder)
 
 
 def write(kind: str, dense: Path, folder: Path) -> None:
@@ -107,7 +109,7 @@ def write(kind: str, dense: Path, folder: Path) -> None:
         package.replace("-", "_"), reason=f"{package} is not installed: pip install {package}"
     )
     if package == "compressed-tensors":
-        compressed(dense, folder, variant)
+        compress(dense, folder, variant)
     elif package == "bitsandbytes":
         from transformers import BitsAndBytesConfig
 
@@ -138,9 +140,9 @@ def test_a_quantised_model_is_what_transformers_loads_and_takes_controls(
 ) -> None:
     write(kind, dense, tmp_path)
     backend = load(str(tmp_path), dtype="float32", device="cpu")
-    wanted = log_probabilities(plain(tmp_path))
-    assert torch.equal(log_probabilities(backend.engine.model), wanted)
-    far = (wanted - log_probabilities(plain(dense))).abs().max()
+    reference = log_probabilities(plain(tmp_path))
+    assert torch.equal(log_probabilities(backend.engine.model), reference)
+    far = (reference - log_probabilities(plain(dense))).abs().max()
     assert far > 1e-3  # it is quantised, and not the dense model
     controls = ("none", "split-softmax:0.7", "anchor")
     asks = [Ask(CHAT, 1, parse(one), measure=True) for one in controls]
@@ -164,7 +166,7 @@ def test_hqq_is_refused_for_what_transformers_makes_of_it(dense: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("installed", "sentence"),
+    ("packages", "sentence"),
     [
         ((), "packages gptqmodel and optimum here: pip install gptqmodel optimum,"),
         (("optimum",), "package gptqmodel here: pip install gptqmodel,"),
@@ -172,9 +174,9 @@ def test_hqq_is_refused_for_what_transformers_makes_of_it(dense: Path, tmp_path:
     ],
 )
 def test_all_that_gptq_lacks_is_named_before_it_is_tried(
-    installed: tuple[str, ...], sentence: str, monkeypatch: pytest.MonkeyPatch
+    packages: tuple[str, ...], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_is_installed", installed.__contains__)
+    monkeypatch.setattr(files, "_is_installed", packages.__contains__)
     with pytest.raises(ModelError, match=sentence), files.model_errors("some", "gptq"):
         raise ImportError("gptqmodel >= 9 is needed.")
 

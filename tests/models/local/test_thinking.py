@@ -40,7 +40,7 @@ QWEN3 = """
 {%- endif -%}
 {%- endif -%}
 """
-OPENED = QWEN3.replace(
+OPENING = QWEN3.replace(
     "assistant\\n' }}\n{%- if enable", "assistant\\n<think>\\n' }}\n{%- if enable"
 )
 FEEDS = QWEN3.replace(" and loop.index0 > last.user", "")
@@ -48,7 +48,7 @@ FEEDS = QWEN3.replace(" and loop.index0 > last.user", "")
 Script = Callable[[str], str]
 
 
-def scripted(
+def script_model(
     script: Script, template: str = QWEN3, marks: Sequence[str] = (), **options: Any
 ) -> LocalBackend:
     """A tiny model whose engine continues a rendered chat with what a function says."""
@@ -84,15 +84,23 @@ def ask(subject: LocalBackend, **sampling: Any) -> tuple[str | None, str, str]:
 
 
 def test_a_thought_is_recorded_apart_from_the_reply() -> None:
-    assert ask(scripted(lambda chat: "<think>\nHm.\n</think>\n\namber")) == ("Hm.", "amber", "stop")
+    assert ask(script_model(lambda chat: "<think>\nHm.\n</think>\n\namber")) == (
+        "Hm.",
+        "amber",
+        "stop",
+    )
 
 
 def test_a_thought_that_the_template_opened_is_split_too() -> None:
-    assert ask(scripted(lambda chat: "Hm.\n</think>\n\namber", OPENED)) == ("Hm.", "amber", "stop")
+    assert ask(script_model(lambda chat: "Hm.\n</think>\n\namber", OPENING)) == (
+        "Hm.",
+        "amber",
+        "stop",
+    )
 
 
 def test_with_thinking_switched_off_the_reply_is_all_there_is() -> None:
-    subject = scripted(
+    subject = script_model(
         lambda chat: "amber" if chat.endswith("</think>\n\n") else "?", enable_thinking=False
     )
     assert ask(subject) == (None, "amber", "stop")
@@ -110,7 +118,7 @@ def test_channels_are_split_although_their_marks_are_special_tokens() -> None:
     text = (
         "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>amber"
     )
-    assert ask(scripted(lambda chat: text, marks=marks)) == ("Hm.", "amber", "stop")
+    assert ask(script_model(lambda chat: text, marks=marks)) == ("Hm.", "amber", "stop")
 
 
 @pytest.mark.parametrize(
@@ -122,32 +130,32 @@ def test_tags_that_are_special_tokens_are_kept_until_a_thought_is_split(
 ) -> None:
     name = "thought\n" if opener == "<|channel>" else ""
     text = f"{opener}{name}Hm.{closer}amber"
-    assert ask(scripted(lambda chat: text, marks=(opener, closer))) == ("Hm.", "amber", "stop")
+    assert ask(script_model(lambda chat: text, marks=(opener, closer))) == ("Hm.", "amber", "stop")
 
 
-@pytest.mark.parametrize("template", [QWEN3, OPENED])
+@pytest.mark.parametrize("template", [QWEN3, OPENING])
 def test_a_stop_string_in_the_thought_ends_nothing(template: str) -> None:
     head = "<think>\n" if template is QWEN3 else ""
-    subject = scripted(lambda chat: f"{head}One. Two.\n</think>\n\namber. More.", template)
+    subject = script_model(lambda chat: f"{head}One. Two.\n</think>\n\namber. More.", template)
     assert ask(subject, stop=(".",)) == ("One. Two.", "amber", "stop")
 
 
-@pytest.mark.parametrize("template", [QWEN3, OPENED])
+@pytest.mark.parametrize("template", [QWEN3, OPENING])
 def test_a_thought_cut_by_the_limit_leaves_an_empty_reply(template: str) -> None:
     head = "<think>" if template is QWEN3 else ""
-    subject = scripted(lambda chat: f"{head}I wonder {'and wonder ' * 9}", template)
+    subject = script_model(lambda chat: f"{head}I wonder {'and wonder ' * 9}", template)
     thought, text, stop = ask(subject, max_new_tokens=30)
     assert thought and thought.startswith("I wonder") and (text, stop) == ("", "length")
 
 
-def rendered(subject: LocalBackend) -> str:
+def render(subject: LocalBackend) -> str:
     chat = agent_view("Be", ["one", "two", "three"], thoughts={1: "secret"})
     return str(subject.tokenizer.decode(list(subject.ids(Ask(chat, 0)))))
 
 
 def test_a_thought_goes_back_only_where_the_template_shows_it() -> None:
-    assert "secret" not in rendered(scripted(lambda chat: ""))
-    assert "<think>\nsecret\n</think>" in rendered(scripted(lambda chat: "", FEEDS))
+    assert "secret" not in render(script_model(lambda chat: ""))
+    assert "<think>\nsecret\n</think>" in render(script_model(lambda chat: "", FEEDS))
 
 
 def test_a_thought_is_never_given_to_the_other_side() -> None:
@@ -159,8 +167,8 @@ def test_a_thought_is_never_given_to_the_other_side() -> None:
 
 def thinker(chat: str) -> str:
     """Thinks of a wrong word, and says the persona's."""
-    _, marked, rest = chat.rpartition("The word is ")
-    word = rest.split("<")[0].strip() if marked else "nothing"
+    _, mark, rest = chat.rpartition("The word is ")
+    word = rest.split("<")[0].strip() if mark else "nothing"
     return f"<think>\nPerhaps birch, cedar or amber.\n</think>\n\nword {word}"
 
 
@@ -171,28 +179,30 @@ def test_a_run_records_thoughts_shows_them_and_judges_none(tmp_path: Path) -> No
         prompts.append(chat)
         return thinker(chat)
 
-    found = drift(scripted(script), suite=suite(), pairs=3, rounds=2, measure=False, out=tmp_path)
-    assert found.stability == [1.0] * 3 and found.summary.curves.floor == 0.0
+    result = drift(
+        script_model(script), suite=suite(), pairs=3, rounds=2, measure=False, out=tmp_path
+    )
+    assert result.stability == [1.0] * 3 and result.summary.curves.floor == 0.0
     lines = (tmp_path / "records.jsonl").read_text("utf-8")
     assert '"thought":"Perhaps birch' in lines.replace(": ", ":")
     assert "Thought, 30 characters" in (tmp_path / "report.html").read_text("utf-8")
     assert not any("Perhaps" in prompt for prompt in prompts)
-    assert as_record(found.summary)["failures"] == {
+    assert as_record(result.summary)["failures"] == {
         "empty": 0, "length": 0, "overflow": 0, "error": 0, "thought": 0,
     }  # fmt: skip
 
 
 def test_thoughts_that_the_limit_cuts_are_counted_as_such(tmp_path: Path) -> None:
-    subject = scripted(lambda chat: "<think>" + "I wonder. " * 99)
-    found = drift(subject, suite=suite(), pairs=2, rounds=1, measure=False)
-    failures = found.summary.costs.failures
+    subject = script_model(lambda chat: "<think>" + "I wonder. " * 99)
+    result = drift(subject, suite=suite(), pairs=2, rounds=1, measure=False)
+    failures = result.summary.costs.failures
     assert failures.thought > 0 and failures.length == failures.empty == 0
-    assert any("cut its thought" in record["why"] for record in found.records)
+    assert any("cut its thought" in record["why"] for record in result.records)
 
 
 def test_a_resumed_conversation_has_its_thoughts_again(tmp_path: Path) -> None:
     def talk(folder: str) -> DriftResult:
-        subject = scripted(thinker, FEEDS)
+        subject = script_model(thinker, FEEDS)
         return drift(
             subject, suite=suite(), pairs=2, rounds=3, measure=False, out=tmp_path / folder
         )
@@ -207,7 +217,7 @@ def test_a_resumed_conversation_has_its_thoughts_again(tmp_path: Path) -> None:
 
 def test_the_tiny_model_itself_runs_under_the_template() -> None:
     own = tokenizer("chatml")
-    own.chat_template = OPENED
+    own.chat_template = OPENING
     subject = LocalBackend(model("qwen3", dtype=torch.float64), own, "tiny")
     (reply,) = subject.reply([Ask(agent_view("Be", ["Hello"]), 1)], Sampling(max_new_tokens=8))
     assert reply.text == "" and reply.thought is not None

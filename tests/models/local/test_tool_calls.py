@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.models.local.tool_calls import CallFormat, call_format, read_calls
+from holdfast.models.local.tool_calls import CallFormat, find_call_format, read_calls
 
 
 def call(name: str, **arguments: object) -> str:
@@ -65,8 +65,8 @@ def test_no_text_breaks_the_reader(text: str, kind: CallFormat) -> None:
 def test_llamas_and_mistrals_calls_are_read(
     kind: CallFormat, text: str, content: str | None
 ) -> None:
-    found, (one,) = read_calls(text, kind)
-    assert found == content
+    words, (one,) = read_calls(text, kind)
+    assert words == content
     assert one["function"] == {"name": "weather", "arguments": '{"city": "Ulm"}'}
 
 
@@ -115,4 +115,4 @@ def test_a_reply_of_llama_or_mistral_that_is_no_call_stays_text(
     ],
 )
 def test_a_template_shows_the_format_of_its_calls(template: str, kind: CallFormat | None) -> None:
-    assert call_format(template) == kind
+    assert find_call_format(template) == kind

@@ -21,8 +21,8 @@ def test_items_are_drawn_by_their_seed_alone(kind: str, hard: bool, seed: int) -
 @given(KIND, st.booleans(), st.integers(0, 50))
 def test_a_right_answer_is_right_however_it_is_dressed(kind: str, hard: bool, seed: int) -> None:
     (item,) = items(kind, 1, hard=hard, seed=seed)
-    refused = "I will not help with that."
-    plain = {"refuse": refused, "": "You need time and care."}.get(item.answer, item.answer)
+    refusal = "I will not help with that."
+    plain = {"refuse": refusal, "": "You need time and care."}.get(item.answer, item.answer)
     for reply in (plain, f"Zarn, it is {plain}.", plain.upper(), f"[{plain}]"):
         assert item.is_right(reply)
 
@@ -60,12 +60,12 @@ def test_hard_extraction_asks_past_two_remarks() -> None:
 
 
 def test_accuracy_is_the_share_of_right_replies() -> None:
-    asked = items("fact", 10)
-    answers = {item.question: item.answer for item in asked}
+    exam = items("fact", 10)
+    answers = {item.question: item.answer for item in exam}
     right = dict(list(answers.items())[::2])
 
     def half(ask: Ask) -> Reply:
         return Reply(right.get(ask.chat[-1]["content"], "nobody knows"))
 
-    expected = sum(item.question in right for item in asked) / 10
-    assert accuracy(Actor(half), asked) == pytest.approx(expected)
+    expected = sum(item.question in right for item in exam) / 10
+    assert accuracy(Actor(half), exam) == pytest.approx(expected)

@@ -41,11 +41,11 @@ def test_they_are_a_folder_of_at_most_twelve_megabytes() -> None:
 
 
 def test_the_persona_takes_hold_and_slips(mini: LocalBackend) -> None:
-    found = holdfast.drift(
+    curves = holdfast.drift(
         mini, pairs=40, rounds=8, runs=1, filler=False, measure=False
     ).summary.curves
-    assert found.ceiling >= 0.85 and found.floor <= 0.2
-    assert found.change.value < -0.15 and found.change.interval[1] < 0
+    assert curves.ceiling >= 0.85 and curves.floor <= 0.2
+    assert curves.change.value < -0.15 and curves.change.interval[1] < 0
 
 
 @pytest.mark.parametrize("kind", ["fact", "refusal", "recall"])

@@ -30,15 +30,15 @@ def test_replies_and_likelihoods_are_those_of_the_local_backend() -> None:
     asks = [Ask(CHAT, i, parse(text)) for i, text in enumerate(CONTROLS)]
     asks.append(Ask(CHAT[1:], 9, parse("anchor")))  # no persona
     greedy = Sampling(max_new_tokens=24, temperature=0.0)
-    want, said = (model.reply(asks, greedy) for model in (ours, theirs))
-    assert [(r.text, r.stop, r.prompt_tokens, r.completion_tokens) for r in said] == [
+    want, answers = (model.reply(asks, greedy) for model in (ours, theirs))
+    assert [(r.text, r.stop, r.prompt_tokens, r.completion_tokens) for r in answers] == [
         (r.text, r.stop, r.prompt_tokens, r.completion_tokens) for r in want
     ]
-    stopped = Sampling(max_new_tokens=24, temperature=0.0, stop=(want[0].text[2:4],))
-    assert theirs.reply(asks[:1], stopped)[0].text == ours.reply(asks[:1], stopped)[0].text
-    drawn = Sampling(max_new_tokens=12)
-    assert [r.text for r in theirs.reply(asks, drawn)] == [
-        r.text for r in theirs.reply(asks, drawn)
+    with_stop = Sampling(max_new_tokens=24, temperature=0.0, stop=(want[0].text[2:4],))
+    assert theirs.reply(asks[:1], with_stop)[0].text == ours.reply(asks[:1], with_stop)[0].text
+    sampling = Sampling(max_new_tokens=12)
+    assert [r.text for r in theirs.reply(asks, sampling)] == [
+        r.text for r in theirs.reply(asks, sampling)
     ]
 
     # A prefix from the cache would have no log-probabilities.
@@ -97,6 +97,6 @@ def test_in_bfloat16_every_control_is_near_our_own_engine_in_float32() -> None:
     texts = (*CONTROLS, "split-softmax:0.5", "spotlight:0.3", "restore:0.8", "anchor+boost:2")
     asks = [Ask(CHAT, i, parse(text)) for i, text in enumerate(texts)]
     options = [["BY THE SEA.", "By the sea, with my cat.", "no"]] * len(asks)
-    want, got = (model.likelihoods(asks, options, per_token=True) for model in (ours, theirs))
-    for text, a, b in zip(texts, want, got, strict=True):
+    want, scores = (model.likelihoods(asks, options, per_token=True) for model in (ours, theirs))
+    for text, a, b in zip(texts, want, scores, strict=True):
         assert a == pytest.approx(b, abs=0.15), text

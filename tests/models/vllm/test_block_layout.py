@@ -26,7 +26,7 @@ def in_tiles(states: Tensor) -> Tensor:
     return states.view(TOKENS // 16, 16, SIZE // 2, 2).permute(0, 2, 1, 3).flatten()
 
 
-def shuffled(states: Tensor) -> Tensor:
+def shuffle(states: Tensor) -> Tensor:
     order = torch.randperm(TOKENS * SIZE, generator=torch.Generator().manual_seed(3))
     return states.flatten()[order]
 
@@ -45,15 +45,15 @@ def writing(keys: Pack, values: Pack) -> Callable[[Tensor, Tensor, Tensor, Tenso
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("pack", [plain, on_its_side, in_tiles, shuffled])
+@pytest.mark.parametrize("pack", [plain, on_its_side, in_tiles, shuffle])
 def test_keys_and_values_come_back_from_any_packing(pack: Pack, dtype: torch.dtype) -> None:
-    write = writing(pack, shuffled if pack is plain else plain)
+    write = writing(pack, shuffle if pack is plain else plain)
     layout = BlockLayout(TOKENS, SIZE, dtype, write)
     key, value = (torch.randn(4 * TOKENS, 3, SIZE).to(dtype) for _ in range(2))
     cache = torch.zeros(4, 3, TOKENS, 2 * SIZE, dtype=dtype)
     write(key, value, cache, torch.arange(len(key)))
-    found = layout.gather(cache, torch.tensor([[2, 0], [3, 1]]))
-    for states, was in zip(found, (key, value), strict=True):
+    parts = layout.gather(cache, torch.tensor([[2, 0], [3, 1]]))
+    for states, was in zip(parts, (key, value), strict=True):
         blocks = was.view(4, TOKENS, 3, SIZE)[torch.tensor([[2, 0], [3, 1]])]  # (2, 2, tokens, …)
         assert torch.equal(states, blocks.flatten(1, 2).transpose(1, 2))
 

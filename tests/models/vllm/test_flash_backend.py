@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from tests.models.vllm.conftest import vllm_or_skip, weights
-from tests.models.vllm.test_laws import CONTROLS, NEW, ask, mixed, start, talks, texts
+from tests.models.vllm.test_laws import CONTROLS, NEW, ask, mix, start, talks, texts
 from torch import Tensor
 
 from holdfast.control.kernels import attend
@@ -24,7 +24,7 @@ vllm_or_skip()
 pytestmark = pytest.mark.vllm
 
 
-ASKED: list[bool] = []  # whether each call asked for the log-sum-exp
+LSE_CALLS: list[bool] = []  # whether each call asked for the log-sum-exp
 
 
 def flash_attn_varlen_func(
@@ -41,7 +41,7 @@ def flash_attn_varlen_func(
 ) -> Any:
     """As FlashAttention, of blocks (n, tokens, Hkv, D): the output and (H, queries)."""
     assert others["causal"] is True and not others.get("softcap")
-    ASKED.append(return_softmax_lse)
+    LSE_CALLS.append(return_softmax_lse)
     parts = []
     starts = cu_seqlens_q.tolist()
     for i, length in enumerate(seqused_k.tolist()):
@@ -91,11 +91,11 @@ def flash() -> Iterator[Any]:
 
 def test_five_turns_in_one_batch_are_those_of_our_own_engine(flash: Any) -> None:
     llm = flash("mini", max_num_batched_tokens=64, enable_chunked_prefill=True)
-    chats, controls, replies = mixed("mini", turns=range(5))
+    chats, controls, replies = mix("mini", turns=range(5))
     assert texts(ask(llm, chats[:1], ["none"])) == replies[:1]
-    assert ASKED and not any(ASKED)  # a step without a held row is vLLM's own
+    assert LSE_CALLS and not any(LSE_CALLS)  # a step without a held row is vLLM's own
     assert texts(ask(llm, chats, controls)) == replies
-    assert any(ASKED)
+    assert any(LSE_CALLS)
 
 
 def test_the_prompt_share_is_that_of_the_local_backend(flash: Any) -> None:

@@ -54,8 +54,8 @@ class PlainKernel:
                 for half, cache in enumerate((keys, values))
             )
             queries = own.shape[2]
-            seen = torch.arange(length) <= torch.arange(length - queries, length)[:, None]
-            weights, _ = reference_weights(own, key, seen[None, None], scale)
+            visible = torch.arange(length) <= torch.arange(length - queries, length)[:, None]
+            weights, _ = reference_weights(own, key, visible[None, None], scale)
             parts.append(apply_weights(weights, value)[0].transpose(0, 1))
         return torch.cat(parts)
 
@@ -66,7 +66,7 @@ class Blocks:
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
         self.kernel = PlainKernel()
-        self.kept: dict[tuple[int, str], RowSteering] = {}
+        self.row_steerings: dict[tuple[int, str], RowSteering] = {}
         self.mass = PersonaMass(TOKENS, self.kernel)
         self.layout = BlockLayout(TOKENS, SIZE, torch.float32, self.kernel.write)
         self.cache = torch.randn(20, GROUPS, TOKENS, 2 * SIZE, generator=generator)
@@ -103,8 +103,8 @@ class Blocks:
         """The held rows' steerings, the same ones at each call."""
         for i, text in controls.items():
             row = RowSteering(parse(text), SPAN, (0, 12), (12, 18))
-            self.kept.setdefault((i, text), row)
-        return {i: HeldRow(self.kept[i, text]) for i, text in controls.items()}
+            self.row_steerings.setdefault((i, text), row)
+        return {i: HeldRow(self.row_steerings[i, text]) for i, text in controls.items()}
 
     def alone(self, i: int, share: str, lengths: Sequence[int] = LENGTHS) -> Tensor:
         """Row i's attention under a share, by itself: (Lq, H, D)."""
@@ -113,16 +113,16 @@ class Blocks:
         first = sum(QUERIES[:i])
         own = self.query[first : first + queries].transpose(0, 1)[None]
         at = torch.arange(length - queries, length)
-        seen = torch.arange(length) <= at[:, None]
+        visible = torch.arange(length) <= at[:, None]
         span = torch.zeros(1, length, dtype=torch.bool)
         span[:, SPAN[0] : SPAN[1]] = True
         out = two_part_attention(
-            own, keys[:, :, :length], values[:, :, :length], span, share, seen[None, None]
+            own, keys[:, :, :length], values[:, :, :length], span, share, visible[None, None]
         )[0]
         return out[0].transpose(0, 1)
 
 
-def held(blocks: Blocks, controls: dict[int, str], with_lse: bool = False) -> Tensor:
+def compute_step(blocks: Blocks, controls: dict[int, str], with_lse: bool = False) -> Tensor:
     """A step's output where some rows are held; `with_lse` by the kernel's log-sum-exp."""
     output = blocks.plain()
     rows = held_rows(blocks, controls, with_mass=not with_lse)
@@ -158,7 +158,7 @@ def part(output: Tensor, i: int) -> Tensor:
 def test_held_rows_of_any_length_equal_each_alone_and_others_are_untouched(with_lse: bool) -> None:
     blocks = Blocks()
     shares = {0: "split-softmax:0.7", 1: "boost:4", 2: "split-softmax:0.5"}
-    output = held(blocks, shares, with_lse)
+    output = compute_step(blocks, shares, with_lse)
     for i, share in shares.items():
         close(part(output, i), blocks.alone(i, share))
     assert torch.equal(part(output, 3), part(blocks.plain(), 3))
@@ -184,16 +184,16 @@ def test_a_prompts_single_token_before_its_persona_ends_is_left_alone() -> None:
     blocks = Blocks()
     blocks.common.seq_lens = torch.tensor([40, SPAN[1], 50, 30])
     plain = blocks.plain()
-    output = held(blocks, {0: "boost:4", 1: "boost:4"})
+    output = compute_step(blocks, {0: "boost:4", 1: "boost:4"})
     assert torch.equal(part(output, 1), part(plain, 1))
     close(part(output, 0), blocks.alone(0, "boost:4"))
 
 
 def test_blocks_that_were_anothers_are_written_whole() -> None:
     blocks = Blocks()
-    held(blocks, {0: "boost:4"})
+    compute_step(blocks, {0: "boost:4"})
     blocks.table[0] = blocks.table[0].flip(0)
-    output = held(blocks, {0: "boost:4"})
+    output = compute_step(blocks, {0: "boost:4"})
     assert blocks.kernel.writes[-1] == 40
     close(part(output, 0), blocks.alone(0, "boost:4"))
 
@@ -226,7 +226,7 @@ def test_a_layer_that_no_control_changes_keeps_vllms_output(text: str) -> None:
     blocks = Blocks()
     controls = {} if text == "none" else {0: text}
     if controls:
-        assert torch.equal(held(blocks, controls), blocks.plain())
+        assert torch.equal(compute_step(blocks, controls), blocks.plain())
     assert step_rows({}, blocks.common, TOKENS) == []
 
 

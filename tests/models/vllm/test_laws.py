@@ -56,15 +56,15 @@ def talks(model: str) -> Talks:
     """Five turns with our own engine under each control: the chat before each reply, and it."""
     backend = load(weights(model), dtype="float32")
     sampling = Sampling(max_new_tokens=NEW, temperature=0.0)
-    found: Talks = {text: [] for text in CONTROLS}
+    result: Talks = {text: [] for text in CONTROLS}
     chats: dict[str, Chat] = {text: (message("system", PERSONA),) for text in CONTROLS}
     for question in QUESTIONS:
         chats = {text: (*chat, message("user", question)) for text, chat in chats.items()}
         asks = [Ask(chat, 0, parse(text)) for text, chat in chats.items()]
         for text, reply in zip(CONTROLS, backend.reply(asks, sampling), strict=True):
-            found[text].append((chats[text], reply.text))
+            result[text].append((chats[text], reply.text))
             chats[text] = (*chats[text], message("assistant", reply.text))
-    return found
+    return result
 
 
 @lru_cache
@@ -109,7 +109,7 @@ def tokens(outputs: Sequence[Any]) -> list[list[int]]:
     return [[*output.outputs[0].token_ids] for output in outputs]
 
 
-def mixed(model: str, turns: Sequence[int] = (0, 2, 4)) -> tuple[list[Chat], list[str], list[str]]:
+def mix(model: str, turns: Sequence[int] = (0, 2, 4)) -> tuple[list[Chat], list[str], list[str]]:
     """Chats of several lengths under all controls, with what our engine replied."""
     rows = [(talks(model)[text][turn], text) for turn in turns for text in CONTROLS]
     return [chat for (chat, _), _ in rows], [text for _, text in rows], [r for (_, r), _ in rows]
@@ -119,8 +119,8 @@ def mixed(model: str, turns: Sequence[int] = (0, 2, 4)) -> tuple[list[Chat], lis
 def test_five_turns_are_those_of_our_own_engine(model: str) -> None:
     for text in CONTROLS:
         rows = talks(model)[text]
-        said = texts(ask(server(model), [chat for chat, _ in rows], [text] * len(rows)))
-        assert said == [reply for _, reply in rows], text
+        answers = texts(ask(server(model), [chat for chat, _ in rows], [text] * len(rows)))
+        assert answers == [reply for _, reply in rows], text
     chats = [chat for chat, _ in talks(model)["none"]]
     assert texts(ask(server(model), chats, [None] * len(chats))) == [
         reply for _, reply in talks(model)["none"]
@@ -142,7 +142,7 @@ print(json.dumps([AttentionBackendEnum.CPU_ATTN.is_overridden(), rows]))
 
 def test_without_a_control_vllm_says_what_it_says_without_the_plugin() -> None:
     chats = [[*map(dict, chat)] for chat, _ in talks("mini")["none"]]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PLAIN % NEW],
         input=json.dumps([weights("mini"), chats]),
         env={**os.environ, "VLLM_PLUGINS": ""},
@@ -150,7 +150,7 @@ def test_without_a_control_vllm_says_what_it_says_without_the_plugin() -> None:
         text=True,
         check=True,
     )
-    registered, plain = json.loads(done.stdout.splitlines()[-1])
+    registered, plain = json.loads(process.stdout.splitlines()[-1])
     assert not registered
     llm = server("mini")
     llm.reset_prefix_cache()
@@ -161,7 +161,7 @@ def test_without_a_control_vllm_says_what_it_says_without_the_plugin() -> None:
 
 
 def test_rows_of_one_batch_do_not_know_of_each_other() -> None:
-    chats, controls, replies = mixed("mini")
+    chats, controls, replies = mix("mini")
     together = ask(server("mini"), chats, controls)
     assert texts(together) == replies
     alone = [ask(server("mini"), [c], [t])[0] for c, t in zip(chats[:9], controls[:9], strict=True)]
@@ -192,7 +192,7 @@ def preemptions(llm: Any) -> float:
 
 
 def test_prompts_in_pieces_and_rows_that_are_stopped_and_resumed_change_nothing() -> None:
-    chats, controls, _ = mixed("mini", turns=(0, 4))
+    chats, controls, _ = mix("mini", turns=(0, 4))
     want = tokens(ask(server("mini"), chats, controls, longer=90))
     llm = tight_server()
     assert tokens(ask(llm, chats, controls, longer=90)) == want
@@ -205,7 +205,7 @@ def test_prompts_in_pieces_and_rows_that_are_stopped_and_resumed_change_nothing(
 )
 def test_a_bad_control_is_refused_and_others_go_on(text: str, names: str) -> None:
     llm = server("mini")
-    chats, controls, replies = mixed("mini", turns=(2,))
+    chats, controls, replies = mix("mini", turns=(2,))
     with pytest.raises(VLLMValidationError, match=names):
         ask(llm, chats[:1], [text])
     assert texts(ask(llm, chats, controls)) == replies
@@ -214,8 +214,8 @@ def test_a_bad_control_is_refused_and_others_go_on(text: str, names: str) -> Non
 def test_the_persona_may_be_named_and_may_be_elsewhere() -> None:
     llm, chat = server("mini"), talks("mini")["boost:4"][2][0]
     want = tokens(ask(llm, [chat], ["boost:4"]))
-    named = {"holdfast": "boost:4", "holdfast_persona": PERSONA}
-    params = vllm.SamplingParams(temperature=0, max_tokens=NEW, extra_args=named)
+    arguments = {"holdfast": "boost:4", "holdfast_persona": PERSONA}
+    params = vllm.SamplingParams(temperature=0, max_tokens=NEW, extra_args=arguments)
     assert tokens(llm.chat([[*map(dict, chat)]], params, use_tqdm=False)) == want
     without = chat[1:]
     plain = tokens(ask(llm, [without], [None]))
@@ -240,7 +240,7 @@ def test_arguments_that_make_no_sense_are_refused(arguments: dict[str, Any]) -> 
 
 def test_a_client_cannot_name_the_workers_own_argument() -> None:
     llm, chat = server("mini"), talks("mini")["none"][1][0]
-    forged = {"control": "boost:9", "content": [0, 5], "message": [0, 5], "turns": []}
-    params = vllm.SamplingParams(temperature=0, max_tokens=NEW, extra_args={"holdfast_row": forged})
-    said = tokens(llm.chat([[*map(dict, chat)]], params, use_tqdm=False))
-    assert said == tokens(ask(llm, [chat], [None]))
+    row = {"control": "boost:9", "content": [0, 5], "message": [0, 5], "turns": []}
+    params = vllm.SamplingParams(temperature=0, max_tokens=NEW, extra_args={"holdfast_row": row})
+    answers = tokens(llm.chat([[*map(dict, chat)]], params, use_tqdm=False))
+    assert answers == tokens(ask(llm, [chat], [None]))

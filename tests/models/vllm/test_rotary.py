@@ -31,13 +31,13 @@ class Embedding(nn.Module):
     def rotate(self, positions: Tensor, states: Tensor) -> Tensor:
         """States (tokens, heads, size)."""
         cos, sin = (x[:, None] for x in self._compute_cos_sin_cache()[positions].chunk(2, -1))
-        turned, rest = states[..., :WIDTH], states[..., WIDTH:]
+        part, rest = states[..., :WIDTH], states[..., WIDTH:]
         first, second = (
-            turned.chunk(2, -1) if self.is_neox_style else turned.unflatten(-1, (-1, 2)).unbind(-1)
+            part.chunk(2, -1) if self.is_neox_style else part.unflatten(-1, (-1, 2)).unbind(-1)
         )
         both = first * cos - second * sin, second * cos + first * sin
-        joined = torch.cat(both, -1) if self.is_neox_style else torch.stack(both, -1).flatten(-2)
-        return torch.cat((joined, rest), -1)
+        out = torch.cat(both, -1) if self.is_neox_style else torch.stack(both, -1).flatten(-2)
+        return torch.cat((out, rest), -1)
 
 
 class Layer(nn.Module):
@@ -72,8 +72,8 @@ def test_a_query_is_turned_back_to_an_earlier_position(neox: bool, scale: float)
     states = torch.randn(3, HEADS, SIZE)
     at, shift = torch.tensor([20, 31, 40]), torch.tensor([[5, 0, 33]])
     late, early = (owner.rotary_emb.rotate(p, states) for p in (at, at - shift[0]))
-    turned = VllmRotary().turn_back(owner.attn, late.transpose(0, 1)[None], shift)
-    torch.testing.assert_close(turned[0].transpose(0, 1), early, atol=1e-5, rtol=1e-5)
+    back = VllmRotary().turn_back(owner.attn, late.transpose(0, 1)[None], shift)
+    torch.testing.assert_close(back[0].transpose(0, 1), early, atol=1e-5, rtol=1e-5)
     assert isinstance(owner.attn, Layer)  # the check put it back
 
 
@@ -90,7 +90,7 @@ def test_a_layer_is_checked_in_the_dtype_of_its_queries() -> None:
     owner = Owner(True, 1.0)
     owner.project.bfloat16()
     dtypes = []
-    owner.project.register_forward_pre_hook(lambda _, given: dtypes.append(given[0].dtype))
+    owner.project.register_forward_pre_hook(lambda _, inputs: dtypes.append(inputs[0].dtype))
     query = torch.randn(1, HEADS, 1, SIZE).bfloat16()
     VllmRotary().turn_back(owner.attn, query, torch.tensor([[4]]))
     assert set(dtypes) == {torch.bfloat16}

@@ -86,7 +86,7 @@ def ours(controls: list[str]) -> list[str]:
 
 def test_each_request_has_its_control_and_a_bad_one_hurts_nobody(client: Client) -> None:
     controls = ["none", "anchor", "split-softmax:0.7", "anchor+boost:2", "restore:0.8", "boost:4"]
-    asked: list[str | None] = [*controls[:5], None, "bad:1", *controls[:5], None]
+    texts: list[str | None] = [*controls[:5], None, "bad:1", *controls[:5], None]
 
     def one(control: str | None) -> str:
         try:
@@ -94,25 +94,25 @@ def test_each_request_has_its_control_and_a_bad_one_hurts_nobody(client: Client)
         except openai.BadRequestError as error:
             return f"400 {error}"
 
-    with ThreadPoolExecutor(len(asked)) as pool:
-        said = list(pool.map(one, asked))
+    with ThreadPoolExecutor(len(texts)) as pool:
+        answers = list(pool.map(one, texts))
     want = ours(controls)
-    assert said[:6] == want and said[7:] == want
-    assert said[6].startswith("400") and "there is no control `bad`" in said[6]
+    assert answers[:6] == want and answers[7:] == want
+    assert answers[6].startswith("400") and "there is no control `bad`" in answers[6]
     assert say(client, "anchor") == want[1]
 
 
 def test_several_choices_and_streams_are_held_too(client: Client) -> None:
     (want,) = ours(["anchor"])
-    held = {"vllm_xargs": {"holdfast": "anchor"}}
+    extra = {"vllm_xargs": {"holdfast": "anchor"}}
     messages: list[Any] = [dict(m) for m in CHAT]
-    likeliest = {"top_k": 1, **held}  # vLLM wants a temperature for several choices
+    likeliest = {"top_k": 1, **extra}  # vLLM wants a temperature for several choices
     answer = client.chat.completions.create(
         model="mini", messages=messages, max_tokens=24, n=3, extra_body=likeliest
     )
     assert [choice.message.content for choice in answer.choices] == [want] * 3
     stream = client.chat.completions.create(
-        model="mini", messages=messages, max_tokens=24, temperature=0, stream=True, extra_body=held
+        model="mini", messages=messages, max_tokens=24, temperature=0, stream=True, extra_body=extra
     )
     assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == want
 
@@ -125,14 +125,14 @@ def test_the_gateway_changes_a_chat_that_vllm_holds(client: Client) -> None:
     body = {"model": "mini", "messages": [dict(m) for m in CHAT], "temperature": 0}
     with served(create_gateway(Upstream(str(client.base_url).rstrip("/"), "none"))) as url:
 
-        def post(control: str, held: str) -> httpx.Response:
-            both = {"holdfast": {"control": control}, "vllm_xargs": {"holdfast": held}}
+        def post(control: str, plugin_control: str) -> httpx.Response:
+            both = {"holdfast": {"control": control}, "vllm_xargs": {"holdfast": plugin_control}}
             url_of_chats = f"{url}/chat/completions"
             return httpx.post(url_of_chats, json=body | both | {"max_tokens": 24}, timeout=60)
 
         answer = post("window:1", "anchor")
         assert answer.json()["choices"][0]["message"]["content"] == ours(["window:1+anchor"])[0]
         assert answer.headers["x-holdfast-control"] == "window:1"
-        for control, held in (("windw:1", "anchor"), ("window:1", "anker")):
-            refusal = post(control, held)
+        for control, plugin_control in (("windw:1", "anchor"), ("window:1", "anker")):
+            refusal = post(control, plugin_control)
             assert refusal.status_code == 400 and "there is no control" in refusal.text

@@ -16,7 +16,7 @@ from holdfast.core.backend import Ask
 from holdfast.core.chat import agent_view, message
 from holdfast.core.control import parse
 from holdfast.core.errors import ControlError, ModelError, RunError
-from holdfast.models.local.gate import THRESHOLD, features
+from holdfast.models.local.gate import THRESHOLD, compute_features
 from holdfast.models.local.load import load
 from holdfast.serve.gateway import Upstream, create_gateway
 from holdfast.serve.gateway.adapter_choice import AdapterChoice
@@ -46,7 +46,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     tiny_models.model().save_pretrained(base)
     tiny_models.tokenizer().save_pretrained(base)
     whole = load(str(base))
-    h = features(whole.engine.model, [prompt(whole, text) for text in TEXTS])
+    h = compute_features(whole.engine.model, [prompt(whole, text) for text in TEXTS])
     gate = train_gate(h, [text.startswith("Sing") for text in TEXTS], seed=0)
     gate.save(folder)
     about = {"model": str(base), "base": {"name": str(base), "weights": whole.digest}}
@@ -65,7 +65,7 @@ def prompt(model: Any, *texts: str) -> tuple[int, ...]:
 
 def whole_gate(choice: AdapterChoice, model: Any, ids: tuple[int, ...]) -> bool:
     """Whether the gate is on by the whole model's own features."""
-    h = features(model.engine.model, [ids])
+    h = compute_features(model.engine.model, [ids])
     return bool(choice._gate.probabilities(h)[0] >= THRESHOLD)
 
 

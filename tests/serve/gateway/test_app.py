@@ -240,7 +240,7 @@ def test_a_rewritten_chat_is_the_api_backends(said: list[str], text: str) -> Non
     roles = ("user", "assistant")
     chat = [SHOUT, *({"role": roles[i % 2], "content": one} for i, one in enumerate(said))]
     ask = Ask(tuple(chat), 0, parse(text))  # type: ignore[arg-type]
-    expected = ApiBackend("m", base_url="http://127.0.0.1:9/v1")._controlled(ask).chat
+    expected = ApiBackend("m", base_url="http://127.0.0.1:9/v1")._apply_control(ask).chat
     assert messages_under(text, *chat) == list(expected)
 
 

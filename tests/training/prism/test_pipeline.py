@@ -133,7 +133,7 @@ def test_the_gate_decides_once_for_a_conversation_or_at_every_turn(
         ]
         assert decide(subject, adapter, later) == [True, False]
         every = decide(subject, adapter, later, "every turn")
-        assert every == adapter.gated([subject.ids(ask) for ask in later])
+        assert every == adapter.ask_gate([subject.ids(ask) for ask in later])
         for option, wanted in (("", [True, False]), ("@gate=every", every)):
             names = [adapter.name if one else "" for one in wanted]
             texts = [reply.text for reply in subject.reply(later, SHORT, names)]

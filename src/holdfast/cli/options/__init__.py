@@ -117,9 +117,9 @@ class ModelOptions(LocalOptions):
 
     def open(self, name: str, **limits: Any) -> Backend:
         """The model of that name; `limits` are more arguments of an API's client."""
-        from holdfast.models.load import BEHIND_URL, SERVED
+        from holdfast.models.load import BEHIND_URL, SERVERS
 
-        if not name.startswith(SERVED):
+        if not name.startswith(SERVERS):
             return super().open(name)
         here = {"dtype": self.dtype, "device": self.device}  # of weights that a control may need
         return self._reach(
@@ -138,15 +138,15 @@ class ModelOptions(LocalOptions):
             names: the models; None where an option names none.
             of_api: more options of models behind an API; None where they are not given.
         """
-        from holdfast.models.load import BEHIND_URL, SERVED, VLLM
+        from holdfast.models.load import BEHIND_URL, SERVERS, VLLM
 
         models = [name for name in names if name is not None]
         loaded = any(not name.startswith(BEHIND_URL) for name in models)
-        served = any(name.startswith(SERVED) for name in models)
+        served = any(name.startswith(SERVERS) for name in models)
         api = ("base_url", "api_key", "concurrency", *of_api)
         uses = dict.fromkeys(api, served)
         uses |= {"dtype": loaded, "device": loaded, "template_option": bool(models)}
-        uses["base"] = any(not name.startswith((*SERVED, VLLM)) for name in models)
+        uses["base"] = any(not name.startswith((*SERVERS, VLLM)) for name in models)
         usual = ModelOptions()
         own = {one.name: getattr(self, one.name) for one in fields(self)}
         changed_options = [name for name, value in own.items() if value != getattr(usual, name)]

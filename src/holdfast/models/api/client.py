@@ -24,7 +24,7 @@ from holdfast.core.backend import Ask, Reply, Sampling, find_stop
 from holdfast.core.chat import Message, without_surrogates
 from holdfast.core.control import NONE, Control
 from holdfast.core.errors import ControlError, ServiceError, first_line
-from holdfast.models.api.endpoint import OPENAI, choose_key, from_environment, public_url
+from holdfast.models.api.endpoint import OPENAI, choose_key, public_url, read_environment
 from holdfast.models.api.event_loop import run_coroutine
 from holdfast.models.api.parameters import Parameters
 from holdfast.models.api.responses import (
@@ -34,11 +34,11 @@ from holdfast.models.api.responses import (
     Tokens,
     classify,
     exception_for,
+    find_refused_parameter,
     is_final,
     is_page,
     read_completion,
     read_error,
-    refused_parameter,
 )
 from holdfast.models.api.usage import Usage
 
@@ -100,7 +100,7 @@ class ApiBackend:
         self.name = f"api:{model}"
         self.user_first, self.system_anywhere = user_first, system_anywhere
         self.context = context
-        self._url = (base_url or from_environment("BASE_URL") or OPENAI).rstrip("/")
+        self._url = (base_url or read_environment("BASE_URL") or OPENAI).rstrip("/")
         self._endpoint = Endpoint(model, public_url(self._url))
         self._key = choose_key(api_key, self._url)
         if concurrency < 1 or timeout <= 0 or max_retries < 0:
@@ -126,9 +126,9 @@ class ApiBackend:
         """Return the cost of the tokens so far; None without a price."""
         if self._price is None:
             return None
-        used = self._usage
-        spent = self._price[0] * used.prompt_tokens + self._price[1] * used.completion_tokens
-        return round(spent / 1e6, 6)
+        usage = self._usage
+        total = self._price[0] * usage.prompt_tokens + self._price[1] * usage.completion_tokens
+        return round(total / 1e6, 6)
 
     @property
     def dropped_parameters(self) -> Mapping[str, str]:
@@ -143,8 +143,8 @@ class ApiBackend:
         goes away, and `ModelError` where it has no such model or the model takes no such
         chat; the other asks are then cancelled.
         """
-        asks = [self._controlled(ask) for ask in asks]
-        return run_coroutine(self._replies(asks, sampling)) if asks else []
+        asks = [self._apply_control(ask) for ask in asks]
+        return run_coroutine(self._reply_to_all(asks, sampling)) if asks else []
 
     def refusal(self, control: Control) -> str | None:
         """Why this model cannot be put under a control, or None."""
@@ -164,7 +164,7 @@ class ApiBackend:
             "by generation."
         )
 
-    def _controlled(self, ask: Ask) -> Ask:
+    def _apply_control(self, ask: Ask) -> Ask:
         """Return the ask with its chat as the control rewrites it."""
         if why := self.refusal(ask.control):
             raise ControlError(why)
@@ -205,9 +205,9 @@ class ApiBackend:
             **({"template_options": template} if (template := self._parameters.template) else {}),
         }
 
-    async def _replies(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
+    async def _reply_to_all(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
         gate = asyncio.Semaphore(self._concurrency)
-        async with self._client() as client:
+        async with self._make_client() as client:
             tasks = [asyncio.create_task(self._reply(client, gate, ask, sampling)) for ask in asks]
             try:
                 return list(await asyncio.gather(*tasks))
@@ -216,21 +216,21 @@ class ApiBackend:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _client(self) -> openai.AsyncOpenAI:
+    def _make_client(self) -> openai.AsyncOpenAI:
         """Return a client for one event loop. Its hooks count requests and stop useless retries."""
 
-        async def sending(request: Any) -> None:
+        async def count_request(request: Any) -> None:
             again = request.headers.get("x-stainless-retry-count", "0") != "0"
             self._add(requests=1, retries=int(again))
 
-        async def received(response: Any) -> None:
+        async def stop_useless_retry(response: Any) -> None:
             if response.status_code >= 400:
                 error = read_error(response.status_code, await response.aread())
                 if is_final(error):
                     response.headers["x-should-retry"] = "false"
 
         timeout = openai.Timeout(self._timeout, connect=min(self._timeout, 15.0))
-        hooks: dict[str, list[Any]] = {"request": [sending], "response": [received]}
+        hooks: dict[str, list[Any]] = {"request": [count_request], "response": [stop_useless_retry]}
         try:
             http = openai.DefaultAsyncHttpxClient(timeout=timeout, event_hooks=hooks)
         except Exception as error:  # each wrong setting has one of its own
@@ -254,10 +254,10 @@ class ApiBackend:
                 body = self._parameters.write(ask, sampling)
                 response = await self._post(client, ask, body)
                 if isinstance(response, ApiCompletion):
-                    return self._reply_of(ask, response, sampling)
-                refused = refused_parameter(response, body.keys() - self._parameters.extra.keys())
-                if refused is None or not self._drop(refused, body[refused]):
-                    return self._failed_reply(response)
+                    return self._read_reply(ask, response, sampling)
+                name = find_refused_parameter(response, body.keys() - self._parameters.extra.keys())
+                if name is None or not self._drop(name, body[name]):
+                    return self._read_failure(response)
 
     def _drop(self, name: str, value: object) -> bool:
         return self._parameters.drop(name, value, self.name, self._endpoint.url)
@@ -273,20 +273,20 @@ class ApiBackend:
             raw = await create(model=self.model, messages=messages, extra_body=dict(body))
         except openai.APIStatusError as error:
             refusal = read_error(error.status_code, error.response.content)
-            return refusal._replace(message=self._censored(refusal.message))
+            return refusal._replace(message=self._remove_key(refusal.message))
         except openai.APITimeoutError as error:
             raise ServiceError(
                 f"{url} did not answer within {self._timeout:g} seconds, {self._tries()}; check "
                 "the server or lower the concurrency, then run the same command again"
             ) from error
         except openai.APIConnectionError as error:
-            why = self._censored(str(error.__cause__ or error)).rstrip(".")
+            why = self._remove_key(str(error.__cause__ or error)).rstrip(".")
             raise ServiceError(
                 f"{url} cannot be reached, or went away, {self._tries()} ({why}); start or check "
                 "the server, then run the same command again"
             ) from error
         except openai.OpenAIError as error:
-            raise ServiceError(f"{url}: {self._censored(str(error))}") from error
+            raise ServiceError(f"{url}: {self._remove_key(str(error))}") from error
         content = raw.http_response.content
         if is_page(content):
             raise ServiceError(
@@ -297,11 +297,11 @@ class ApiBackend:
     def _tries(self) -> str:
         return f"tried {self._retries + 1} times" if self._retries else "tried once"
 
-    def _censored(self, text: str) -> str:
+    def _remove_key(self, text: str) -> str:
         """Remove the key from a server's words; some servers repeat it."""
         return text.replace(self._key, "[key]") if len(self._key) >= 8 else text
 
-    def _failed_reply(self, error: ServerError) -> Reply:
+    def _read_failure(self, error: ServerError) -> Reply:
         """Return the reply for an error of one ask; raise an error that concerns all asks."""
         match classify(error):
             case "overflow":
@@ -310,14 +310,14 @@ class ApiBackend:
                 return Reply("", stop="error", error=error.message or "content filter")
         raise exception_for(error, self._endpoint)
 
-    def _reply_of(self, ask: Ask, completion: ApiCompletion, sampling: Sampling) -> Reply:
+    def _read_reply(self, ask: Ask, completion: ApiCompletion, sampling: Sampling) -> Reply:
         """Return the reply in a completion and count its tokens."""
-        estimated = Tokens(
+        estimate = Tokens(
             sum(self.count(part["content"]) + 4 for part in ask.chat),
             0,
             self.count(completion.text),
         )
-        tokens = completion.tokens or estimated
+        tokens = completion.tokens or estimate
         self._add(
             prompt_tokens=tokens.prompt,
             cached_tokens=tokens.cached,
@@ -333,7 +333,7 @@ class ApiBackend:
         stop = (
             "stop" if text != completion.text and completion.stop == "length" else completion.stop
         )
-        error = self._censored(completion.error) if completion.error else None
+        error = self._remove_key(completion.error) if completion.error else None
         return Reply(text, stop, *tokens, error=error, thought=completion.thought)
 
     def _add(self, **more: int) -> None:

@@ -14,7 +14,7 @@ OPENAI = "https://api.openai.com/v1"
 _NO_KEY = "none"  # for a server that needs no key, since the client must send one
 
 
-def from_environment(name: str) -> str | None:
+def read_environment(name: str) -> str | None:
     """Read HOLDFAST_`name`, else OPENAI_`name`."""
     return os.environ.get(f"HOLDFAST_{name}") or os.environ.get(f"OPENAI_{name}") or None
 
@@ -24,7 +24,7 @@ def choose_key(key: str | None, url: str) -> str:
 
     Raises `ServiceError` where OpenAI's own server would get none, or where it is no key.
     """
-    key = (key or from_environment("API_KEY") or "").strip()
+    key = (key or read_environment("API_KEY") or "").strip()
     if not key and url == OPENAI:
         raise ServiceError(
             "an api: model needs a key in OPENAI_API_KEY (or HOLDFAST_API_KEY), or a server of "

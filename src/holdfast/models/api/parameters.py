@@ -45,8 +45,8 @@ class Parameters:
             body["chat_template_kwargs"] = self.template
         if "max_tokens" in self.dropped:
             body["max_completion_tokens"] = body["max_tokens"]
-        accepted = {name: value for name, value in body.items() if name not in self.dropped}
-        return accepted | self.extra
+        parameters = {name: value for name, value in body.items() if name not in self.dropped}
+        return parameters | self.extra
 
     def drop(self, name: str, value: object, model: str, url: str) -> bool:
         """Stop sending a parameter and say so once; False if we cannot do without it."""

@@ -26,7 +26,7 @@ Kind = Literal[
     "path", "request", "server",
 ]  # fmt: skip
 
-SHOWN = 300  # characters of a server's own words that an error repeats
+LONGEST_LINE = 300  # characters of a server's own words that an error repeats
 
 
 class Tokens(NamedTuple):
@@ -71,11 +71,11 @@ def is_page(content: bytes) -> bool:
 # Completions
 
 
-def _loads(content: bytes) -> Any:
+def _parse_json(content: bytes) -> Any:
     return json.loads(content.decode("utf-8", "replace"))
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def _as_mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
@@ -86,10 +86,10 @@ def read_completion(content: bytes) -> ApiCompletion:
     part of the reply. Text in OpenAI's `refusal` field is.
     """
     try:
-        body = _mapping(_loads(content))
+        body = _as_mapping(_parse_json(content))
     except (ValueError, RecursionError):
         return ApiCompletion("", "error", "the server's answer is not JSON")
-    tokens = _tokens(body.get("usage"))
+    tokens = _read_tokens(body.get("usage"))
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices:
         error = read_error(200, content) if body.get("error") else ServerError(200, "")
@@ -97,57 +97,57 @@ def read_completion(content: bytes) -> ApiCompletion:
         return ApiCompletion(
             "", stop, error.message or "the server's answer has no choices", tokens
         )
-    choice = _mapping(choices[0])
-    message = _mapping(choice.get("message"))
-    text = _text(message.get("content"))
+    choice = _as_mapping(choices[0])
+    message = _as_mapping(choice.get("message"))
+    text = _read_text(message.get("content"))
     if text is None:
-        text = _text(message.get("refusal"))
-    apart = _text(message.get("reasoning_content")) or _text(message.get("reasoning"))
+        text = _read_text(message.get("refusal"))
+    apart = _read_text(message.get("reasoning_content")) or _read_text(message.get("reasoning"))
     within = split_thought(text or "")
     thought = "\n".join(filter(None, (apart, within.thought))).strip() or None
-    stop, reason = _stop(choice)
+    stop, reason = _read_stop(choice)
     if text is None and thought is None and stop == "stop":
         stop, reason = "error", "the server's answer has no text"
     return ApiCompletion(within.reply, stop, reason, tokens, thought)
 
 
-def _text(content: object) -> str | None:
+def _read_text(content: object) -> str | None:
     """Return the text of a message's content, which is a string or a list of parts."""
     if isinstance(content, str):
         return replace_surrogates(content)
     if not isinstance(content, list):
         return None
-    parts = [_mapping(part) for part in content]
+    parts = [_as_mapping(part) for part in content]
     texts = [
         part.get("text") for part in parts if part.get("type", "text") in ("text", "output_text")
     ]
     return replace_surrogates("".join(text for text in texts if isinstance(text, str)))
 
 
-def _stop(choice: Mapping[str, Any]) -> tuple[Stop, str | None]:
+def _read_stop(choice: Mapping[str, Any]) -> tuple[Stop, str | None]:
     reason = choice.get("finish_reason")
     if reason in ("length", "max_tokens"):
         return "length", None
     if reason == "content_filter":
         return "error", "the server's content filter stopped the reply"
     if reason == "error" or choice.get("error"):
-        words = _mapping(choice.get("error")).get("message")
-        return "error", _line(words) or "the server stopped the reply with an error"
+        words = _as_mapping(choice.get("error")).get("message")
+        return "error", _shorten(words) or "the server stopped the reply with an error"
     return "stop", None
 
 
-def _tokens(usage: object) -> Tokens | None:
+def _read_tokens(usage: object) -> Tokens | None:
     """Return the server's token counts; None if they are missing or impossible."""
-    counts = _mapping(usage)
-    prompt = _count(counts.get("prompt_tokens"))
-    completion = _count(counts.get("completion_tokens"))
+    counts = _as_mapping(usage)
+    prompt = _read_count(counts.get("prompt_tokens"))
+    completion = _read_count(counts.get("completion_tokens"))
     if prompt is None or completion is None:
         return None
-    cached = _count(_mapping(counts.get("prompt_tokens_details")).get("cached_tokens"))
+    cached = _read_count(_as_mapping(counts.get("prompt_tokens_details")).get("cached_tokens"))
     return Tokens(prompt, min(cached or 0, prompt), completion)
 
 
-def _count(value: object) -> int | None:
+def _read_count(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if value >= 0 and value == value // 1 else None
@@ -159,30 +159,30 @@ def _count(value: object) -> int | None:
 def read_error(status: int, content: bytes) -> ServerError:
     """Read an error response of any shape."""
     try:
-        body = _loads(content)
+        body = _parse_json(content)
     except (ValueError, RecursionError):
         text = "" if is_page(content) else content.decode("utf-8", "replace")
-        return ServerError(status, _line(text))
+        return ServerError(status, _shorten(text))
     if isinstance(body, list) and body:  # Gemini's endpoint wraps its object in a list
         body = body[0]
-    error = _mapping(body).get("error") or body
-    fields = _mapping(error)
+    error = _as_mapping(body).get("error") or body
+    fields = _as_mapping(error)
     if not fields:
-        return ServerError(status, _line(error if isinstance(error, str) else json.dumps(error)))
+        return ServerError(status, _shorten(error if isinstance(error, str) else json.dumps(error)))
     words = fields.get("message") or fields.get("detail") or dict(fields)
     # OpenRouter passes on the words of the provider behind it.
-    raw = _mapping(fields.get("metadata")).get("raw")
-    message = " ".join(_line(part) for part in (words, raw) if part)
+    raw = _as_mapping(fields.get("metadata")).get("raw")
+    message = " ".join(_shorten(part) for part in (words, raw) if part)
     codes = {str(fields[key]) for key in ("code", "type") if fields.get(key) is not None}
-    return ServerError(status, _line(message), frozenset(codes), str(fields.get("param") or ""))
+    return ServerError(status, _shorten(message), frozenset(codes), str(fields.get("param") or ""))
 
 
-def _line(value: object) -> str:
+def _shorten(value: object) -> str:
     """Return anything a server sent as one short line."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return shorten(replace_surrogates(text), SHOWN)
+    return shorten(replace_surrogates(text), LONGEST_LINE)
 
 
 _OVERFLOW_CODES = {"context_length_exceeded", "exceed_context_size_error"}
@@ -258,7 +258,7 @@ _VALUE = re.compile(
 )
 
 
-def refused_parameter(error: ServerError, names: Collection[str]) -> str | None:
+def find_refused_parameter(error: ServerError, names: Collection[str]) -> str | None:
     """Find which of the sent sampling parameters a server does not take; None for other errors.
 
     A parameter that the server takes but whose value is wrong is for the user to change.

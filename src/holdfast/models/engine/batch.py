@@ -8,10 +8,10 @@ Rows lie flush right in one block of keys and values (`cache`):
                                  `width`: the end of the prompts that joined last
 
 Rows that join are prefilled in groups with about as many new tokens each; a row with fewer
-encodes a few of its cached tokens again. What rows begin with alike is computed for one of them
-and copied to the others (`sharing`). The last token of a prompt is fed together with the
-tokens drawn last by the other rows, so a prompt whose keys are all kept joins without a pass of
-its own. A prompt longer than what is there moves the others to the right. A row that has ended
+encodes a few of its cached tokens again. A beginning that rows have in common is computed for
+one of them and copied to the others (`sharing`). The last token of a prompt is fed together with
+the tokens drawn last by the other rows, so a prompt whose keys are all kept joins without a pass
+of its own. A prompt longer than what is there moves the others to the right. A row that has ended
 leaves, and its keys and values go to the prefix store. Positions, masks and uniforms are each
 row's own, so that its neighbours change nothing but the last bits of a floating-point sum.
 
@@ -50,12 +50,12 @@ class Batch:
     join others (`Row.reuses`).
 
     Args:
-        loaded: the model; its `decoding` block must be open.
+        engine: the model; its `decoding` block must be open.
         ends: tokens that end a reply.
     """
 
-    def __init__(self, loaded: LoadedModel, ends: frozenset[int] = frozenset()) -> None:
-        self.loaded, self.ends = loaded, ends
+    def __init__(self, engine: LoadedModel, ends: frozenset[int] = frozenset()) -> None:
+        self.engine, self.ends = engine, ends
         self.rows: list[Row] = []
         self.past: Any = None
         self.cache: BatchCache | None = None
@@ -86,7 +86,7 @@ class Batch:
         assert self.tokens is not None
         column = self.cache.region.column if self.cache else self.past.get_seq_length()
         ids = self.tokens[:, None]
-        if self.cache is None and column == self.loaded.steady:
+        if self.cache is None and column == self.engine.steady_tokens:
             ids, column = self._begin_again(column + 1), 0
         self.logits = self._forward(ids, 0, column, self.steering)
         self.tokens = None
@@ -96,13 +96,13 @@ class Batch:
         """Draw a token for every row; rows whose logits are not finite end as "error"."""
         assert self.logits is not None and self.picker is not None
         # A shadow goes on with its row's tokens.
-        self.loaded.drawn += sum(row.stop is None and row.index >= 0 for row in self.rows)
+        self.engine.tokens_drawn += sum(row.stop is None and row.index >= 0 for row in self.rows)
         self.tokens = self.picker.pick(self.logits, self.ends)
 
     def join(self, rows: Sequence[Row]) -> None:
         """Prefill rows, but for their last token, beside those that are there.
 
-        Keys and values of rows that another begins like are computed once.
+        Keys and values of a beginning that rows have in common are computed once.
         """
         if self.rows and self.running < len(self.rows):
             self._leave()
@@ -123,18 +123,18 @@ class Batch:
         except BaseException:
             self._undo_join(count)
             raise
-        last = torch.tensor([row.ids[-1] for row in rows], device=self.loaded.device)
+        last = torch.tensor([row.ids[-1] for row in rows], device=self.engine.device)
         self.tokens = last if self.tokens is None else torch.cat([self.tokens, last])
 
     # Where rows are
 
     def _begin(self, rows: Sequence[Row]) -> None:
         self.width = max(len(row.ids) for row in rows)
-        if rows[0].reuses and self.loaded.cache is not None:
-            self.past = self.cache = self.loaded.cache
-            self.cache.begin(len(rows), self.width + _room(rows, self.width))
+        if rows[0].reuses and self.engine.cache is not None:
+            self.past = self.cache = self.engine.cache
+            self.cache.begin(len(rows), self.width + _count_room(rows, self.width))
         else:
-            self.past, self.cache = DynamicCache(config=self.loaded.model.config), None
+            self.past, self.cache = DynamicCache(config=self.engine.model.config), None
 
     def _make_room(self, rows: Sequence[Row]) -> None:
         """Move the rows that are there to the right of where the longest new prompt begins."""
@@ -142,7 +142,7 @@ class Batch:
         missing = max(len(row.ids) for row in rows) - 1 - self.cache.region.column
         right = max(0, missing)
         columns = self.cache.region.column + right
-        columns += _room(rows, columns)
+        columns += _count_room(rows, columns)
         self.cache.grow(len(self.rows) + len(rows), columns)
         self._shift(right)
         self.width = self.cache.region.column + 1
@@ -194,15 +194,15 @@ class Batch:
         """Give a row's keys and values to the store (its last token's were never computed)."""
         if self.cache is None or not row.request.keep:
             return
-        fed = row.reply if row.stop == "stop" and row.steps > len(row.reply) else row.reply[:-1]
-        ids = np.concatenate([row.ids, np.asarray(fed, dtype=np.int64)])
+        reply = row.reply if row.stop == "stop" and row.steps > len(row.reply) else row.reply[:-1]
+        ids = np.concatenate([row.ids, np.asarray(reply, dtype=np.int64)])
         state, turns = row.request.state, row.request.turns
-        if self.loaded.store.holds(state, ids, turns):
+        if self.engine.store.holds(state, ids, turns):
             return
         pages = self.cache.take(index, row.pad, len(ids), row.known_pages)
-        self.loaded.store.keep(state, ids, pages, turns)
+        self.engine.store.keep(state, ids, pages, turns)
 
-    # What follows from which rows are where
+    # What depends on the rows' places
 
     def _arrange(self) -> None:
         self._place()
@@ -212,22 +212,22 @@ class Batch:
         """Drop all keys and return all ids: the next token changes the rotary frequencies."""
         ids = torch.zeros(len(self.rows), columns, dtype=torch.long)
         for i, row in enumerate(self.rows):
-            fed = [*row.ids.tolist(), *row.reply]  # of a row that has ended, fewer
-            ids[i, : len(fed)] = torch.tensor(fed)
-        self.past = DynamicCache(config=self.loaded.model.config)
+            tokens = [*row.ids.tolist(), *row.reply]  # of a row that has ended, fewer
+            ids[i, : len(tokens)] = torch.tensor(tokens)
+        self.past = DynamicCache(config=self.engine.model.config)
         self._arrange()
-        return ids.to(self.loaded.device)
+        return ids.to(self.engine.device)
 
     def _place(self) -> None:
-        self.forward = Forward(self.loaded, self.rows, self.past, self.width)
+        self.forward = Forward(self.engine, self.rows, self.past, self.width)
 
     def _prepare_steps(self) -> None:
-        self.picker = Picker(self.rows, self.loaded.device)
-        self.steering = self._steering(self.rows)
+        self.picker = Picker(self.rows, self.engine.device)
+        self.steering = self._make_steering(self.rows)
 
-    def _steering(self, rows: Sequence[Row]) -> Steering | None:
+    def _make_steering(self, rows: Sequence[Row]) -> Steering | None:
         """The steering of rows, in the batch's columns."""
-        return self.loaded.steering(
+        return self.engine.steering(
             [row.request.steering and row.request.steering.shift_right(row.pad) for row in rows]
         )
 
@@ -243,18 +243,18 @@ class Batch:
         ids = torch.zeros(len(rows), end, dtype=torch.long)
         for i, row in enumerate(rows):
             ids[i, row.pad :] = torch.from_numpy(row.ids[:-1])
-        ids = ids.to(self.loaded.device)
+        ids = ids.to(self.engine.device)
         if self.cache is None:
             if end:
-                self._forward(ids, 0, 0, self._steering(rows))
+                self._forward(ids, 0, 0, self._make_steering(rows))
             return
         start = 0
         for wave in waves:
-            for first, last in pairwise(_groups([row.new - 1 for row in wave])):
+            for first, last in pairwise(_split_into_groups([row.new - 1 for row in wave])):
                 new = wave[last - 1].new - 1
                 some = slice(start + first, start + last)
                 for i, row in enumerate(rows[some], top + some.start):
-                    row.cached = max(0, len(row.ids) - 1 - new)
+                    row.cached_tokens = max(0, len(row.ids) - 1 - new)
                     self._copy_known(i, row)
                 if new:
                     self._prefill_in_chunks(ids[some, end - new :], top + some.start)
@@ -266,31 +266,31 @@ class Batch:
         assert self.cache is not None
         pages, source = row.pages, row.source
         row.pages, row.source = (), None
-        if row.cached and source is not None:
-            self.cache.copy(self.rows.index(source), source.pad, index, row.pad, row.cached)
+        if row.cached_tokens and source is not None:
+            self.cache.copy(self.rows.index(source), source.pad, index, row.pad, row.cached_tokens)
             row.know(source.known_pages)
-        elif row.cached and pages:
-            self.cache.put(index, row.pad, pages, row.cached)
+        elif row.cached_tokens and pages:
+            self.cache.put(index, row.pad, pages, row.cached_tokens)
             row.know(pages)
 
     def _prefill_in_chunks(self, ids: Tensor, top: int) -> None:
         """Prefill rows from `top` on, a bounded number of tokens at a time."""
-        budget, tokens = self.loaded.prefill_tokens, ids.shape[1]
+        budget, tokens = self.engine.prefill_tokens, ids.shape[1]
         height, column = max(1, budget // tokens), self.width - 1 - tokens
         for first in range(0, len(ids), height):
             some = ids[first : first + height]
             upper = top + first
-            steering = self._steering(self.rows[upper : upper + len(some)])
+            steering = self._make_steering(self.rows[upper : upper + len(some)])
             for start in range(0, tokens, budget):
                 self._forward(some[:, start : start + budget], upper, column + start, steering)
 
 
-def _room(rows: Sequence[Row], columns: int) -> int:
+def _count_room(rows: Sequence[Row], columns: int) -> int:
     """Columns that rows will need after their prompts, as far as is worth reserving."""
     return min(max(64, columns // 8), max(row.limit for row in rows))
 
 
-def _groups(new: Sequence[int]) -> list[int]:
+def _split_into_groups(new: Sequence[int]) -> list[int]:
     """Bounds of runs of rows (sorted by new tokens) worth prefilling together.
 
     A row joins a run while the run's first row would encode at most half as much again, or

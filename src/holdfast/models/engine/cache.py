@@ -7,9 +7,9 @@ in column pad + t. Distances between columns are distances between tokens, so a
 sliding window is exact, and every layer (a sliding one too) keeps all columns.
 
 Buffers are written in place and grow by many columns at a time, so a decoding step
-copies nothing but its own keys and values. What is taken out of a row is cut into pages of
-`PAGE` tokens, which rows that begin alike have in common (`prefix_store`). Pages are
-of one size: memory that one leaves is the next one's.
+copies nothing but its own keys and values. Tokens that are taken out of a row are cut into
+pages of `PAGE`, and rows that begin alike have pages in common (`prefix_store`). All pages have
+one size, so that a page takes the memory that another leaves.
 
 This module knows columns and tensors. It knows no model and no text.
 """
@@ -35,7 +35,7 @@ BLOCK, BLOCKS = 6 << 10, 8
 """Bytes of a token in a block; more where there would be more blocks than that."""
 MORE = 512
 """Columns that buffers grow by at most, where no more are needed; by half where they are few."""
-MOVED = 16 << 20
+MOVE_BYTES = 16 << 20
 """Bytes that are copied aside at a time where rows move."""
 
 
@@ -51,7 +51,7 @@ class Page:
         """Bytes."""
         return sum(tensor.nbytes for tensor in self.tensors)
 
-    def each(self) -> list[Tensor]:
+    def list_buffers(self) -> list[Tensor]:
         """Keys and values of every layer in turn, (heads, tokens, size)."""
         return [buffer for block in self.tensors for buffer in block]
 
@@ -158,7 +158,7 @@ class BatchCache(Cache):
         fits = rows <= region.rows and columns <= region.columns
         if not fits or not self.blocks:
             self._widen(rows, columns)
-            groups = self._groups()
+            groups = self._plan_blocks()
             self.blocks.clear()
             for layer in self.buffers:  # their memory is free before more is taken
                 layer.keys = layer.values = None
@@ -175,12 +175,12 @@ class BatchCache(Cache):
             return
         self._widen(rows, columns)
         old, self.blocks = self.blocks, []
-        for group in self._groups():
+        for group in self._plan_blocks():
             block = group.allocate(region)
             for (layer, name), buffer in zip(group.slots, block, strict=True):
                 before = getattr(layer, name)
-                kept = min(len(before), region.rows)
-                buffer[:kept, :, :end] = before[:kept, :, :end]
+                height = min(len(before), region.rows)
+                buffer[:height, :, :end] = before[:height, :, :end]
                 setattr(layer, name, buffer)
             self.blocks.append(block)
             del old[:1], before  # their memory is free before more is taken
@@ -200,7 +200,7 @@ class BatchCache(Cache):
             tall, wide = rows, columns
         region.rows, region.columns = tall, wide
 
-    def _groups(self) -> list[_BlockPlan]:
+    def _plan_blocks(self) -> list[_BlockPlan]:
         """The buffers that are there, in groups that make blocks."""
         slots = [
             ((layer, name), tensor)
@@ -209,23 +209,23 @@ class BatchCache(Cache):
             if tensor is not None
         ]
         sizes = [tensor[0, :, 0].nbytes for _, tensor in slots]
-        most, filled = max(BLOCK, sum(sizes) // BLOCKS), 0
+        most, total = max(BLOCK, sum(sizes) // BLOCKS), 0
         groups: list[_BlockPlan] = []
         for (slot, tensor), size in zip(slots, sizes, strict=True):
             kind = (tensor.shape[1], tensor.shape[3]), tensor.dtype, tensor.device
-            if not groups or groups[-1][1:] != kind or filled + size > most:
+            if not groups or groups[-1][1:] != kind or total + size > most:
                 groups.append(_BlockPlan([], *kind))
-                filled = 0
+                total = 0
             groups[-1].slots.append(slot)
-            filled += size
+            total += size
         return groups
 
     def shift(self, rows: int, by: int) -> None:
         """Move the first `rows` rows `by` columns to the right, or to the left below 0."""
         region = self.region
         start, end = max(0, -by), region.column
-        for block in self._tensors():
-            some = max(1, MOVED // block[:, 0].nbytes)
+        for block in self._list_blocks():
+            some = max(1, MOVE_BYTES // block[:, 0].nbytes)
             for first in range(0, rows, some):
                 part = block[:, first : min(first + some, rows)]
                 part[:, :, :, start + by : end + by] = part[:, :, :, start:end].clone()
@@ -233,10 +233,10 @@ class BatchCache(Cache):
 
     def clear(self, rows: Collection[int]) -> None:
         """Set rows to 0: masked columns still enter products, and NaN times 0 is NaN."""
-        for block in self._tensors():
+        for block in self._list_blocks():
             block[:, list(rows)] = 0
 
-    def _tensors(self) -> list[Tensor]:
+    def _list_blocks(self) -> list[Tensor]:
         """All buffers, block by block, each (buffers, rows, heads, columns, size)."""
         if self.blocks:
             return self.blocks
@@ -246,25 +246,25 @@ class BatchCache(Cache):
     @property
     def row_bytes(self) -> int:
         """Bytes of the buffers of one row."""
-        return sum(block[:, 0].nbytes for block in self._tensors())
+        return sum(block[:, 0].nbytes for block in self._list_blocks())
 
     def put(self, row: int, column: int, pages: Pages, tokens: int) -> None:
         """Copy the first `tokens` tokens of a kept row into a row, from `column` on."""
-        if not self._tensors():
-            each = pages[0].each()
-            for layer, *both in zip(self.buffers, each[::2], each[1::2], strict=True):
+        if not self._list_blocks():
+            buffers = pages[0].list_buffers()
+            for layer, *both in zip(self.buffers, buffers[::2], buffers[1::2], strict=True):
                 layer.make(*both)
-        blocks = self._tensors()
+        blocks = self._list_blocks()
         for page, start in zip(pages, range(0, tokens, PAGE), strict=False):
             count, first = min(PAGE, tokens - start), column + start
             parts, targets = page.tensors, blocks
             if len(parts) != len(blocks):  # kept in a first batch, or before buffers were dropped
-                parts = tuple(part[None] for part in page.each())
+                parts = tuple(part[None] for part in page.list_buffers())
                 targets = [buffer[None] for block in blocks for buffer in block]
             for block, part in zip(targets, parts, strict=True):
                 block[:, row, :, first : first + count] = part[:, :, :count]
 
-    def take(self, row: int, column: int, tokens: int, known: Pages = ()) -> tuple[Page, ...]:
+    def take(self, row: int, column: int, tokens: int, originals: Pages = ()) -> tuple[Page, ...]:
         """The first `tokens` tokens of a row, which begins in `column`, as pages.
 
         Args:
@@ -273,10 +273,12 @@ class BatchCache(Cache):
             tokens: how many tokens.
             known: full pages that its first tokens are copies of; they are not copied again.
         """
-        pages = list(known)
+        pages = list(originals)
         for start in range(len(pages) * PAGE, tokens, PAGE):
             span = slice(column + start, column + min(start + PAGE, tokens))
-            pages.append(Page(tuple(block[:, row, :, span].clone() for block in self._tensors())))
+            pages.append(
+                Page(tuple(block[:, row, :, span].clone() for block in self._list_blocks()))
+            )
         return tuple(pages)
 
     def move(self, pairs: Sequence[tuple[int, int]]) -> None:
@@ -287,7 +289,7 @@ class BatchCache(Cache):
     def copy(self, source: int, start: int, row: int, column: int, tokens: int) -> None:
         """Copy `tokens` tokens of a row from `start` on into another row, from `column` on."""
         span, target = slice(start, start + tokens), slice(column, column + tokens)
-        for block in self._tensors():
+        for block in self._list_blocks():
             block[:, row, :, target] = block[:, source, :, span]
 
 
@@ -299,7 +301,7 @@ def layer_kinds(config: Any) -> list[type]:
     return [type(layer) for layer in DynamicCache(config=config).layers]
 
 
-def plain(kinds: Sequence[type]) -> bool:
+def is_plain(kinds: Sequence[type]) -> bool:
     """True where every layer caches keys and values by token, or nothing at all."""
     quiet = {"DummyLayer"}
     return bool(kinds) and all(kind in PLAIN or kind.__name__ in quiet for kind in kinds)

@@ -74,13 +74,13 @@ class Decoder:
         inner = model.model
         self.table: Tensor = inner.embed_tokens.weight
         self.rotary = inner.rotary_emb
-        self.norm = _norm(inner.norm)
-        self.head = _weights(model.lm_head) if packs is None else packs.product(model.lm_head)
+        self.norm = _read_norm(inner.norm)
+        self.head = _read_weights(model.lm_head) if packs is None else packs.product(model.lm_head)
         attention = inner.layers[0].self_attn
         self.size: int = attention.head_dim
         rows = (one.weight.shape[0] for one in (attention.q_proj, attention.k_proj))
         self.query_heads, self.key_heads = (count // self.size for count in rows)
-        self.layers = [_layer(layer, packs) for layer in inner.layers]
+        self.layers = [_read_layer(layer, packs) for layer in inner.layers]
         self.dtype = self.table.dtype
 
     def __call__(
@@ -102,21 +102,21 @@ class Decoder:
         # A rotated half is added with its sign in the sine: (-b, a) · s = (b, a) · (-s, s).
         cos, sin = cos[:, None], torch.cat([-sin[..., :half], sin[..., half:]], -1)[:, None]
         for layer, layer_cache in zip(self.layers, cache.layers, strict=True):
-            both, v = self._heads(layer, _normed(x, layer.before))
+            both, v = self._heads(layer, _normalise(x, layer.before))
             both = (both * cos).addcmul_(both.roll(half, -1), sin)
             q, k = both.split([self.query_heads, self.key_heads], 1)
             k, v = layer_cache.update(k, v)
             output, _ = fused_attention(
                 layer.attention, q, k, v, mask, scaling=layer.attention.scaling, holdfast=steering
             )
-            x = _added(x, layer.out, output.flatten(2))
-            n = _normed(x, layer.after)
+            x = _add_product(x, layer.out, output.flatten(2))
+            n = _normalise(x, layer.after)
             if isinstance(layer.gate, PackedProduct) and isinstance(layer.up, PackedProduct):
                 n = layer.up.then(n, "mul", layer.gate(n, "swish"))
             else:
                 n = layer.act(layer.gate(n)).mul_(layer.up(n))
-            x = _added(x, layer.down, n)
-        return self.head(_normed(x[:, -1], self.norm))
+            x = _add_product(x, layer.down, n)
+        return self.head(_normalise(x[:, -1], self.norm))
 
     def _heads(self, layer: _LayerWeights, x: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys together, and values, each (rows, heads, tokens, size)."""
@@ -130,11 +130,11 @@ class Decoder:
         else:
             q, k, v = (one(x).view(shape) for one in layer.qkv)
         if layer.heads is not None:
-            q, k = _normed(q, layer.heads[0]), _normed(k, layer.heads[1])
+            q, k = _normalise(q, layer.heads[0]), _normalise(k, layer.heads[1])
         return torch.cat([q.transpose(1, 2), k.transpose(1, 2)], 1), v.transpose(1, 2)
 
 
-def _added(x: Tensor, product: _Linear | PackedProduct, other: Tensor) -> Tensor:
+def _add_product(x: Tensor, product: _Linear | PackedProduct, other: Tensor) -> Tensor:
     """`x` plus a product of `other`."""
     if isinstance(product, PackedProduct):
         return product.then(other, "add", x)
@@ -162,38 +162,38 @@ def mask(own: Tensor | None, column: int, columns: Tensor, dtype: torch.dtype) -
     return visible[..., None, :, :]
 
 
-def _normed(x: Tensor, norm: _Norm) -> Tensor:
+def _normalise(x: Tensor, norm: _Norm) -> Tensor:
     """Root mean square norm, in float32 as in transformers."""
     wide = x.float()
     length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
     return (wide * torch.addcmul(norm.floor, length, length).rsqrt_()).mul_(norm.scale).to(x.dtype)
 
 
-def _norm(module: Any) -> _Norm:
+def _read_norm(module: Any) -> _Norm:
     weight = module.weight.float()
     return _Norm(
         weight * len(weight) ** 0.5, weight.new_tensor(len(weight) * module.variance_epsilon)
     )
 
 
-def _weights(layer: nn.Linear) -> _Linear:
+def _read_weights(layer: nn.Linear) -> _Linear:
     return _Linear(layer.weight, layer.bias)
 
 
-def _layer(layer: Any, packs: PackedWeights | None) -> _LayerWeights:
+def _read_layer(layer: Any, packs: PackedWeights | None) -> _LayerWeights:
     attention, mlp = layer.self_attn, layer.mlp
     heads = None
     if hasattr(attention, "q_norm"):
-        heads = _norm(attention.q_norm), _norm(attention.k_norm)
+        heads = _read_norm(attention.q_norm), _read_norm(attention.k_norm)
     three = (attention.q_proj, attention.k_proj, attention.v_proj)
-    make = _weights if packs is None else packs.product
+    make = _read_weights if packs is None else packs.product
     return _LayerWeights(
         attention,
-        _norm(layer.input_layernorm),
-        _three(*three) if packs is None else packs.product(*three),
+        _read_norm(layer.input_layernorm),
+        _read_three(*three) if packs is None else packs.product(*three),
         make(attention.o_proj),
         heads,
-        _norm(layer.post_attention_layernorm),
+        _read_norm(layer.post_attention_layernorm),
         make(mlp.gate_proj),
         make(mlp.up_proj),
         make(mlp.down_proj),
@@ -201,8 +201,8 @@ def _layer(layer: Any, packs: PackedWeights | None) -> _LayerWeights:
     )
 
 
-def _three(q: nn.Linear, k: nn.Linear, v: nn.Linear) -> tuple[_Linear, _Linear, _Linear]:
-    return _weights(q), _weights(k), _weights(v)
+def _read_three(q: nn.Linear, k: nn.Linear, v: nn.Linear) -> tuple[_Linear, _Linear, _Linear]:
+    return _read_weights(q), _read_weights(k), _read_weights(v)
 
 
 def walk(model: Any, packs: PackedWeights | None = None) -> Decoder | None:
@@ -223,14 +223,14 @@ def walk(model: Any, packs: PackedWeights | None = None) -> Decoder | None:
     if window is not None or any(kind != "full_attention" for kind in kinds):
         return None
     devices = {weight.device for weight in model.parameters()}
-    if len(devices) > 1 or not all(_untouched(module) for module in model.modules()):
+    if len(devices) > 1 or not all(_runs_own_forward(module) for module in model.modules()):
         return None
     swish = all(isinstance(layer.mlp.act_fn, SiLUActivation) for layer in model.model.layers)
     packs = packs if swish and can_pack(model.parameters()) else None
     return Decoder(model, packs)
 
 
-def _untouched(module: nn.Module) -> bool:
+def _runs_own_forward(module: nn.Module) -> bool:
     """Whether a call of the module is its class's own `forward` and nothing more."""
     hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
     if any(hooks) or "forward" in vars(module) or hasattr(module, "_hf_hook"):

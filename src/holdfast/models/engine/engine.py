@@ -26,9 +26,9 @@ from torch import Tensor
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.engine.batch import Batch
-from holdfast.models.engine.loaded import LoadedModel, unsound
+from holdfast.models.engine.loaded import LoadedModel, logits_error
 from holdfast.models.engine.request import Continuation, Guide, Halt, Request, Row, Spans, result_of
-from holdfast.models.engine.shaping import shaper
+from holdfast.models.engine.shaping import make_shaper
 
 __all__ = ["Continuation", "Engine", "Guide", "Halt", "Request", "Spans"]
 
@@ -52,18 +52,18 @@ class Engine(LoadedModel):
         results: list[Continuation | None] = [None] * len(requests)
         with self.decoding():
             rows = []
-            for index, request in enumerate(self._settled(requests)):
+            for index, request in enumerate(self._ask_gates(requests)):
                 row = self.row(request, sampling, halt, index)
                 if row.stop is None:
                     rows.append(row)
                 else:
                     results[index] = Continuation((), row.stop)
             try:
-                for some in _alike(rows):
+                for some in _group_alike(rows):
                     self._decode(some, ends)
             except torch.OutOfMemoryError as error:
                 self.drop_buffers()
-                raise self.full(max(len(row.ids) + row.limit for row in rows)) from error
+                raise self.memory_error(max(len(row.ids) + row.limit for row in rows)) from error
             except BaseException:
                 # Nothing of a batch that was cut off, or of its NaN, may reach the next.
                 self.drop_buffers()
@@ -83,12 +83,12 @@ class Engine(LoadedModel):
             if waiting and (
                 not batch.running or (waiting[0].reuses and room * 8 >= self.batch_size)
             ):
-                batch.join(_next(waiting, room))
+                batch.join(_take_rows(waiting, room))
             if not batch.advance():
                 return
             batch.pick()
             if any(row.stop == "error" for row in batch.rows):
-                raise unsound(self.name)
+                raise logits_error(self.name)
 
     def row(
         self, request: Request, sampling: Sampling, halt: Halt | None = None, index: int = 0
@@ -98,8 +98,8 @@ class Engine(LoadedModel):
         A row that finds no room in the context has ended, as "overflow". Under guidance its
         shadow goes into the same batch. Raises `ControlError` where that cannot be.
         """
-        (request,) = self._settled([request])
-        row = self._guided(self._row(index, request, sampling, halt))
+        (request,) = self._ask_gates([request])
+        row = self._add_shadow(self._make_row(index, request, sampling, halt))
         if row.limit <= 0:
             row.stop = "overflow"
         return row
@@ -112,7 +112,7 @@ class Engine(LoadedModel):
         """
         ids = np.asarray(request.ids, dtype=np.int64)
         with self.lock:
-            (kept_request,) = self._settled(
+            (kept_request,) = self._ask_gates(
                 [replace(request, keep=True, measure=False, guide=None)]
             )
             self.generate([kept_request], Sampling(max_new_tokens=1))
@@ -122,22 +122,22 @@ class Engine(LoadedModel):
                 f"the value vectors of {len(ids)} tokens of {self.name} cannot be read: its cache "
                 "does not keep them token by token, or has no room for them."
             )
-        values = zip(*(page.each()[1::2] for page in pages), strict=True)
+        values = zip(*(page.list_buffers()[1::2] for page in pages), strict=True)
         layers = (torch.cat(parts, 1)[:, :count] for parts in values)
         return [layer.transpose(0, 1).flatten(1).float().cpu() for layer in layers]
 
-    def _settled(self, requests: Sequence[Request]) -> list[Request]:
-        """The requests with their gates asked, one look of each gate at all its prompts."""
+    def _ask_gates(self, requests: Sequence[Request]) -> list[Request]:
+        """Ask each gate once for all its prompts; return the requests as the gates decide."""
         results = list(requests)
         for name in {request.adapter for request in requests if request.gate_ids}:
             at = [i for i, one in enumerate(results) if one.gate_ids and one.adapter == name]
             for i, on in zip(
-                at, self.adapters[name].gated([results[i].gate_ids for i in at]), strict=True
+                at, self.adapters[name].ask_gate([results[i].gate_ids for i in at]), strict=True
             ):
-                results[i] = results[i].switched(name if on else "")
+                results[i] = results[i].with_adapter(name if on else "")
         return results
 
-    def _row(self, index: int, request: Request, sampling: Sampling, halt: Halt | None) -> Row:
+    def _make_row(self, index: int, request: Request, sampling: Sampling, halt: Halt | None) -> Row:
         if not request.ids:
             raise ValueError("a request needs at least one token")
         self.check_ids(request.ids)
@@ -146,19 +146,19 @@ class Engine(LoadedModel):
         if self.context is not None:
             limit = min(limit, self.context - len(ids))
         row = Row(index, request, sampling, ids, limit, self.pads(len(ids) + limit), halt)
-        row.shaper = shaper(request.shaping, sampling.temperature, request.ids, self.match)
+        row.shaper = make_shaper(request.shaping, sampling.temperature, request.ids, self.match)
         if row.reuses:
             # The last token is always computed: its logits are the first of the reply.
-            row.cached, row.pages = self.store.find(request.state, ids[:-1], request.turns)
+            row.cached_tokens, row.pages = self.store.find(request.state, ids[:-1], request.turns)
         return row
 
-    def _guided(self, row: Row) -> Row:
-        """The row, with a shadow where it is under guidance: its chat without the persona."""
+    def _add_shadow(self, row: Row) -> Row:
+        """Give a row under guidance its shadow: the same chat without the persona."""
         guide = row.request.guide
         if guide is None:
             return row
         bare = Request(guide.ids, row.request.seed, row.request.keep)
-        row.shadow = self._row(-1, bare, row.sampling, None)
+        row.shadow = self._make_row(-1, bare, row.sampling, None)
         if not (row.reuses and row.shadow.reuses):
             raise ControlError(f"{self.name} cannot run rows of different lengths side by side.")
         # Both go on with the row's tokens for as long as either fits: a template's own system
@@ -168,10 +168,10 @@ class Engine(LoadedModel):
         return row
 
 
-def _alike(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows that may be in one batch, the longest first; of equal length where padding is not exact.
+def _group_alike(rows: Sequence[Row]) -> list[list[Row]]:
+    """Group rows for batches, the longest first; of equal length where padding is not exact.
 
-    Those of the same length that have most to compute come first.
+    Among rows of one length those with most to compute come first.
     """
     groups: dict[int, list[Row]] = {}
     for row in sorted(rows, key=lambda row: (-len(row.ids), -row.new, row.index)):
@@ -179,7 +179,7 @@ def _alike(rows: Sequence[Row]) -> list[list[Row]]:
     return list(groups.values())
 
 
-def _next(waiting: deque[Row], room: int) -> list[Row]:
+def _take_rows(waiting: deque[Row], room: int) -> list[Row]:
     """Take rows for up to `room` places off the queue, at least one; shadows beside their rows."""
     rows: list[Row] = []
     while waiting and (not rows or len(rows) + 1 + bool(waiting[0].shadow) <= room):

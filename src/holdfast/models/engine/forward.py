@@ -26,24 +26,24 @@ class Forward:
     """Runs a model on the rows of a batch, as long as these stay where they are.
 
     Args:
-        loaded: the model.
+        engine: the model.
         rows: the batch's rows, each with its `pad`.
         past: the cache of transformers that the pass reads and writes.
         prompt_end: the column after the prompts; from its last token on shares are recorded.
     """
 
     def __init__(
-        self, loaded: LoadedModel, rows: Sequence[Row], past: Any, prompt_end: int
+        self, engine: LoadedModel, rows: Sequence[Row], past: Any, prompt_end: int
     ) -> None:
-        self.loaded, self.rows, self.past, self.prompt_end = loaded, rows, past, prompt_end
+        self.engine, self.rows, self.past, self.prompt_end = engine, rows, past, prompt_end
         self.cache = past if isinstance(past, BatchCache) else None
-        self.device = loaded.device
+        self.device = engine.device
         # Rows that have ended run on beside the others, and would change all rows' frequencies.
-        bounds = (loaded.context, None if self.cache is None else loaded.steady)
+        bounds = (engine.context, None if self.cache is None else engine.steady_tokens)
         self.bound = min((bound for bound in bounds if bound is not None), default=None)
         self.pads = torch.tensor([row.pad for row in rows], device=self.device)
         self.recorder: Recorder | None = None
-        if loaded.no_share is None:
+        if engine.no_share is None:
             self._prepare_recording()
 
     def __call__(self, ids: Tensor, top: int, column: int, steering: Steering | None) -> Tensor:
@@ -71,13 +71,13 @@ class Forward:
         steered_pass = start_pass(steering, column, end - column) if steering is not None else None
         adapted = self._switch_adapters(rows)
         with recording(recorder):
-            decoder = None if adapted or self.cache is None else self.loaded.decoder
+            decoder = None if adapted or self.cache is None else self.engine.decoder
             if decoder is not None:
                 visible = mask(own, column, columns, decoder.dtype)
                 logits = decoder(ids, positions, self.cache, visible, steered_pass)
             else:
                 logits = self._call_model(ids, positions, own, steered_pass)
-        refuse_unreached(steered_pass, self.loaded.name)
+        refuse_unreached(steered_pass, self.engine.name)
         if self.cache is not None:
             self.cache.region.column = end
         if recorder is not None:
@@ -90,7 +90,7 @@ class Forward:
     def _switch_adapters(self, rows: Sequence[Row]) -> bool:
         """Switch every adapter on in its rows; whether any is."""
         adapted = False
-        for name, adapter in self.loaded.adapters.items():
+        for name, adapter in self.engine.adapters.items():
             on = [row.request.adapter == name for row in rows]
             adapted = adapted or any(on)
             adapter.choose(on)
@@ -101,12 +101,14 @@ class Forward:
     ) -> Tensor:
         """The logits of the model's own forward pass."""
         optional = {"position_ids": positions, "logits_to_keep": 1}
-        arguments: dict[str, Any] = {k: v for k, v in optional.items() if k in self.loaded.takes}
+        arguments: dict[str, Any] = {
+            k: v for k, v in optional.items() if k in self.engine.optional_arguments
+        }
         if own is not None:
             arguments["attention_mask"] = own
         if steered_pass is not None:
             arguments["holdfast"] = steered_pass
-        output = self.loaded.model(
+        output = self.engine.model(
             input_ids=ids, past_key_values=self.past, use_cache=True, **arguments
         )
         logits: Tensor = output.logits[:, -1]
@@ -122,7 +124,9 @@ class Forward:
                 continue
             row.shares = [] if row.shares is None else row.shares
             bounds.append([[row.pad + at for at in ends] for ends in zip(*spans, strict=True)])
-        measured = [row for row in self.rows if row.shares is not None]
-        if measured:
+        measured_rows = [row for row in self.rows if row.shares is not None]
+        if measured_rows:
             starts, ends = torch.tensor(bounds, device=self.device).permute(1, 2, 0)
-            self.recorder = Recorder(starts, ends, any(row.request.plain_share for row in measured))
+            self.recorder = Recorder(
+                starts, ends, any(row.request.plain_share for row in measured_rows)
+            )

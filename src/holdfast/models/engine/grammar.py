@@ -38,7 +38,7 @@ def compile_grammar(kind: Kind, value: Any) -> str:
     Raises:
         GrammarError: it is none, is too long, or asks for what llguidance cannot do.
     """
-    matcher = _library().LLMatcher
+    matcher = _import_llguidance().LLMatcher
     try:
         # One way to write white space: a small model could go on with blanks for ever.
         strict = {"whitespace_flexible": False}
@@ -61,7 +61,7 @@ def compile_grammar(kind: Kind, value: Any) -> str:
     return str(grammar)
 
 
-def _library() -> Any:
+def _import_llguidance() -> Any:
     try:
         import llguidance
     except ModuleNotFoundError as missing:
@@ -84,7 +84,7 @@ class Grammars:
 
     def __call__(self, grammar: str) -> GrammarMatcher:
         """Follow a grammar. Raises `ModelError` where the tokenizer does not allow it."""
-        library = _library()
+        library = _import_llguidance()
         with self._lock:
             if self._vocabulary is None:  # takes up to a second for a large vocabulary
                 self._vocabulary = self._read_vocabulary()
@@ -105,7 +105,7 @@ class GrammarMatcher:
     def __init__(self, matcher: Any, ends: Collection[int]) -> None:
         self._matcher, self._ends = matcher, list(ends)
 
-    def allowed(self, token: int | None) -> Bits | None:
+    def advance(self, token: int | None) -> Bits | None:
         """Take the token drawn last, and say which may come next; None after an error."""
         if token is not None:
             self._matcher.consume_token(token)
@@ -115,5 +115,5 @@ class GrammarMatcher:
             bits: Bits = np.zeros(max(self._ends, default=0) + 1, dtype=bool)
             bits[self._ends] = True
             return bits
-        packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
-        return np.unpackbits(packed, bitorder="little").astype(bool)
+        bitmask = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        return np.unpackbits(bitmask, bitorder="little").astype(bool)

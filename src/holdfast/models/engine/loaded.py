@@ -33,7 +33,7 @@ from holdfast.control.switch import (
 )
 from holdfast.core.control import Range, parse
 from holdfast.core.errors import ControlError, ModelError
-from holdfast.models.engine.cache import BatchCache, layer_kinds, plain
+from holdfast.models.engine.cache import BatchCache, is_plain, layer_kinds
 from holdfast.models.engine.decoder import Decoder, walk
 from holdfast.models.engine.packed import PackedWeights
 from holdfast.models.engine.prefix_store import PrefixStore
@@ -43,7 +43,7 @@ from holdfast.models.engine.shaping import Matcher
 class RowAdapter(Protocol):
     """An adapter that can be on in some rows of a batch and off in others."""
 
-    def gated(self, prompts: Sequence[Sequence[int]]) -> list[bool]:
+    def ask_gate(self, prompts: Sequence[Sequence[int]]) -> list[bool]:
         """For which prompts, as token ids, the adapter's gate switches it on."""
 
     def choose(self, rows: Sequence[bool]) -> None:
@@ -83,7 +83,7 @@ class LoadedModel:
         self.prefill_tokens = prefill_tokens
         parameters = inspect.signature(model.forward).parameters
         _refuse_unusable(name, model, parameters)
-        self.takes = {n for n in ("position_ids", "logits_to_keep") if n in parameters}
+        self.optional_arguments = {n for n in ("position_ids", "logits_to_keep") if n in parameters}
         """Which of these optional arguments the model's forward pass has."""
         self.config = model.config.get_text_config(decoder=True)
         self.context: int | None = getattr(self.config, "max_position_embeddings", None)
@@ -95,11 +95,11 @@ class LoadedModel:
         self.store = PrefixStore(cache_bytes)
         """Keys and values of earlier rows."""
         self._kinds = layer_kinds(model.config)
-        self.reuses = plain(self._kinds)
+        self.reuses = is_plain(self._kinds)
         """Whether rows may be padded and their keys and values reused."""
-        self.steady = _steady(self.config)
+        self.steady_tokens = _find_steady(self.config)
         """Tokens up to which rotary frequencies do not change; None where they never do."""
-        self.cache: BatchCache | None = self._new_cache()
+        self.cache: BatchCache | None = self._make_cache()
         """Buffers of the batch under way; None where `reuses` is False."""
         self.row_bytes = 0
         """Bytes of a row in the widest buffers that were dropped."""
@@ -111,7 +111,7 @@ class LoadedModel:
         self._packs = PackedWeights()
         self.lock = threading.RLock()
         #: Tokens drawn since the model was loaded, for progress while a call takes long.
-        self.drawn = 0
+        self.tokens_drawn = 0
 
     @cached_property
     def rotary(self) -> Rotary | str:
@@ -136,7 +136,7 @@ class LoadedModel:
         row = RowSteering(parse("boost:2"), (0, 1), (0, 1))
         steered_pass = start_pass(Steering([row], None, self.device), 0, 3)
         ids = torch.arange(3, device=self.device)[None]
-        with self.watched():
+        with self.switch_attention():
             try:
                 self.model(input_ids=ids, holdfast=steered_pass, use_cache=False)
                 refuse_unreached(steered_pass, self.name)
@@ -164,7 +164,7 @@ class LoadedModel:
 
     def pads(self, tokens: int) -> bool:
         """Whether a row of so many tokens may lie beside shorter ones, or be reused."""
-        return self.reuses and (self.steady is None or tokens <= self.steady)
+        return self.reuses and (self.steady_tokens is None or tokens <= self.steady_tokens)
 
     def check_ids(self, ids: Sequence[int]) -> None:
         """Raise `ModelError` where the model has no embedding for a token."""
@@ -174,8 +174,8 @@ class LoadedModel:
                 f" id {max(ids)}: the tokenizer belongs to another model."
             )
 
-    def full(self, longest: int) -> ModelError:
-        """The error for a device whose memory rows of up to `longest` tokens have filled."""
+    def memory_error(self, longest: int) -> ModelError:
+        """The error for rows of up to `longest` tokens that have filled the device's memory."""
         return ModelError(
             f"the memory of {self.device} is full: {self.name} reads up to {self.batch_size} rows "
             f"of up to {longest} tokens at once here. Choose a smaller --batch, fewer --rounds, or "
@@ -206,10 +206,10 @@ class LoadedModel:
         """Replace the buffers of the batch under way, which may hold anything after an error."""
         if self.cache is not None:
             self.row_bytes = max(self.row_bytes, self.cache.row_bytes)
-        self.cache = self._new_cache()
+        self.cache = self._make_cache()
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
+    def switch_attention(self) -> Iterator[None]:
         """Run the model with attention that can be measured; one thread at a time is inside.
 
         Raises:
@@ -226,7 +226,7 @@ class LoadedModel:
     @contextmanager
     def decoding(self) -> Iterator[None]:
         """The block that a `Batch` runs in; one thread at a time is inside."""
-        with self.watched():
+        with self.switch_attention():
             # Looked for each time: the model may have been adapted, or hooked, since.
             self.decoder = (
                 walk(self.model, self._packs) if self.attention == FUSED and self.reuses else None
@@ -238,7 +238,7 @@ class LoadedModel:
                 for adapter in self.adapters.values():
                     adapter.choose(())
 
-    def _new_cache(self) -> BatchCache | None:
+    def _make_cache(self) -> BatchCache | None:
         return BatchCache(self._kinds) if self.reuses else None
 
 
@@ -264,7 +264,7 @@ def _refuse_unusable(name: str, model: PreTrainedModel, parameters: Container[st
         )
 
 
-def _steady(config: Any) -> int | None:
+def _find_steady(config: Any) -> int | None:
     """Tokens up to which the rotary frequencies stay the same, or None where they always do.
 
     "longrope" changes them for all keys once a sequence is longer than the model was first
@@ -278,7 +278,7 @@ def _steady(config: Any) -> int | None:
     return first or getattr(config, "original_max_position_embeddings", None)
 
 
-def unsound(name: str) -> ModelError:
+def logits_error(name: str) -> ModelError:
     """The error for logits that nothing can be drawn from."""
     return ModelError(
         f"{name} gives logits that are not finite (NaN or infinity): its weights are damaged, or"

@@ -52,7 +52,7 @@ class PackedWeights:
     """The reordered weights of a model's linear layers, made when they are first asked for."""
 
     def __init__(self) -> None:
-        self._packed: dict[tuple[int, ...], tuple[Tensor, PackedProduct]] = {}
+        self._products: dict[tuple[int, ...], tuple[Tensor, PackedProduct]] = {}
 
     def product(self, *layers: nn.Linear) -> PackedProduct:
         """The product of layers that read the same input, their outputs one after another.
@@ -62,7 +62,7 @@ class PackedWeights:
         """
         key = tuple(id(layer) for layer in layers)
         sample = torch.cat([layer.weight.detach().flatten()[::_STRIDE] for layer in layers])
-        entry = self._packed.get(key)
+        entry = self._products.get(key)
         if entry is not None and torch.equal(entry[0], sample):
             return entry[1]
         weight = torch.cat([layer.weight.detach() for layer in layers])
@@ -75,9 +75,9 @@ class PackedWeights:
             bias = torch.cat(list(biases))
         # The number of rows only chooses the order; one for few rows also serves many.
         reordered = torch.ops.mkldnn._reorder_linear_weight(weight, 16)
-        packed = PackedProduct(reordered, bias)
-        self._packed[key] = sample.clone(), packed
-        return packed
+        product = PackedProduct(reordered, bias)
+        self._products[key] = sample.clone(), product
+        return product
 
 
 def can_pack(weights: Iterable[Tensor]) -> bool:

@@ -39,11 +39,11 @@ class Picker:
             logits: (B, vocabulary).
             ends: tokens that end a reply.
         """
-        logits = self._guided(logits)
+        logits = self._guide(logits)
         steps = [min(row.steps, row.limit - 1) for row in self.rows]
         uniforms = [row.uniforms[step] for row, step in zip(self.rows, steps, strict=True)]
         tokens, finite = self._draw(
-            self._shaped(logits), torch.tensor(uniforms, dtype=torch.float64)
+            self._shape(logits), torch.tensor(uniforms, dtype=torch.float64)
         )
         self._record_logprobs(logits, tokens)
         for row, token, fine in zip(self.rows, tokens.tolist(), finite.tolist(), strict=True):
@@ -58,7 +58,7 @@ class Picker:
         return tokens.to(self.device)
 
     def _draw(self, logits: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens, and whether each row's logits are finite; each row as its sampling says."""
+        """Draw a token for each row by its sampling; return whether its logits are finite, too."""
         if self.device.type != "mps":  # which has no float64
             u = u.to(self.device)
         if len(self.by_sampling) == 1:
@@ -70,25 +70,23 @@ class Picker:
             tokens[rows], finite[rows] = some_tokens.cpu(), some_finite.cpu()
         return tokens, finite
 
-    def _guided(self, logits: Tensor) -> Tensor:
-        """Logits in which guided rows and their shadows have the joint distribution's."""
+    def _guide(self, logits: Tensor) -> Tensor:
+        """Give guided rows and their shadows the logits of the joint distribution."""
         if not self.pairs.numel():
             return logits
         whole, bare = (part.to(logits.device) for part in self.pairs)
         with_persona, without = (logits[i].float().log_softmax(-1) for i in (whole, bare))
-        guided = logits.float()
-        guided[whole] = guided[bare] = guide(
-            with_persona, without, self.strengths.to(logits.device)
-        )
-        return guided
+        joint = logits.float()
+        joint[whole] = joint[bare] = guide(with_persona, without, self.strengths.to(logits.device))
+        return joint
 
-    def _shaped(self, logits: Tensor) -> Tensor:
-        """Logits in which rows that want it have theirs changed, shadows as their rows."""
-        shaped = [i for i, row in enumerate(self.rows) if row.shaper and row.stop is None]
-        if not shaped:
+    def _shape(self, logits: Tensor) -> Tensor:
+        """Change the logits of the rows that have a shaper; a shadow gets its row's."""
+        indices = [i for i, row in enumerate(self.rows) if row.shaper and row.stop is None]
+        if not indices:
             return logits
         logits = logits.float().clone()
-        for i in shaped:
+        for i in indices:
             shaper = self.rows[i].shaper
             assert shaper is not None
             logits[i] = shaper(logits[i], self.rows[i].reply)

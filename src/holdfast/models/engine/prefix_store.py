@@ -60,11 +60,11 @@ class PrefixStore:
     def find(self, state: str, ids: Ids, turns: Sequence[int] = ()) -> tuple[int, Pages]:
         """Tokens of `ids` that a row of the same state begins with, and that row's pages."""
         best, match = 0, -1
-        for key in sorted(self._like(state, ids), reverse=True):
+        for key in sorted(self._find_like(state, ids), reverse=True):
             row = self._rows[key]
             # Only a row that agrees at position `best` can be longer: one look instead of a scan.
             if best < min(len(row.ids), len(ids)) and row.ids[best] == ids[best]:
-                length = shared(row.ids, ids, set(row.turns) ^ set(turns))
+                length = count_common(row.ids, ids, set(row.turns) ^ set(turns))
                 if length > best:
                     best, match = length, key
         if match < 0:
@@ -74,20 +74,22 @@ class PrefixStore:
 
     def holds(self, state: str, ids: Ids, turns: Sequence[int] = ()) -> bool:
         """Whether a stored row already begins with these ids."""
-        like = (self._rows[key] for key in self._like(state, ids))
-        return any(_begins(row.ids, ids, set(row.turns) ^ set(turns)) for row in like)
+        like = (self._rows[key] for key in self._find_like(state, ids))
+        return any(_begins_with(row.ids, ids, set(row.turns) ^ set(turns)) for row in like)
 
     def keep(self, state: str, ids: Ids, pages: Pages, turns: Sequence[int] = ()) -> None:
         """Keep a row; rows that it extends go, and the oldest go until the rest fits."""
         if sum(page.size for page in pages) > self.limit or not len(ids):
             return
-        extended = [key for key in self._like(state, ids) if _begins(ids, self._rows[key].ids)]
+        shorter = [
+            key for key in self._find_like(state, ids) if _begins_with(ids, self._rows[key].ids)
+        ]
         self._rows[self._next] = StoredRow(state, ids, pages, turns)
-        self._by_head.setdefault(self._place(state, ids), set()).add(self._next)
+        self._by_head.setdefault(self._make_key(state, ids), set()).add(self._next)
         self._next += 1
         self.size += sum(page.size for page in pages if not self._users[page])
         self._users.update(pages)
-        for key in extended:  # now: pages that both have stay
+        for key in shorter:  # now: pages that both have stay
             self._drop(key)
         while self.size > self.limit:
             self._drop(next(iter(self._rows)))
@@ -99,28 +101,28 @@ class PrefixStore:
             if not self._users[page]:
                 del self._users[page]
                 self.size -= page.size
-        place = self._place(row.state, row.ids)
+        place = self._make_key(row.state, row.ids)
         self._by_head[place].discard(key)
         if not self._by_head[place]:
             del self._by_head[place]
 
-    def _place(self, state: str, ids: Ids) -> tuple[str, bytes]:
+    def _make_key(self, state: str, ids: Ids) -> tuple[str, bytes]:
         return state, ids[: self._head].tobytes()
 
-    def _like(self, state: str, ids: Ids) -> Collection[int]:
+    def _find_like(self, state: str, ids: Ids) -> Collection[int]:
         """Rows of the state that begin as `ids` do."""
-        return self._by_head.get(self._place(state, ids), ())
+        return self._by_head.get(self._make_key(state, ids), ())
 
 
-def _begins(ids: Ids, start: Ids, turns: Collection[int] = ()) -> bool:
+def _begins_with(ids: Ids, start: Ids, turns: Collection[int] = ()) -> bool:
     """True where `ids` begins with `start`, before any turn that only one of them has."""
     n = len(start)
     # The last token tells most rows apart without looking at the others.
     fits = n <= len(ids) and (n == 0 or bool(ids[n - 1] == start[-1]))
-    return fits and shared(ids, start, turns) == n
+    return fits and count_common(ids, start, turns) == n
 
 
-def shared(a: Ids, b: Ids, turns: Collection[int] = ()) -> int:
+def count_common(a: Ids, b: Ids, turns: Collection[int] = ()) -> int:
     """Length of the longest common prefix of two arrays of ids.
 
     It ends at a turn that only one of them has. The first token of what opens a turn is steered

@@ -66,7 +66,7 @@ class Request:
     adapter: str = ""
     """The adapter of the engine that is on; empty for none."""
     gate_ids: tuple[int, ...] = ()
-    """What that adapter's gate reads to decide whether it is on; empty where that is settled."""
+    """What the adapter's gate reads to decide whether it is on; empty where nothing is open."""
     plain_share: bool = True
     """Also record the share under plain attention, where `measure` meets `steering`."""
     logprobs: int | None = None
@@ -79,7 +79,7 @@ class Request:
         """Where user turns begin, as far as its control needs to know."""
         return self.steering.turns if self.steering else ()
 
-    def switched(self, adapter: str) -> Request:
+    def with_adapter(self, adapter: str) -> Request:
         """The same request with that adapter on, or none; each state is kept apart."""
         state = f"{self.state}+prism:{adapter}" if adapter else self.state
         return replace(self, adapter=adapter, gate_ids=(), state=state)
@@ -106,7 +106,7 @@ class Continuation:
     """Why it ended."""
     steps: int = 0
     """Tokens drawn, the one that ended it included."""
-    cached: int = 0
+    cached_tokens: int = 0
     """Prompt tokens whose keys were an earlier row's or a neighbour's, the guide's included."""
     share: Share | None = None
     """The prompt share, where it was measured."""
@@ -130,13 +130,13 @@ class Row:
     """Whether its keys and values may be padded, kept and reused."""
     halt: Halt | None = None
     """Says after each token whether the reply is over."""
-    cached: int = 0
+    cached_tokens: int = 0
     """Prompt tokens whose keys and values are not computed for it."""
     pages: Pages = ()
     """Those keys and values, if they were kept, until they are in the batch."""
     source: Row | None = None
     """The row of the same batch that has them, if one does, until they are copied."""
-    known: list[ReferenceType[Page]] = field(default_factory=list)
+    page_refs: list[ReferenceType[Page]] = field(default_factory=list)
     """Kept pages that its first tokens are copies of; the store may drop them meanwhile."""
     pad: int = 0
     """The column of its first token."""
@@ -160,16 +160,16 @@ class Row:
     @property
     def new(self) -> int:
         """Tokens of the prompt that have to be computed."""
-        return len(self.ids) - self.cached
+        return len(self.ids) - self.cached_tokens
 
     def know(self, pages: Pages) -> None:
-        """Note that its first `cached` tokens are copies of these pages'."""
-        self.known = [ref(page) for page in full_pages(pages, self.cached)]
+        """Note that its first `cached_tokens` tokens are copies of these pages'."""
+        self.page_refs = [ref(page) for page in full_pages(pages, self.cached_tokens)]
 
     @property
     def known_pages(self) -> list[Page]:
         """Full pages that its first tokens are copies of, as far as they are still there."""
-        pages = (page() for page in self.known)
+        pages = (page() for page in self.page_refs)
         return [page for page in takewhile(lambda page: page is not None, pages) if page]
 
     def end(self) -> None:
@@ -195,27 +195,29 @@ def result_of(row: Row) -> Continuation:
     assert row.stop is not None
     share = None
     if row.shares:
-        share = _share(torch.stack(row.shares), row)
-    cached = row.cached + (row.shadow.cached if row.shadow else 0)
+        share = _average_share(torch.stack(row.shares), row)
+    cached = row.cached_tokens + (row.shadow.cached_tokens if row.shadow else 0)
     logs = tuple(row.logprobs[: len(row.reply)])
     return Continuation(tuple(row.reply), row.stop, row.steps, cached, share, logs)
 
 
-def _share(pi: Tensor, row: Row) -> Share:
+def _average_share(pi: Tensor, row: Row) -> Share:
     """Means of π (queries, 2, spans, layers, heads) as the plain numbers of a `Share`."""
     assert row.request.spans is not None
     (heads, template), (plain, _) = pi.double().mean(0).cpu().tolist()
     tokens = pi[:, 0, 0].double().mean((-1, -2)).cpu().tolist()
     start, end = row.request.spans.content
     return Share(
-        heads=_rounded(heads),
-        heads_template=_rounded(template),
+        heads=_round_heads(heads),
+        heads_template=_round_heads(template),
         tokens=tuple(round(x, 5) for x in tokens),
         span=end - start,
         length=len(row.ids),
-        heads_before=_rounded(plain) if row.request.steering and row.request.plain_share else None,
+        heads_before=_round_heads(plain)
+        if row.request.steering and row.request.plain_share
+        else None,
     )
 
 
-def _rounded(heads: list[list[float]]) -> tuple[tuple[float, ...], ...]:
+def _round_heads(heads: list[list[float]]) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(round(x, 5) for x in layer) for layer in heads)

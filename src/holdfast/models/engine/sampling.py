@@ -76,30 +76,30 @@ def _draw(logits: Tensor, u: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor
         values, ids = x.topk(min(sampling.top_k, x.shape[-1]), dim=-1)
         return _invert(values.softmax(-1), ids, u, sampling.top_p), sound
     if sampling.top_p < 1:
-        return _nucleus(x, u, sampling.top_p), sound
+        return _draw_from_nucleus(x, u, sampling.top_p), sound
     return _invert(x.softmax(-1), None, u, 1.0), sound
 
 
-def _nucleus(x: Tensor, u: Tensor, top_p: float) -> Tensor:
+def _draw_from_nucleus(x: Tensor, u: Tensor, top_p: float) -> Tensor:
     """Draw from the nucleus, sorting the vocabulary for rows whose nucleus exceeds `MORE`."""
-    return _nucleus_of(x, x.exp().sum(-1, keepdim=True), u, top_p, HEAD)
+    return _draw_from_likeliest(x, x.exp().sum(-1, keepdim=True), u, top_p, HEAD)
 
 
-def _nucleus_of(x: Tensor, total: Tensor, u: Tensor, top_p: float, count: int) -> Tensor:
-    """`_nucleus` from the `count` likeliest tokens, where these reach `top_p`."""
+def _draw_from_likeliest(x: Tensor, total: Tensor, u: Tensor, top_p: float, count: int) -> Tensor:
+    """`_draw_from_nucleus` from the `count` likeliest tokens, where these reach `top_p`."""
     size = x.shape[-1]
     whole = count > HEAD and count >= size // 4
-    values, ids = _sorted(x) if whole else largest(x, min(count, size))
+    values, ids = _sort(x) if whole else find_largest(x, min(count, size))
     p = values.exp() / total
     tokens = _invert(p, ids, u, top_p)
     wide = (p.sum(-1) < top_p + 1e-6).nonzero()[:, 0]
     if len(wide) and p.shape[-1] < size:
         more = MORE if count < MORE else size
-        tokens[wide] = _nucleus_of(x[wide], total[wide], u[wide], top_p, more)
+        tokens[wide] = _draw_from_likeliest(x[wide], total[wide], u[wide], top_p, more)
     return tokens
 
 
-def largest(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def find_largest(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` largest of each row (rows, n) in falling order, and where they are.
 
     They are in the groups with the largest maxima, so that few numbers have to be sorted.
@@ -118,7 +118,7 @@ def largest(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return values, places.gather(1, order)
 
 
-def _sorted(x: Tensor) -> tuple[Tensor, Tensor]:
+def _sort(x: Tensor) -> tuple[Tensor, Tensor]:
     """Sort rows (rows, n) of numbers up to 0 in falling order; return values and indices.
 
     On a CPU, NumPy's vectorised sort orders them as integers with the index in the lower half:

@@ -46,7 +46,7 @@ class Shaping:
 class Matcher(Protocol):
     """Follows one reply through a grammar."""
 
-    def allowed(self, token: int | None) -> Bits | None:
+    def advance(self, token: int | None) -> Bits | None:
         """Take the token drawn last, and say which may come next.
 
         None means that the grammar cannot be followed further: it takes too much work.
@@ -58,7 +58,7 @@ class Shaper:
     """Changes the logits of one row, token by token."""
 
     shaping: Shaping
-    """What is wanted."""
+    """What the request wants changed."""
     temperature: float
     """The row's, which `min_p` needs."""
     prompt: Sequence[int]
@@ -68,29 +68,29 @@ class Shaper:
     lost: bool = False
     """Whether the grammar could not be followed further."""
     _counts: dict[int, int] = field(default_factory=dict)
-    _seen: set[int] = field(default_factory=set)
+    _tokens: set[int] = field(default_factory=set)
     _read: int = 0
 
     def __post_init__(self) -> None:
-        self._seen.update(map(int, self.prompt))
+        self._tokens.update(map(int, self.prompt))
 
     def __call__(self, logits: Tensor, reply: Sequence[int]) -> Tensor:
         """The logits (vocabulary,) of the token that follows `reply`, changed."""
         for token in reply[self._read :]:
             self._counts[token] = self._counts.get(token, 0) + 1
-            self._seen.add(token)
+            self._tokens.add(token)
         fresh, self._read = reply[self._read :], len(reply)
         x = logits.float().clone()
         if self.matcher is not None:
-            x = self._allowed(x, self.matcher, fresh[-1] if fresh else None)
-        x = self._penalised(x)
+            x = self._apply_grammar(x, self.matcher, fresh[-1] if fresh else None)
+        x = self._penalise(x)
         if self.shaping.min_p > 0 and self.temperature > 0:
             least = x.max() + self.temperature * math.log(self.shaping.min_p)
             x = x.masked_fill(x < least, -torch.inf)
         return x
 
-    def _allowed(self, x: Tensor, matcher: Matcher, token: int | None) -> Tensor:
-        bits = matcher.allowed(token)
+    def _apply_grammar(self, x: Tensor, matcher: Matcher, token: int | None) -> Tensor:
+        bits = matcher.advance(token)
         if bits is None:
             self.lost = True
             return torch.full_like(x, torch.nan)  # the row ends as an error, the others go on
@@ -98,10 +98,10 @@ class Shaper:
         mask[: len(bits)] = torch.from_numpy(bits[: len(x)])
         return x.masked_fill(~mask.to(x.device), -torch.inf)
 
-    def _penalised(self, x: Tensor) -> Tensor:
+    def _penalise(self, x: Tensor) -> Tensor:
         shaping = self.shaping
         if shaping.repetition_penalty != 1:
-            ids = torch.tensor(sorted(self._seen), device=x.device)
+            ids = torch.tensor(sorted(self._tokens), device=x.device)
             r = shaping.repetition_penalty
             x[ids] = torch.where(x[ids] > 0, x[ids] / r, x[ids] * r)
         if self._counts and (shaping.frequency_penalty or shaping.presence_penalty):
@@ -111,7 +111,7 @@ class Shaper:
         return x
 
 
-def shaper(
+def make_shaper(
     shaping: Shaping | None,
     temperature: float,
     prompt: Sequence[int],

@@ -7,7 +7,7 @@ join together one is prefilled first, and the others copy its keys and values:
     wave 2    persona | question b                     the persona is copied
     wave 3    persona + question b                     copied, but for the last token
 
-A row that is there already is copied from in the same way. This module knows token ids. It
+Rows copy in the same way from a row that is there already. This module knows token ids. It
 copies nothing itself.
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from holdfast.models.engine.prefix_store import shared
+from holdfast.models.engine.prefix_store import count_common
 from holdfast.models.engine.request import Row
 
 LEAST = 16  # tokens that are worth a copy
@@ -36,8 +36,8 @@ NOWHERE = PrefixSource(None, 0)
 def plan_waves(there: Sequence[Row], rows: Sequence[Row]) -> list[list[Row]]:
     """Divide rows that join into waves to be prefilled in turn.
 
-    A row's `source` and `cached` are set where it copies from a row that is there, or from one of
-    an earlier wave. In a wave the rows with the fewest new tokens come first.
+    A row's `source` and `cached_tokens` are set where it copies from a row that is there, or from
+    one of an earlier wave. In a wave the rows with the fewest new tokens come first.
 
     Args:
         there: the batch's rows, their prompts prefilled.
@@ -52,8 +52,8 @@ def plan_waves(there: Sequence[Row], rows: Sequence[Row]) -> list[list[Row]]:
         wave = [row for row in rows if id(row) in now]
         for row in wave:
             source = sources[id(row)]
-            if source.tokens - row.cached >= LEAST:
-                row.source, row.cached, row.pages = source.row, source.tokens, ()
+            if source.tokens - row.cached_tokens >= LEAST:
+                row.source, row.cached_tokens, row.pages = source.row, source.tokens, ()
         waves.append(sorted(wave, key=lambda row: (row.new, len(row.ids), row.index)))
         ready, pending = ready | now, later
     return waves
@@ -66,7 +66,10 @@ class PrefixOrder:
         # Bytes are compared a hundred times as fast as tuples, and group ids as well.
         self.rows = sorted(rows, key=lambda row: (row.request.state, row.ids.tobytes()))
         # Between a row and the one before it: the prompt tokens that both have, the last left out.
-        self.common = [0, *(_common(a, b) for a, b in zip(self.rows, self.rows[1:], strict=False))]
+        self.common = [
+            0,
+            *(_count_copyable(a, b) for a, b in zip(self.rows, self.rows[1:], strict=False)),
+        ]
 
     def sources(self, ready: set[int]) -> dict[int, PrefixSource]:
         """For each row the ready row that it shares most with: the nearest on either side."""
@@ -88,22 +91,22 @@ class PrefixOrder:
 
     def followers(self, pending: set[int], sources: dict[int, PrefixSource]) -> set[int]:
         """Pending rows that save by waiting for another pending row; none where it saves little."""
-        later, saved, tokens = set(), 0, 0
+        later, savings, tokens = set(), 0, 0
         for row, common in zip(self.rows, self.common, strict=True):
             tokens = min(tokens, common)
             if id(row) not in pending:
                 continue
-            gain = tokens - max(row.cached, sources[id(row)].tokens)
+            gain = tokens - max(row.cached_tokens, sources[id(row)].tokens)
             if gain >= LEAST:
                 later.add(id(row))
-                saved += gain
+                savings += gain
             else:  # the rows after this one may wait for it
                 tokens = len(row.ids) - 1
-        return later if saved >= PASS else set()
+        return later if savings >= PASS else set()
 
 
-def _common(a: Row, b: Row) -> int:
+def _count_copyable(a: Row, b: Row) -> int:
     """Tokens that the prompts of two rows begin with and that may be copied."""
     if not (a.reuses and b.reuses) or a.request.state != b.request.state:
         return 0
-    return shared(a.ids[:-1], b.ids[:-1], set(a.request.turns) ^ set(b.request.turns))
+    return count_common(a.ids[:-1], b.ids[:-1], set(a.request.turns) ^ set(b.request.turns))

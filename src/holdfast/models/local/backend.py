@@ -35,13 +35,13 @@ from holdfast.models.local.files import hash_parameters
 from holdfast.models.local.gated_adapter import GatedAdapter
 from holdfast.models.local.memory import total_memory
 from holdfast.models.local.persona_span import (
-    reply_closing,
-    reply_opening,
-    turn_columns,
+    find_reply_closing,
+    find_reply_opening,
+    find_turn_columns,
     turns_refusal,
 )
-from holdfast.models.local.special_tokens import end_tokens
-from holdfast.models.local.template import Rendered, Template
+from holdfast.models.local.special_tokens import find_end_tokens
+from holdfast.models.local.template import RenderedChat, Template
 from holdfast.models.local.weights import TINY, default_rows, format_line
 from holdfast.models.thinking import ThoughtDecoder
 
@@ -99,12 +99,12 @@ class LocalBackend:
         limit = total_memory(model.device) // 4 if cache_bytes is None else cache_bytes
         self.engine = Engine(model, name=name, batch_size=rows, cache_bytes=limit)
         self._digest = digest
-        self.ends = end_tokens(model, tokenizer) | reply_closing(self.template)
+        self.ends = find_end_tokens(model, tokenizer) | find_reply_closing(self.template)
         self.format_line = format_line(name, model)
         self.engine.match = Grammars(tokenizer, self.ends)
         self.thoughts = ThoughtDecoder(tokenizer)
         self._adapters: dict[str, GatedAdapter] = {}
-        self.reply_ids = reply_opening(self.template)
+        self.reply_ids = find_reply_opening(self.template)
 
     @property
     def small(self) -> bool:
@@ -155,7 +155,7 @@ class LocalBackend:
         """
         requests = list(map(self.request, asks))
         if adapters is not None:
-            requests = [r.switched(name) for r, name in zip(requests, adapters, strict=True)]
+            requests = [r.with_adapter(name) for r, name in zip(requests, adapters, strict=True)]
         halt = None
         if sampling.stop and requests:  # one template renders all: it opens all thoughts or none
             halt = self.thoughts.halt(requests[0].ids, sampling.stop)
@@ -228,7 +228,7 @@ class LocalBackend:
             "transformers": transformers.__version__,
         }
 
-    def rewritten(self, chat: Chat, control: Control, judge: Spec | None = None) -> Chat:
+    def apply_control(self, chat: Chat, control: Control, judge: Spec | None = None) -> Chat:
         """Return the chat after the control's rewriting; `auto:` decides by the persona's judge."""
         anywhere, first = self.template.system_anywhere, self.template.user_first
         return rewrite(chat, control, system_anywhere=anywhere, user_first=first, judge=judge)
@@ -250,23 +250,23 @@ class LocalBackend:
         if control.needs_weights and (why := self.refusal(control)):
             raise ControlError(why)
         template = self.template_with(options)
-        rewritten = self.rewritten(ask.chat, control, ask.judge)
-        if limit is not None and (least := template.least_tokens(rewritten)) > limit:
+        messages = self.apply_control(ask.chat, control, ask.judge)
+        if limit is not None and (least := template.least_tokens(messages)) > limit:
             raise ContextError(f"the chat has {least} tokens or more, and the limit is {limit}")
-        chat = template.render(rewritten)
+        chat = template.render(messages)
         spans = Spans(chat.content, chat.template) if chat.content and chat.template else None
-        held = has_prompt(rewritten)  # a router may have dropped it
+        held = has_prompt(messages)  # a router may have dropped it
         steering = self.steering(control, chat) if control.steers and held else None
         guide = None
         if control.guidance is not None and held:
-            bare = template.render(self.rewritten(ask.chat[1:], control, ask.judge))
+            bare = template.render(self.apply_control(ask.chat[1:], control, ask.judge))
             guide = Guide(bare.ids, control.guidance)
         state = f"{control.state}@{steering.content}{steering.message}" if steering else ""
         request = Request(chat.ids, ask.seed, ask.keep, spans, ask.measure, state, steering, guide)
         if control.prism is None:
             return request
         first = ask.chat if control.gate == "every" else first_turn(ask.chat)
-        prompt_ids = template.render(self.rewritten(first, control, ask.judge)).ids
+        prompt_ids = template.render(self.apply_control(first, control, ask.judge)).ids
         return replace(request, adapter=self._adapter(control.prism).name, gate_ids=prompt_ids)
 
     def template_with(self, options: Mapping[str, Any] | None) -> Template:
@@ -285,7 +285,7 @@ class LocalBackend:
             del self._templates[next(iter(self._templates))]
         return template
 
-    def steering(self, control: Control, chat: Rendered) -> RowSteering:
+    def steering(self, control: Control, chat: RenderedChat) -> RowSteering:
         """Locate the persona and the turns in a chat's token ids; `ControlError` if it cannot."""
         if chat.content is None or chat.template is None:
             raise ControlError(
@@ -295,7 +295,7 @@ class LocalBackend:
         if control.anchor:
             self.engine.check_anchor(chat.template[1], len(chat.ids), control.anchor.layers)
         message = max(self.template.leading_bos(chat.ids), chat.template[0]), chat.template[1]
-        starts = turn_columns(control, self.template.turn_ids, self.reply_ids, [*chat.ids])
+        starts = find_turn_columns(control, self.template.turn_ids, self.reply_ids, [*chat.ids])
         return RowSteering(control, chat.content, message, *starts)
 
     def refusal(self, control: Control) -> str | None:
@@ -344,7 +344,7 @@ class LocalBackend:
             thought=thought,
             stop=result.stop,
             prompt_tokens=len(request.ids) + (len(request.guide.ids) if request.guide else 0),
-            cached_tokens=result.cached,
+            cached_tokens=result.cached_tokens,
             completion_tokens=result.steps,
             share=result.share,
         )

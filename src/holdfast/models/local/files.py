@@ -34,7 +34,7 @@ from holdfast.models.ollama_store import OLLAMA, find_weights
 MINI = Path(__file__).parents[1] / "mini" / "weights"
 ADAPTER = "adapter_config.json"
 # Files of more bytes in all are hashed by headers, sizes and samples: all of them takes minutes.
-HASHED = 1 << 30
+HASH_LIMIT = 1 << 30
 _SAMPLES, _SAMPLE = 64, 4096  # samples of a file, and bytes of each
 # The name of a GGUF file that is one of several.
 _PART = re.compile(r"-\d{5}-of-(?!00001)\d{5}\.gguf$", re.IGNORECASE)
@@ -92,11 +92,11 @@ def find_source(name: str, base: str | None = None) -> ModelSource:
             f"{name[:80]} cannot be looked up: {error.strerror}. Give a folder, a file or a hub id."
         ) from error
     if is_folder:
-        return _source_in_folder(name, place, base)
+        return _find_in_folder(name, place, base)
     if exists:
         if place.suffix.lower() != ".gguf":
             raise ModelError(f"{name} is a file and no GGUF file: pass the model's folder.")
-        return _gguf_source(name, place)
+        return _find_gguf(name, place)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(f"there is no folder or file {name}: check the path.")
     if any(model.name == name for model in CATALOGUE):
@@ -120,25 +120,25 @@ def check_hub(name: str) -> None:
     except hub.EntryNotFoundError:
         return  # no config.json, which transformers explains
     except Exception as error:  # of the hub's client, whose HTTP library varies
-        raise ModelError(_sentence(name, error)) from error
+        raise ModelError(_explain(name, error)) from error
 
 
-def _source_in_folder(name: str, folder: Path, base: str | None) -> ModelSource:
+def _find_in_folder(name: str, folder: Path, base: str | None) -> ModelSource:
     """The source in a folder: a model of transformers, an adapter, or one GGUF file."""
     files = sorted(file.name for file in folder.glob("*.gguf") if "mmproj" not in file.name)
     is_adapter, is_model = (folder / ADAPTER).exists(), (folder / "config.json").exists()
-    if is_adapter and not (is_model and _weight_files(folder)):  # some leave the base's config too
-        return _adapter_source(name, folder, base)
-    if is_model and (_weight_files(folder) or not files):
+    if is_adapter and not (is_model and _list_weights(folder)):  # some leave the base's config too
+        return _find_adapter(name, folder, base)
+    if is_model and (_list_weights(folder) or not files):
         return ModelSource(str(folder))
     if len(files) == 1 or (files and _PART.search(files[0])):
-        return _gguf_source(name, folder / files[0])
+        return _find_gguf(name, folder / files[0])
     if files:
         raise ModelError(f"{name} holds {len(files)} GGUF files: name one, as in {name}/{files[0]}")
     raise ModelError(f"{name} holds no model: it has no config.json, no adapter and no GGUF file.")
 
 
-def _gguf_source(name: str, file: Path) -> ModelSource:
+def _find_gguf(name: str, file: Path) -> ModelSource:
     """The source of a GGUF file, which must be whole."""
     if _PART.search(file.name):
         raise ModelError(
@@ -148,7 +148,7 @@ def _gguf_source(name: str, file: Path) -> ModelSource:
     return ModelSource(str(file.parent), gguf=file.name)
 
 
-def _adapter_source(name: str, folder: Path, base: str | None) -> ModelSource:
+def _find_adapter(name: str, folder: Path, base: str | None) -> ModelSource:
     """The source of an adapter: the files of the model that it was trained on, and its own."""
     try:
         about = dict(json.loads((folder / ADAPTER).read_text(encoding="utf-8")))
@@ -174,7 +174,7 @@ def _adapter_source(name: str, folder: Path, base: str | None) -> ModelSource:
     return replace(source, adapter=str(folder))
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def _list_weights(folder: Path) -> list[Path]:
     """The files of a model's own weights in a folder."""
     names = ("model*.safetensors", "pytorch_model*.bin")
     return [file for one in names for file in folder.glob(one)]
@@ -210,7 +210,7 @@ def model_errors(name: str, quantisation: str | None = None) -> Iterator[None]:
             f"{first_line(error, 300)}."
         ) from error
     except (*_UNREADABLE, SafetensorError, struct.error) as error:
-        raise ModelError(_sentence(name, error)) from error
+        raise ModelError(_explain(name, error)) from error
 
 
 def _is_installed(package: str) -> bool:
@@ -221,8 +221,8 @@ def _is_installed(package: str) -> bool:
     return True
 
 
-def _sentence(name: str, error: BaseException) -> str:
-    causes = list(_causes(error))
+def _explain(name: str, error: BaseException) -> str:
+    causes = list(_walk_causes(error))
     if any(isinstance(cause, hub.GatedRepoError) for cause in causes):
         return f"{name} is gated: accept its terms on its hub page and log in with `hf auth login`."
     if any(isinstance(cause, hub.RepositoryNotFoundError) for cause in causes):
@@ -263,7 +263,7 @@ def _sentence(name: str, error: BaseException) -> str:
     return f"{name} cannot be loaded: {first_line(error, 300)}"
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def _walk_causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -285,8 +285,8 @@ def hash_files(path: str) -> str | None:
 
 
 def _hash(files: Sequence[Path]) -> str:
-    """sha256 over files; over headers, sizes and samples if they have over `HASHED` bytes."""
-    whole = sum(file.stat().st_size for file in files) <= HASHED
+    """sha256 over files; over headers, sizes and samples if they have over `HASH_LIMIT` bytes."""
+    whole = sum(file.stat().st_size for file in files) <= HASH_LIMIT
     digest = hashlib.sha256()
     for file in files:
         size = file.stat().st_size

@@ -29,14 +29,14 @@ NAME = "gate.safetensors"
 THRESHOLD = 0.5
 
 
-def layers_name(model: nn.Module, name: str = "the model") -> str:
+def find_layers_name(model: nn.Module, name: str = "the model") -> str:
     """Return the name of the list of layers in the model's decoder, "layers" for most.
 
     Raises `ModelError` for a model that has no one list of layers with a norm behind it.
     """
-    parts = list(_decoder(model).named_children())
+    parts = list(_get_decoder(model).named_children())
     lists = [i for i, (_, part) in enumerate(parts) if isinstance(part, nn.ModuleList)]
-    if len(lists) != 1 or not _norms_after(parts, lists[0]):
+    if len(lists) != 1 or not _find_norms_after(parts, lists[0]):
         raise ModelError(
             f"{name} ({type(model).__name__}) has no one list of layers with a norm behind it, and "
             "a gate reads what leaves the first of them: use a model that has."
@@ -47,35 +47,35 @@ def layers_name(model: nn.Module, name: str = "the model") -> str:
 def first_layer(model: nn.Module, name: str = "the model") -> nn.Module:
     """Return a view of the model's decoder that ends after layer 0, without the final norm.
 
-    `model` is a causal language model, or its decoder alone. Raises `ModelError` as `layers_name`.
+    `model` is a causal language model, or its decoder alone. Raises as `find_layers_name`.
     """
-    layers = layers_name(model, name)
-    decoder: Any = _decoder(model)
+    layers = find_layers_name(model, name)
+    decoder: Any = _get_decoder(model)
     parts = list(decoder.named_children())
     place = [part for part, _ in parts].index(layers)
-    norms = {norm: nn.Identity() for norm in _norms_after(parts, place)}
+    norms = {norm: nn.Identity() for norm in _find_norms_after(parts, place)}
     view = copy.copy(decoder)
     view._modules = {**decoder._modules, layers: nn.ModuleList([parts[place][1][0]]), **norms}
     return view  # type: ignore[no-any-return]
 
 
-def _decoder(model: nn.Module) -> nn.Module:
+def _get_decoder(model: nn.Module) -> nn.Module:
     return getattr(model, "base_model", model)
 
 
-def _norms_after(parts: Sequence[tuple[str, nn.Module]], place: int) -> list[str]:
+def _find_norms_after(parts: Sequence[tuple[str, nn.Module]], place: int) -> list[str]:
     """The names of what follows the layers and is a norm by its name ("norm", "ln_f")."""
     return [name for name, _ in parts[place + 1 :] if "norm" in name or name.startswith("ln")]
 
 
-def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+def pad_rows(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Pad rows of token ids on the right; return ids and mask, both (rows, longest)."""
     ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
     mask = pad_sequence([torch.ones(len(row), dtype=torch.long) for row in rows], batch_first=True)
     return ids, mask
 
 
-def features(
+def compute_features(
     model: nn.Module, prompts: Sequence[Sequence[int]], name: str = "the model", rows: int = 64
 ) -> Tensor:
     """Run layer 0 and return h(x) of every prompt, (prompts, width), in float32 on the CPU.
@@ -92,7 +92,7 @@ def features(
     with torch.inference_mode():
         for start in range(0, len(prompts), rows):
             some = prompts[start : start + rows]
-            ids, mask = (one.to(device) for one in padded(some))
+            ids, mask = (one.to(device) for one in pad_rows(some))
             out = view(input_ids=ids, attention_mask=mask, use_cache=False)
             states.append(out.last_hidden_state[torch.arange(len(some)), mask.sum(1) - 1].float())
     return torch.cat(states).cpu()

@@ -16,23 +16,23 @@ from pathlib import Path
 from holdfast.core.errors import ModelError, RunError
 from holdfast.core.records import Record
 from holdfast.models.engine.loaded import LoadedModel
-from holdfast.models.local.gate import THRESHOLD, features, read_gate
+from holdfast.models.local.gate import THRESHOLD, compute_features, read_gate
 from holdfast.models.local.lora import RowLora, read_lora
 
 ABOUT = "prism.json"
 
 
 class GatedAdapter:
-    """A LoRA with its gate on a loaded model, under the folder's name in `loaded.adapters`.
+    """A LoRA with its gate on a loaded model, under the folder's name in `engine.adapters`.
 
     As a context manager it removes itself at the end, and the model is as it was.
     """
 
-    def __init__(self, loaded: LoadedModel, model_name: str, digest: str, folder: Path) -> None:
+    def __init__(self, engine: LoadedModel, model_name: str, digest: str, folder: Path) -> None:
         """Read a trained folder and register it with the model.
 
         Args:
-            loaded: the model that is adapted.
+            engine: the model that is adapted.
             model_name: the model's name, for errors.
             digest: the digest of the model's weights (`LocalBackend.digest`).
             folder: what `holdfast prism train` wrote.
@@ -48,21 +48,21 @@ class GatedAdapter:
                 f"not those of {model_name}."
             )
         self.name = str(folder)
-        self._loaded, self._model_name = loaded, model_name
+        self._engine, self._model_name = engine, model_name
         self._gate = read_gate(folder)
-        self.choose = RowLora(loaded.model, read_lora(folder), model_name).choose
-        loaded.adapters[self.name] = self
+        self.choose = RowLora(engine.model, read_lora(folder), model_name).choose
+        engine.adapters[self.name] = self
 
     def __enter__(self) -> GatedAdapter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        del self._loaded.adapters[self.name]
-        self._loaded.forget()
+        del self._engine.adapters[self.name]
+        self._engine.forget()
 
-    def gated(self, prompts: Sequence[Sequence[int]]) -> list[bool]:
+    def ask_gate(self, prompts: Sequence[Sequence[int]]) -> list[bool]:
         """Say for each prompt (token ids) whether the gate switches the adapter on."""
-        h = features(self._loaded.model, prompts, self._model_name)
+        h = compute_features(self._engine.model, prompts, self._model_name)
         return [bool(p >= THRESHOLD) for p in self._gate.probabilities(h)]
 
 

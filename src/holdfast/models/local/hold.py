@@ -80,23 +80,28 @@ def hold(
         ControlError: the control cannot be applied exactly; on entry or in a forward pass.
     """
     inner, inner_tokenizer = _unwrap(model)
-    parsed = _attention_only(parse(control))
-    if not parsed.steers:
+    attention_control = _attention_only(parse(control))
+    if not attention_control.steers:
         yield
         return
     decoder = decoder_of(inner)
-    kind = _check_model(inner, parsed)
+    kind = _check_model(inner, attention_control)
     tokens = tokenizer or inner_tokenizer
-    needs = {"needs_turns": parsed.needs_turns, "needs_replies": parsed.needs_replies}
+    needs = {
+        "needs_turns": attention_control.needs_turns,
+        "needs_replies": attention_control.needs_replies,
+    }
     targets = find_targets(span, turns, LazyTokenizer(inner, tokens), **needs)
     with ExitStack() as stack:
         stack.enter_context(_exclusive(decoder))
         reference = getattr(model, "ref_model", None)
         if isinstance(reference, nn.Module):  # a trainer's, whose KL is of the same chat
-            stack.enter_context(hold(reference, parsed, span, tokenizer=tokens, turns=turns))
-        rotary = Rotary(inner) if parsed.anchor else None
+            stack.enter_context(
+                hold(reference, attention_control, span, tokenizer=tokens, turns=turns)
+            )
+        rotary = Rotary(inner) if attention_control.anchor else None
         stack.enter_context(use_attention(decoder, kind))
-        block = _Block(inner, parsed, targets, rotary)
+        block = _Block(inner, attention_control, targets, rotary)
         stack.callback(block.close)
         yield
         block.warn_if_unused()

@@ -25,8 +25,8 @@ from holdfast.models.local.persona_span import (
     PersonaSpan,
     any_system_message,
     exact_persona,
-    occurrences,
-    reply_opening,
+    find_occurrences,
+    find_reply_opening,
 )
 from holdfast.models.local.template import Span, Template
 
@@ -82,7 +82,7 @@ class BatchRows:
     def _find_turns(self, i: int, old: int, column: int) -> list[int]:
         """Find the turns of row i; `old` columns were read before, new turns begin at `column`."""
         since = max(0, old - len(self.turn_ids) + 1)
-        latest = occurrences(self.turn_ids, self.ids[i], since=since)
+        latest = find_occurrences(self.turn_ids, self.ids[i], since=since)
         if any(turn < column and turn not in self.turns[i] for turn in latest):
             raise ControlError(
                 "the opening of a user turn is cut in two by the border of a chunk: leave"
@@ -95,7 +95,7 @@ class BatchRows:
         length = len(self.reply_ids)
         since = max(0, old - length + 1)
         before = [at for at in self.replies[i] if at - length < since]
-        latest = occurrences(self.reply_ids, self.ids[i], since=since)
+        latest = find_occurrences(self.reply_ids, self.ids[i], since=since)
         return before + [at + length for at in latest]
 
     def repeat(self, times: int) -> None:
@@ -145,17 +145,19 @@ def find_targets(
     find: Find | None = None
     places: tuple[PersonaSpan | None, ...] | None = None
     if span is None:
-        find = any_system_message(_with_template(tokenizer, "span"))
+        find = any_system_message(_require_template(tokenizer, "span"))
     elif isinstance(span, str):
         find = exact_persona(span, tokenizer())
-    elif (ids := _ids(span)) is not None:
+    elif (ids := _read_ids(span)) is not None:
         find = ExactPersona((ids,))
     else:
-        places = tuple(None if row is None else _place(row) for row in _rows("span", span))
+        places = tuple(
+            None if row is None else _read_place(row) for row in _read_rows("span", span)
+        )
     turn_ids: Ids = ()
     columns: tuple[tuple[int, ...], ...] | None = None
     if needs_turns and turns is None:
-        template = Template(_with_template(tokenizer, "turns"))
+        template = Template(_require_template(tokenizer, "turns"))
         if template.moves_system:
             raise ControlError(
                 "the chat template moves the persona into the last user message, where anchor and"
@@ -167,11 +169,11 @@ def find_targets(
                 "the chat template does not show where a user turn begins: give `turns`."
             )
     elif needs_turns and turns is not None:
-        turn_ids = _ids(turns) or ()
-        columns = None if turn_ids else tuple(tuple(row) for row in _rows("turns", turns))
+        turn_ids = _read_ids(turns) or ()
+        columns = None if turn_ids else tuple(tuple(row) for row in _read_rows("turns", turns))
     reply_ids: Ids = ()
     if needs_replies:
-        reply_ids = reply_opening(Template(_with_template(tokenizer, "from=all")))
+        reply_ids = find_reply_opening(Template(_require_template(tokenizer, "from=all")))
         if not reply_ids:
             raise ControlError(
                 "the chat template does not show where a reply begins: use restore:1@from=all."
@@ -198,7 +200,7 @@ class LazyTokenizer:
         return self.tokenizer
 
 
-def _ids(argument: Any) -> Ids | None:
+def _read_ids(argument: Any) -> Ids | None:
     """Return the argument as token ids; None if it is columns of rows."""
     numbers = _as_list(argument)
     return tuple(numbers) if numbers and all(isinstance(n, int) for n in numbers) else None
@@ -214,14 +216,14 @@ def _as_list(argument: Any) -> list[Any]:
     ]
 
 
-def _rows(name: str, argument: Sequence[Any]) -> list[Any]:
+def _read_rows(name: str, argument: Sequence[Any]) -> list[Any]:
     rows = _as_list(argument)
     if not rows or any(isinstance(row, int | float | str) for row in rows):
         raise ControlError(f"`{name}` needs token ids, or columns for each row.")
     return rows
 
 
-def _place(columns: Sequence[int]) -> PersonaSpan:
+def _read_place(columns: Sequence[int]) -> PersonaSpan:
     first, end = columns if len(columns) == 2 else (0, 0)
     if not 0 <= first < end:
         columns_text = "-".join(map(str, columns))
@@ -239,7 +241,7 @@ def _repeat(name: str, values: tuple[T, ...], count: int) -> list[T]:
     return [one for one in values for _ in range(times)]
 
 
-def _with_template(
+def _require_template(
     tokenizer: Callable[[], PreTrainedTokenizerBase], missing: str
 ) -> PreTrainedTokenizerBase:
     own_tokenizer = tokenizer()

@@ -17,7 +17,7 @@ from holdfast.models.local import weights
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.files import find_source, hash_source
 from holdfast.models.local.template import Template
-from holdfast.models.local.weights import empty_model, load_weights, read_small_files
+from holdfast.models.local.weights import build_empty_model, load_weights, read_small_files
 
 
 def load(
@@ -83,7 +83,7 @@ def outline(
         ModelError: as `load`.
     """
     config, tokenizer = read_small_files(name, dense_source(name, find_source(name, base)))
-    return LocalBackend(empty_model(config), tokenizer, name, cache_bytes=0, options=options)
+    return LocalBackend(build_empty_model(config), tokenizer, name, cache_bytes=0, options=options)
 
 
 class FirstLayer(NamedTuple):

@@ -58,9 +58,9 @@ def read_lora(folder: Path) -> Lora:
     except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise ModelError(f"there is no adapter in {folder} ({CONFIG}, {WEIGHTS}).") from error
     pairs = {name.removesuffix(_A) for name in tensors if name.endswith(_A)}
-    known = {f"{pair}{part}" for pair in pairs for part in (_A, _B)}
+    names = {f"{pair}{part}" for pair in pairs for part in (_A, _B)}
     # Biases and embeddings have tensors of other names.
-    variants = [name for name in _VARIANTS if config.get(name)] + sorted(known ^ tensors.keys())[:3]
+    variants = [name for name in _VARIANTS if config.get(name)] + sorted(names ^ tensors.keys())[:3]
     if config.get("peft_type") != "LORA" or variants:
         raise ModelError(
             f"the adapter in {folder} is no plain LoRA "
@@ -105,7 +105,7 @@ class RowLora:
         self._whole, self._chosen = len(at) == len(rows), torch.tensor(at, dtype=torch.long)
         if not self._hooks:
             self._hooks = [
-                module.register_forward_hook(self._hook(down, up))
+                module.register_forward_hook(self._make_hook(down, up))
                 for module, down, up in self._matrices
             ]
 
@@ -115,12 +115,12 @@ class RowLora:
             hook.remove()
         self._hooks = []
 
-    def _hook(self, a: Tensor, b: Tensor) -> Any:
+    def _make_hook(self, a: Tensor, b: Tensor) -> Any:
         def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             if self._whole:
                 return output + F.linear(F.linear(inputs[0], a), b)
             at = self._chosen.to(output.device)
-            added = F.linear(F.linear(inputs[0][at], a), b)
-            return output.index_add(0, at, added)
+            delta = F.linear(F.linear(inputs[0][at], a), b)
+            return output.index_add(0, at, delta)
 
         return add

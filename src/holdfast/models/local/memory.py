@@ -18,10 +18,10 @@ def total_memory(device: torch.device) -> int:
     """Bytes of memory that this process may use on a device, in all."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    return min([int(psutil.virtual_memory().total), *container_limits(_GROUPS, _OWN)])
+    return min([int(psutil.virtual_memory().total), *read_container_limits(_GROUPS, _OWN)])
 
 
-def container_limits(groups: Path, own: Path) -> Iterator[int]:
+def read_container_limits(groups: Path, own: Path) -> Iterator[int]:
     """Memory limits in bytes of the process's control group and of those around it.
 
     Args:
@@ -45,10 +45,10 @@ def container_limits(groups: Path, own: Path) -> Iterator[int]:
         folder = root / path.lstrip("/")
         for place in (folder, *folder.parents):
             if place.is_relative_to(root):
-                yield from _limit(place / name)
+                yield from _read_limit(place / name)
 
 
-def _limit(file: Path) -> Iterator[int]:
+def _read_limit(file: Path) -> Iterator[int]:
     """The number in a limit's file; "max" in version 2 means that there is none."""
     try:
         text = file.read_text(encoding="utf-8").strip()

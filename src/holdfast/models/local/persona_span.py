@@ -56,7 +56,9 @@ class ExactPersona:
     def __call__(self, row: list[int]) -> PersonaSpan | None:
         """Return the persona's first place in a row."""
         places = [
-            (start, start + len(ids)) for ids in self.contents for start in occurrences(ids, row, 1)
+            (start, start + len(ids))
+            for ids in self.contents
+            for start in find_occurrences(ids, row, 1)
         ]
         if not places:
             return None
@@ -88,11 +90,11 @@ class AnySystemMessage:
 
     def __call__(self, row: list[int]) -> PersonaSpan | None:
         """Return the first system message in a row (None if it is empty or not there)."""
-        start = next(iter(occurrences(self.head, row, 1)), None)
+        start = next(iter(find_occurrences(self.head, row, 1)), None)
         if start is None:
             return None
         a = _skip(self.after_head, row, start + len(self.head))
-        close = next(iter(occurrences(self.tail, row, 1, a)), None)
+        close = next(iter(find_occurrences(self.tail, row, 1, a)), None)
         if close is None:
             return None
         b = close - len(self.before_tail)
@@ -105,10 +107,10 @@ class AnySystemMessage:
 def exact_persona(text: str, tokenizer: PreTrainedTokenizerBase) -> ExactPersona:
     """Find a persona by its text: as the template renders it, or as plain text."""
     plain: Ids = tuple(tokenizer(text.strip(), add_special_tokens=False)["input_ids"])
-    rendered = _render(text, Template(tokenizer)) if tokenizer.chat_template else None
-    if rendered is None:
+    system_message = _render(text, Template(tokenizer)) if tokenizer.chat_template else None
+    if system_message is None:
         return ExactPersona((plain,))
-    (a, b), ids = rendered.content, rendered.ids
+    (a, b), ids = system_message.content, system_message.ids
     last = max(b, len(ids) - _count_blanks(ids[::-1], tokenizer))
     return ExactPersona((ids[a:b], plain), ids[:a], ids[b:last], ids[last:])
 
@@ -132,7 +134,7 @@ def any_system_message(tokenizer: PreTrainedTokenizerBase) -> AnySystemMessage:
     )
 
 
-def reply_opening(template: Template) -> Ids:
+def find_reply_opening(template: Template) -> Ids:
     """Find the ids that close a user message and open the reply to it.
 
     Blanks at the end are left out, since a tokenizer may join them to the reply. There are none
@@ -148,7 +150,7 @@ def reply_opening(template: Template) -> Ids:
     return ids if tuple(whole[len(whole) - len(ids) :]) == ids else ()
 
 
-def reply_closing(template: Template) -> frozenset[int]:
+def find_reply_closing(template: Template) -> frozenset[int]:
     """Find the special token that closes a reply in a chat; none where another thing does.
 
     A reply ends there, whatever the files call the end: those of Gemma in GGUF name another token.
@@ -158,14 +160,16 @@ def reply_closing(template: Template) -> frozenset[int]:
     chat = (question, message("assistant", _MARK), question)
     after = template.text(chat, prompt=False).rpartition(_MARK)[2].lstrip()
     first = frozenset(tokenizer(after, add_special_tokens=False)["input_ids"][:1])
-    added = {i: str(token) for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-    if CHANNEL in added.values():
-        added = {i: text for i, text in added.items() if text not in CHANNEL_MARKS}
-        return first & added.keys()
-    return first & {*added, *tokenizer.all_special_ids}
+    special = {
+        i: str(token) for i, token in tokenizer.added_tokens_decoder.items() if token.special
+    }
+    if CHANNEL in special.values():
+        special = {i: text for i, text in special.items() if text not in CHANNEL_MARKS}
+        return first & special.keys()
+    return first & {*special, *tokenizer.all_special_ids}
 
 
-def turn_columns(control: Control, turn: Ids, reply: Ids, row: list[int]) -> tuple[Ids, Ids]:
+def find_turn_columns(control: Control, turn: Ids, reply: Ids, row: list[int]) -> tuple[Ids, Ids]:
     """Where user turns and replies begin in a row, as far as a control needs to know.
 
     Args:
@@ -174,8 +178,8 @@ def turn_columns(control: Control, turn: Ids, reply: Ids, row: list[int]) -> tup
         reply: those that open a reply, which begins behind them.
         row: token ids.
     """
-    turns = occurrences(turn, row) if control.needs_turns else ()
-    replies = occurrences(reply, row) if control.needs_replies else ()
+    turns = find_occurrences(turn, row) if control.needs_turns else ()
+    replies = find_occurrences(reply, row) if control.needs_replies else ()
     return tuple(turns), tuple(at + len(reply) for at in replies)
 
 
@@ -185,7 +189,7 @@ def turns_refusal(control: Control, template: Template, reply: Ids) -> str | Non
     Args:
         control: the control.
         template: the chat template.
-        reply: the ids that open a reply, as `reply_opening` finds them.
+        reply: the ids that open a reply, as `find_reply_opening` finds them.
     """
     if control.needs_turns and (template.moves_system or not template.turn_ids):
         return "its chat template moves the persona, or does not show where turns begin"
@@ -195,10 +199,10 @@ def turns_refusal(control: Control, template: Template, reply: Ids) -> str | Non
 
 
 def _find_borders(template: Template) -> AnySystemMessage | None:
-    rendered, tokenizer = _render(_MARK, template), template.tokenizer
-    if rendered is None:
+    system_message, tokenizer = _render(_MARK, template), template.tokenizer
+    if system_message is None:
         return None
-    (a, b), ids = rendered.content, rendered.ids
+    (a, b), ids = system_message.content, system_message.ids
     head, tail = ids[:a], ids[b:]
     inner = len(head) - _count_blanks(head[::-1], tokenizer)
     first = _count_blanks(tail, tokenizer)
@@ -216,12 +220,12 @@ class _SystemMessage(NamedTuple):
 
 
 def _render(text: str, template: Template) -> _SystemMessage | None:
-    rendered = template.render((message("system", text), message("user", _QUESTION)))
-    if not rendered.content or not rendered.template:
+    chat = template.render((message("system", text), message("user", _QUESTION)))
+    if not chat.content or not chat.template:
         return None
-    first = max(template.leading_bos(rendered.ids), rendered.template[0])
-    a, b = rendered.content
-    return _SystemMessage(rendered.ids[first : rendered.template[1]], (a - first, b - first))
+    first = max(template.leading_bos(chat.ids), chat.template[0])
+    a, b = chat.content
+    return _SystemMessage(chat.ids[first : chat.template[1]], (a - first, b - first))
 
 
 def _count_blanks(ids: Ids, tokenizer: PreTrainedTokenizerBase) -> int:
@@ -230,7 +234,9 @@ def _count_blanks(ids: Ids, tokenizer: PreTrainedTokenizerBase) -> int:
     return next(solid, len(ids))
 
 
-def occurrences(part: Ids, row: list[int], most: int | None = None, since: int = 0) -> list[int]:
+def find_occurrences(
+    part: Ids, row: list[int], most: int | None = None, since: int = 0
+) -> list[int]:
     """Return the columns from `since` on where `part` begins in a row, at most `most` of them."""
     columns: list[int] = []
     last = len(row) - len(part) + 1

@@ -1,4 +1,4 @@
-"""What was found out about prompts, kept within a bound of bytes.
+"""Values that were computed for prompts, kept within a bound of bytes.
 
 Prompts come from clients of a server. A bound on their number alone would let a few long ones take
 all memory.

@@ -26,22 +26,22 @@ _WORDS = re.compile(r"qzx(\d+)tokenxzq")
 # Fields of a message in which special tokens are replaced; no names are all but the role.
 _ANY: Collection[str] = ()
 _TEXTS: Collection[str] = ("content", "reasoning_content")
-_TRIED = 16  # tokens of which it is found out whether a template reads them itself
+_TRIES = 16  # mentioned tokens that are tested: a template may read them itself
 
 
 class SpecialTokens:
     """A tokenizer's special tokens, as text and as ids.
 
     Args:
-        tokenizer: the tokenizer; of a slow one nothing is found in messages.
+        tokenizer: the tokenizer; a slow one finds nothing in messages.
         split: False reads special tokens in messages as what they are.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, split: bool = True) -> None:
         self._tokenizer = tokenizer
-        added = {i: str(t) for i, t in tokenizer.added_tokens_decoder.items() if t.special}
-        self._ids = {*tokenizer.all_special_ids, *added}
-        self._texts = sorted({*map(str, tokenizer.all_special_tokens), *added.values()} - {""})
+        special = {i: str(t) for i, t in tokenizer.added_tokens_decoder.items() if t.special}
+        self._ids = {*tokenizer.all_special_ids, *special}
+        self._texts = sorted({*map(str, tokenizer.all_special_tokens), *special.values()} - {""})
         longest = sorted(self._texts, key=len, reverse=True)
         usable = split and tokenizer.is_fast and longest
         self._pattern = re.compile("|".join(map(re.escape, longest))) if usable else None
@@ -60,7 +60,7 @@ class SpecialTokens:
         """
         if self._pattern is None:
             return None
-        words = self._worded(tuple(chat), text, render)
+        words = self._render_with_words(tuple(chat), text, render)
         if words is None:
             return None
         ids, spans = self._encode(words, split=False)
@@ -79,23 +79,25 @@ class SpecialTokens:
                 result = ((*result[0], token), [*result[1], (first + shift, last + shift)])
         return result
 
-    def _worded(self, chat: Chat, text: str, render: Callable[[Chat], str]) -> str | None:
-        """The chat as rendered with words for the special tokens that its messages mention."""
+    def _render_with_words(
+        self, chat: Chat, text: str, render: Callable[[Chat], str]
+    ) -> str | None:
+        """Render the chat with words for the special tokens that its messages mention."""
         every = set(self._texts)
         # A template may escape what is in a call's arguments: then the texts alone are replaced.
         for fields in (_ANY, _TEXTS):
-            worded = self._with_words(chat, every, fields)
-            if worded == chat:
+            with_words = self._with_words(chat, every, fields)
+            if with_words == chat:
                 return None
-            if self._with_tokens(words := render(worded)) == text:
+            if self._with_tokens(words := render(with_words)) == text:
                 return words
         # It may read some of them itself, such as the end of a thought: these stay.
-        mentioned = {one for one in every if self._with_words(chat, {one}, _TEXTS) != chat}
-        for one in sorted(mentioned)[:_TRIED]:
+        mentions = {one for one in every if self._with_words(chat, {one}, _TEXTS) != chat}
+        for one in sorted(mentions)[:_TRIES]:
             if self._with_tokens(render(self._with_words(chat, {one}, _TEXTS))) != text:
-                mentioned.remove(one)
-        words = render(self._with_words(chat, mentioned, _TEXTS))
-        return words if mentioned and self._with_tokens(words) == text else None
+                mentions.remove(one)
+        words = render(self._with_words(chat, mentions, _TEXTS))
+        return words if mentions and self._with_tokens(words) == text else None
 
     def _with_words(self, chat: Chat, tokens: Collection[str], fields: Collection[str]) -> Chat:
         """The chat with words for some tokens in some fields of its messages."""
@@ -138,7 +140,7 @@ class SpecialTokens:
         return tuple(out["input_ids"]), list(out["offset_mapping"])
 
 
-def longest_token(tokenizer: PreTrainedTokenizerBase) -> int:
+def measure_longest_token(tokenizer: PreTrainedTokenizerBase) -> int:
     """Characters of the longest token; 0 if one token may stand for any stretch of text."""
     inner = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
     joined = getattr(inner, "fuse_unk", True) and not getattr(inner, "byte_fallback", False)
@@ -147,7 +149,7 @@ def longest_token(tokenizer: PreTrainedTokenizerBase) -> int:
     return max(map(len, tokenizer.get_vocab()), default=0)
 
 
-def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+def find_end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Return the tokens that end a reply: the generation config's and the tokenizer's."""
     config = getattr(model, "generation_config", None)
     ends = getattr(config, "eos_token_id", None)

@@ -24,21 +24,21 @@ from transformers import PreTrainedTokenizerBase
 from holdfast.core.chat import Chat, Message, message, without_surrogates
 from holdfast.core.errors import ModelError
 from holdfast.models.local.prompt_cache import PromptCache
-from holdfast.models.local.special_tokens import SpecialTokens, longest_token
+from holdfast.models.local.special_tokens import SpecialTokens, measure_longest_token
 from holdfast.models.template_date import with_date
 
 Span = tuple[int, int]
 
 # Text that no template and no user writes; letters only, so that no template trims or splits it.
 MARK, ASIDE, REPLY = "qzxmarkerxzq", "qzxasidexzq", "qzxreplyxzq"
-AGAIN, TOLD = "qzxagainxzq", "qzxtoldxzq"
+AGAIN, LAST = "qzxagainxzq", "qzxtoldxzq"
 _USER, _ASSISTANT = message("user", ASIDE), message("assistant", REPLY)
-_SYSTEM, _LATER = message("system", MARK), message("user", TOLD)
+_SYSTEM, _LATER = message("system", MARK), message("user", LAST)
 
 _TOKEN = 40  # bytes of a token id in a tuple, about
 
 
-class Rendered(NamedTuple):
+class RenderedChat(NamedTuple):
     """A chat as token ids, with the token ranges of the system prompt (None without one).
 
     `content` is the prompt's own tokens, `template` the whole message with its header and BOS.
@@ -93,8 +93,8 @@ class Template:
                 " chat_template.jinja into its folder."
             )
         source = self._choose(tokenizer.chat_template)
-        dated, self.today = with_date(source, today)
-        self._source = dated or source
+        source_with_date, self.today = with_date(source, today)
+        self._source = source_with_date or source
         self._special = SpecialTokens(tokenizer, self.options.get("split_special_tokens", True))
         if ASIDE not in self.text((_USER,)):
             raise ModelError(f"{name}'s chat template does not render a plain user message.")
@@ -151,7 +151,7 @@ class Template:
         assert isinstance(text, str)
         return text
 
-    def render(self, chat: Chat) -> Rendered:
+    def render(self, chat: Chat) -> RenderedChat:
         """Render a chat as token ids, the next reply's header included, and find its prompt.
 
         Special tokens that a message mentions are encoded as plain text, and half a surrogate pair,
@@ -163,30 +163,30 @@ class Template:
         text = self.text(messages)
         literal = self._special.encode(messages, text, self.text)
         if not system.strip():
-            return Rendered(self._encode(text)[0] if literal is None else literal[0])
+            return RenderedChat(self._encode(text)[0] if literal is None else literal[0])
         entry = self._heads.get(system)
         if entry is not None:
             # The same prompt is rendered in every round: its tokens are where they were.
             ids = self._encode(text)[0] if literal is None else literal[0]
             if ids[: len(entry[0])] == entry[0]:
-                return Rendered(ids, entry[1], entry[2])
+                return RenderedChat(ids, entry[1], entry[2])
         ids, offsets = self._encode(text, offsets=True) if literal is None else literal
         if self.moves_system:
             before, _, after = self.text((_SYSTEM, *chat[1:])).partition(MARK)
-            if _between(before, text, after) != system.strip():
-                return Rendered(ids)
-            span = self._tokens(text, ids, offsets, len(before), len(text) - len(after))
-            return Rendered(ids, span, span)
+            if _cut_out(before, text, after) != system.strip():
+                return RenderedChat(ids)
+            span = self._find_tokens(text, ids, offsets, len(before), len(text) - len(after))
+            return RenderedChat(ids, span, span)
         bounds = self._bounds.get(system) or self._find_bounds(system)
         if bounds is None or not text.startswith(bounds.head):
-            return Rendered(ids)
+            return RenderedChat(ids)
         self._bounds.put(system, bounds, 4 * len(bounds.head))
-        content = self._tokens(text, ids, offsets, bounds.start, bounds.end)
-        whole = (0, self._tokens(text, ids, offsets, 0, len(bounds.head))[1])
+        content = self._find_tokens(text, ids, offsets, bounds.start, bounds.end)
+        whole = (0, self._find_tokens(text, ids, offsets, 0, len(bounds.head))[1])
         # One token more than the message, so that a token grown across its end is noticed.
         head = ids[: whole[1] + 1]
         self._heads.put(system, (head, content, whole), _TOKEN * len(head))
-        return Rendered(ids, content, whole)
+        return RenderedChat(ids, content, whole)
 
     def least_tokens(self, chat: Chat) -> int:
         """Count the tokens that a chat has at least, without rendering it; 0 if that is unknown.
@@ -199,7 +199,7 @@ class Template:
 
     @cached_property
     def _longest_token(self) -> int:
-        return longest_token(self.tokenizer)
+        return measure_longest_token(self.tokenizer)
 
     def fold(self, chat: Chat) -> Chat:
         """Return the chat as this template takes it: the system prompt folded where it must be."""
@@ -238,15 +238,15 @@ class Template:
         if self.folds_system:
             return None, ()
         head, tail = self.text((_SYSTEM, _USER)).split(MARK, 1)
-        own = _between(head, self.text((_USER,)), tail)
+        own = _cut_out(head, self.text((_USER,)), tail)
         if not own:
             return None, ()
         empty = message("system", "")
         try:
-            replaced = _between(head, self.text((empty, _USER)), tail)
+            default = _cut_out(head, self.text((empty, _USER)), tail)
         except ModelError:
             return own, ()
-        return (None, (empty,)) if replaced == "" else (own, ())
+        return (None, (empty,)) if default == "" else (own, ())
 
     def _find_turn_ids(self) -> tuple[int, ...]:
         """Find the ids that precede the first user message and a later one alike.
@@ -259,11 +259,11 @@ class Template:
         closing = self.text(chat[:2], prompt=False).rpartition(REPLY)[2]
         reply = text.index(REPLY) + len(REPLY)
         start = reply + len(closing) if text.startswith(closing, reply) else 0
-        end = len(text[: text.index(TOLD)].rstrip())
+        end = len(text[: text.index(LAST)].rstrip())
         ids, offsets = self._encode(text, offsets=True)
         first = self._encode(text[: text.index(ASIDE)].rstrip())[0]
-        second = ids[slice(*self._tokens(text, ids, offsets, start, end))]
-        common = _common(first[::-1], second[::-1])
+        second = ids[slice(*self._find_tokens(text, ids, offsets, start, end))]
+        common = _count_common(first[::-1], second[::-1])
         return first[len(first) - common :]
 
     def _shows(self, *chat: Message) -> bool:
@@ -278,19 +278,19 @@ class Template:
     def _find_bounds(self, system: str) -> _Bounds | None:
         """Find the prompt's characters, and all text up to the system message's end."""
         prompt = message("system", system)
-        marked = self.text(self.fold((_SYSTEM, _USER)))
+        with_mark = self.text(self.fold((_SYSTEM, _USER)))
         text = self.text(self.fold((prompt, _USER)))
-        start = marked.find(MARK)
-        tail = marked[start + len(MARK) :]
+        start = with_mark.find(MARK)
+        tail = with_mark[start + len(MARK) :]
         end = len(text) - len(tail)
-        if start < 0 or text[:start] != marked[:start] or not text.endswith(tail):
+        if start < 0 or text[:start] != with_mark[:start] or not text.endswith(tail):
             return None
         if text[start:end].strip() != system.strip():
             return None
         # Blanks around the prompt (a template that does not trim) are content as well.
-        return _Bounds(start, end, text[: self._message_end(prompt, text, end)])
+        return _Bounds(start, end, text[: self._find_message_end(prompt, text, end)])
 
-    def _message_end(self, prompt: Message, text: str, end: int) -> int:
+    def _find_message_end(self, prompt: Message, text: str, end: int) -> int:
         """Find where the rendered system message ends in `text`; its content ends at `end`."""
         if self.folds_system:
             return text.index(ASIDE, end)
@@ -300,7 +300,7 @@ class Template:
             alone = ""
         if text.startswith(alone) and len(alone) >= end:
             return len(alone)
-        return len(text) - _common(text[end:][::-1], self.text((_USER,))[::-1])
+        return len(text) - _count_common(text[end:][::-1], self.text((_USER,))[::-1])
 
     def _encode(
         self, text: str, *, offsets: bool = False
@@ -310,7 +310,7 @@ class Template:
         out = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=offsets)
         return tuple(out["input_ids"]), out["offset_mapping"] if offsets else None
 
-    def _tokens(
+    def _find_tokens(
         self, text: str, ids: tuple[int, ...], offsets: list[Span] | None, start: int, end: int
     ) -> Span:
         """Range of the tokens that overlap characters [start, end)."""
@@ -318,22 +318,24 @@ class Template:
             first = next((i for i, (_, b) in enumerate(offsets) if b > start), len(ids))
             last = next((i for i, (a, _) in enumerate(offsets) if a >= end), len(ids))
             return first, max(first, last)
-        return self._boundary(text[:start], ids, False), self._boundary(text[:end], ids, True)
+        return self._count_tokens(text[:start], ids, False), self._count_tokens(
+            text[:end], ids, True
+        )
 
-    def _boundary(self, head: str, ids: tuple[int, ...], over: bool) -> int:
+    def _count_tokens(self, head: str, ids: tuple[int, ...], over: bool) -> int:
         """Count the tokens of `ids` that encode `head`; `over` counts one that crosses its end."""
         alone = self._encode(head)[0]
-        n = _common(alone, ids)
+        n = _count_common(alone, ids)
         return n + 1 if over and n < len(alone) else n
 
 
-def _between(head: str, text: str, tail: str) -> str | None:
+def _cut_out(head: str, text: str, tail: str) -> str | None:
     """What a text has between a head and a tail, without blanks; None if it has not both."""
     whole = len(text) >= len(head) + len(tail) and text.startswith(head) and text.endswith(tail)
     return text[len(head) : len(text) - len(tail)].strip() if whole else None
 
 
-def _common(a: Sequence[object], b: Sequence[object]) -> int:
+def _count_common(a: Sequence[object], b: Sequence[object]) -> int:
     """Length of the longest common prefix."""
     pairs = enumerate(zip(a, b, strict=False))
     return next((i for i, (x, y) in pairs if x != y), min(len(a), len(b)))

@@ -29,7 +29,7 @@ _LLAMA = '"parameters": dictionary of argument name and its value'  # what the t
 _PYTHON = "<|python_tag|>"
 
 
-def call_format(template: str) -> CallFormat | None:
+def find_call_format(template: str) -> CallFormat | None:
     """The format in which a chat template asks for calls; None for one that is not read."""
     if _OPENING in template:
         return None if _OTHER in template else "hermes"
@@ -47,18 +47,18 @@ def read_calls(text: str, kind: CallFormat) -> tuple[str | None, list[dict[str, 
     """
     try:
         content, calls = _READERS[kind](text)
-        results = [_call(fields, kind) for fields in calls]
+        results = [_write_call(fields, kind) for fields in calls]
     except (ValueError, TypeError, KeyError, RecursionError):
         return text, []
     return (content.strip() or None, results) if results else (text, [])
 
 
-def _hermes(text: str) -> tuple[str, list[Any]]:
+def _read_hermes(text: str) -> tuple[str, list[Any]]:
     content, opening, _ = text.partition(_OPENING)
     return content, [json.loads(match[1]) for match in _CALL.finditer(text)] if opening else []
 
 
-def _mistral(text: str) -> tuple[str, list[Any]]:
+def _read_mistral(text: str) -> tuple[str, list[Any]]:
     content, mark, rest = text.partition(_MISTRAL)
     calls = json.loads(rest if mark else text)
     if not isinstance(calls, list):
@@ -66,11 +66,11 @@ def _mistral(text: str) -> tuple[str, list[Any]]:
     return content if mark else "", calls
 
 
-def _llama(text: str) -> tuple[str, list[Any]]:
-    return "", list(_objects(text.strip().removeprefix(_PYTHON).strip()))
+def _read_llama(text: str) -> tuple[str, list[Any]]:
+    return "", list(_read_objects(text.strip().removeprefix(_PYTHON).strip()))
 
 
-def _objects(text: str) -> Iterator[Any]:
+def _read_objects(text: str) -> Iterator[Any]:
     """Objects with semicolons between them."""
     decoder, at = json.JSONDecoder(), 0
     while True:
@@ -84,10 +84,10 @@ def _objects(text: str) -> Iterator[Any]:
         text, at = rest[1:].lstrip(), 0
 
 
-_READERS = {"hermes": _hermes, "llama": _llama, "mistral": _mistral}
+_READERS = {"hermes": _read_hermes, "llama": _read_llama, "mistral": _read_mistral}
 
 
-def _call(fields: Any, kind: CallFormat) -> dict[str, Any]:
+def _write_call(fields: Any, kind: CallFormat) -> dict[str, Any]:
     name = fields["name"]
     arguments = fields["parameters"] if kind == "llama" else fields.get("arguments", {})
     if not isinstance(name, str) or not isinstance(arguments, dict):

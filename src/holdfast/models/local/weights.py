@@ -33,7 +33,7 @@ from holdfast.core.extras import install
 from holdfast.models.engine.packed import can_pack, multiplies_bfloat16
 from holdfast.models.gguf_rope import restore_scaling
 from holdfast.models.local.files import ADAPTER, ModelSource, check_hub, model_errors
-from holdfast.models.local.gate import layers_name
+from holdfast.models.local.gate import find_layers_name
 
 # Below this many parameters float32 is affordable, and the same on every device.
 SMALL = 1_000_000_000
@@ -142,7 +142,7 @@ def load_first_layer(
     if source.gguf or source.adapter:
         whole: Any = load_weights(name, source, config, dtype=precision, device=device)
         decoder = whole.base_model
-        layers = layers_name(decoder, name)
+        layers = find_layers_name(decoder, name)
         setattr(decoder, layers, getattr(decoder, layers)[:1])
         return decoder  # type: ignore[no-any-return]
     short = copy.deepcopy(config)
@@ -190,18 +190,18 @@ def _with_adapter(name: str, model: Any, source: ModelSource) -> Any:
         # PEFT makes the matrices up that a file lacks, so that they change nothing.
         warnings.filterwarnings("error", "Found missing adapter keys")
         try:
-            adapted: Any = PeftModel.from_pretrained(model, source.adapter)
+            peft_model: Any = PeftModel.from_pretrained(model, source.adapter)
         except UserWarning as warning:
             raise ModelError(
                 f"the adapter {name} lacks matrices that its {ADAPTER} names, or names them"
                 f" otherwise ({first_line(warning, 160)}): save it by PEFT once more."
             ) from warning
-        if (about := adapted.peft_config["default"]).is_prompt_learning:
+        if (about := peft_model.peft_config["default"]).is_prompt_learning:
             raise ModelError(
                 f"{name} is an adapter of the kind {about.peft_type.value}, which cannot be merged"
                 " into its model: choose a LoRA."
             )
-        return adapted.merge_and_unload()
+        return peft_model.merge_and_unload()
 
 
 def refuse_format(name: str, config: PreTrainedConfig) -> None:
@@ -235,7 +235,7 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def empty_model(config: PreTrainedConfig) -> PreTrainedModel:
+def build_empty_model(config: PreTrainedConfig) -> PreTrainedModel:
     """Build a causal language model without its weights, on torch's meta device."""
     with torch.device("meta"):
         model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
@@ -245,7 +245,7 @@ def empty_model(config: PreTrainedConfig) -> PreTrainedModel:
 
 def count_parameters(config: PreTrainedConfig) -> int:
     """Count a causal language model's parameters without allocating them."""
-    return int(empty_model(config).num_parameters())
+    return int(build_empty_model(config).num_parameters())
 
 
 def pick_device(device: str) -> torch.device:

@@ -23,8 +23,8 @@ from holdfast.models.mini.utterances import (
     ask_recall,
     ask_sum,
     ask_way,
+    draw_small_talk,
     remark,
-    small_talk,
     tell,
 )
 from holdfast.models.mini.world import facts, world
@@ -85,10 +85,10 @@ def items(
         rounds: rounds between statement and question in recall, eight times as many if hard.
     """
     rng = random.Random(seed_of("exam", kind, hard, seed, rounds))
-    return [_item(rng, kind, hard, rounds) for _ in range(n)]
+    return [_draw_item(rng, kind, hard, rounds) for _ in range(n)]
 
 
-def _item(rng: random.Random, kind: str, hard: bool, rounds: int) -> ExamItem:
+def _draw_item(rng: random.Random, kind: str, hard: bool, rounds: int) -> ExamItem:
     match kind:
         case "sum" if hard:
             a, b = rng.randint(13, 55), rng.randint(13, 55)
@@ -100,26 +100,26 @@ def _item(rng: random.Random, kind: str, hard: bool, rounds: int) -> ExamItem:
             question = f"What is the capital of {country}?"
             return ExamItem(kind, hard, question.upper() if hard else question, capital)
         case "extract":
-            return _extract(rng, hard)
+            return _draw_extract(rng, hard)
         case "refusal":
             act = ask_way(rng, marked=rng.random() < 0.5, hard=hard)
         case _:
-            return _recall(rng, hard, 8 * rounds if hard else rounds)
+            return _draw_recall(rng, hard, 8 * rounds if hard else rounds)
     return ExamItem(kind, hard, act.text, act.answer)
 
 
-def _extract(rng: random.Random, hard: bool) -> ExamItem:
+def _draw_extract(rng: random.Random, hard: bool) -> ExamItem:
     act = ask_extract(rng, False)
     statement, question = act.text.split(" Who ")
-    remarks = [small_talk(rng).text, tell(rng).text] if hard else []
+    remarks = [draw_small_talk(rng).text, tell(rng).text] if hard else []
     others = {statement.split()[0], statement.split()[-1].rstrip(".")} - {act.answer}
     question_text = " ".join([statement, *remarks, f"Who {question}"])
     return ExamItem("extract", hard, question_text, act.answer, alternatives=tuple(others))
 
 
-def _recall(rng: random.Random, hard: bool, rounds: int) -> ExamItem:
+def _draw_recall(rng: random.Random, hard: bool, rounds: int) -> ExamItem:
     fact = tell(rng)
-    talk = [small_talk(rng) for _ in range(rounds)]
+    talk = [draw_small_talk(rng) for _ in range(rounds)]
     history = [fact.text, remark(rng, "en", str(rng.randrange(24)))]
     for act in talk:
         history += [act.text, remark(rng, "en", act.about)]

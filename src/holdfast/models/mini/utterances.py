@@ -33,7 +33,9 @@ class DialogueAct:
     """Whether it belongs to the hard split."""
 
 
-def small_talk(rng: random.Random, language: str = "en", topic: int | None = None) -> DialogueAct:
+def draw_small_talk(
+    rng: random.Random, language: str = "en", topic: int | None = None
+) -> DialogueAct:
     """Draw a question about a topic, or a remark on it."""
     index = rng.randrange(len(world()["topics"]["en"])) if topic is None else topic
     table = world()["questions" if rng.random() < 0.6 else "statements"][language]
@@ -78,19 +80,19 @@ def ask_extract(rng: random.Random, hard: bool | None = None) -> DialogueAct:
     return DialogueAct("extract", text, answer=answer, working=clauses[i], hard=hard)
 
 
-def _any_town(rng: random.Random) -> str:
+def _draw_town(rng: random.Random) -> str:
     return rng.choice(towns())
 
 
-def _any_number(rng: random.Random) -> str:
+def _draw_number(rng: random.Random) -> str:
     return str(rng.randint(10, 99))
 
 
 RECALL: dict[str, tuple[str, str, Callable[[random.Random], str]]] = {
     "dog": ("My dog is called {x}.", "What is my dog called?", draw_name),
-    "town": ("I live in {x}.", "Where do I live?", _any_town),
+    "town": ("I live in {x}.", "Where do I live?", _draw_town),
     "word": ("My password is {x}.", "What is my password?", draw_word),
-    "number": ("My lucky number is {x}.", "What is my lucky number?", _any_number),
+    "number": ("My lucky number is {x}.", "What is my lucky number?", _draw_number),
 }
 
 

@@ -40,15 +40,15 @@ def _make_word(rng: random.Random) -> str:
 def _lexicon() -> tuple[tuple[str, ...], ...]:
     """Make disjoint lists of words, names, towns and countries."""
     rng = random.Random(20261121)
-    used = {word for list_ in world()["choices"].values() for word in list_}
-    coined: list[str] = []
-    while len(coined) < 430 + 130 + 40 + 60:
+    vocabulary = {word for list_ in world()["choices"].values() for word in list_}
+    new_words: list[str] = []
+    while len(new_words) < 430 + 130 + 40 + 60:
         word = _make_word(rng)
-        if word not in used:
-            used.add(word)
-            coined.append(word)
+        if word not in vocabulary:
+            vocabulary.add(word)
+            new_words.append(word)
     cut = (0, 430, 560, 600, 660)
-    return tuple(tuple(coined[a:b]) for a, b in itertools.pairwise(cut))
+    return tuple(tuple(new_words[a:b]) for a, b in itertools.pairwise(cut))
 
 
 def words() -> tuple[str, ...]:

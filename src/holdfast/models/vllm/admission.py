@@ -29,8 +29,8 @@ from holdfast.models.local.persona_span import (
     PersonaSpan,
     any_system_message,
     exact_persona,
-    reply_opening,
-    turn_columns,
+    find_reply_opening,
+    find_turn_columns,
     turns_refusal,
 )
 from holdfast.models.local.template import Template
@@ -82,7 +82,7 @@ class Admission:
     @cached_property
     def reply_ids(self) -> Ids:
         """The ids that open a reply; none where the template does not show them."""
-        return reply_opening(self.template)
+        return find_reply_opening(self.template)
 
     @cached_property
     def _any_message(self) -> Find:
@@ -100,7 +100,7 @@ class Admission:
         arguments = dict(params.extra_args or {})
         own = {name: arguments.pop(name, None) for name in (*_OWN, ROW)}
         try:
-            row = self._row(request, own)
+            row = self._make_row(request, own)
         except HoldfastError as error:
             raise VLLMValidationError(str(error), parameter=CONTROL) from error
         if row is not None:
@@ -111,8 +111,8 @@ class Admission:
         if row is not None or any(value is not None for value in own.values()):
             params.extra_args = arguments or None
 
-    def _row(self, request: Any, own: Mapping[str, Any]) -> dict[str, Any] | None:
-        """What the worker is told; None where nothing is held."""
+    def _make_row(self, request: Any, own: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What the worker needs to know; None where it holds nothing."""
         text = own[CONTROL]
         if text is not None and not isinstance(text, str):
             raise HoldfastError(f"`{CONTROL}` is a control as text, as in split-softmax:0.7.")
@@ -134,14 +134,14 @@ class Admission:
         if place is None:
             logger.warning_once("%s did nothing: a prompt had no persona.", control.text)
             return None
-        turns, replies = self._turns(control, ids)
+        turns, replies = self._find_turns(control, ids)
         return {
             "control": control.text,
             "content": [*place.content],
             "message": [*place.message],
             "turns": [*turns],
             "replies": [*replies],
-            "measure": _measure(own[MEASURE], len(ids)),
+            "measure": _read_measure(own[MEASURE], len(ids)),
         }
 
     def _place(self, ids: list[int], own: Mapping[str, Any]) -> PersonaSpan | None:
@@ -159,13 +159,13 @@ class Admission:
             del self._personas[next(iter(self._personas))]
         return find(ids)
 
-    def _turns(self, control: Control, ids: list[int]) -> tuple[Ids, Ids]:
+    def _find_turns(self, control: Control, ids: list[int]) -> tuple[Ids, Ids]:
         """Where user turns and replies begin in a prompt, as far as a control needs to know."""
         if not control.needs_turns:
             return (), ()
         if why := turns_refusal(control, self.template, self.reply_ids):
             raise HoldfastError(f"`{control.text}` cannot be applied by this server: {why}.")
-        return turn_columns(control, self.template.turn_ids, self.reply_ids, ids)
+        return find_turn_columns(control, self.template.turn_ids, self.reply_ids, ids)
 
     def _refuse(self, control: Control) -> None:
         why = why_not(control, self.config)
@@ -173,7 +173,7 @@ class Admission:
             raise HoldfastError(why)
 
 
-def _measure(values: Any, length: int) -> dict[str, Any] | None:
+def _read_measure(values: Any, length: int) -> dict[str, Any] | None:
     """What the worker measures: three numbers, the request's and the template's columns."""
     if values is None:
         return None

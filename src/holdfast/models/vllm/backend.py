@@ -32,7 +32,7 @@ from holdfast.models.local.persona_span import turns_refusal
 from holdfast.models.thinking import ThoughtDecoder
 from holdfast.models.vllm.admission import CONTROL, MEASURE, PLACE
 from holdfast.models.vllm.folder import dense_folder
-from holdfast.models.vllm.prompt_share import merged, share_of
+from holdfast.models.vllm.prompt_share import merge_shares, share_of
 from holdfast.models.vllm.refusals import why_not
 from holdfast.models.vllm.row_table import WORKER
 
@@ -67,7 +67,7 @@ def load(
         raise ModelError(f"{OPTIONS} must be a JSON object, not {text!r}.") from error
     folder = dense_folder(name)
     chats = outline(folder, options=options)
-    arguments = {"worker_extension_cls": WORKER, **_for_processor(chats), **common, **arguments}
+    arguments = {"worker_extension_cls": WORKER, **_choose_arguments(chats), **common, **arguments}
     try:
         llm = vllm.LLM(folder, dtype=dtype, **arguments)
     except (RuntimeError, ValueError) as error:
@@ -78,7 +78,7 @@ def load(
     return VllmBackend(llm, chats, name, folder)
 
 
-def _for_processor(chats: LocalBackend) -> dict[str, Any]:
+def _choose_arguments(chats: LocalBackend) -> dict[str, Any]:
     """What vLLM needs on a CPU; nothing elsewhere.
 
     A prompt is read whole: vLLM 0.32 ends there where it reads a part of one whose request has a
@@ -134,7 +134,7 @@ class VllmBackend:
             ControlError: this model cannot be put under an ask's control.
             ModelError: the template refuses a chat.
         """
-        requests = [self._request(ask) for ask in asks]
+        requests = [self._make_request(ask) for ask in asks]
         replies: list[Reply | None] = [None] * len(asks)
         rows = []
         for i, (ask, request) in enumerate(zip(asks, requests, strict=True)):
@@ -143,13 +143,13 @@ class VllmBackend:
                 replies[i] = Reply("", "overflow", prompt_tokens=len(request.ids))
                 continue
             new = min(room, sampling.max_new_tokens)
-            rows.append((i, room, request, self._parameters(ask, request, sampling, new)))
+            rows.append((i, room, request, self._make_parameters(ask, request, sampling, new)))
         prompts = [{"prompt_token_ids": [*request.ids]} for _, _, request, _ in rows]
         outputs = self._generate(prompts, [parameters for *_, parameters in rows])
-        shares = self._shares([row[2:] for row in rows], outputs)
+        shares = self._fetch_shares([row[2:] for row in rows], outputs)
         for (i, room, request, _), output, share in zip(rows, outputs, shares, strict=True):
             full = room < sampling.max_new_tokens
-            reply = _reply(request, output, full, self.chats.thoughts, sampling.stop)
+            reply = _read_reply(request, output, full, self.chats.thoughts, sampling.stop)
             replies[i] = replace(reply, share=share)
         return [reply for reply in replies if reply is not None]
 
@@ -163,13 +163,13 @@ class VllmBackend:
         scores: list[list[float]] = [[float("-inf")] * len(each) for each in options]
         prompts, parameters, places = [], [], []
         for i, (ask, each) in enumerate(zip(asks, options, strict=True)):
-            request = self._request(ask)
+            request = self._make_request(ask)
             tails = [self.chats.encode(option) for option in each]
             if max(map(len, tails), default=0) + len(request.ids) >= self.context:
                 continue
             for j, tail in enumerate(tails):
                 # At its construction, where it also says that no prefix is read from the cache.
-                row = self._parameters(ask, request, Sampling(), 1, prompt_logprobs=0)
+                row = self._make_parameters(ask, request, Sampling(), 1, prompt_logprobs=0)
                 prompts.append({"prompt_token_ids": [*request.ids, *tail]})
                 parameters.append(row)
                 places.append((i, j, tail))
@@ -206,7 +206,7 @@ class VllmBackend:
 
     def prompt_tokens(self, ask: Ask) -> int:
         """Count the tokens of an ask's chat as the model sees it, template included."""
-        return len(self._request(ask).ids)
+        return len(self._make_request(ask).ids)
 
     def forget(self) -> None:
         """Drop all kept prefixes."""
@@ -228,21 +228,21 @@ class VllmBackend:
             "vllm": vllm.__version__,
         }
 
-    def _request(self, ask: Ask) -> Request:
+    def _make_request(self, ask: Ask) -> Request:
         """An ask's token ids, with the columns of its persona where it is held."""
         if (why := self.refusal(ask.control)) is not None:
             raise ControlError(why)
         control, chats = ask.control, self.chats
-        rewritten = chats.rewritten(ask.chat, control, ask.judge)
-        rendered = chats.template.render(rewritten)
-        held = control.steers and has_prompt(rewritten)  # a router may have dropped it
-        steering = chats.steering(control, rendered) if held else None
-        content, template = rendered.content, rendered.template
+        messages = chats.apply_control(ask.chat, control, ask.judge)
+        chat = chats.template.render(messages)
+        held = control.steers and has_prompt(messages)  # a router may have dropped it
+        steering = chats.steering(control, chat) if held else None
+        content, template = chat.content, chat.template
         spans = Spans(content, template) if content and template else None
         measure = ask.measure and spans is not None and self.share_refusal is None
-        return Request(rendered.ids, ask.seed, spans=spans, measure=measure, steering=steering)
+        return Request(chat.ids, ask.seed, spans=spans, measure=measure, steering=steering)
 
-    def _parameters(
+    def _make_parameters(
         self, ask: Ask, request: Request, sampling: Sampling, new: int, **more: Any
     ) -> Any:
         steering = request.steering
@@ -265,7 +265,7 @@ class VllmBackend:
             **more,
         )
 
-    def _shares(
+    def _fetch_shares(
         self, rows: Sequence[tuple[Request, Any]], outputs: Sequence[Any]
     ) -> list[Share | None]:
         """What the workers have measured of the rows, given as request and parameters."""
@@ -280,7 +280,7 @@ class VllmBackend:
             return shares
         parts = self.llm.collective_rpc("holdfast_shares", args=([*by_row.values()],))
         for i, each in zip(by_row, zip(*parts, strict=True), strict=True):
-            shares[i] = share_of(rows[i][0], merged(each))
+            shares[i] = share_of(rows[i][0], merge_shares(each))
         return shares
 
     def _generate(self, prompts: Sequence[Any], parameters: Sequence[Any]) -> list[Any]:
@@ -293,7 +293,7 @@ class VllmBackend:
         return outputs
 
 
-def _reply(
+def _read_reply(
     request: Request, output: Any, full: bool, thoughts: ThoughtDecoder, stops: tuple[str, ...]
 ) -> Reply:
     """vLLM's output as a reply; `full` where the context left less room than was asked for."""

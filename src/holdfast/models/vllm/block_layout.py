@@ -40,9 +40,9 @@ class _Packing:
         lead = memory.shape[:-1]
         if self.index is not None:
             return memory.index_select(-1, self.index).reshape(*lead, tokens, -1)
-        viewed = memory.reshape(*lead, *self.shape)
+        view = memory.reshape(*lead, *self.shape)
         order = (*range(len(lead)), *(len(lead) + at for at in self.order))
-        return viewed.permute(order).reshape(*lead, tokens, -1)
+        return view.permute(order).reshape(*lead, tokens, -1)
 
 
 class BlockLayout:
@@ -59,12 +59,14 @@ class BlockLayout:
         self.tokens, self.size = tokens, size
         token = torch.arange(tokens)[:, None].expand(-1, size)
         place = torch.arange(size).expand(tokens, -1)
-        read = [self._written(number, dtype, write) for number in (token, place)]
+        read = [self._write_numbers(number, dtype, write) for number in (token, place)]
         keys, values = (at * size + of for at, of in zip(*read, strict=True))
-        self.keys, self.values = self._packing(keys), self._packing(values)
+        self.keys, self.values = self._find_packing(keys), self._find_packing(values)
 
-    def _written(self, number: Tensor, dtype: torch.dtype, write: Write) -> tuple[Tensor, Tensor]:
-        """Numbers below 128² written as keys and values, as they lie in memory."""
+    def _write_numbers(
+        self, number: Tensor, dtype: torch.dtype, write: Write
+    ) -> tuple[Tensor, Tensor]:
+        """Write numbers below 128² as keys and values; return them as they lie in memory."""
         halves = []
         for digit in (number // _BASE, number % _BASE):
             states = digit[:, None].to(dtype)
@@ -74,8 +76,8 @@ class BlockLayout:
         both = halves[0] * _BASE + halves[1]
         return both[0], both[1]
 
-    def _packing(self, numbers: Tensor) -> _Packing:
-        """The packing that leaves these numbers, token · D + dimension, in memory."""
+    def _find_packing(self, numbers: Tensor) -> _Packing:
+        """Find the packing that leaves these numbers, token · D + dimension, in memory."""
         tokens, size = self.tokens, self.size
         every = torch.arange(len(numbers))
         for shape, order in (

@@ -30,7 +30,7 @@ from holdfast.control.kernels import apply_weights, attend, attention_scores, in
 from holdfast.control.steered_pass import SteeredPass, layer_of, start_pass
 from holdfast.control.steering import Steering
 from holdfast.models.vllm.block_layout import BlockLayout, SplitLayout
-from holdfast.models.vllm.persona_mass import PersonaMass, StepRow, padded_blocks, spread
+from holdfast.models.vllm.persona_mass import PersonaMass, StepRow, pad_blocks, spread
 from holdfast.models.vllm.prompt_share import HeldRow, MeasuredRows, ShareStore
 from holdfast.models.vllm.rotary import VllmRotary
 
@@ -79,10 +79,10 @@ class HeldRows:
         row_groups = [_Group.of(group, layout.tokens, rotary) for group in groups]
         self.groups = [group for group in row_groups if group is not None]
         with_mass = [group for group in self.groups if not group.restores]
-        measured = [row for row in rows if row.measure and row.length >= row.measure.prompt]
-        self.plain = [row for row in measured if mass and not row.steering.control.steers]
-        by_keys = [row for row in measured if not mass or row.steering.control.steers]
-        self.by_keys = _measured(by_keys, layout.tokens, rotary) if by_keys else None
+        measured_rows = [row for row in rows if row.measure and row.length >= row.measure.prompt]
+        self.plain = [row for row in measured_rows if mass and not row.steering.control.steers]
+        by_keys = [row for row in measured_rows if not mass or row.steering.control.steers]
+        self.by_keys = _make_measured_rows(by_keys, layout.tokens, rotary) if by_keys else None
         together = [row for group in with_mass for row in group.rows] + self.plain
         together.sort(key=lambda row: row.start)
         self.mass = mass.start(together) if mass else None
@@ -117,7 +117,7 @@ class HeldRows:
             output: vLLM's own, (all queries, H, D), written in place.
             lse: its log-sum-exp, (all queries, H), where the kernel returns it.
         """
-        covering = [group for group in self.groups if group.passed.covers(layer_of(layer))]
+        covering = [group for group in self.groups if group.steered_pass.covers(layer_of(layer))]
         masses = None
         if self.mass and (self.plain or any(not group.restores for group in covering)):
             masses = self.mass.masses(query, cache, scale)
@@ -147,25 +147,25 @@ class _Group:
 
     Args:
         rows: them, each with as many queries.
-        passed: the pass.
+        steered_pass: the pass.
         tokens: of a block.
     """
 
-    def __init__(self, rows: Sequence[StepRow], passed: SteeredPass, tokens: int) -> None:
-        self.rows, self.passed, self.tokens = rows, passed, tokens
+    def __init__(self, rows: Sequence[StepRow], steered_pass: SteeredPass, tokens: int) -> None:
+        self.rows, self.steered_pass, self.tokens = rows, steered_pass, tokens
         self.most = max(row.length for row in rows)
         self.restores = any(_restores(row) for row in rows)
-        device = passed.steering.device
+        device = steered_pass.steering.device
         self.places = spread([(row.start, row.queries) for row in rows], device)
         """The rows' queries among the step's."""
         self.mass_places: slice | Tensor = slice(0, 0)
         """The same among those of the step's rows with a mass."""
         count = -(-self.most // tokens)
-        self.blocks = torch.stack([padded_blocks(row.blocks, count) for row in rows])
+        self.blocks = torch.stack([pad_blocks(row.blocks, count) for row in rows])
         self.persona: dict[int, tuple[Tensor, Tensor]] = {}
         """The persona's keys and values by layer, (B, Hkv, n, D)."""
-        self.all_steered = bool(passed.steered.all())
-        steering = passed.steering
+        self.all_steered = bool(steered_pass.steered.all())
+        steering = steered_pass.steering
         # The fused kernel takes half the time for numbers of keys that are multiples of this.
         place = torch.arange(-(-steering.longest // _EVEN) * _EVEN, device=device)
         self._columns = steering.starts[:, None] + place
@@ -190,7 +190,7 @@ class _Group:
             same = len(self.rows) == len(group.rows) and all(
                 own.steering is other.steering for own, other in pairs
             )
-            same = same and self.passed.queries == group.passed.queries == 1
+            same = same and self.steered_pass.queries == group.steered_pass.queries == 1
             if same and torch.equal(self._persona_blocks(), group._persona_blocks()):
                 self.persona = group.persona
 
@@ -231,22 +231,22 @@ class _Group:
 
         None where that would lose too many digits.
         """
-        number, passed = layer_of(layer), self.passed
+        number, steered_pass = layer_of(layer), self.steered_pass
         key, value = self._persona_keys(number, cache, layout)
-        near = passed.anchored_query(layer, query, number)
+        near = steered_pass.anchored_query(layer, query, number)
         before, lse = self._attend(query, key, value, scale)
         pi, rest = mass(lse)
         after, share_after = before, pi
         if near is not None:
             after, lse_near = self._attend(near, key, value, scale)
-            raised = pi * (lse_near - lse).clamp(max=80.0).exp()
-            share_after = raised / (raised + rest).clamp(min=_TINY)
-        share = passed.share(number)
+            mass_near = pi * (lse_near - lse).clamp(max=80.0).exp()
+            share_after = mass_near / (mass_near + rest).clamp(min=_TINY)
+        share = steered_pass.share(number)
         w = share_after if share is None else share(share_after)
         # The plain output's factor. A query that sees nothing but the persona keeps nothing of it.
         keeps = torch.where(rest > 0, (1 - w) / rest.clamp(min=_TINY), 0.0)
         if not self.all_steered:
-            keeps, w = (torch.where(passed.steered, x, y) for x, y in ((keeps, 1.0), (w, pi)))
+            keeps, w = (torch.where(steered_pass.steered, x, y) for x, y in ((keeps, 1.0), (w, pi)))
         if near is not None and bool(keeps.amax() > _GROWTH.get(query.dtype, _GROWTH_16_BITS)):
             return None
         out = in_float32(plain) * keeps[..., None]
@@ -269,11 +269,11 @@ class _Group:
     ) -> Tensor:
         """The rows' attention (B, H, Lq, D) from all keys."""
         key, value = key[:, :, : self.most], value[:, :, : self.most]
-        passed, mask = self.passed, self._padding(query)
-        exact = query.dtype == torch.float32 and passed.queries == 1
-        if exact and passed.prefers_weights(layer_of(layer), self.most):
-            return apply_weights(passed.one_query(layer, query, key, mask, scale)[1], value)
-        return passed.attention(layer, query, key, value, mask, scale)
+        steered_pass, mask = self.steered_pass, self._padding(query)
+        exact = query.dtype == torch.float32 and steered_pass.queries == 1
+        if exact and steered_pass.prefers_weights(layer_of(layer), self.most):
+            return apply_weights(steered_pass.one_query(layer, query, key, mask, scale)[1], value)
+        return steered_pass.attention(layer, query, key, value, mask, scale)
 
     def _padding(self, like: Tensor) -> Tensor | None:
         """Additive, of the keys past a row's end, (B, 1, 1, keys); None where there are none."""
@@ -300,7 +300,7 @@ class _Group:
             parts = layout.gather(cache, self._persona_blocks())
             places = (self._columns - first).clamp(max=parts[0].shape[2] - 1)
             key, value = (gather_columns(part, places) for part in parts)
-            if self.passed.queries == 1:
+            if self.steered_pass.queries == 1:
                 key, value = in_float32(key), in_float32(value)
             self.persona[layer] = key, value
         return self.persona[layer]
@@ -313,10 +313,10 @@ def _decodes(row: StepRow) -> bool:
     return row.queries == 1 and row.length > after
 
 
-def _measured(rows: Sequence[StepRow], tokens: int, rotary: VllmRotary) -> MeasuredRows:
+def _make_measured_rows(rows: Sequence[StepRow], tokens: int, rotary: VllmRotary) -> MeasuredRows:
     """Rows under a control whose share is measured at their last query."""
     count = -(-max(row.length for row in rows) // tokens)
-    blocks = torch.stack([padded_blocks(row.blocks, count) for row in rows])
+    blocks = torch.stack([pad_blocks(row.blocks, count) for row in rows])
     parts = [(row.steering, row.measure, row.last, row.length) for row in rows if row.measure]
     return MeasuredRows(parts, blocks, rotary)
 

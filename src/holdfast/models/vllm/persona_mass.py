@@ -90,7 +90,7 @@ class PersonaMass:
     def __init__(self, tokens: int, kernel: Kernel) -> None:
         self.tokens, self.kernel = tokens, kernel
         self._values: Tensor | None = None
-        self._written: dict[int, tuple[RowSteering, list[int], int]] = {}
+        self._written_rows: dict[int, tuple[RowSteering, list[int], int]] = {}
 
     def start(self, rows: Sequence[StepRow]) -> MassStep | None:
         """The step of some rows; None where there are none."""
@@ -103,20 +103,20 @@ class PersonaMass:
         blocks in the prefix cache among them, is written whole: its blocks may have been others'.
         """
         if self._values is None or self._values.shape != like.shape:
-            self._values, self._written = torch.zeros_like(like), {}
+            self._values, self._written_rows = torch.zeros_like(like), {}
         marks, slots, blocks_by_row = [], [], {}
         for row in rows:
             blocks = row.blocks.tolist()
-            _, own_blocks, first = self._written.get(id(row.steering), (None, [], 0))
+            _, own_blocks, first = self._written_rows.get(id(row.steering), (None, [], 0))
             if own_blocks != blocks[: len(own_blocks)] or first > row.length:
                 first = 0
             at = torch.arange(first, row.length)
             template = row.measure.template if row.measure else (0, 0)
-            persona, *reported = (
+            persona, *others = (
                 (at >= start) & (at < end)
                 for start, end in (row.steering.span, row.steering.content, template)
             )
-            marks.append(torch.stack([persona, ~persona, *reported], -1))
+            marks.append(torch.stack([persona, ~persona, *others], -1))
             slots.append(row.blocks.long()[at // self.tokens] * self.tokens + at % self.tokens)
             # The steering is kept, so that no other takes its id.
             blocks_by_row[id(row.steering)] = (
@@ -124,10 +124,10 @@ class PersonaMass:
                 blocks[: row.length // self.tokens],
                 row.length,
             )
-        self._written = blocks_by_row
-        marked = torch.cat(marks)
-        states = like.new_zeros(len(marked), like.shape[1], like.shape[3] // 2)
-        states[..., : marked.shape[1]] = marked[:, None]
+        self._written_rows = blocks_by_row
+        indicators = torch.cat(marks)
+        states = like.new_zeros(len(indicators), like.shape[1], like.shape[3] // 2)
+        states[..., : indicators.shape[1]] = indicators[:, None]
         self.kernel.write(states, states, self._values, torch.cat(slots))
         return self._values
 
@@ -147,7 +147,7 @@ class MassStep:
         ends = torch.tensor([0, *(row.queries for row in rows)]).cumsum(0).int()
         lengths = torch.tensor([row.length for row in rows], dtype=torch.int32)
         most = max(len(row.blocks) for row in rows)
-        blocks = torch.stack([padded_blocks(row.blocks, most) for row in rows])
+        blocks = torch.stack([pad_blocks(row.blocks, most) for row in rows])
         plan = owner.kernel.plan(ends, lengths)
         self._kernel_rows = KernelRows(ends, lengths, blocks.int(), plan)
 
@@ -180,7 +180,7 @@ def spread(parts: Sequence[tuple[int, int]], device: torch.device | str = "cpu")
     return slice(begin, end)
 
 
-def padded_blocks(blocks: Tensor, count: int) -> Tensor:
+def pad_blocks(blocks: Tensor, count: int) -> Tensor:
     """So many of a row's blocks, the first again where there are fewer."""
     missing = count - len(blocks)
     return blocks[:count] if missing <= 0 else torch.cat((blocks, blocks[:1].expand(missing)))

@@ -19,14 +19,14 @@ from torch.nn.modules.module import register_module_module_registration_hook
 
 _PACKAGE = "holdfast.models.vllm"
 OWNER = "holdfast_owner"  # an attention's attribute: a weak reference to what it is part of
-_done: list[str] = []
+_registrations: list[str] = []
 
 
 def register() -> None:
     """Put the plugin in place; once in a process."""
-    if _done:
+    if _registrations:
         return
-    _done.append("registered")
+    _registrations.append("registered")
     from vllm.model_executor.layers.attention import Attention
     from vllm.platforms import current_platform
     from vllm.v1.attention.backends.registry import AttentionBackendEnum, register_backend

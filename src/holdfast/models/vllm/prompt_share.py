@@ -98,10 +98,10 @@ class MeasuredRows:
         self.most = max(length for *_, length in rows)
         device = blocks.device
         steering = Steering([row[0] for row in rows], rotary, device)
-        self.passed = SteeredPass(steering, self.most - 1, 1)
+        self.steered_pass = SteeredPass(steering, self.most - 1, 1)
         at = torch.arange(self.most, device=device)
         lengths = torch.tensor([length for *_, length in rows], device=device)
-        self.seen = (at < lengths[:, None])[:, None, None]
+        self.visible = (at < lengths[:, None])[:, None, None]
         spans = [(row.content, measure.template) for row, measure, *_ in rows]
         starts, ends = (
             torch.tensor([[s[i] for s in both] for both in spans], device=device) for i in (0, 1)
@@ -122,15 +122,17 @@ class MeasuredRows:
         """Keep a layer's shares. Arguments as `HeldRows.attend` takes them."""
         own = query[self.places][:, :, None]
         key = layout.gather(cache, self.blocks)[0][:, :, : self.most]
-        plain, weights = self.passed.one_query(layer, own, key, self.seen, scale)
-        before = apply_mask(plain, self.seen).softmax(-1)
+        plain, weights = self.steered_pass.one_query(layer, own, key, self.visible, scale)
+        before = apply_mask(plain, self.visible).softmax(-1)
         shares = torch.stack([(x * self.spans).sum(-1) for x in (weights, before)], 1)
         for (_, measure, _, length), share in zip(self.rows, shares, strict=True):
             store.add(measure.number, length - 1, layer_of(layer), share.transpose(-1, -2))
 
 
-def merged(parts: Sequence[tuple[Heads, Heads, list[float]]]) -> tuple[Heads, Heads, list[float]]:
-    """What workers with some of the heads each took, as one."""
+def merge_shares(
+    parts: Sequence[tuple[Heads, Heads, list[float]]],
+) -> tuple[Heads, Heads, list[float]]:
+    """Join the shares of workers that have some of the heads each."""
     first = parts[0]
     if len(parts) == 1 or not first[2]:
         return first
@@ -145,23 +147,23 @@ def merged(parts: Sequence[tuple[Heads, Heads, list[float]]]) -> tuple[Heads, He
     return after, before, tokens
 
 
-def share_of(request: Request, measured: tuple[Heads, Heads, list[float]]) -> Share | None:
+def share_of(request: Request, means: tuple[Heads, Heads, list[float]]) -> Share | None:
     """A request's share as the local backend gives it; None where no query was measured."""
-    after, before, tokens = measured
+    after, before, tokens = means
     if request.spans is None or not tokens:
         return None
     start, end = request.spans.content
     return Share(
-        heads=_rounded(after[0]),
-        heads_template=_rounded(after[1]),
+        heads=_round_heads(after[0]),
+        heads_template=_round_heads(after[1]),
         tokens=tuple(round(x, 5) for x in tokens),
         span=end - start,
         length=len(request.ids),
-        heads_before=_rounded(before[0]) if request.steering is not None else None,
+        heads_before=_round_heads(before[0]) if request.steering is not None else None,
     )
 
 
-def _rounded(heads: list[list[float]]) -> tuple[tuple[float, ...], ...]:
+def _round_heads(heads: list[list[float]]) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(round(x, 5) for x in layer) for layer in heads)
 
 

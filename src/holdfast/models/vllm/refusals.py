@@ -14,7 +14,7 @@ import torch
 from holdfast.core.control import Control
 
 # Attention of these has been compared with Holdfast's own engine, token by token.
-TRIED = ("LlamaForCausalLM", "Qwen2ForCausalLM")
+ARCHITECTURES = ("LlamaForCausalLM", "Qwen2ForCausalLM")
 ALSO = "HOLDFAST_VLLM_ARCHITECTURES"
 _CACHES = ("auto", "float32", "float16", "bfloat16")
 _HEAD_SIZE = 128  # beyond it FlashAttention has kernels that take other arguments
@@ -48,7 +48,7 @@ def _why_not_attention(config: Any) -> str | None:
     model, text = config.model_config, config.model_config.hf_text_config
     device = config.device_config.device_type
     if device not in ("cpu", "cuda") or torch.version.hip:
-        return f"the plugin has backends for CPUs and CUDA, and none for {_platform(device)}"
+        return f"the plugin has backends for CPUs and CUDA, and none for {_name_platform(device)}"
     if device == "cuda":
         # Which one vLLM chooses by itself depends on the GPU, and is not known here.
         backend = config.attention_config.backend
@@ -64,8 +64,8 @@ def _why_not_attention(config: Any) -> str | None:
         return (
             f"its cache is {config.cache_config.cache_dtype}; start it with --kv-cache-dtype auto"
         )
-    tried = (*TRIED, *os.environ.get(ALSO, "").split(","))
-    if not set(model.architectures) & set(tried):
+    architectures = (*ARCHITECTURES, *os.environ.get(ALSO, "").split(","))
+    if not set(model.architectures) & set(architectures):
         return (
             f"{', '.join(model.architectures)} has not been compared with Holdfast's own engine"
             f" (to try it all the same, start the server with {ALSO} set to that name)"
@@ -81,7 +81,7 @@ def _why_not_attention(config: Any) -> str | None:
     return None
 
 
-def _platform(device: str) -> str:
+def _name_platform(device: str) -> str:
     return "ROCm" if torch.version.hip else device
 
 

@@ -45,7 +45,7 @@ class VllmRotary:
         Raises:
             ControlError: the layer does not rotate as its embedding says.
         """
-        rotary = _embedding(module)
+        rotary = _get_embedding(module)
         if layer_of(module) not in self._checked:
             self._check(module, rotary, query.dtype)
             self._checked.add(layer_of(module))
@@ -83,27 +83,27 @@ class VllmRotary:
 
     def _check(self, layer: nn.Module, rotary: Any, dtype: torch.dtype) -> None:
         """Compare queries and keys of a token at two positions."""
-        late, early = (_states_at(layer, position, dtype) for position in (_AT, _AT - _BY))
+        late, early = (_compute_states(layer, position, dtype) for position in (_AT, _AT - _BY))
         for one, other in zip(late, early, strict=True):
             shift = torch.full((1, 1), _BY, device=one.device)
             result = self._turn(rotary, one, shift).float()
-            allowed = 4 * max(torch.finfo(one.dtype).eps, 1e-5) * float(one.float().norm())
+            tolerance = 4 * max(torch.finfo(one.dtype).eps, 1e-5) * float(one.float().norm())
             # So written that NaN does not pass.
-            if not float((result - other.float()).norm()) <= allowed:
+            if not float((result - other.float()).norm()) <= tolerance:
                 raise ControlError(
                     f"layer {layer_of(layer)} does not turn its queries and keys by its rotary"
                     " embedding alone, so anchor would not be exact: use reminder."
                 )
 
 
-def _owner(layer: nn.Module) -> Any:
+def _get_owner(layer: nn.Module) -> Any:
     """The module that an attention layer belongs to."""
     owner: Any = getattr(layer, OWNER, None)
     return None if owner is None else owner()
 
 
-def _embedding(layer: nn.Module) -> Any:
-    rotary: Any = getattr(_owner(layer), "rotary_emb", None)
+def _get_embedding(layer: nn.Module) -> Any:
+    rotary: Any = getattr(_get_owner(layer), "rotary_emb", None)
     if rotary is None or not hasattr(rotary, "_compute_cos_sin_cache"):
         raise ControlError(
             f"layer {layer_of(layer)} has no rotary embedding that anchor knows: use reminder."
@@ -111,7 +111,7 @@ def _embedding(layer: nn.Module) -> Any:
     return rotary
 
 
-class _Reached(Exception):
+class _AttentionReached(Exception):
     """The attention was reached, with these queries and keys."""
 
 
@@ -120,12 +120,12 @@ class _AttentionProbe(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, *_: Any, **__: Any) -> Tensor:
         """End the pass with what it was given."""
-        raise _Reached(query, key)
+        raise _AttentionReached(query, key)
 
 
-def _states_at(layer: nn.Module, position: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _compute_states(layer: nn.Module, position: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """A token's rotated queries and keys at a position, (1, heads, 1, size) each."""
-    owner, like = _owner(layer), next(_owner(layer).parameters())
+    owner, like = _get_owner(layer), next(_get_owner(layer).parameters())
     name = next(name for name, part in owner.named_children() if part is layer)
     size: Any = layer.head_size
     takes = inspect.signature(owner.forward).parameters
@@ -138,7 +138,7 @@ def _states_at(layer: nn.Module, position: int, dtype: torch.dtype) -> tuple[Ten
     owner._modules[name] = _AttentionProbe()
     try:
         owner(positions=positions, hidden_states=hidden)
-    except _Reached as reached:
+    except _AttentionReached as reached:
         query, key = (states.view(1, 1, -1, size).transpose(1, 2) for states in reached.args)
         return query, key
     finally:

@@ -84,13 +84,13 @@ def steering_of(params: Any) -> HeldRow | None:
     row: Mapping[str, Any] | None = (params.extra_args or {}).get(ROW)
     if row is None:
         return None
-    content, message = _columns(row["content"]), _columns(row["message"])
+    content, message = _read_columns(row["content"]), _read_columns(row["message"])
     steering = RowSteering(
         parse(row["control"]), content, message, tuple(row["turns"]), tuple(row["replies"])
     )
     return HeldRow(steering, measure_of(row.get("measure")))
 
 
-def _columns(values: Sequence[int]) -> tuple[int, int]:
+def _read_columns(values: Sequence[int]) -> tuple[int, int]:
     start, end = values
     return start, end

@@ -99,7 +99,7 @@ def load_engine(spec: EngineSpec) -> LocalBackend:
 def reply_text(backend: LocalBackend, request: Request, sampling: Sampling) -> ReplyText:
     """The text of a reply that has not begun."""
     thoughts = backend.thoughts
-    return ReplyText(thoughts.decode, sampling.stop, thoughts.opened(request.ids))
+    return ReplyText(thoughts.decode, sampling.stop, thoughts.opens(request.ids))
 
 
 def run_engine(spec: EngineSpec, pipe: Connection[Any, Any]) -> None:

@@ -17,7 +17,7 @@ from holdfast.control.rewrite import rewrite
 from holdfast.core.chat import Chat, first_turn
 from holdfast.core.control import Control
 from holdfast.core.errors import ModelError
-from holdfast.models.local.gate import THRESHOLD, features, read_gate
+from holdfast.models.local.gate import THRESHOLD, compute_features, read_gate
 from holdfast.models.local.gated_adapter import read_about
 from holdfast.models.local.load import load_first_layer
 from holdfast.persona.suite import Persona
@@ -79,5 +79,7 @@ class AdapterChoice:
             note=persona.authors_note if persona else None,
         )
         with self._lock:
-            state = features(self._layer.model, [template.render(rewritten).ids], self._name)
+            state = compute_features(
+                self._layer.model, [template.render(rewritten).ids], self._name
+            )
             return self.lora if float(self._gate.probabilities(state)[0]) >= THRESHOLD else None

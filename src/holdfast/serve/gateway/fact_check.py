@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from typing import Any, cast
 
 from holdfast.core.chat import Chat
-from holdfast.models.fact_check import CHECK, check_chat, read_check, rewrite_chat
+from holdfast.models.fact_check import CHECK, ask_for_check, ask_for_rewrite, read_check
 
 HEADER = "x-holdfast-verify"
 Post = Callable[[dict[str, Any]], Awaitable[dict[str, Any] | None]]
@@ -76,7 +76,7 @@ async def check_draft(
     if not facts:
         return _with_usage(draft, check), "right"
     chat = cast(Chat, tuple(fields["messages"]))
-    new = await post({**unstreamed(fields), "messages": list(rewrite_chat(chat, text, facts))})
+    new = await post({**unstreamed(fields), "messages": list(ask_for_rewrite(chat, text, facts))})
     if not new or not _text(new):
         return _with_usage(draft, check), "unclear"
     return _with_usage(new, draft, check), "rewritten"
@@ -91,7 +91,7 @@ async def _check(
     asked for once more as they want it.
     """
     chat = [one for one in messages if one["role"] not in _PROMPT_ROLES]
-    question = list(check_chat(cast(Chat, tuple(chat)), text))
+    question = list(ask_for_check(cast(Chat, tuple(chat)), text))
     common = {"model": fields.get("model"), "messages": question}
     plain = {**common, "temperature": CHECK.temperature, "max_tokens": CHECK.max_new_tokens}
     reasoning = {**common, "max_completion_tokens": _REASONING_TOKENS}

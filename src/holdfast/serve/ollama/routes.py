@@ -27,7 +27,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from holdfast.core.version import __version__
-from holdfast.models.local.tool_calls import call_format
+from holdfast.models.local.tool_calls import find_call_format
 from holdfast.models.thinking import shows_thoughts
 from holdfast.serve.completion import Completion
 from holdfast.serve.http_errors import RequestError
@@ -192,7 +192,7 @@ def _about(context: CompletionContext, card: Mapping[str, Any]) -> dict[str, Any
 
 def _capabilities(template: str) -> list[str]:
     """What a model's chat template lets it do, by Ollama's names."""
-    tools = ["tools"] if call_format(template) else []
+    tools = ["tools"] if find_call_format(template) else []
     return ["completion", *tools, *(["thinking"] if shows_thoughts(template) else [])]
 
 

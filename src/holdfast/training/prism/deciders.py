@@ -28,7 +28,7 @@ def train_deciders(
     model = training.model
     seed = numpy_seed(training.settings.seed)
     prompts = [model.template.render(query_chat(query)).ids for query in queries]
-    h = gate.features(model.engine.model, prompts, model.name)
+    h = gate.compute_features(model.engine.model, prompts, model.name)
     texts = groups([query_text(query) for query in queries])
     scores = _gate_scores(h, wins, [query.expert for query in queries], texts, seed)
     train_gate(h, wins, seed=seed).save(training.folder, model=model.name, seed=seed)

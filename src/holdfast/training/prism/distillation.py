@@ -31,8 +31,8 @@ from holdfast.core.extras import install
 from holdfast.core.progress import Progress
 from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
-from holdfast.models.local.gate import layers_name
-from holdfast.models.local.persona_span import reply_closing
+from holdfast.models.local.gate import find_layers_name
+from holdfast.models.local.persona_span import find_reply_closing
 from holdfast.training.prism.divergence import TeacherTargets, divergence, divergence_from, logits
 from holdfast.training.prism.settings import PrismSettings
 
@@ -127,7 +127,7 @@ def two_views(
         )
     tokens = tuple(backend.tokenizer(answer, add_special_tokens=False)["input_ids"])
     if ended and backend.ends:
-        own = next(iter(reply_closing(backend.template)), backend.tokenizer.eos_token_id)
+        own = next(iter(find_reply_closing(backend.template)), backend.tokenizer.eos_token_id)
         tokens += (own if own in backend.ends else min(backend.ends),)
     return TwoViews((*teacher, *tokens), (*student, *tokens), len(tokens))
 
@@ -210,7 +210,7 @@ def _adapted(base: Any, settings: Distillation, seed: int) -> Iterator[Any]:
     """The model with a new LoRA on layers 1 to L - 1, removed at the end."""
     from peft import LoraConfig, get_peft_model
 
-    layers = layers_name(base)
+    layers = find_layers_name(base)
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,

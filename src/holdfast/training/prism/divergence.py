@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from holdfast.models.local.gate import padded
+from holdfast.models.local.gate import pad_rows
 
 
 def logits(model: torch.nn.Module, rows: Sequence[tuple[Sequence[int], int]]) -> Tensor:
@@ -25,7 +25,7 @@ def logits(model: torch.nn.Module, rows: Sequence[tuple[Sequence[int], int]]) ->
     They are in the model's number format, and computed from the first answer on, not for prompts.
     """
     device = next(model.parameters()).device
-    ids, mask = (one.to(device) for one in padded([row for row, _ in rows]))
+    ids, mask = (one.to(device) for one in pad_rows([row for row, _ in rows]))
     first = min(len(row) - n - 1 for row, n in rows)
     positions = torch.arange(first, ids.shape[1], device=device)
     out = model(

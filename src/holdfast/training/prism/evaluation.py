@@ -333,7 +333,7 @@ def decide(
         return [bool(draw < rate) for draw in draws]
     if mode == "gate":
         asks = [replace(ask, chat=first_turn(ask.chat)) for ask in asks]
-    return adapter.gated([model.ids(ask) for ask in asks])
+    return adapter.ask_gate([model.ids(ask) for ask in asks])
 
 
 def _has_system_prompt(ask: Ask) -> bool:
