@@ -18,7 +18,7 @@ from real_plan import Plan
 from holdfast.core.intervals import Sample
 from holdfast.core.stats import Array, mean
 from holdfast.evals.compare.intervals import late_rounds
-from holdfast.evals.explain.rank_correlation import pooled
+from holdfast.evals.explain.rank_correlation import pooled_correlation
 from holdfast.judge.content.embedding import embed
 
 Row = dict[str, Any]
@@ -171,7 +171,7 @@ def _none_table(done: Finished) -> str:
         f"{difference(sample, scores[:, r], scores[:, 0])} to round {r}"
         for r in (1, done.plan.rounds)
     ]
-    within = pooled(shares[:, 1:], scores[:, 1:], sample)
+    within = pooled_correlation(shares[:, 1:], scores[:, 1:], sample)
     rho = with_interval(within.rho, within.interval)
     return (
         f"`none`, {len(scores)} conversations:\n\n"

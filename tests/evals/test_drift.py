@@ -20,7 +20,7 @@ from holdfast.persona.suite import Persona, Suite, load_suite
 
 SMALL = suite()
 KIND = {"name": "rubric", "criteria": "kind"}
-GRADED = Suite("own", (Persona("graded", "character", "Be kind", ("How?",), KIND),))
+RUBRIC_SUITE = Suite("own", (Persona("graded", "character", "Be kind", ("How?",), KIND),))
 
 
 def slipping(ask: Ask) -> Reply:
@@ -30,33 +30,33 @@ def slipping(ask: Ask) -> Reply:
 
 
 def test_a_persona_that_is_always_obeyed_is_flat_at_one() -> None:
-    found = as_record(drift(Actor(), suite=SMALL, pairs=6, rounds=3).summary)
-    assert found["stability"] == [1.0] * 4 and found["floor"] == 0.0
-    assert found["ceiling"] == 1.0 and found["normalised"] == [1.0] * 4
-    assert found["change"]["value"] == 0.0
-    assert all(low < 1.0 == high for low, high in found["interval"])
+    summary = as_record(drift(Actor(), suite=SMALL, pairs=6, rounds=3).summary)
+    assert summary["stability"] == [1.0] * 4 and summary["floor"] == 0.0
+    assert summary["ceiling"] == 1.0 and summary["normalised"] == [1.0] * 4
+    assert summary["change"]["value"] == 0.0
+    assert all(low < 1.0 == high for low, high in summary["interval"])
 
 
 def test_a_persona_that_slips_is_seen_to_slip_when_it_does() -> None:
-    found = as_record(drift(Actor(slipping), suite=SMALL, pairs=6, rounds=4).summary)
-    assert found["stability"] == [1.0, 1.0, 1.0, 0.0, 0.0]
-    assert found["change"]["interval"][1] < 0
-    assert found["by_category"]["memory"]["stability"][-1] == 0.0
+    summary = as_record(drift(Actor(slipping), suite=SMALL, pairs=6, rounds=4).summary)
+    assert summary["stability"] == [1.0, 1.0, 1.0, 0.0, 0.0]
+    assert summary["change"]["interval"][1] < 0
+    assert summary["by_category"]["memory"]["stability"][-1] == 0.0
 
 
 def test_every_list_has_a_number_for_each_round_from_zero() -> None:
-    found = as_record(drift(Actor(share=True), suite=SMALL, pairs=6, rounds=5).summary)
+    summary = as_record(drift(Actor(share=True), suite=SMALL, pairs=6, rounds=5).summary)
     for name in ("stability", "interval", "normalised", "user_persona", "prompt_share", "filler"):
-        assert len(found[name]) == 6
-    assert found["prompt_share"] == [0.3] * 6
-    assert found["share_detail"]["template"] == [0.4] * 6
-    assert found["share_detail"]["dilution"] == [0.25] * 6
-    assert len(found["share_detail"]["turns"]["within"]) == 5
+        assert len(summary[name]) == 6
+    assert summary["prompt_share"] == [0.3] * 6
+    assert summary["share_detail"]["template"] == [0.4] * 6
+    assert summary["share_detail"]["dilution"] == [0.25] * 6
+    assert len(summary["share_detail"]["turns"]["within"]) == 5
 
 
 def test_without_weights_there_is_no_prompt_share() -> None:
-    found = as_record(drift(Actor(), suite=SMALL, pairs=2, rounds=1).summary)
-    assert found["prompt_share"] is None and found["share_detail"] is None
+    summary = as_record(drift(Actor(), suite=SMALL, pairs=2, rounds=1).summary)
+    assert summary["prompt_share"] is None and summary["share_detail"] is None
 
 
 def test_the_users_persona_is_asked_of_the_agent_and_judged_by_its_own_judge() -> None:
@@ -67,25 +67,25 @@ def test_the_users_persona_is_asked_of_the_agent_and_judged_by_its_own_judge() -
     judge = {"name": "contains", "text": "pretty boy"}
     parrot = Persona("parrot", "choice", "Be a parrot", ("Say pretty boy",), judge)
     pair = Suite("pair", (word, parrot), ("Hello.",), ("It rains.",))
-    found = drift(
+    result = drift(
         Actor(contagious), suite=pair, agents=[word.id], users=["parrot"], pairs=1, rounds=2
     )
-    assert as_record(found.summary)["user_persona"] == [0.0, 1.0, 1.0]
-    assert as_record(found.summary)["user_persona_floor"] == 0.0
+    assert as_record(result.summary)["user_persona"] == [0.0, 1.0, 1.0]
+    assert as_record(result.summary)["user_persona_floor"] == 0.0
 
 
 def test_empty_and_failed_replies_score_zero_and_are_counted() -> None:
     def failing(ask: Ask) -> Reply:
         return Reply("", "error", error="no choices") if ask.seed % 2 else Reply("")
 
-    found = drift(Actor(failing), suite=SMALL, pairs=4, rounds=2)
+    result = drift(Actor(failing), suite=SMALL, pairs=4, rounds=2)
     assert (
-        as_record(found.summary)["stability"] == [0.0] * 3
-        and as_record(found.summary)["n"] == [4] * 3
+        as_record(result.summary)["stability"] == [0.0] * 3
+        and as_record(result.summary)["n"] == [4] * 3
     )
-    failures = as_record(found.summary)["failures"]
+    failures = as_record(result.summary)["failures"]
     assert failures["error"] > 0 and failures["empty"] > 0
-    whys = {record["why"] for record in found.records}
+    whys = {record["why"] for record in result.records}
     assert "no choices" in whys
 
 
@@ -93,10 +93,10 @@ def test_a_conversation_that_overflows_leaves_the_points_it_did_not_reach() -> N
     def short(ask: Ask) -> Reply:
         return obey(ask) if len(ask.chat) < 6 else Reply("", "overflow")
 
-    found = as_record(drift(Actor(short), suite=SMALL, pairs=4, rounds=4).summary)
-    assert found["n"][0] == 4 and found["n"][-1] == 0
-    assert found["stability"][-1] is None
-    assert found["failures"]["overflow"] > 0
+    summary = as_record(drift(Actor(short), suite=SMALL, pairs=4, rounds=4).summary)
+    assert summary["n"][0] == 4 and summary["n"][-1] == 0
+    assert summary["stability"][-1] is None
+    assert summary["failures"]["overflow"] > 0
 
 
 def test_a_probe_that_does_not_fit_is_counted_and_never_taken_for_drift() -> None:
@@ -106,29 +106,29 @@ def test_a_probe_that_does_not_fit_is_counted_and_never_taken_for_drift() -> Non
         late = len(ask.chat) > 5 and ask.chat[-1]["content"] in probes
         return Reply("", "overflow") if late else obey(ask)
 
-    found = as_record(drift(Actor(tight), suite=SMALL, pairs=4, rounds=4).summary)
-    assert found["stability"][:3] == [1.0, 1.0, None] and found["n"] == [4, 4, 0, 0, 0]
-    assert found["failures"]["overflow"] > 0
+    summary = as_record(drift(Actor(tight), suite=SMALL, pairs=4, rounds=4).summary)
+    assert summary["stability"][:3] == [1.0, 1.0, None] and summary["n"] == [4, 4, 0, 0, 0]
+    assert summary["failures"]["overflow"] > 0
 
 
 def test_records_are_flat_and_one_per_answer() -> None:
-    found = drift(Actor(), suite=SMALL, pairs=2, rounds=1)
-    assert len(found.records) == 2 * (6 + 5)
+    result = drift(Actor(), suite=SMALL, pairs=2, rounds=1)
+    assert len(result.records) == 2 * (6 + 5)
     assert {"conversation", "round", "agent", "category", "arm", "score", "why"} <= set(
-        found.records[0]
+        result.records[0]
     )
 
 
 def test_a_run_folder_holds_the_four_files_and_the_summary_that_was_returned(
     tmp_path: Path,
 ) -> None:
-    found = drift(Actor(), suite=SMALL, pairs=2, rounds=1, out=str(tmp_path / "run"))
+    result = drift(Actor(), suite=SMALL, pairs=2, rounds=1, out=str(tmp_path / "run"))
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {"manifest.json", "records.jsonl", "summary.json", "report.html"}
     assert json.loads((tmp_path / "run" / "summary.json").read_text("utf-8")) == as_record(
-        found.summary
+        result.summary
     )
-    assert as_record(found.summary)["report"] == str(tmp_path / "run" / "report.html")
+    assert as_record(result.summary)["report"] == str(tmp_path / "run" / "report.html")
 
 
 def test_the_same_folder_with_other_settings_is_refused(tmp_path: Path) -> None:
@@ -143,9 +143,9 @@ def test_a_resumed_run_gives_the_summary_of_an_uninterrupted_one(tmp_path: Path)
     records = tmp_path / "b" / "records.jsonl"
     records.write_bytes(records.read_bytes()[:4000])
     again = drift(Actor(slipping), suite=SMALL, pairs=6, rounds=3, batch=2, out=tmp_path / "b")
-    timed = {"seconds", "replies_per_second", "report"}
-    assert {k: v for k, v in as_record(whole.summary).items() if k not in timed} == {
-        k: v for k, v in as_record(again.summary).items() if k not in timed
+    times = {"seconds", "replies_per_second", "report"}
+    assert {k: v for k, v in as_record(whole.summary).items() if k not in times} == {
+        k: v for k, v in as_record(again.summary).items() if k not in times
     }
 
 
@@ -153,10 +153,10 @@ def test_a_finished_run_that_is_read_again_keeps_its_time_and_its_price(tmp_path
     class Priced(Actor):
         cost = 0.25
 
-    asked: dict[str, Any] = {"suite": SMALL, "pairs": 2, "rounds": 1, "out": tmp_path}
-    first = drift(Priced(slipping), progress=Progress(enabled=False), **asked).summary
+    options: dict[str, Any] = {"suite": SMALL, "pairs": 2, "rounds": 1, "out": tmp_path}
+    first = drift(Priced(slipping), progress=Progress(enabled=False), **options).summary
     rewrite_summary(tmp_path, seconds=99.5)
-    again = drift(Actor(slipping), progress=Progress(enabled=False), **asked).summary
+    again = drift(Actor(slipping), progress=Progress(enabled=False), **options).summary
     assert (again.seconds, again.cost) == (99.5, 0.25)
     assert again.replies_per_second == first.replies_per_second is not None
     assert "100 seconds" in (tmp_path / "report.html").read_text("utf-8")
@@ -172,7 +172,7 @@ def test_a_context_that_cannot_hold_the_rounds_is_refused_with_numbers() -> None
 def test_a_rubric_without_a_judge_model_is_refused_before_anything_runs() -> None:
     actor = Actor()
     with pytest.raises(HoldfastError, match="--judge-model"):
-        drift(actor, suite=SMALL, persona=GRADED, pairs=1, rounds=1)
+        drift(actor, suite=SMALL, persona=RUBRIC_SUITE, pairs=1, rounds=1)
     assert actor.calls == []
 
 
@@ -182,20 +182,34 @@ def test_a_judge_model_is_asked_once_for_each_answer(tmp_path: Path) -> None:
         return Reply('{"reason": "kind enough", "score": 5}')
 
     judge = Actor(grade, name="judge")
-    found = drift(
-        Actor(), suite=SMALL, persona=GRADED, pairs=2, rounds=1, judge_model=judge, out=tmp_path
+    result = drift(
+        Actor(),
+        suite=SMALL,
+        persona=RUBRIC_SUITE,
+        pairs=2,
+        rounds=1,
+        judge_model=judge,
+        out=tmp_path,
     )
-    assert found.stability == [1.0, 1.0] and as_record(found.summary)["verdicts"]["failures"] == 0
-    asked = len(judge.calls)
-    drift(Actor(), suite=SMALL, persona=GRADED, pairs=2, rounds=1, judge_model=judge, out=tmp_path)
-    assert len(judge.calls) == asked
+    assert result.stability == [1.0, 1.0] and as_record(result.summary)["verdicts"]["failures"] == 0
+    count = len(judge.calls)
+    drift(
+        Actor(),
+        suite=SMALL,
+        persona=RUBRIC_SUITE,
+        pairs=2,
+        rounds=1,
+        judge_model=judge,
+        out=tmp_path,
+    )
+    assert len(judge.calls) == count
 
 
 def test_a_judge_model_that_never_parses_is_counted_not_dropped() -> None:
     judge = Actor(lambda ask: Reply("I would rather not say."), name="judge")
-    found = drift(Actor(), suite=SMALL, persona=GRADED, pairs=2, rounds=1, judge_model=judge)
-    assert found.stability == [0.0, 0.0]
-    assert as_record(found.summary)["verdicts"]["failures"] > 0
+    result = drift(Actor(), suite=SMALL, persona=RUBRIC_SUITE, pairs=2, rounds=1, judge_model=judge)
+    assert result.stability == [0.0, 0.0]
+    assert as_record(result.summary)["verdicts"]["failures"] > 0
 
 
 def test_one_persona_has_an_interval_over_its_conversations() -> None:
@@ -203,13 +217,13 @@ def test_one_persona_has_an_interval_over_its_conversations() -> None:
         return obey(ask) if ask.seed % 2 else Reply("no")
 
     own = Suite("own", (persona("zebra"),))
-    found = as_record(drift(Actor(coin), suite=suite(8), persona=own, pairs=8, rounds=1).summary)
-    low, high = found["interval"][1]
+    summary = as_record(drift(Actor(coin), suite=suite(8), persona=own, pairs=8, rounds=1).summary)
+    low, high = summary["interval"][1]
     assert high - low > 0.2
 
 
 def test_another_judge_model_is_another_run(tmp_path: Path) -> None:
-    settings = {"suite": SMALL, "persona": GRADED, "pairs": 2, "rounds": 1, "out": tmp_path}
+    settings = {"suite": SMALL, "persona": RUBRIC_SUITE, "pairs": 2, "rounds": 1, "out": tmp_path}
 
     def five(ask: Ask) -> Reply:
         return Reply('{"reason": "kind", "score": 5}')
@@ -232,23 +246,23 @@ def test_unknown_persona_ids_are_refused() -> None:
 def test_a_suite_of_personas_alone_talks_as_core_does() -> None:
     actor = Actor()
     drift(actor, suite=Suite("bare", SMALL.personas), pairs=1, rounds=1)
-    said = {m["content"] for call in actor.calls for a in call for m in a.chat}
-    assert said & set(load_suite("core").starters)
+    texts = {m["content"] for call in actor.calls for a in call for m in a.chat}
+    assert texts & set(load_suite("core").starters)
 
 
 def test_the_reference_option_reports_the_papers_turns() -> None:
-    found = as_record(drift(Actor(), suite=SMALL, pairs=2, rounds=3, reference=True).summary)
-    assert found["reference"] == {"turns": [2, 4, 6], "stability": [1.0, 1.0, 1.0]}
+    summary = as_record(drift(Actor(), suite=SMALL, pairs=2, rounds=3, reference=True).summary)
+    assert summary["reference"] == {"turns": [2, 4, 6], "stability": [1.0, 1.0, 1.0]}
 
 
 def test_another_model_can_play_the_user() -> None:
     agent, user = Actor(), Actor(name="other")
-    found = as_record(drift(agent, user_model=user, suite=SMALL, pairs=2, rounds=2).summary)
-    assert found["user_model"] == "other"
+    summary = as_record(drift(agent, user_model=user, suite=SMALL, pairs=2, rounds=2).summary)
+    assert summary["user_model"] == "other"
     assert {m["role"] for call in user.calls for a in call for m in a.chat[1:2]} == {"assistant"}
 
 
-ASKED = "f0d1e9e6144171617411d9c8b4b3cbe2f9a03802ffd73ceab362cbb68d369d21"
+QUESTIONS_HASH = "f0d1e9e6144171617411d9c8b4b3cbe2f9a03802ffd73ceab362cbb68d369d21"
 """SHA-256 of what `mini` is asked, by record. Replies are left out: sums are rounded otherwise on
 another processor, and a draw that is close may fall the other way."""
 
@@ -259,12 +273,12 @@ def test_mini_is_asked_what_it_was_and_answers_the_same_byte_for_byte(tmp_path: 
         drift(load("mini"), pairs=12, rounds=4, seed=0, out=tmp_path / name)
     once, again = ((tmp_path / n / "records.jsonl").read_bytes() for n in ("once", "again"))
     assert once == again
-    asked = hashlib.sha256()
+    digest = hashlib.sha256()
     for line in once.decode().split("\n")[:-1]:
         record = json.loads(line)
         places = [(one["arm"], one["run"], one["probe"]) for one in record["answers"]]
-        asked.update(json.dumps([record["conversation"], record["round"], places]).encode())
-    assert asked.hexdigest() == ASKED
+        digest.update(json.dumps([record["conversation"], record["round"], places]).encode())
+    assert digest.hexdigest() == QUESTIONS_HASH
 
 
 def test_a_local_model_that_goes_on_after_a_round_draws_the_words_of_an_uninterrupted_run(

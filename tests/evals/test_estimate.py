@@ -30,7 +30,7 @@ def tasks(tmp_path: Path) -> Path:
     return path
 
 
-def counted(actor: Actor) -> int:
+def count_replies(actor: Actor) -> int:
     """The replies that an actor has given, and forgets."""
     count = sum(map(len, actor.calls))
     actor.calls.clear()
@@ -38,34 +38,34 @@ def counted(actor: Actor) -> int:
 
 
 def check(estimate: RunEstimate, actor: Actor, replies: int) -> None:
-    assert 0 < counted(actor) <= STEP and estimate.replies == replies
+    assert 0 < count_replies(actor) <= STEP and estimate.replies == replies
     assert estimate.tokens == 3 * replies and estimate.tokens_at_most >= estimate.tokens
 
 
 def test_effect_counts_every_arm_and_turn_of_every_model(tasks: Path) -> None:
     actor = Actor()
-    asked: dict[str, Any] = {"tasks": tasks, "personas": "mini", "samples": 2}
-    effect(actor, **asked)
-    replies = counted(actor)
-    check(estimate_effect(actor, **asked), actor, replies)
-    two = estimate_effect([actor, Actor(name="other")], **asked)
-    assert two.replies == 2 * estimate_effect(actor, **asked).replies
+    options: dict[str, Any] = {"tasks": tasks, "personas": "mini", "samples": 2}
+    effect(actor, **options)
+    replies = count_replies(actor)
+    check(estimate_effect(actor, **options), actor, replies)
+    two = estimate_effect([actor, Actor(name="other")], **options)
+    assert two.replies == 2 * estimate_effect(actor, **options).replies
 
 
 def test_robustness_counts_every_persona(tmp_path: Path) -> None:
     actor, path = Actor(), tmp_path / "items.jsonl"
     lines = [json.dumps({"question": f"{i} + {4 - i}?", "answer": 4}) for i in (1, 2, 3)]
     path.write_text("\n".join(lines), encoding="utf-8")
-    asked: dict[str, Any] = {"tasks": path, "personas": "mini", "samples": 1}
-    robustness(actor, **asked)
-    replies = counted(actor)
-    check(estimate_robustness(actor, **asked), actor, replies)
+    options: dict[str, Any] = {"tasks": path, "personas": "mini", "samples": 1}
+    robustness(actor, **options)
+    replies = count_replies(actor)
+    check(estimate_robustness(actor, **options), actor, replies)
 
 
 def test_fidelity_counts_the_floor_too() -> None:
     actor = Actor()
     fidelity(actor, suite=suite(), samples=2)
-    replies = counted(actor)
+    replies = count_replies(actor)
     check(estimate_fidelity(actor, suite=suite(), samples=2), actor, replies)
 
 
@@ -73,24 +73,24 @@ def test_questions_that_are_still_to_be_written_are_counted(tmp_path: Path) -> N
     people = tmp_path / "people.txt"
     people.write_text("a baker\na diver\n", encoding="utf-8")
     actor = Actor()
-    found = estimate_fidelity(
+    estimate = estimate_fidelity(
         actor,
         judges=[Actor(name="judge")],
         questions="generate",
         questionnaire=QuestionnaireSettings(personas=people, questions_per_task=3),
     )
-    check(found, actor, 2 * 5 * 3)
+    check(estimate, actor, 2 * 5 * 3)
 
 
 def test_explain_counts_the_controls_and_the_conversations_without_personas() -> None:
     small = LocalBackend(model("llama"), tokenizer(), "small")
     progress = Progress(enabled=False)
-    asked: dict[str, Any] = {"suite": suite(), "pairs": 2, "rounds": 2, "controls": ["boost:2"]}
-    asked["sampling"] = Sampling(max_new_tokens=2)
-    explain(small, progress=progress, **asked)
-    found = estimate_explain(small, **asked)
-    assert progress.replies <= found.replies <= progress.replies + 4  # the floor is asked once
-    assert 0 < found.tokens <= found.tokens_at_most == 2 * found.replies
+    options: dict[str, Any] = {"suite": suite(), "pairs": 2, "rounds": 2, "controls": ["boost:2"]}
+    options["sampling"] = Sampling(max_new_tokens=2)
+    explain(small, progress=progress, **options)
+    estimate = estimate_explain(small, **options)
+    assert progress.replies <= estimate.replies <= progress.replies + 4  # the floor is asked once
+    assert 0 < estimate.tokens <= estimate.tokens_at_most == 2 * estimate.replies
 
 
 def test_the_measured_step_is_spread_over_all_that_is_asked() -> None:

@@ -40,7 +40,7 @@ class Letter:
     beside: str
 
 
-def asked(
+def ask_letters(
     folder: Path, letters: str, *, local: bool = True, model: bool = True
 ) -> tuple[list[str], list[Letter], int]:
     """Ask letters in batches of four: the calls, the records, and how often all was forgotten."""
@@ -57,21 +57,21 @@ def asked(
 
 
 def test_a_torn_batch_is_asked_of_a_local_model_again_whole(tmp_path: Path) -> None:
-    calls, whole, forgotten = asked(tmp_path, "abcdefghij")
+    calls, whole, forgotten = ask_letters(tmp_path, "abcdefghij")
     assert (calls, forgotten) == (["abcd", "efgh", "ij"], 3)
-    for kept in range(10):
-        cut_lines(tmp_path / "letters.jsonl", kept)
-        calls, records, forgotten = asked(tmp_path, "abcdefghij")
-        assert calls == ["abcd", "efgh", "ij"][kept // 4 :]
+    for cut in range(10):
+        cut_lines(tmp_path / "letters.jsonl", cut)
+        calls, records, forgotten = ask_letters(tmp_path, "abcdefghij")
+        assert calls == ["abcd", "efgh", "ij"][cut // 4 :]
         assert (records, forgotten) == (whole, len(calls))
-    assert asked(tmp_path, "abcdefghij")[0] == []
+    assert ask_letters(tmp_path, "abcdefghij")[0] == []
 
 
 @pytest.mark.parametrize("model", [True, False])
 def test_what_does_not_depend_on_its_batch_is_asked_alone(tmp_path: Path, model: bool) -> None:
-    asked(tmp_path, "abcdefghij", local=False, model=model)
+    ask_letters(tmp_path, "abcdefghij", local=False, model=model)
     cut_lines(tmp_path / "letters.jsonl", 6)
-    calls, records, _ = asked(tmp_path, "abcdefghij", local=False, model=model)
+    calls, records, _ = ask_letters(tmp_path, "abcdefghij", local=False, model=model)
     assert calls == ["gh", "ij"]
     assert "".join(one.key for one in records) == "abcdefghij"
 
@@ -130,10 +130,10 @@ def run_drift(folder: Path, out: Path) -> None:
     drift(model, suite=path, judge_model=judge, pairs=6, rounds=2, batch=2, out=out)
 
 
-def task_file(folder: Path, **judged: Any) -> Path:
+def task_file(folder: Path, **scoring: Any) -> Path:
     path = folder / "tasks.jsonl"
     rows = [
-        {"category": "talk", "id": f"t{i}", "turns": [f"Talk {i}?", "And then?"], **judged}
+        {"category": "talk", "id": f"t{i}", "turns": [f"Talk {i}?", "And then?"], **scoring}
         for i in range(5)
     ]
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
@@ -194,17 +194,17 @@ def test_a_run_torn_at_any_line_ends_with_the_bytes_of_one_that_was_not(
         path = out / f"{name}.jsonl"
         whole = path.read_bytes()
         count = whole.count(b"\n")
-        for kept in (count // 3, count - 1):
-            cut_lines(path, kept)
+        for cut in (count // 3, count - 1):
+            cut_lines(path, cut)
             run(tmp_path, out)
-            assert path.read_bytes() == whole, f"{name} cut after {kept} of {count} lines"
+            assert path.read_bytes() == whole, f"{name} cut after {cut} of {count} lines"
 
 
 def in_bfloat16() -> LocalBackend:
     torch.manual_seed(0)
     shape = GROUPED | {"hidden_size": 64, "intermediate_size": 128, "initializer_range": 0.3}
-    made = AutoModelForCausalLM.from_config(LlamaConfig(**shape), dtype=torch.bfloat16)
-    return LocalBackend(made, tokenizer(), "tiny", batch_size=16, cache_bytes=1 << 24)
+    llama = AutoModelForCausalLM.from_config(LlamaConfig(**shape), dtype=torch.bfloat16)
+    return LocalBackend(llama, tokenizer(), "tiny", batch_size=16, cache_bytes=1 << 24)
 
 
 def test_a_torn_run_of_a_model_in_bfloat16_ends_with_the_same_bytes(

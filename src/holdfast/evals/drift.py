@@ -7,10 +7,10 @@ the mean of the judge's scores,
 
     stability(r) = mean over conversations of judge(answer to the probe after r rounds)
 
-and r = 0, the probe on the empty history, is the ceiling. On the same conversations are measured
-the probe without a system prompt on the empty history (floor) and on the same history (history
-floor), the user's persona asked of the agent, and a twin conversation whose user says neutral
-filler of equal length (filler).
+and r = 0, the probe on the empty history, is the ceiling. The same conversations also
+measure the probe without a system prompt on the empty history (floor) and on the same history
+(history floor), the user's persona asked of the agent, and a twin conversation whose user says
+neutral filler of equal length (filler).
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def drift(
     run_manifest = manifest("drift", chat, plan, suite, judge_model, screened=cast.screened)
     run = open_run(out, run_manifest, RoundRecord, JudgeVerdict, where)
     converse(chat, plan, run, progress, where=where, resume=settings.resume)
-    judged = judge_conversations(run, plan, judge_model)
+    conversations = judge_conversations(run, plan, judge_model)
     seconds = time.monotonic() - start
     page = run.folder / "report.html" if run.folder else None
     summary = _summarise(
@@ -212,15 +212,15 @@ def drift(
         chat,
         cast,
         run,
-        judged,
+        conversations,
         command=command,
         **run.of_work(**_of_backend(model), **_pace(progress.replies, seconds)),
         report=str(page) if page else None,
     )
     run.finish(summary)
     if page:
-        report.write_drift(summary, judged, page)
-    return DriftResult(summary, judged)
+        report.write_drift(summary, conversations, page)
+    return DriftResult(summary, conversations)
 
 
 def estimate_drift(
@@ -249,12 +249,12 @@ def _summarise(
     chat: SelfChat,
     cast: Cast,
     run: ConversationRun,
-    judged: list[JudgedConversation],
+    conversations: list[JudgedConversation],
     **process: Any,
 ) -> DriftSummary:
     """The summary of the records; `process` has its fields on the process and the page."""
     model, plan, rounds = chat.agent, cast.conversations, chat.protocol.rounds
-    by_round = curves(judged, plan, rounds)
+    by_round = curves(conversations, plan, rounds)
     of_run = setting(chat, plan, cast.suite.name, cast.screened)
     # Recorded chats are as they are: nobody can choose other personas for them.
     low = low_ceiling(of_run, by_round.ceiling) if settings.history is None else None

@@ -56,9 +56,9 @@ def ask_missing(
         replies_of: replies that an item takes.
     """
     progress = progress or Progress(enabled=False)
-    recorded = {key_of(record) for record in file.rows}
+    recorded_keys = {key_of(record) for record in file.rows}
     for batch in batches:
-        missing = {key: item for key, item in batch.items() if key not in recorded}
+        missing = {key: item for key, item in batch.items() if key not in recorded_keys}
         if missing and len(missing) < len(batch) and model is not None and model.local:
             file.keep([record for record in file.rows if key_of(record) not in batch])
             missing = dict(batch)

@@ -17,7 +17,7 @@ ROUNDS = 4
 
 def lane(
     control: str,
-    held: float,
+    stability: float,
     capability: float | None = 0.9,
     *,
     pairs: int = 24,
@@ -25,30 +25,33 @@ def lane(
     seconds: float = 1.0,
     spread: float = 0.02,
 ) -> Measurements:
-    """Scores about `held`, alike for every control but for a little noise."""
+    """Scores about `stability`, alike for every control but for a little noise."""
     noise = np.random.default_rng(len(control)).uniform(-spread, spread, (pairs, ROUNDS + 1))
-    own = np.clip(held + noise, 0, 1)
+    own = np.clip(stability + noise, 0, 1)
     right = {} if capability is None else {"sum": np.full(own.shape, capability)}
-    spent = np.stack([np.full((1, ROUNDS + 1), seconds), np.full((1, ROUNDS + 1), 5.0)], axis=-1)
-    return Measurements(parse(control), own, right, np.full(own.shape, tokens), spent, {})
+    timing = np.stack([np.full((1, ROUNDS + 1), seconds), np.full((1, ROUNDS + 1), 5.0)], axis=-1)
+    return Measurements(parse(control), own, right, np.full(own.shape, tokens), timing, {})
 
 
-def advice(*measured: Measurements) -> Recommendation:
-    pairs = len(measured[0].scores)
-    planned = plan(SMALL.personas, SMALL.personas, SMALL, pairs=pairs, seed=0)
-    return recommend(measured, planned, ROUNDS)
+def advice(*measurements: Measurements) -> Recommendation:
+    pairs = len(measurements[0].scores)
+    conversations = plan(SMALL.personas, SMALL.personas, SMALL, pairs=pairs, seed=0)
+    return recommend(measurements, conversations, ROUNDS)
 
 
 def test_the_control_that_holds_best_is_chosen_on_one_half_and_reported_on_the_other() -> None:
-    found = advice(lane("none", 0.5), lane("anchor", 0.9), lane("boost:2", 0.6))
-    assert found.control == "anchor"
-    assert sorted(found.chosen_on + found.reported_on) == list(range(24))
-    assert len(found.chosen_on) == len(found.reported_on) == 12
-    assert found.sentence.startswith(
+    recommendation = advice(lane("none", 0.5), lane("anchor", 0.9), lane("boost:2", 0.6))
+    assert recommendation.control == "anchor"
+    assert sorted(recommendation.chosen_on + recommendation.reported_on) == list(range(24))
+    assert len(recommendation.chosen_on) == len(recommendation.reported_on) == 12
+    assert recommendation.sentence.startswith(
         "Use anchor: chosen on 12 conversations and measured on 12 others, it has a late "
         "stability of 0.9"
     )
-    assert "for none (+0." in found.sentence and "capability changes by +0.00" in found.sentence
+    assert (
+        "for none (+0." in recommendation.sentence
+        and "capability changes by +0.00" in recommendation.sentence
+    )
 
 
 def test_the_figures_are_those_of_the_half_it_was_not_chosen_on() -> None:
@@ -65,16 +68,23 @@ def test_the_figures_are_those_of_the_half_it_was_not_chosen_on() -> None:
 
 def test_both_halves_have_every_category_even_where_their_number_is_even() -> None:
     four = suite(8)
-    planned = plan(four.personas[:2], four.personas, four, pairs=8, seed=0)
-    assert len({c.agent.category for c in planned}) == 2
-    found = recommend([lane("none", 0.5, pairs=8), lane("anchor", 0.9, pairs=8)], planned, ROUNDS)
-    for half in (found.chosen_on, found.reported_on):
-        assert len({planned[i].agent.category for i in half}) == 2
+    conversations = plan(four.personas[:2], four.personas, four, pairs=8, seed=0)
+    assert len({c.agent.category for c in conversations}) == 2
+    recommendation = recommend(
+        [lane("none", 0.5, pairs=8), lane("anchor", 0.9, pairs=8)], conversations, ROUNDS
+    )
+    for half in (recommendation.chosen_on, recommendation.reported_on):
+        assert len({conversations[i].agent.category for i in half}) == 2
 
 
 def test_a_control_that_loses_capability_is_not_chosen() -> None:
-    found = advice(lane("none", 0.5, 0.9), lane("window:1", 1.0, 0.7), lane("anchor", 0.8, 0.89))
-    assert found.control == "anchor" and "capability changes by -0.01" in found.sentence
+    recommendation = advice(
+        lane("none", 0.5, 0.9), lane("window:1", 1.0, 0.7), lane("anchor", 0.8, 0.89)
+    )
+    assert (
+        recommendation.control == "anchor"
+        and "capability changes by -0.01" in recommendation.sentence
+    )
 
 
 def test_a_control_whose_loss_shows_on_the_other_half_is_not_chosen() -> None:
@@ -106,16 +116,19 @@ def test_a_little_more_time_does_not_decide_against_what_holds_better() -> None:
 
 @pytest.mark.parametrize("tokens", [50.0, 100.0])
 def test_none_is_chosen_where_nothing_beats_it(tokens: float) -> None:
-    found = advice(lane("none", 0.9), lane("window:7", 0.9, tokens=tokens))
-    assert found.control == "none"
-    assert found.sentence.startswith("No control is shown to hold better: ")
-    assert "window:7, has 0.9" in found.sentence and "show no clear gain" in found.sentence
+    recommendation = advice(lane("none", 0.9), lane("window:7", 0.9, tokens=tokens))
+    assert recommendation.control == "none"
+    assert recommendation.sentence.startswith("No control is shown to hold better: ")
+    assert (
+        "window:7, has 0.9" in recommendation.sentence
+        and "show no clear gain" in recommendation.sentence
+    )
 
 
 def test_none_is_chosen_where_every_other_control_loses_capability() -> None:
-    found = advice(lane("none", 0.5, 0.9), lane("window:1", 1.0, 0.7))
-    assert found.control == "none"
-    assert "and every control clearly lost more than 0.02 of capability" in found.sentence
+    recommendation = advice(lane("none", 0.5, 0.9), lane("window:1", 1.0, 0.7))
+    assert recommendation.control == "none"
+    assert "and every control clearly lost more than 0.02 of capability" in recommendation.sentence
 
 
 def test_what_cost_nothing_to_measure_is_not_spoken_of() -> None:
@@ -126,9 +139,9 @@ def test_what_cost_nothing_to_measure_is_not_spoken_of() -> None:
 
 def test_too_few_conversations_are_said_to_be_too_few() -> None:
     few = FEWEST - 1
-    found = advice(lane("none", 0.4, pairs=few), lane("anchor", 0.9, pairs=few))
-    assert found.chosen_on == found.reported_on == list(range(few))
-    assert f"of {few} conversations, too few to choose on some" in found.sentence
+    recommendation = advice(lane("none", 0.4, pairs=few), lane("anchor", 0.9, pairs=few))
+    assert recommendation.chosen_on == recommendation.reported_on == list(range(few))
+    assert f"of {few} conversations, too few to choose on some" in recommendation.sentence
 
 
 def test_none_alone_is_no_choice() -> None:
@@ -138,42 +151,44 @@ def test_none_alone_is_no_choice() -> None:
 def test_conversations_that_end_early_recommend_nothing() -> None:
     none, anchor = lane("none", 0.4), lane("anchor", 0.9)
     none.scores[:, ROUNDS:] = anchor.scores[:, ROUNDS:] = np.nan
-    found = advice(none, anchor)
-    assert found.control == "none" and found.sentence.startswith("Nothing to recommend: ")
+    recommendation = advice(none, anchor)
+    assert recommendation.control == "none" and recommendation.sentence.startswith(
+        "Nothing to recommend: "
+    )
 
 
 def test_twenty_controls_that_do_nothing_are_hardly_ever_recommended() -> None:
     rng, runs = np.random.default_rng(0), 40
-    recommended = sentences = 0
+    recommendations = sentences = 0
     for _ in range(runs):
         easy = rng.beta(3, 1, (24, 1))
-        measured = []
+        measurements = []
         for name in ["none", *(f"window:{k + 1}" for k in range(20))]:
             one = lane(name, 0.5)
             one.scores[:] = rng.random(one.scores.shape) < easy
-            measured.append(one)
-        found = advice(*measured)
-        recommended += found.control != "none"
-        sentences += "conversations are needed" in found.sentence
-    assert recommended <= 0.05 * runs + 1
+            measurements.append(one)
+        recommendation = advice(*measurements)
+        recommendations += recommendation.control != "none"
+        sentences += "conversations are needed" in recommendation.sentence
+    assert recommendations <= 0.05 * runs + 1
     assert sentences >= 0.9 * runs
 
 
 def test_a_control_that_holds_better_is_found_among_twenty() -> None:
     rng, hits = np.random.default_rng(1), 0
     for _ in range(5):
-        measured = []
+        measurements = []
         for name in ["none", "anchor", *(f"window:{k + 1}" for k in range(18))]:
             one = lane(name, 0.5, pairs=30)
             one.scores[:] = rng.random(one.scores.shape) < (0.98 if name == "anchor" else 0.1)
-            measured.append(one)
-        hits += advice(*measured).control == "anchor"
+            measurements.append(one)
+        hits += advice(*measurements).control == "anchor"
     assert hits >= 4
 
 
 def test_a_control_that_was_made_for_some_of_the_personas_is_not_recommended() -> None:
     adapter = lane("prism:made", 1.0)
     adapter.scores[::2] = np.nan
-    found = advice(lane("none", 0.5), adapter)
-    assert found.control == "none"
-    assert "no other control was made for all of these personas" in found.sentence
+    recommendation = advice(lane("none", 0.5), adapter)
+    assert recommendation.control == "none"
+    assert "no other control was made for all of these personas" in recommendation.sentence

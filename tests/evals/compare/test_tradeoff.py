@@ -46,14 +46,14 @@ def flat(value: float) -> Array:
     return np.full((len(BASE), ROUNDS + 1), value)
 
 
-def by_name(found: list[ControlRow]) -> dict[str, ControlRow]:
-    return {row.control: row for row in found}
+def by_name(rows: list[ControlRow]) -> dict[str, ControlRow]:
+    return {row.control: row for row in rows}
 
 
 @given(st.integers(1, 100))
 def test_late_is_the_last_quarter_rounded_up(length: int) -> None:
-    found = range(length + 1)[late_rounds(length)]
-    assert found[-1] == length and found[0] >= 1 and len(found) == -(-length // 4)
+    rounds = range(length + 1)[late_rounds(length)]
+    assert rounds[-1] == length and rounds[0] >= 1 and len(rounds) == -(-length // 4)
 
 
 def test_stability_leaves_out_round_zero_and_late_takes_the_last_quarter() -> None:
@@ -83,19 +83,19 @@ def test_none_differs_from_itself_by_exactly_nothing() -> None:
 
 def test_a_difference_is_paired_conversation_by_conversation() -> None:
     own = np.random.default_rng(1).uniform(0, 0.8, size=(8, ROUNDS + 1))
-    found = by_name(control_rows([lane("none", own), lane("anchor", own + 0.2)], BASE, ROUNDS))
-    row = found["anchor"]
+    rows = by_name(control_rows([lane("none", own), lane("anchor", own + 0.2)], BASE, ROUNDS))
+    row = rows["anchor"]
     assert row.delta == pytest.approx(0.2, abs=1e-4)
     assert row.delta_interval == pytest.approx([0.2, 0.2], abs=1e-4)
     assert row.interval[1] - row.interval[0] > 0.01
 
 
 def test_a_conversation_that_one_control_could_not_hold_is_left_out_of_the_difference() -> None:
-    plain, held = flat(0.5), flat(0.5)
-    held[0, 1:] = 1.0
+    plain, better = flat(0.5), flat(0.5)
+    better[0, 1:] = 1.0
     plain[0, 5:] = np.nan  # overflowed without control only
-    held[0, 1:5] = 0.5
-    row = by_name(control_rows([lane("none", plain), lane("window:1", held)], BASE, ROUNDS))[
+    better[0, 1:5] = 0.5
+    row = by_name(control_rows([lane("none", plain), lane("window:1", better)], BASE, ROUNDS))[
         "window:1"
     ]
     assert row.late_stability > 0.5 and row.late_delta == 0
@@ -120,25 +120,25 @@ def test_without_questions_capability_is_null() -> None:
     row = control_rows([lane("none", flat(1.0))], BASE, ROUNDS)[0]
     assert row.capability is row.capability_delta_interval is None
     assert row.capability_by_kind == {} and row.pareto is True
-    asked = control_rows([lane("none", flat(1.0), {"sum": 1.0})], BASE, ROUNDS, ())[0]
-    assert asked.capability is None
+    other = control_rows([lane("none", flat(1.0), {"sum": 1.0})], BASE, ROUNDS, ())[0]
+    assert other.capability is None
 
 
 def test_time_is_relative_to_none_and_null_where_it_was_not_measured() -> None:
     slow = lane("guidance:2", flat(1.0), seconds=2.0)
     slow.timing[:, :, 0] += np.random.default_rng(0).uniform(0, 0.5, size=(2, ROUNDS + 1))
-    found = control_rows([lane("none", flat(1.0)), slow], BASE, ROUNDS)
-    low, high = found[1].relative_ms_interval
-    assert 2 < low < found[1].relative_ms_per_token < high < 2.5
-    untimed = Measurements(NONE, flat(1.0), {}, flat(1.0), np.empty((0, ROUNDS + 1, 2)), {})
-    assert control_rows([untimed], BASE, ROUNDS)[0].relative_ms_per_token is None
+    rows = control_rows([lane("none", flat(1.0)), slow], BASE, ROUNDS)
+    low, high = rows[1].relative_ms_interval
+    assert 2 < low < rows[1].relative_ms_per_token < high < 2.5
+    without_times = Measurements(NONE, flat(1.0), {}, flat(1.0), np.empty((0, ROUNDS + 1, 2)), {})
+    assert control_rows([without_times], BASE, ROUNDS)[0].relative_ms_per_token is None
 
 
 def test_the_front_holds_what_nothing_else_matches_in_both() -> None:
     def of(control: str, stability: float, capability: float) -> Measurements:
         return lane(control, flat(stability), {"sum": capability})
 
-    found = by_name(
+    rows = by_name(
         control_rows(
             [
                 of("none", 0.5, 1.0),
@@ -152,7 +152,7 @@ def test_the_front_holds_what_nothing_else_matches_in_both() -> None:
             ROUNDS,
         )
     )
-    front = {name for name, row in found.items() if row.pareto}
+    front = {name for name, row in rows.items() if row.pareto}
     assert front == {"anchor", "boost:4", "window:1"}
 
 

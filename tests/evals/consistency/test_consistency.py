@@ -31,7 +31,7 @@ TURNS = [
     ("user", "WRONG: I live at 5 Elm Road."),
     ("assistant", "WRONG: the code is 9999."),
 ]
-LABELLED = {one.line: one.contradicts for one in read_labels()}
+VERDICTS = {one.line: one.contradicts for one in read_labels()}
 
 
 def judging(ask: Ask) -> Reply:
@@ -39,13 +39,13 @@ def judging(ask: Ask) -> Reply:
     text = ask.chat[-1]["content"]
     line = re.search(r"<line>\n(.*)\n</line>", text)
     if line is None:
-        said = "Ada, and the code is 4471" if "in the place of the agent" in text else None
-        return Reply(json.dumps({"answer": said}))
+        answer = "Ada, and the code is 4471" if "in the place of the agent" in text else None
+        return Reply(json.dumps({"answer": answer}))
     if "Which of the numbered lines" in text:
         return Reply('{"reason": "x", "lines": [%s]}' % ("1" if "WRONG" in line[1] else ""))
-    if "fish" in line[1] and line[1] not in LABELLED:
+    if "fish" in line[1] and line[1] not in VERDICTS:
         return Reply("Hard to say, YES and NO are both possible here.")
-    return Reply(json.dumps({"contradicts": LABELLED.get(line[1], "WRONG" in line[1])}))
+    return Reply(json.dumps({"contradicts": VERDICTS.get(line[1], "WRONG" in line[1])}))
 
 
 @pytest.fixture
@@ -59,13 +59,13 @@ def log(tmp_path: Path) -> Path:
 
 
 def test_both_sides_are_measured_and_unparsed_verdicts_counted(log: Path) -> None:
-    found = consistency(log, Actor(judging))
-    assert found.judge and found.judge.balanced == 1.0 and found.judge.n == 24
-    assert found.agent and found.user
-    assert (found.agent.prompt_to_line.value, found.agent.prompt_to_line.judged) == (0.5, 6)
-    assert (found.user.prompt_to_line.value, found.user.prompt_to_line.unparsed) == (0.0, 3)
-    assert found.user.line_to_line.value == found.agent.line_to_line.value == 0.0
-    assert found.user.prompt_to_line.interval[1] is not None
+    summary = consistency(log, Actor(judging))
+    assert summary.judge and summary.judge.balanced == 1.0 and summary.judge.n == 24
+    assert summary.agent and summary.user
+    assert (summary.agent.prompt_to_line.value, summary.agent.prompt_to_line.judged) == (0.5, 6)
+    assert (summary.user.prompt_to_line.value, summary.user.prompt_to_line.unparsed) == (0.0, 3)
+    assert summary.user.line_to_line.value == summary.agent.line_to_line.value == 0.0
+    assert summary.user.prompt_to_line.interval[1] is not None
 
 
 def test_a_judge_that_was_killed_goes_on_from_its_last_shard(
@@ -73,14 +73,14 @@ def test_a_judge_that_was_killed_goes_on_from_its_last_shard(
 ) -> None:
     monkeypatch.setattr(verdicts, "SHARD", 8)
     whole = consistency(log, first := Actor(judging), out=tmp_path / "whole")
-    asked = sum(map(len, first.calls))
+    ask_count = sum(map(len, first.calls))
     out = tmp_path / "killed"
     with pytest.raises(KeyboardInterrupt):
         consistency(log, Actor(interrupt_at(21, judging)), out=out)
     assert len((out / "records.jsonl").read_text(encoding="utf-8").splitlines()) == 16
     again = consistency(log, second := Actor(judging), out=out)
     assert again == whole
-    assert sum(map(len, second.calls)) == asked - 16
+    assert sum(map(len, second.calls)) == ask_count - 16
     assert consistency(log, third := Actor(judging), out=out) == whole and not third.calls
     assert json.loads((out / "summary.json").read_text(encoding="utf-8"))["runs"] == 3
     other = tmp_path / "other.jsonl"
@@ -90,11 +90,11 @@ def test_a_judge_that_was_killed_goes_on_from_its_last_shard(
 
 
 def test_questions_are_answered_from_the_conversation_and_graded_by_rules(log: Path) -> None:
-    found = consistency(log, Actor(judging))
-    assert found.agent and found.agent.question_answer.n == 3
+    summary = consistency(log, Actor(judging))
+    assert summary.agent and summary.agent.question_answer.n == 3
     # Name and code are right, trade and town are not in the answer.
-    assert found.agent.question_answer.value == 0.5
-    assert found.user and found.user.question_answer.value is None and found.user.unsaid > 0
+    assert summary.agent.question_answer.value == 0.5
+    assert summary.user and summary.user.question_answer.value is None and summary.user.unsaid > 0
 
 
 def test_a_judge_that_fails_on_the_labels_judges_nothing(log: Path) -> None:
@@ -148,9 +148,9 @@ def test_lists_and_answers_are_read_or_counted_as_none() -> None:
 def test_a_self_chat_is_read_from_its_folder(tmp_path: Path) -> None:
     personas = suite()
     drift(Actor(), suite=personas, pairs=4, rounds=3, filler=False, out=tmp_path / "run")
-    found = consistency(tmp_path / "run")
-    assert (found.runs, found.valid) == (4, 4) and found.checked["assistant"] == 4
-    assert found.valid_interval[0] is not None
+    summary = consistency(tmp_path / "run")
+    assert (summary.runs, summary.valid) == (4, 4) and summary.checked["assistant"] == 4
+    assert summary.valid_interval[0] is not None
 
 
 def test_a_run_that_ended_before_its_first_round_is_one_sentence(tmp_path: Path) -> None:
@@ -165,8 +165,8 @@ def test_a_run_that_ended_before_its_first_round_is_one_sentence(tmp_path: Path)
 def test_half_a_character_in_a_log_is_judged_like_any_text(log: Path) -> None:
     text = log.read_text(encoding="utf-8").replace("I'm Tom", "I'm Tom \\ud83d")
     log.write_text(text, encoding="utf-8")
-    found = consistency(log, Actor(judging))
-    assert found.agent and found.agent.prompt_to_line.judged == 6
+    summary = consistency(log, Actor(judging))
+    assert summary.agent and summary.agent.prompt_to_line.judged == 6
 
 
 def test_a_log_of_inspect_says_in_how_many_runs_the_user_was_valid(tmp_path: Path) -> None:
@@ -179,15 +179,15 @@ def test_a_log_of_inspect_says_in_how_many_runs_the_user_was_valid(tmp_path: Pat
     path = tmp_path / "log.json"
     path.write_text(json.dumps(record), encoding="utf-8")
     assert log.read_eval_log(str(path)).status == "success"
-    found = consistency(path)
-    assert (found.valid, found.runs) == (1, 2)
-    assert found.faults == {"assistant": 1, "persona": 0, "soft": 0}
+    summary = consistency(path)
+    assert (summary.valid, summary.runs) == (1, 2)
+    assert summary.faults == {"assistant": 1, "persona": 0, "soft": 0}
 
 
 def test_the_command_says_it_in_a_sentence(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*args: str) -> tuple[int, str]:
-        code, seen = run_command("personas", "consistency", log, *args), capsys.readouterr()
-        return code, seen.out + seen.err
+        code, output = run_command("personas", "consistency", log, *args), capsys.readouterr()
+        return code, output.out + output.err
 
     code, out = run()
     assert code == 0 and "valid in 3 of 3 runs" in out

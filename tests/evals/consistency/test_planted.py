@@ -45,17 +45,17 @@ def alike(n: int) -> list[Dialogue]:
 
 
 def test_where_sides_and_prompts_differ_planted_faults_are_seen() -> None:
-    found = try_rules(dialogues(60), [])
-    assert found.keys() == {"assistant", "persona"}
-    assert all(ENOUGH <= one.of <= 60 for one in found.values())
-    assert all(one.seen >= 0.9 * one.of for one in found.values())
+    by_kind = try_rules(dialogues(60), [])
+    assert by_kind.keys() == {"assistant", "persona"}
+    assert all(ENOUGH <= one.of <= 60 for one in by_kind.values())
+    assert all(one.seen >= 0.9 * one.of for one in by_kind.values())
 
 
 def test_where_nothing_tells_them_apart_hardly_any_is_seen() -> None:
-    found = try_rules(alike(60), [])
-    assert found["assistant"].of >= ENOUGH
-    assert found["assistant"].seen <= 0.2 * found["assistant"].of
-    assert found["persona"].seen <= 0.5 * found["persona"].of
+    by_kind = try_rules(alike(60), [])
+    assert by_kind["assistant"].of >= ENOUGH
+    assert by_kind["assistant"].seen <= 0.2 * by_kind["assistant"].of
+    assert by_kind["persona"].seen <= 0.5 * by_kind["persona"].of
 
 
 def test_a_short_log_is_not_tried_and_one_without_prompts_by_the_role_alone() -> None:
@@ -74,5 +74,5 @@ def test_the_log_stays_as_it_is_and_trying_twice_says_the_same() -> None:
 def test_a_conversation_that_is_flagged_as_it_is_proves_nothing() -> None:
     log = dialogues(20)
     flags = [Fault(one.where, "assistant", 1, "seen before") for one in log[:12]]
-    found = try_rules(log, flags)
-    assert (found["assistant"].of, found["persona"].of) == (8, 20)
+    by_kind = try_rules(log, flags)
+    assert (by_kind["assistant"].of, by_kind["persona"].of) == (8, 20)

@@ -67,7 +67,7 @@ def prompt(one: tuple[str, str, str, str]) -> str:
 
 def dialogues(n: int, seed: int = 0) -> list[Dialogue]:
     rng = random.Random(seed)
-    made = []
+    log = []
     for i in range(n):
         one = CAST[i % len(CAST)]
         about = dict(zip(("name", "trade", "thing"), one, strict=False))
@@ -78,8 +78,8 @@ def dialogues(n: int, seed: int = 0) -> list[Dialogue]:
         turns = []
         for line, reply in zip(lines, rng.sample(AGENT, 5), strict=True):
             turns += [("user", line.format(**about)), ("assistant", reply)]
-        made.append(Dialogue(f"conversation {i}", tuple(turns), "You help.", prompt(one)))
-    return made
+        log.append(Dialogue(f"conversation {i}", tuple(turns), "You help.", prompt(one)))
+    return log
 
 
 def with_lines(one: Dialogue, lines: list[str]) -> Dialogue:
@@ -102,9 +102,9 @@ def inject(kind: str, one: Dialogue, others: list[Dialogue], rng: random.Random)
 
 
 def test_users_without_a_fault_are_left_alone() -> None:
-    faults, checked = find_faults(dialogues(200))
+    faults, counts = find_faults(dialogues(200))
     assert len(faults) <= 2
-    assert checked == {"assistant": 200, "persona": 200, "soft": 100}
+    assert counts == {"assistant": 200, "persona": 200, "soft": 100}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -113,11 +113,11 @@ def test_injected_faults_are_found_at_95_percent(kind: str) -> None:
     hit = [i for i in range(0, 200, 2) if kind != "soft" or "soft" in _kinds_of(clean[i])]
     faulty = [inject(kind, one, clean, rng) if i in hit else one for i, one in enumerate(clean)]
     faults, _ = find_faults(faulty)
-    found = {fault.run for fault in faults if fault.kind == kind}
-    wanted = {faulty[i].where for i in hit}
-    assert len(wanted) >= 50
-    assert len(found & wanted) >= 0.95 * len(wanted)
-    assert len(found - wanted) <= 2
+    runs = {fault.run for fault in faults if fault.kind == kind}
+    faulty_runs = {faulty[i].where for i in hit}
+    assert len(faulty_runs) >= 50
+    assert len(runs & faulty_runs) >= 0.95 * len(faulty_runs)
+    assert len(runs - faulty_runs) <= 2
 
 
 def _kinds_of(one: Dialogue) -> set[str]:
@@ -132,18 +132,18 @@ def test_lines_that_sound_like_the_logs_assistants_are_found_without_a_known_phr
     def line(words: list[str]) -> str:
         return " ".join(rng.choices(words, k=6))
 
-    made = [
+    log = [
         Dialogue(f"{i}", tuple((who, line(ask if who == "user" else tell)) for who in SIDES * 5))
         for i in range(40)
     ]
-    assert find_faults(made)[0] == []
-    turned = [
-        with_lines(one, [line(tell), line(ask)]) if i < 20 else one for i, one in enumerate(made)
+    assert find_faults(log)[0] == []
+    faulty = [
+        with_lines(one, [line(tell), line(ask)]) if i < 20 else one for i, one in enumerate(log)
     ]
-    faults, _ = find_faults(turned)
-    found = {fault.run for fault in faults if fault.line == 4}
-    assert len(found) >= 19 and found <= {f"{i}" for i in range(20)}
-    alike = [replace(one, turns=tuple((who, line(ask)) for who, _ in one.turns)) for one in made]
+    faults, _ = find_faults(faulty)
+    runs = {fault.run for fault in faults if fault.line == 4}
+    assert len(runs) >= 19 and runs <= {f"{i}" for i in range(20)}
+    alike = [replace(one, turns=tuple((who, line(ask)) for who, _ in one.turns)) for one in log]
     assert find_faults(alike)[0] == []  # nobody can tell, so nobody is flagged
 
 
@@ -159,14 +159,14 @@ def test_without_a_prompt_only_the_role_is_looked_at() -> None:
 
 
 def test_a_short_prompt_is_looked_for_by_the_form_that_it_asks_for_alone() -> None:
-    def said(prompt: str, line: str) -> tuple[int, int]:
+    def count_faults(prompt: str, line: str) -> tuple[int, int]:
         turns = (("user", line), ("assistant", "I see.")) * 4
-        faults, checked = find_faults([Dialogue("x", turns, None, prompt)])
-        return checked["persona"], len(faults)
+        faults, counts = find_faults([Dialogue("x", turns, None, prompt)])
+        return counts["persona"], len(faults)
 
-    assert said("Always write in capital letters.", "WHAT A DAY.") == (1, 0)
-    assert said("Always write in capital letters.", "What a day.") == (1, 1)
-    assert said("Your favourite colour is teal.", "What a day.") == (0, 0)
+    assert count_faults("Always write in capital letters.", "WHAT A DAY.") == (1, 0)
+    assert count_faults("Always write in capital letters.", "What a day.") == (1, 1)
+    assert count_faults("Your favourite colour is teal.", "What a day.") == (0, 0)
 
 
 def test_thanks_at_the_end_soften_nobody() -> None:

@@ -13,15 +13,15 @@ PLAN = ControlledPlan(BASE, (NONE, parse("anchor")))
 
 
 def test_a_conversation_is_held_under_each_control_with_the_same_seed_and_one_floor() -> None:
-    found = PLAN.variants(BASE[1])
-    assert [(c.id, c.control, c.floor) for c in found] == [
+    variants = PLAN.variants(BASE[1])
+    assert [(c.id, c.control, c.floor) for c in variants] == [
         (1, NONE, True),
         (3, parse("anchor"), False),
     ]
-    assert {(c.seed, c.starter, c.agent) for c in found} == {
+    assert {(c.seed, c.starter, c.agent) for c in variants} == {
         (BASE[1].seed, BASE[1].starter, BASE[1].agent)
     }
-    assert all(isinstance(c, Conversation) for c in found)
+    assert all(isinstance(c, Conversation) for c in variants)
 
 
 def test_an_id_in_the_records_says_which_conversation_and_which_control() -> None:

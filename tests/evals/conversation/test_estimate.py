@@ -25,13 +25,18 @@ SMALL = suite()
     ],
 )
 def test_the_replies_of_a_plan_are_those_that_the_run_generates(settings: dict[str, Any]) -> None:
-    asked: dict[str, Any] = {"suite": SMALL, "pairs": 3, "rounds": 3, **settings}
+    options: dict[str, Any] = {"suite": SMALL, "pairs": 3, "rounds": 3, **settings}
     progress = Progress(enabled=False)
-    drift(Actor(), progress=progress, **asked)
-    found = estimate_drift(Actor(), **asked)
-    assert found.replies == progress.replies
-    assert found.tokens == 3 * found.replies and found.tokens_at_most == 200 * found.replies
-    assert found.seconds == pytest.approx(found.tokens / found.tokens_per_second, rel=0.05, abs=0.2)
+    drift(Actor(), progress=progress, **options)
+    estimate = estimate_drift(Actor(), **options)
+    assert estimate.replies == progress.replies
+    assert (
+        estimate.tokens == 3 * estimate.replies
+        and estimate.tokens_at_most == 200 * estimate.replies
+    )
+    assert estimate.seconds == pytest.approx(
+        estimate.tokens / estimate.tokens_per_second, rel=0.05, abs=0.2
+    )
 
 
 def test_only_one_step_is_asked_and_nothing_is_written(tmp_path: Path) -> None:
@@ -42,19 +47,19 @@ def test_only_one_step_is_asked_and_nothing_is_written(tmp_path: Path) -> None:
 
 
 def test_a_comparison_counts_every_control() -> None:
-    asked: dict[str, Any] = {"suite": SMALL, "pairs": 3, "rounds": 2, "questions": "none"}
+    options: dict[str, Any] = {"suite": SMALL, "pairs": 3, "rounds": 2, "questions": "none"}
     progress = Progress(enabled=False)
-    compare(Actor(), controls=["window:1"], progress=progress, **asked)
-    found = estimate_compare(Actor(), controls=["window:1"], **asked)
+    compare(Actor(), controls=["window:1"], progress=progress, **options)
+    estimate = estimate_compare(Actor(), controls=["window:1"], **options)
     # The floor is asked once and not under each control.
-    assert progress.replies <= found.replies <= progress.replies + 3 * 2
+    assert progress.replies <= estimate.replies <= progress.replies + 3 * 2
 
 
 def test_a_plan_takes_the_controls_of_the_models_beside_the_first() -> None:
-    asked: dict[str, Any] = {"suite": SMALL, "pairs": 3, "rounds": 2, "questions": "none"}
-    asked["controls"] = ["also:other+window:1"]
+    options: dict[str, Any] = {"suite": SMALL, "pairs": 3, "rounds": 2, "questions": "none"}
+    options["controls"] = ["also:other+window:1"]
     progress = Progress(enabled=False)
-    compare(Actor(), also=[Actor(name="other")], progress=progress, **asked)
-    found = estimate_compare(Actor(), also=[Actor(name="other")], **asked)
+    compare(Actor(), also=[Actor(name="other")], progress=progress, **options)
+    estimate = estimate_compare(Actor(), also=[Actor(name="other")], **options)
     # The floor is asked once and not under each control.
-    assert progress.replies <= found.replies <= progress.replies + 3 * 4
+    assert progress.replies <= estimate.replies <= progress.replies + 3 * 4

@@ -19,32 +19,32 @@ SMALL = suite()
 
 @given(st.integers(1, 30), st.integers(0, 1000))
 def test_pairs_never_repeat_and_no_agent_meets_its_own_persona(pairs: int, seed: int) -> None:
-    planned = plan(SMALL.personas, SMALL.personas, SMALL, pairs=pairs, seed=seed)
-    met = [(c.agent.id, c.user.id) for c in planned]
-    assert len(met) == len(set(met)) == pairs
-    assert all(agent != user for agent, user in met)
+    conversations = plan(SMALL.personas, SMALL.personas, SMALL, pairs=pairs, seed=seed)
+    ids = [(c.agent.id, c.user.id) for c in conversations]
+    assert len(ids) == len(set(ids)) == pairs
+    assert all(agent != user for agent, user in ids)
 
 
 @given(st.integers(1, 30), st.integers(0, 1000))
 def test_categories_and_agents_take_turns(pairs: int, seed: int) -> None:
-    planned = plan(SMALL.personas, SMALL.personas, SMALL, pairs=pairs, seed=seed)
+    conversations = plan(SMALL.personas, SMALL.personas, SMALL, pairs=pairs, seed=seed)
     for counts in (
-        Counter(c.agent.category for c in planned),
-        Counter(c.agent.id for c in planned),
+        Counter(c.agent.category for c in conversations),
+        Counter(c.agent.id for c in conversations),
     ):
         assert max(counts.values()) - min(counts.values()) <= 1
 
 
 def test_a_plan_depends_on_the_seed_alone() -> None:
-    def drawn(seed: int) -> object:
+    def draw(seed: int) -> object:
         return plan(SMALL.personas, SMALL.personas, SMALL, pairs=8, seed=seed)
 
-    assert drawn(1) == drawn(1) != drawn(2)
+    assert draw(1) == draw(1) != draw(2)
 
 
 def test_all_enumerates_every_ordered_pair() -> None:
-    planned = plan(SMALL.personas, SMALL.personas, SMALL, pairs="all")
-    assert len({(c.agent.id, c.user.id) for c in planned}) == len(planned) == 30
+    conversations = plan(SMALL.personas, SMALL.personas, SMALL, pairs="all")
+    assert len({(c.agent.id, c.user.id) for c in conversations}) == len(conversations) == 30
 
 
 @pytest.mark.parametrize("pairs", ["all", 1])
@@ -61,13 +61,13 @@ def test_more_pairs_than_exist_are_refused_with_the_number(pairs: int) -> None:
 
 
 def test_starters_are_used_once_each_before_any_repeats() -> None:
-    planned = plan(SMALL.personas, SMALL.personas, SMALL, pairs=7)
-    assert max(Counter(c.starter for c in planned).values()) == 3
+    conversations = plan(SMALL.personas, SMALL.personas, SMALL, pairs=7)
+    assert max(Counter(c.starter for c in conversations).values()) == 3
 
 
 def test_a_topic_opens_every_conversation() -> None:
-    planned = plan(SMALL.personas, SMALL.personas, SMALL, pairs=4, topic="Hail!")
-    assert {c.starter for c in planned} == {"Hail!"}
+    conversations = plan(SMALL.personas, SMALL.personas, SMALL, pairs=4, topic="Hail!")
+    assert {c.starter for c in conversations} == {"Hail!"}
 
 
 def test_a_suite_without_starters_asks_for_a_topic() -> None:

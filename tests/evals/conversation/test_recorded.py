@@ -25,7 +25,7 @@ def chat(*texts: str, **more: str) -> str:
     return json.dumps({"messages": messages, **more})
 
 
-def written(tmp_path: Path, *lines: str) -> Path:
+def write_log(tmp_path: Path, *lines: str) -> Path:
     path = tmp_path / "chats.jsonl"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
@@ -36,36 +36,37 @@ def chats_of(path: Path) -> tuple[Conversation, ...]:
 
 
 def test_replies_are_judged_round_by_round_without_a_model(tmp_path: Path) -> None:
-    path = written(
+    path = write_log(
         tmp_path,
         chat("Hi", "amber it is", "And now?", "amber still", "And?", "who knows"),
         chat("Hello", "amber", "Well?", "lost"),
     )
-    found = as_record(drift(None, suite=suite(), persona=OWN, history=path, rounds=3).summary)
-    assert found["stability"] == [None, 1.0, 0.5, 0.0]
-    assert found["replies"] == found["stability"] and found["n"] == [0, 2, 2, 1]
-    assert found["conversations"] == 2 and found["model"] is None
-    assert found["change"]["value"] == -1.0  # of the one chat of three rounds, from its first reply
+    summary = as_record(drift(None, suite=suite(), persona=OWN, history=path, rounds=3).summary)
+    assert summary["stability"] == [None, 1.0, 0.5, 0.0]
+    assert summary["replies"] == summary["stability"] and summary["n"] == [0, 2, 2, 1]
+    assert summary["conversations"] == 2 and summary["model"] is None
+    # Of the one chat of three rounds, from its first reply.
+    assert summary["change"]["value"] == -1.0
 
 
 def test_a_model_is_probed_on_branches_of_the_recorded_history(tmp_path: Path) -> None:
-    path = written(tmp_path, chat("Hi", "no", "And now?", "never"))
+    path = write_log(tmp_path, chat("Hi", "no", "And now?", "never"))
     actor = Actor()
-    found = as_record(drift(actor, suite=suite(), persona=OWN, history=path, rounds=2).summary)
-    assert found["stability"] == [1.0, 1.0, 1.0] and found["replies"] == [None, 0.0, 0.0]
+    summary = as_record(drift(actor, suite=suite(), persona=OWN, history=path, rounds=2).summary)
+    assert summary["stability"] == [1.0, 1.0, 1.0] and summary["replies"] == [None, 0.0, 0.0]
     contents = [m["content"] for call in actor.calls for a in call for m in a.chat]
     assert "never" in contents and not any("rains" in text for text in contents)
 
 
 def test_rounds_follow_the_longest_chat_where_none_are_asked_for(tmp_path: Path) -> None:
-    path = written(tmp_path, chat("a", "amber"), chat(*["a", "amber"] * 5))
+    path = write_log(tmp_path, chat("a", "amber"), chat(*["a", "amber"] * 5))
     assert drift(None, suite=suite(), persona=OWN, history=path).summary.setting.rounds == 5
 
 
 def test_line_separators_inside_a_message_do_not_end_its_line(tmp_path: Path) -> None:
     text = "one\u2028two"
     line = json.dumps({"messages": json.loads(chat("a", text))["messages"]}, ensure_ascii=False)
-    assert chats_of(written(tmp_path, line))[0].script == ("a", text)
+    assert chats_of(write_log(tmp_path, line))[0].script == ("a", text)
 
 
 def test_a_greeting_before_the_first_user_message_is_left_out(tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_a_greeting_before_the_first_user_message_is_left_out(tmp_path: Path) ->
         {"role": "assistant", "content": "Welcome!"},
         *json.loads(chat("a", "b"))["messages"],
     ]
-    (conversation,) = chats_of(written(tmp_path, json.dumps({"messages": messages})))
+    (conversation,) = chats_of(write_log(tmp_path, json.dumps({"messages": messages})))
     assert conversation.script == ("a", "b")
 
 
@@ -89,18 +90,18 @@ def test_system_messages_are_dropped_and_runs_of_a_role_joined(tmp_path: Path) -
             ]
         }
     )
-    (conversation,) = chats_of(written(tmp_path, line, ""))
+    (conversation,) = chats_of(write_log(tmp_path, line, ""))
     assert conversation.script == ("one\n\ntwo", "three")
 
 
 def test_a_line_names_its_persona_where_there_are_several(tmp_path: Path) -> None:
     both = [AMBER, persona("birch")]
-    path = written(tmp_path, chat("a", "b", persona="memory-birch"))
+    path = write_log(tmp_path, chat("a", "b", persona="memory-birch"))
     assert read_history(path, both).conversations[0].agent.id == "memory-birch"
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("{", "line 1: not JSON"),
         ("[]", "holds no chats"),
@@ -114,14 +115,14 @@ def test_a_line_names_its_persona_where_there_are_several(tmp_path: Path) -> Non
         ("", "holds no chats"),
     ],
 )
-def test_a_bad_line_is_named_with_what_is_wrong(tmp_path: Path, line: str, said: str) -> None:
-    with pytest.raises(HoldfastError, match=said):
-        read_history(written(tmp_path, line), [AMBER])
+def test_a_bad_line_is_named_with_what_is_wrong(tmp_path: Path, line: str, message: str) -> None:
+    with pytest.raises(HoldfastError, match=message):
+        read_history(write_log(tmp_path, line), [AMBER])
 
 
 def test_a_missing_persona_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(HoldfastError, match="--agent"):
-        read_history(written(tmp_path, chat("a", "b")), [AMBER, persona("birch")])
+        read_history(write_log(tmp_path, chat("a", "b")), [AMBER, persona("birch")])
 
 
 def test_a_file_that_is_not_there_or_not_utf8_is_one_sentence(tmp_path: Path) -> None:

@@ -26,11 +26,11 @@ SMALL = suite()
 QUIET = Progress(enabled=False)
 
 
-def planned(pairs: int = 5) -> Sequence[Conversation]:
+def draw_plan(pairs: int = 5) -> Sequence[Conversation]:
     return plan(SMALL.personas, SMALL.personas, SMALL, pairs=pairs, seed=3)
 
 
-def held(
+def hold(
     actor: Actor,
     pairs: int = 5,
     folder: Path | None = None,
@@ -39,7 +39,7 @@ def held(
 ) -> Run:
     p = ConversationProtocol(**{"rounds": 3, "batch": 2, **protocol})  # type: ignore[arg-type]
     run = Run(folder, {"protocol": str(p)}, RoundRecord, JudgeVerdict)
-    converse(SelfChat(actor, actor, p, SMALL.fillers), planned(pairs), run, QUIET, resume=resume)
+    converse(SelfChat(actor, actor, p, SMALL.fillers), draw_plan(pairs), run, QUIET, resume=resume)
     return run
 
 
@@ -51,14 +51,14 @@ def by_arm(record: RoundRecord) -> dict[str, list[str]]:
 
 
 def test_every_conversation_has_a_record_for_every_round_in_order() -> None:
-    run = held(Actor())
-    met = [(r.conversation, r.round) for r in run.records]
+    run = hold(Actor())
+    places = [(r.conversation, r.round) for r in run.records]
     batches = [(0, 1), (2, 3), (4,)]
-    assert met == [(c, r) for batch in batches for r in range(4) for c in batch]
+    assert places == [(c, r) for batch in batches for r in range(4) for c in batch]
 
 
 def test_round_zero_asks_the_probe_with_and_without_the_persona() -> None:
-    first = held(Actor()).records[0]
+    first = hold(Actor()).records[0]
     assert first.user is None
     assert {arm: len(texts) for arm, texts in by_arm(first).items()} == {
         "own": 2,
@@ -66,13 +66,13 @@ def test_round_zero_asks_the_probe_with_and_without_the_persona() -> None:
         "user": 1,
         "user_floor": 1,
     }
-    word = planned()[0].agent.prompt.split()[-1]
+    word = draw_plan()[0].agent.prompt.split()[-1]
     assert all(text.startswith(word) for text in by_arm(first)["own"])
     assert all(text.startswith("nothing") for text in by_arm(first)["floor"])
 
 
 def test_later_rounds_probe_on_the_history_and_on_its_controls() -> None:
-    last = held(Actor()).records[6]
+    last = hold(Actor()).records[6]
     assert last.round == 3
     arms = by_arm(last)
     assert {arm: len(texts) for arm, texts in arms.items()} == {
@@ -88,7 +88,7 @@ def test_later_rounds_probe_on_the_history_and_on_its_controls() -> None:
 
 def test_probes_never_enter_the_conversation() -> None:
     actor = Actor()
-    held(actor, pairs=1)
+    hold(actor, pairs=1)
     probes = {probe for persona in SMALL.personas for probe in persona.probes}
     for call in actor.calls:
         for ask in call:
@@ -97,37 +97,37 @@ def test_probes_never_enter_the_conversation() -> None:
 
 def test_the_user_model_speaks_from_its_own_side_under_its_own_prompt() -> None:
     actor = Actor()
-    run = held(actor, pairs=1)
-    conversation = planned(1)[0]
+    run = hold(actor, pairs=1)
+    conversation = draw_plan(1)[0]
     views = [a.chat for call in actor.calls for a in call]
-    asked = next(v for v in views if [m["role"] for m in v[:2]] == ["system", "assistant"])
-    assert asked[0]["content"] == conversation.user.prompt
-    assert asked[1]["content"] == conversation.starter
-    assert asked[2] == {"role": "user", "content": run.records[1].agent.text}
+    view = next(v for v in views if [m["role"] for m in v[:2]] == ["system", "assistant"])
+    assert view[0]["content"] == conversation.user.prompt
+    assert view[1]["content"] == conversation.starter
+    assert view[2] == {"role": "user", "content": run.records[1].agent.text}
 
 
 def test_templates_that_want_a_user_first_get_a_folded_opening() -> None:
     actor = Actor(user_first=True)
-    held(actor, pairs=1)
-    conversation = planned(1)[0]
+    hold(actor, pairs=1)
+    conversation = draw_plan(1)[0]
     views = [a.chat for call in actor.calls for a in call]
-    opened = [v[1] for v in views if v[1:] and v[1]["content"].startswith("You opened by asking")]
-    assert opened and all(message["role"] == "user" for message in opened)
-    assert conversation.starter in opened[0]["content"]
+    openings = [v[1] for v in views if v[1:] and v[1]["content"].startswith("You opened by asking")]
+    assert openings and all(message["role"] == "user" for message in openings)
+    assert conversation.starter in openings[0]["content"]
 
 
 def test_the_twin_hears_neutral_messages_as_long_as_the_users() -> None:
-    for record in held(Actor()).records:
+    for record in hold(Actor()).records:
         if record.filled:
-            said, neutral = record.filled.tokens
-            assert said == neutral
+            original, neutral = record.filled.tokens
+            assert original == neutral
             assert record.filled.user != record.user.text
 
 
 def test_probes_are_branches_that_need_not_be_kept() -> None:
     actor = Actor()
-    held(actor, pairs=1, history_floor=False)
-    prompt = planned(1)[0].agent.prompt
+    hold(actor, pairs=1, history_floor=False)
+    prompt = draw_plan(1)[0].agent.prompt
     probes = {probe for persona in SMALL.personas for probe in persona.probes}
     for ask in (a for call in actor.calls for a in call):
         starts_a_chain = len(ask.chat) == 2 and ask.chat[0]["content"] == prompt
@@ -137,13 +137,13 @@ def test_probes_are_branches_that_need_not_be_kept() -> None:
 
 def test_no_two_asks_share_a_seed() -> None:
     actor = Actor()
-    held(actor)
+    hold(actor)
     seeds = [(ask.seed, len(ask.chat)) for call in actor.calls for ask in call]
     assert len(seeds) == len(set(seeds))
 
 
 def test_share_is_asked_for_on_the_first_run_of_the_own_probe_and_on_replies() -> None:
-    run = held(Actor(share=True), pairs=1)
+    run = hold(Actor(share=True), pairs=1)
     for record in run.records:
         with_share = [a for a in record.answers if a.share]
         assert [(a.arm, a.run) for a in with_share] == [("own", 0)]
@@ -152,7 +152,7 @@ def test_share_is_asked_for_on_the_first_run_of_the_own_probe_and_on_replies() -
 
 
 def test_what_is_left_out_is_not_asked() -> None:
-    run = held(Actor(), filler=False, history_floor=False, user_persona=False, runs=1)
+    run = hold(Actor(), filler=False, history_floor=False, user_persona=False, runs=1)
     assert {a.arm for r in run.records for a in r.answers} == {"own", "floor"}
     assert not any(r.filled for r in run.records)
 
@@ -162,24 +162,24 @@ def test_the_reference_protocol_folds_newlines_before_feeding_them_back() -> Non
         assert not any("\n" in m["content"] for m in ask.chat)
         return Reply("two\nlines")
 
-    run = held(Actor(answer), reference=True)
+    run = hold(Actor(answer), reference=True)
     assert {a.text for r in run.records for a in r.answers} == {"two lines"}
 
 
 def test_an_overflow_stops_its_conversation_and_no_other() -> None:
     def answer(ask: Ask) -> Reply:
-        if ask.chat[0]["content"] == planned()[0].agent.prompt and len(ask.chat) == 4:
+        if ask.chat[0]["content"] == draw_plan()[0].agent.prompt and len(ask.chat) == 4:
             return Reply("", "overflow")
         return obey(ask)
 
-    run = held(Actor(answer))
+    run = hold(Actor(answer))
     rounds = {c: [r.round for r in run.records if r.conversation == c] for c in range(5)}
     assert rounds[0] == [0, 1, 2] and rounds[1] == [0, 1, 2, 3]
     assert run.records[4].stopped and run.records[4].answers == ()
 
 
 def test_an_empty_reply_is_recorded_and_the_conversation_goes_on() -> None:
-    run = held(Actor(lambda ask: Reply("")))
+    run = hold(Actor(lambda ask: Reply("")))
     assert len(run.records) == 20
     assert {a.text for r in run.records for a in r.answers} == {""}
 
@@ -187,21 +187,21 @@ def test_an_empty_reply_is_recorded_and_the_conversation_goes_on() -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_a_run_cut_at_any_byte_resumes_to_the_same_records(tmp_path: Path, seed: int) -> None:
     whole = tmp_path / "whole"
-    held(Actor(), folder=whole)
+    hold(Actor(), folder=whole)
     full = (whole / "records.jsonl").read_bytes()
     cut = tmp_path / "cut"
-    held(Actor(), folder=cut)
+    hold(Actor(), folder=cut)
     (cut / "records.jsonl").write_bytes(full[: random.Random(seed).randrange(len(full))])
-    held(Actor(), folder=cut)
+    hold(Actor(), folder=cut)
     assert (cut / "records.jsonl").read_bytes() == full
 
 
 def test_a_local_model_runs_an_unfinished_batch_again_whole(tmp_path: Path) -> None:
-    held(Actor(), folder=tmp_path)
+    hold(Actor(), folder=tmp_path)
     lines = (tmp_path / "records.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "records.jsonl").write_bytes(b"".join(lines[:13]))  # four rounds, then two
     actor = Actor()
-    held(actor, folder=tmp_path)
+    hold(actor, folder=tmp_path)
     starts = [call for call in actor.calls if any(len(a.chat) == 1 for a in call)]
     assert len(starts) == 2  # the second batch and the third, from their empty histories
     assert actor.forgotten > 0
@@ -211,21 +211,21 @@ def test_a_local_model_runs_an_unfinished_batch_again_whole(tmp_path: Path) -> N
 def test_an_api_or_a_model_told_to_goes_on_after_the_last_complete_round(
     local: bool, resume: Resume, tmp_path: Path
 ) -> None:
-    held(Actor(local=local), folder=tmp_path)
+    hold(Actor(local=local), folder=tmp_path)
     whole = (tmp_path / "records.jsonl").read_bytes()
     lines = whole.splitlines(keepends=True)
     (tmp_path / "records.jsonl").write_bytes(b"".join(lines[:13]))
     actor = Actor(local=local)
-    held(actor, folder=tmp_path, resume=resume)
+    hold(actor, folder=tmp_path, resume=resume)
     assert (tmp_path / "records.jsonl").read_bytes() == whole
     starts = [call for call in actor.calls if any(len(a.chat) == 1 for a in call)]
     assert len(starts) == 1
 
 
 def test_a_finished_run_asks_nothing(tmp_path: Path) -> None:
-    held(Actor(), folder=tmp_path)
+    hold(Actor(), folder=tmp_path)
     actor = Actor()
-    held(actor, folder=tmp_path)
+    hold(actor, folder=tmp_path)
     assert actor.calls == []
 
 
@@ -240,11 +240,11 @@ def test_a_server_that_goes_away_half_way_loses_no_finished_round(tmp_path: Path
         return obey(ask)
 
     with pytest.raises(ServiceError):
-        held(Actor(answer, local=False), folder=tmp_path)
-    kept = (tmp_path / "records.jsonl").read_bytes()
-    assert kept
-    held(Actor(local=False), folder=tmp_path)
-    assert (tmp_path / "records.jsonl").read_bytes().startswith(kept)
+        hold(Actor(answer, local=False), folder=tmp_path)
+    before = (tmp_path / "records.jsonl").read_bytes()
+    assert before
+    hold(Actor(local=False), folder=tmp_path)
+    assert (tmp_path / "records.jsonl").read_bytes().startswith(before)
 
 
 @pytest.mark.parametrize(
@@ -275,5 +275,5 @@ def test_all_that_the_agent_is_asked_carries_its_personas_judge() -> None:
     agent = Judged()
     protocol = ConversationProtocol(rounds=2, control="none")
     run = Run(None, {}, RoundRecord, JudgeVerdict)
-    converse(SelfChat(agent, Actor(), protocol, SMALL.fillers), planned(2), run, QUIET)
+    converse(SelfChat(agent, Actor(), protocol, SMALL.fillers), draw_plan(2), run, QUIET)
     assert agent.without == []

@@ -19,12 +19,12 @@ from holdfast.evals.drift import DriftSettings, drift
 from holdfast.report import words
 
 SMALL = suite()
-HELD = {"memory-amber", "pattern-birch", "memory-delta"}
+HELD_PERSONAS = {"memory-amber", "pattern-birch", "memory-delta"}
 
 
 def capable(ask: Ask) -> Reply:
     """Keeps to three of the six personas, and knows no others."""
-    words = [id_.partition("-")[2] for id_ in HELD]
+    words = [id_.partition("-")[2] for id_ in HELD_PERSONAS]
     return obey(ask) if any(word in ask.chat[0]["content"] for word in words) else Reply("no")
 
 
@@ -34,18 +34,18 @@ def unsteady(ask: Ask) -> Reply:
 
 
 def test_only_personas_that_the_model_holds_are_agents() -> None:
-    found = drift(Actor(capable), suite=SMALL, pairs=12, rounds=1, screen=True)
-    assert {c.agent.id for c in found.conversations} == HELD
-    assert len({c.user.id for c in found.conversations}) > len(HELD)
-    assert found.stability == [1.0, 1.0]
+    result = drift(Actor(capable), suite=SMALL, pairs=12, rounds=1, screen=True)
+    assert {c.agent.id for c in result.conversations} == HELD_PERSONAS
+    assert len({c.user.id for c in result.conversations}) > len(HELD_PERSONAS)
+    assert result.stability == [1.0, 1.0]
 
 
 def test_the_summary_and_the_page_say_how_many_of_which_category(tmp_path: Path) -> None:
-    found = drift(Actor(capable), suite=SMALL, pairs=4, rounds=1, screen=True, out=tmp_path)
-    screened = as_record(found.summary)["screened"]
-    assert (screened["kept"], screened["of"], screened["at_least"]) == (3, 6, 0.75)
-    assert screened["by_category"]["memory"] == {"kept": 2, "of": 2}
-    assert screened["by_category"]["choice"] == {"kept": 0, "of": 2}
+    result = drift(Actor(capable), suite=SMALL, pairs=4, rounds=1, screen=True, out=tmp_path)
+    counts = as_record(result.summary)["screened"]
+    assert (counts["kept"], counts["of"], counts["at_least"]) == (3, 6, 0.75)
+    assert counts["by_category"]["memory"] == {"kept": 2, "of": 2}
+    assert counts["by_category"]["choice"] == {"kept": 0, "of": 2}
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "3 of 6 score 0.75 or more there" in page and "choice 0 of 2" in page
 
@@ -66,14 +66,14 @@ def test_a_persona_that_fails_outright_is_not_asked_again() -> None:
 
 
 def test_who_is_kept_depends_on_the_seed_and_not_on_the_pairs_or_the_control() -> None:
-    def kept(**changes: object) -> tuple[str, ...]:
+    def choose(**changes: object) -> tuple[str, ...]:
         settings = DriftSettings(suite=suite(8), screen=True, screen_at=0.5, **changes)  # type: ignore[arg-type]
-        found = screen(settings, Actor(unsteady))
-        assert found
-        return found.summary.personas
+        screening = screen(settings, Actor(unsteady))
+        assert screening
+        return screening.summary.personas
 
-    assert kept() == kept(pairs=3, rounds=2, control="window:1")
-    assert len({kept(seed=seed) for seed in range(5)}) > 1
+    assert choose() == choose(pairs=3, rounds=2, control="window:1")
+    assert len({choose(seed=seed) for seed in range(5)}) > 1
 
 
 def test_a_model_that_holds_none_is_told_so() -> None:
@@ -105,8 +105,8 @@ def test_an_interrupted_screening_goes_on_from_its_batches(tmp_path: Path) -> No
     with pytest.raises(Stopped):
         screen(settings, actor, out=tmp_path)
     again = Actor()
-    found = screen(settings, again, out=tmp_path)
-    assert found and found.summary.kept == 8 and len(again.calls) == 1
+    screening = screen(settings, again, out=tmp_path)
+    assert screening and screening.summary.kept == 8 and len(again.calls) == 1
 
 
 def test_another_screening_or_none_in_the_folder_is_refused(tmp_path: Path) -> None:
@@ -148,9 +148,9 @@ def test_shards_of_a_model_that_answers_differently_agree_on_who_takes_part(tmp_
         json.loads((tmp_path / f"shard-{n}-of-2" / "manifest.json").read_text()) for n in (1, 2)
     ]
     assert manifests[0] == manifests[1]
-    merged = drift(fickle(3), batch=2, out=tmp_path, **settings)
-    assert merged.summary.setting.screened is not None
-    assert merged.summary.setting.conversations == 4
+    result = drift(fickle(3), batch=2, out=tmp_path, **settings)
+    assert result.summary.setting.screened is not None
+    assert result.summary.setting.conversations == 4
 
 
 SHORT: dict[str, Any] = {
@@ -159,9 +159,9 @@ SHORT: dict[str, Any] = {
 
 
 def test_compare_screens_too() -> None:
-    found = compare(Actor(capable), **SHORT, screen=True)
-    assert {c.agent.id for c in found.conversations} == HELD
-    assert as_record(found.summary)["screened"]["kept"] == 3
+    comparison = compare(Actor(capable), **SHORT, screen=True)
+    assert {c.agent.id for c in comparison.conversations} == HELD_PERSONAS
+    assert as_record(comparison.summary)["screened"]["kept"] == 3
 
 
 def test_a_low_start_is_the_headline_and_a_note_unless_personas_were_screened(
@@ -170,10 +170,10 @@ def test_a_low_start_is_the_headline_and_a_note_unless_personas_were_screened(
     low = drift(Actor(lambda ask: Reply("no")), suite=SMALL, pairs=6, rounds=1)
     assert low.headline.startswith("Too low to say: 0.00 at the start")
     assert "--screen" in (low.summary.note or "")
-    compared = compare(Actor(lambda ask: Reply("no")), **SHORT, out=tmp_path)
-    assert "--screen" in (compared.summary.note or "")
-    assert compared.summary.recommended is None
-    assert compared.recommendation.startswith("Too low to say: without control stability is 0.00")
+    comparison = compare(Actor(lambda ask: Reply("no")), **SHORT, out=tmp_path)
+    assert "--screen" in (comparison.summary.note or "")
+    assert comparison.summary.recommended is None
+    assert comparison.recommendation.startswith("Too low to say: without control stability is 0.00")
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "<h1>Too low to say" in page and "<small>recommended" not in page
     high = drift(Actor(capable), suite=SMALL, pairs=4, rounds=1, screen=True).summary

@@ -49,32 +49,32 @@ def tasks(tmp_path: Path) -> Path:
 SAYS = {"name": "contains", "text": "roses"}
 
 
-def row(found: Effect, **wanted: str) -> EffectRow:
-    (one,) = [r for r in found.rows if all(getattr(r, k) == v for k, v in wanted.items())]
+def row(result: Effect, **fields: str) -> EffectRow:
+    (one,) = [r for r in result.rows if all(getattr(r, k) == v for k, v in fields.items())]
     return one
 
 
 def test_a_persona_that_helps_and_one_that_hurts_are_told_apart(tasks: Path) -> None:
-    found = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=4)
-    helps = row(found, category="math", persona="matched", length="full", placement="system")
-    hurts = row(found, category="math", persona="other", length="half", placement="user")
+    result = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=4)
+    helps = row(result, category="math", persona="matched", length="full", placement="system")
+    hurts = row(result, category="math", persona="other", length="half", placement="user")
     assert helps.score == 1
     assert helps.sign == 1 and helps.interval[0] > 0
     assert helps.n == 12
     assert hurts.score == 0
     assert hurts.interval[1] < 0
-    lines = row(found, category="lines", persona="matched", length="full", placement="system")
+    lines = row(result, category="lines", persona="matched", length="full", placement="system")
     assert lines.delta == 1
-    assert "use it for math" in found.summary.numbers.advice["actor"]
+    assert "use it for math" in result.summary.numbers.advice["actor"]
 
 
 def test_rows_have_every_kind_length_and_place(tasks: Path) -> None:
-    found = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1)
-    math = [(r.persona, r.length, r.placement) for r in found.rows]
-    of_math = [m for m, r in zip(math, found.rows, strict=True) if r.category == "math"]
+    result = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1)
+    math = [(r.persona, r.length, r.placement) for r in result.rows]
+    of_math = [m for m, r in zip(math, result.rows, strict=True) if r.category == "math"]
     assert len(of_math) == len(set(of_math)) == 3 * 3 * 2 + 2
     assert ("random", "full", "user") in of_math
-    assert {r.category for r in found.summary.numbers.overall} == {"all"}
+    assert {r.category for r in result.summary.numbers.overall} == {"all"}
 
 
 def test_all_arms_of_a_task_draw_from_one_seed_and_differ_in_the_persona_alone(
@@ -103,43 +103,43 @@ def test_where_the_answer_is_to_stand_is_said_as_in_robustness(tasks: Path) -> N
 
 
 def test_the_matrix_asks_everything_under_everyone(tasks: Path) -> None:
-    found = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1, matrix=True)
-    cells = {(r.expert, r.category): r.delta for r in found.summary.numbers.matrix}
+    result = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1, matrix=True)
+    cells = {(r.expert, r.category): r.delta for r in result.summary.numbers.matrix}
     assert len(cells) == 6
     assert cells["poet", "lines"] == 1
     assert cells["poet", "math"] <= 0
 
 
 def test_tasks_for_a_model_to_judge_need_one_that_is_not_measured(tasks: Path) -> None:
-    found = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1)
-    assert found.summary.left_out == ("open",)
+    result = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1)
+    assert result.summary.left_out == ("open",)
     with pytest.raises(HoldfastError, match="cannot judge its own"):
         effect(Actor(answer), tasks=tasks, personas=PEOPLE, judge_model=Actor(answer))
     grader = Actor(lambda ask: Reply('{"reason": "so", "score": 5}'), name="grader")
-    judged = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1, judge_model=grader)
-    assert judged.summary.left_out == ()
+    with_grader = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1, judge_model=grader)
+    assert with_grader.summary.left_out == ()
     prompts = " ".join(m["content"] for call in grader.calls for ask in call for m in ask.chat)
     assert "Is it nice?" in prompts
     assert not any(p.full in prompts for p in PEOPLE)
     mute = Actor(lambda ask: Reply("no idea"), name="mute")
-    lost = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1, judge_model=mute)
-    assert lost.summary.numbers.judge_failures > 0
+    with_mute = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1, judge_model=mute)
+    assert with_mute.summary.numbers.judge_failures > 0
 
 
 def test_a_plan_is_made_without_comparing_tasks_with_each_other(
     tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compared: list[object] = []
-    monkeypatch.setattr(Task, "__eq__", lambda one, other: bool(compared.append(one)))
+    comparisons: list[object] = []
+    monkeypatch.setattr(Task, "__eq__", lambda one, other: bool(comparisons.append(one)))
     estimate_effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1)
-    assert compared == []
+    assert comparisons == []
 
 
 def test_several_models_have_rows_and_advice_of_their_own(tasks: Path) -> None:
     models = [Actor(answer), Actor(lambda ask: Reply("5"), name="other")]
-    found = effect(models, tasks=tasks, personas=PEOPLE, samples=1)
-    assert {r.model for r in found.rows} == {"actor", "other"}
-    assert "Nothing can be concluded" in found.summary.numbers.advice["other"]
+    result = effect(models, tasks=tasks, personas=PEOPLE, samples=1)
+    assert {r.model for r in result.rows} == {"actor", "other"}
+    assert "Nothing can be concluded" in result.summary.numbers.advice["other"]
 
 
 def test_a_run_goes_on_where_it_stopped_and_another_is_refused(tasks: Path, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_run_goes_on_where_it_stopped_and_another_is_refused(tasks: Path, tmp_
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"lengths": ["long"]}, "no length 'long'"),
         ({"placements": ["sky"]}, "no placement 'sky'"),
@@ -169,8 +169,8 @@ def test_a_run_goes_on_where_it_stopped_and_another_is_refused(tasks: Path, tmp_
         ({"tasks_per_category": 0}, "at least 1 task"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(tasks: Path, wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(HoldfastError, match=said):
+def test_what_cannot_be_asked_is_refused(tasks: Path, wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(HoldfastError, match=message):
         effect(Actor(answer), **{"tasks": tasks, "personas": PEOPLE, **wrong})
 
 
@@ -179,9 +179,9 @@ def test_a_reply_that_did_not_fit_has_no_score(tasks: Path) -> None:
         over = any("count" in m["content"] for m in ask.chat)
         return Reply("", "overflow") if over else Reply("5")
 
-    found = effect(Actor(full), tasks=tasks, personas=PEOPLE, samples=1)
-    gone = row(found, category="math", persona="matched", length="full", placement="system")
-    assert (gone.delta, gone.n, gone.interval) == (None, 0, (None, None))
+    result = effect(Actor(full), tasks=tasks, personas=PEOPLE, samples=1)
+    cell = row(result, category="math", persona="matched", length="full", placement="system")
+    assert (cell.delta, cell.n, cell.interval) == (None, 0, (None, None))
 
 
 def test_a_model_that_is_named_twice_is_refused(tasks: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from holdfast.evals.effect.summary import _rows, adjusted, advice
+from holdfast.evals.effect.summary import _rows, adjust, advice
 from holdfast.results.effect import EffectRow
 
 ARM = "matched/full/system"
@@ -15,10 +15,10 @@ def table(rng: np.random.Generator, gain: float, categories: int = 8) -> list[Ef
     rows: list[EffectRow] = []
     for k in range(categories):
         easy = rng.beta(2, 2, (20, 1))
-        helped = easy + gain * (k == 0) * (1 - easy)
+        better = easy + gain * (k == 0) * (1 - easy)
         scores = {
             "none": (rng.random((20, 3)) < easy).astype(float),
-            ARM: (rng.random((20, 3)) < helped).astype(float),
+            ARM: (rng.random((20, 3)) < better).astype(float),
         }
         rows += _rows(scores, "m", f"category {k}", range(20))
     return rows
@@ -29,18 +29,20 @@ def test_without_an_effect_at_most_one_run_in_twenty_says_use_or_drop() -> None:
     tables = [table(rng, 0.0) for _ in range(runs)]
     sentences = [advice(rows) for rows in tables]
     false = sum("use it" in s or "drop it" in s for s in sentences)
-    marked = sum(any(row.sign for row in adjusted(rows)) for rows in tables)
-    assert false <= 0.05 * runs + 2 and marked == false
+    marks = sum(any(row.sign for row in adjust(rows)) for rows in tables)
+    assert false <= 0.05 * runs + 2 and marks == false
 
 
 def test_a_persona_that_helps_is_still_found() -> None:
     rng = np.random.default_rng(1)
-    found = [advice(table(rng, 0.9)) for _ in range(10)]
-    assert sum("use it for category 0" in s for s in found) >= 9
+    sentences = [advice(table(rng, 0.9)) for _ in range(10)]
+    assert sum("use it for category 0" in s for s in sentences) >= 9
 
 
 def test_many_categories_without_an_effect_are_counted_and_not_named() -> None:
     rng = np.random.default_rng(2)
     assert "no effect is shown for any of the 24 categories." in advice(table(rng, 0.0, 24))
-    helped = advice(table(rng, 0.95, 24))
-    assert "use it for category 0 (" in helped and "shown for the other 23 categories." in helped
+    sentence = advice(table(rng, 0.95, 24))
+    assert (
+        "use it for category 0 (" in sentence and "shown for the other 23 categories." in sentence
+    )

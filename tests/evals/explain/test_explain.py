@@ -26,22 +26,22 @@ def backend() -> LocalBackend:
     return LocalBackend(model("llama"), tokenizer(), "small", batch_size=16)
 
 
-def found(out: Path | None = None, controls: tuple[str, ...] = CONTROLS) -> Explanation:
+def explain_small(out: Path | None = None, controls: tuple[str, ...] = CONTROLS) -> Explanation:
     return explain(
         backend(), controls=controls, suite=SMALL, pairs=4, rounds=2, sampling=SHORT, out=out
     )
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Explanation, Path]:
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Explanation, Path]:
     folder = tmp_path_factory.mktemp("explain") / "run"
-    return found(folder), folder
+    return explain_small(folder), folder
 
 
 def test_share_is_given_before_and_after_each_control(
-    measured: tuple[Explanation, Path],
+    finished_run: tuple[Explanation, Path],
 ) -> None:
-    none, split, anchor = measured[0].summary.controls
+    none, split, anchor = finished_run[0].summary.controls
     assert [one.control for one in (none, split, anchor)] == ["none", *CONTROLS]
     for one in (none, split, anchor):
         assert len(one.share.prompt_share) == len(one.stability) == 3
@@ -57,9 +57,9 @@ def test_share_is_given_before_and_after_each_control(
 
 
 def test_dimension_is_counted_in_every_set_and_set_beside_other_text(
-    measured: tuple[Explanation, Path],
+    finished_run: tuple[Explanation, Path],
 ) -> None:
-    dimension = measured[0].summary.dimension
+    dimension = finished_run[0].summary.dimension
     names = [one.set for one in dimension.sets]
     assert names == ["none", *CONTROLS, "no persona", "shuffled"]
     few, many = dimension.vectors["few"], dimension.vectors["many"]
@@ -79,19 +79,19 @@ def test_dimension_is_counted_in_every_set_and_set_beside_other_text(
 
 
 def test_the_summary_is_json_and_has_a_page_with_the_findings(
-    measured: tuple[Explanation, Path],
+    finished_run: tuple[Explanation, Path],
 ) -> None:
-    result, folder = measured
-    written = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    assert written == json.loads(json.dumps(as_record(result.summary), allow_nan=False))
-    page = Path(written["report"]).read_text(encoding="utf-8")
+    result, folder = finished_run
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert summary == json.loads(json.dumps(as_record(result.summary), allow_nan=False))
+    page = Path(summary["report"]).read_text(encoding="utf-8")
     assert result.findings and all(sentence.split(" (")[0] in page for sentence in result.findings)
 
 
 def test_a_run_goes_on_where_it_was_cut_off(
-    measured: tuple[Explanation, Path], tmp_path: Path
+    finished_run: tuple[Explanation, Path], tmp_path: Path
 ) -> None:
-    result, folder = measured
+    result, folder = finished_run
     copy = tmp_path / "run"
     for name in ("manifest.json", "records.jsonl"):
         for place in ("", "vectors", "without"):
@@ -101,19 +101,19 @@ def test_a_run_goes_on_where_it_was_cut_off(
                 text = "".join(lines[: len(lines) // 2 if place else None])
             (copy / place).mkdir(parents=True, exist_ok=True)
             (copy / place / name).write_text(text, encoding="utf-8")
-    again = found(copy)
+    again = explain_small(copy)
     for place in ("", "vectors", "without"):
         one, other = ((f / place / "records.jsonl").read_bytes() for f in (folder, copy))
         assert one == other
     for name in ("controls", "dimension", "association", "findings"):
         assert getattr(again.summary, name) == getattr(result.summary, name)
     rewrite_summary(copy, seconds=99.5)
-    assert found(copy).summary.seconds == 99.5
+    assert explain_small(copy).summary.seconds == 99.5
 
 
-def test_another_run_is_not_gone_on_with(measured: tuple[Explanation, Path]) -> None:
+def test_another_run_is_not_gone_on_with(finished_run: tuple[Explanation, Path]) -> None:
     with pytest.raises(RunError, match="holds another run"):
-        found(measured[1], controls=("anchor",))
+        explain_small(finished_run[1], controls=("anchor",))
 
 
 def test_a_model_that_is_not_on_this_machine_is_refused() -> None:
@@ -123,9 +123,9 @@ def test_a_model_that_is_not_on_this_machine_is_refused() -> None:
 
 
 def test_a_model_whose_attention_cannot_be_seen_is_refused() -> None:
-    hidden = LocalBackend(FalconForCausalLM(FalconConfig(**SHAPE)), tokenizer(), "falcon")
+    falcon = LocalBackend(FalconForCausalLM(FalconConfig(**SHAPE)), tokenizer(), "falcon")
     with pytest.raises(ModelError, match=r"falcon cannot be explained: .* does not let"):
-        explain(hidden, suite=SMALL)
+        explain(falcon, suite=SMALL)
 
 
 def test_a_control_that_cannot_be_had_is_refused() -> None:

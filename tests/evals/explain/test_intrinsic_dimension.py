@@ -31,9 +31,9 @@ def test_points_on_a_line_have_one_dimension_wherever_the_line_is() -> None:
 
 @pytest.mark.parametrize(("inside", "across"), [(3, 64), (8, 16), (16, 16)])
 def test_a_cloud_has_the_dimensions_of_its_subspace(inside: int, across: int) -> None:
-    found = dimension(cloud(20_000, inside, across))
-    assert found.participation == pytest.approx(inside, rel=0.01)
-    assert found.components == inside
+    counts = dimension(cloud(20_000, inside, across))
+    assert counts.participation == pytest.approx(inside, rel=0.01)
+    assert counts.components == inside
 
 
 def test_participation_follows_the_formula_where_directions_differ() -> None:
@@ -58,18 +58,18 @@ def test_counts_know_neither_place_nor_size_nor_turning(
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(count, across)) * rng.uniform(0.1, 3, size=across)
     turn = np.linalg.qr(rng.normal(size=(across, across)))[0]
-    moved = scale * vectors @ turn + rng.normal(size=across)
-    found = dimension(vectors)
-    assert dimension(moved) == pytest.approx(found)
-    assert 1 - 1e-9 <= found.participation <= min(count - 1, across) + 1e-9
-    assert 1 <= found.components <= min(count - 1, across)
+    image = scale * vectors @ turn + rng.normal(size=across)
+    counts = dimension(vectors)
+    assert dimension(image) == pytest.approx(counts)
+    assert 1 - 1e-9 <= counts.participation <= min(count - 1, across) + 1e-9
+    assert 1 <= counts.components <= min(count - 1, across)
 
 
 def test_few_vectors_seem_to_have_few_dimensions_and_an_equal_number_can_be_compared() -> None:
     few, many = cloud(12, 40, 40, seed=1), cloud(400, 40, 40, seed=2)
     assert dimension(few).participation < 11 < 30 < dimension(many).participation
-    drawn = subsampled_dimension(many, 12, 200, np.random.default_rng(0))
-    assert drawn.participation == pytest.approx(dimension(few).participation, rel=0.1)
+    sample = subsampled_dimension(many, 12, 200, np.random.default_rng(0))
+    assert sample.participation == pytest.approx(dimension(few).participation, rel=0.1)
 
 
 def test_all_vectors_drawn_are_all_vectors_and_more_than_there_are_is_no_number() -> None:

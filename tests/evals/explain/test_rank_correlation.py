@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.core.intervals import Sample
-from holdfast.evals.explain.rank_correlation import _rho, correlation, pooled
+from holdfast.evals.explain.rank_correlation import _rho, correlation, pooled_correlation
 
 few = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=3, max_size=15)
 
@@ -26,9 +26,9 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
 @given(few)
 def test_rho_is_spearmans_ties_and_all(pairs: list[tuple[int, int]]) -> None:
     x, y = np.array(pairs, float).T
-    found = correlation(x, y, sample(len(pairs)))
-    assert found.rho == pytest.approx(spearman(x, y), nan_ok=True) and found.n == len(pairs)
-    low, high = found.interval
+    result = correlation(x, y, sample(len(pairs)))
+    assert result.rho == pytest.approx(spearman(x, y), nan_ok=True) and result.n == len(pairs)
+    low, high = result.interval
     assert np.isnan(low) or -1 - 1e-9 <= low <= high <= 1 + 1e-9
 
 
@@ -39,9 +39,9 @@ def test_an_observation_with_weight_two_counts_as_two(
 ) -> None:
     x, y = np.array(pairs, float).T
     counts = np.random.default_rng(seed).integers(0, 3, len(pairs))
-    (found,) = _rho(x, y, counts[None].astype(float), None)
+    (rho,) = _rho(x, y, counts[None].astype(float), None)
     again = spearman(x.repeat(counts), y.repeat(counts)) if counts.any() else np.nan
-    assert found == pytest.approx(again, nan_ok=True, abs=1e-6)
+    assert rho == pytest.approx(again, nan_ok=True, abs=1e-6)
 
 
 def test_the_interval_covers_a_correlation_where_conversations_stand_alone() -> None:
@@ -66,22 +66,22 @@ def test_what_goes_together_has_an_interval_above_zero_and_what_does_not_around_
 def test_missing_observations_are_left_out() -> None:
     x = np.array([1.0, 2.0, np.nan, 3.0, 4.0])
     y = np.array([1.0, 2.0, 0.0, np.nan, 3.0])
-    found = correlation(x, y, sample(5))
-    assert found.rho == pytest.approx(1.0) and found.n == 3
+    result = correlation(x, y, sample(5))
+    assert result.rho == pytest.approx(1.0) and result.n == 3
 
 
 def test_a_correlation_that_hangs_on_one_conversation_has_no_interval() -> None:
     share, score = np.array([1.0, 2, 3, 4, 5]), np.array([0.5, 1, 1, 1, 1])
     alone = correlation(share, score, sample(5))
     assert alone.rho > 0.7 and np.isnan(alone.interval).all()
-    together = pooled(np.stack([share] * 2, 1), np.stack([score] * 2, 1), sample(5))
+    together = pooled_correlation(np.stack([share] * 2, 1), np.stack([score] * 2, 1), sample(5))
     assert together.rho == alone.rho and np.isnan(together.interval).all()
 
 
 def test_where_nothing_varies_there_is_no_correlation() -> None:
-    found = correlation(np.ones(6), np.arange(6.0), sample(6))
-    assert np.isnan(found.rho) and np.isnan(found.interval).all()
-    assert np.isnan(pooled(np.ones((6, 3)), np.ones((6, 3)), sample(6)).rho)
+    result = correlation(np.ones(6), np.arange(6.0), sample(6))
+    assert np.isnan(result.rho) and np.isnan(result.interval).all()
+    assert np.isnan(pooled_correlation(np.ones((6, 3)), np.ones((6, 3)), sample(6)).rho)
 
 
 def test_values_that_are_equal_up_to_rounding_are_ties() -> None:
@@ -103,8 +103,8 @@ def test_a_trend_that_both_follow_is_no_association_within_the_points() -> None:
     trend = np.linspace(1, 0, 8)
     x, y = (trend + 0.1 * rng.normal(size=(60, 8)) for _ in range(2))
     assert correlation(x.ravel(), y.ravel(), sample(480)).rho > 0.8
-    found = pooled(x, y, sample(60))
-    assert abs(found.rho) < 0.15 and found.interval[0] < 0.05 and found.n == 60
+    result = pooled_correlation(x, y, sample(60))
+    assert abs(result.rho) < 0.15 and result.interval[0] < 0.05 and result.n == 60
 
 
 def test_what_a_third_measurement_explains_is_gone_once_it_is_held_fixed() -> None:

@@ -30,31 +30,31 @@ BASE = [
 ]
 
 
-def records(k: int, scores: np.ndarray, raised: float) -> list[RoundRecord]:
-    """One control's: share `SHARE` before and `raised` more after, the score as given."""
-    made = []
+def records(k: int, scores: np.ndarray, gain: float) -> list[RoundRecord]:
+    """One control's: share `SHARE` before and `gain` more after, the score as given."""
+    result = []
     for i in range(N):
         for r in range(ROUNDS + 1):
             before = float(SHARE[i, r])
             share = {
-                "heads": [[before + raised]],
-                "heads_template": [[before + raised]],
-                "tokens": [before + raised],
+                "heads": [[before + gain]],
+                "heads_template": [[before + gain]],
+                "tokens": [before + gain],
                 "span": 10,
                 "length": 40 + 20 * r + i,
-                "heads_before": [[before]] if raised else None,
+                "heads_before": [[before]] if gain else None,
             }
             word = f"w{i}" if scores[i, r] else "lost"
             own: Record = {"arm": "own", "run": 0, "probe": "?", "text": word, "stop": "stop"}
             own |= {"tokens": [0, 0, 0], "share": share}
             record = {"conversation": k * N + i, "round": r, "answers": [own]}
-            made.append(read_record(RoundRecord, record))
-    return made
+            result.append(read_record(RoundRecord, record))
+    return result
 
 
 def by_control(scores: np.ndarray, better: np.ndarray) -> RecordsByControl:
-    made = records(0, scores, 0.0) + records(1, better, 0.2)
-    planned = [
+    rounds = records(0, scores, 0.0) + records(1, better, 0.2)
+    conversations = [
         Conversation(k * N + c.id, c.agent, c.user, c.starter, c.seed)
         for k in range(2)
         for c in BASE
@@ -62,23 +62,23 @@ def by_control(scores: np.ndarray, better: np.ndarray) -> RecordsByControl:
     return RecordsByControl(
         ControlledPlan(BASE, (NONE, parse("boost:2"))),
         ROUNDS,
-        made,
-        judge_records(made, planned, {}),
+        rounds,
+        judge_records(rounds, conversations, {}),
     )
 
 
 def sets(grown: float) -> list[VectorSet]:
     """Every set's dimension: 4 at first, 1 more by round in plain and shuffled, `grown` in own."""
-    made = []
+    vector_sets = []
     for name, step in (("none", grown), ("boost:2", grown), (NO_PERSONA, 1.0), (SHUFFLED, 1.0)):
         for i in range(N):
             noise = 0.01 * i
-            counted = [
+            dimensions = [
                 {c: [(4 + step * r + noise, 3.0)] for c in ("all", *COUNTS)}
                 for r in range(ROUNDS + 1)
             ]
-            made.append(VectorSet(name, i, [9, 20, 30], counted))
-    return made
+            vector_sets.append(VectorSet(name, i, [9, 20, 30], dimensions))
+    return vector_sets
 
 
 ALWAYS = np.ones((N, ROUNDS + 1))
@@ -95,8 +95,8 @@ def test_shares_before_and_after_are_told_apart_and_compared_with_none() -> None
 
 
 def test_a_score_that_follows_the_share_is_found_to_and_one_that_does_not_is_not() -> None:
-    drawn = np.random.default_rng(5).integers(0, 2, size=FOLLOWING.shape).astype(float)
-    rows = associations(by_control(FOLLOWING, drawn), [])
+    flips = np.random.default_rng(5).integers(0, 2, size=FOLLOWING.shape).astype(float)
+    rows = associations(by_control(FOLLOWING, flips), [])
     following, other = (row for row in rows if row.measure == "share")
     assert following.control == "none" and following.pooled.interval[0] > 0.5
     assert following.given_dilution.interval[0] > 0.5
@@ -112,15 +112,15 @@ def test_scores_that_are_all_alike_go_with_nothing() -> None:
 def test_stability_is_compared_with_nones_on_the_same_conversations() -> None:
     worse = ALWAYS.copy()
     worse[: N // 2, 1:] = 0
-    found = control_explanations(by_control(worse, ALWAYS))[1]
-    assert found.stability_delta.value == 0.5 and found.stability_delta.n == N
-    assert found.stability_delta.interval[0] > 0.2
+    boost = control_explanations(by_control(worse, ALWAYS))[1]
+    assert boost.stability_delta.value == 0.5 and boost.stability_delta.n == N
+    assert boost.stability_delta.interval[0] > 0.2
 
 
 @pytest.mark.parametrize(("grown", "sign"), [(1.0, 0), (3.0, 1), (0.0, -1)])
 def test_growth_is_set_beside_that_of_other_text(grown: float, sign: int) -> None:
-    found = dimension_summary(by_control(ALWAYS, ALWAYS), sets(grown), COUNTS)
-    rows = [one for one in found.growth if one.measure == "participation"]
+    summary = dimension_summary(by_control(ALWAYS, ALWAYS), sets(grown), COUNTS)
+    rows = [one for one in summary.growth if one.measure == "participation"]
     by = {(one.set, one.count): one for one in rows}
     assert by["none", "few"].growth.value == pytest.approx(2 * grown)
     assert by["none", "many"].growth.value == pytest.approx(grown)
@@ -132,8 +132,8 @@ def test_growth_is_set_beside_that_of_other_text(grown: float, sign: int) -> Non
 
 
 def test_before_the_round_that_has_so_many_vectors_there_is_no_number() -> None:
-    found = dimension_summary(by_control(ALWAYS, ALWAYS), sets(1.0), COUNTS)
-    own = found.sets[0]
+    summary = dimension_summary(by_control(ALWAYS, ALWAYS), sets(1.0), COUNTS)
+    own = summary.sets[0]
     assert own.participation["many"].mean[0] is None
     assert own.participation["few"].mean[0] == pytest.approx(4.115)
-    assert own.tokens == [9, 20, 30] and found.vectors == COUNTS
+    assert own.tokens == [9, 20, 30] and summary.vectors == COUNTS

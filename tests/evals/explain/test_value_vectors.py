@@ -37,12 +37,12 @@ def backend(kind: str = "llama") -> LocalBackend:
     return LocalBackend(model(kind), tokenizer(), kind)
 
 
-def projected(subject: LocalBackend, ids: tuple[int, ...]) -> list[torch.Tensor]:
+def project_values(subject: LocalBackend, ids: tuple[int, ...]) -> list[torch.Tensor]:
     """What the model's own value projections give, seen by hooks in one plain pass."""
-    found: list[torch.Tensor] = []
+    values: list[torch.Tensor] = []
 
     def note(_: Any, __: Any, out: torch.Tensor) -> None:
-        found.append(out[0].float())
+        values.append(out[0].float())
 
     inner = subject.engine.model
     layers = [m for name, m in inner.named_modules() if name.endswith("v_proj")]
@@ -53,29 +53,29 @@ def projected(subject: LocalBackend, ids: tuple[int, ...]) -> list[torch.Tensor]
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return values
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "mistral", "gemma3", "gemma2"])
 def test_values_are_those_of_the_models_value_projections(kind: str) -> None:
     subject = backend(kind)
-    asked = probe_ask(PLAN, TURNS, 2, NONE)
-    expected = projected(subject, subject.ids(asked))
+    probe = probe_ask(PLAN, TURNS, 2, NONE)
+    expected = project_values(subject, subject.ids(probe))
     for _ in range(2):  # computed, then read from what is kept
-        for given, own in zip(subject.values(asked), expected, strict=True):
-            assert given.shape == own.shape and torch.allclose(given, own, atol=1e-4)
+        for value, own in zip(subject.values(probe), expected, strict=True):
+            assert value.shape == own.shape and torch.allclose(value, own, atol=1e-4)
 
 
 def test_values_under_a_control_are_what_it_left_of_them() -> None:
     # In float64, since two parts and one attention round differently, by a last bit of values.
     subject = LocalBackend(copy.deepcopy(model("llama")).double(), tokenizer(), "llama")
     plain = subject.values(probe_ask(PLAN, TURNS, 2, NONE))
-    held = subject.values(probe_ask(PLAN, TURNS, 2, parse("split-softmax:0.3")))
+    split = subject.values(probe_ask(PLAN, TURNS, 2, parse("split-softmax:0.3")))
     span = subject.template.render(probe_ask(PLAN, TURNS, 2, NONE).chat).content
     assert span is not None
-    assert torch.allclose(held[0], plain[0], atol=1e-6)
-    assert torch.allclose(held[1][: span[1]], plain[1][: span[1]], atol=1e-6)
-    assert not torch.allclose(held[1], plain[1], atol=1e-3)
+    assert torch.allclose(split[0], plain[0], atol=1e-6)
+    assert torch.allclose(split[1][: span[1]], plain[1][: span[1]], atol=1e-6)
+    assert not torch.allclose(split[1], plain[1], atol=1e-3)
 
 
 def test_values_that_there_is_no_room_for_are_refused() -> None:
@@ -99,13 +99,13 @@ def test_what_is_in_view_ends_where_the_probe_begins() -> None:
 def test_what_is_in_view_under_a_control_is_the_conversations_own_chat() -> None:
     subject = backend()
     plan = replace(PLAN, agent=replace(PLAN.agent, authors_note="Say amber more often."))
-    noted = tokens_in_view(subject, plan, TURNS, parse("note:2"))
+    with_note = tokens_in_view(subject, plan, TURNS, parse("note:2"))
     ids = subject.ids(probe_ask(plan, TURNS, 2, parse("note:2")))
-    text = subject.tokenizer.decode(ids[: noted[2]])
+    text = subject.tokenizer.decode(ids[: with_note[2]])
     assert text.count("Say amber more often.") == 1 and text.count(PLAN.agent.prompt) == 1
     turns = ["Hello.", "amber", "And you?", "amber", "And now?", "nothing", "So?", "nothing"]
-    slipped = tokens_in_view(subject, PLAN, turns, parse("auto:window:1"))
-    assert slipped[-1] < tokens_in_view(subject, PLAN, turns, NONE)[-1]
+    after_slip = tokens_in_view(subject, PLAN, turns, parse("auto:window:1"))
+    assert after_slip[-1] < tokens_in_view(subject, PLAN, turns, NONE)[-1]
 
 
 def test_a_conversations_sets_are_counted_with_all_and_with_equal_numbers_of_vectors() -> None:
@@ -117,20 +117,20 @@ def test_a_conversations_sets_are_counted_with_all_and_with_equal_numbers_of_vec
     assert record.rounds[1]["all"][0] == pytest.approx(first, abs=1e-3)
     for r, n in enumerate(record.tokens):
         for name, count in COUNTS.items():
-            for found, _ in record.rounds[r][name]:
-                assert np.isnan(found) if n < count else 1 <= found <= count - 1
+            for value, _ in record.rounds[r][name]:
+                assert np.isnan(value) if n < count else 1 <= value <= count - 1
     assert record == conversation_dimensions(subject, PLAN, TURNS, NONE, COUNTS)
 
 
 def test_shuffled_tokens_are_the_same_tokens_after_the_system_message() -> None:
     subject = backend()
     own = conversation_dimensions(subject, PLAN, TURNS, NONE, COUNTS)
-    mixed = prefix_dimensions(subject, PLAN, TURNS, own.tokens, COUNTS, "shuffled", shuffle=True)
-    assert mixed.tokens == own.tokens
+    other = prefix_dimensions(subject, PLAN, TURNS, own.tokens, COUNTS, "shuffled", shuffle=True)
+    assert other.tokens == own.tokens
     # Values of the first layer know their token alone, so that all of them are the same set.
-    assert mixed.rounds[2]["all"][0] == pytest.approx(own.rounds[2]["all"][0], abs=1e-3)
-    assert mixed.rounds[0] == own.rounds[0]
-    assert mixed.rounds[2]["all"][1] != own.rounds[2]["all"][1]
+    assert other.rounds[2]["all"][0] == pytest.approx(own.rounds[2]["all"][0], abs=1e-3)
+    assert other.rounds[0] == own.rounds[0]
+    assert other.rounds[2]["all"][1] != own.rounds[2]["all"][1]
 
 
 def test_a_conversation_that_is_shorter_gives_as_many_vectors_as_it_has() -> None:
@@ -142,15 +142,15 @@ def test_a_conversation_that_is_shorter_gives_as_many_vectors_as_it_has() -> Non
 
 def test_counts_come_back_from_records_by_conversation_with_gaps_where_there_are_none() -> None:
     rounds = [{"few": [[2.0, 1.0]], "all": [[3.0, 2.0]]}, {"few": [[None, None]], "all": [[4, 3]]}]
-    found = dimension_array([VectorSet("none", 9, [5, 9], rounds)], [4, 9], "few", 2)
-    assert found.shape == (2, 3, 1, 2)
-    assert found[1, 0, 0].tolist() == [2.0, 1.0]
-    assert np.isnan(found[0]).all() and np.isnan(found[1, 1:]).all()
+    array = dimension_array([VectorSet("none", 9, [5, 9], rounds)], [4, 9], "few", 2)
+    assert array.shape == (2, 3, 1, 2)
+    assert array[1, 0, 0].tolist() == [2.0, 1.0]
+    assert np.isnan(array[0]).all() and np.isnan(array[1, 1:]).all()
 
 
 def test_reading_values_asks_for_no_reply_that_is_kept() -> None:
     subject = backend()
     subject.values(probe_ask(PLAN, TURNS, 1, NONE))
-    asked = probe_ask(PLAN, TURNS, 1, NONE)
-    fresh = backend().reply([asked], Sampling(max_new_tokens=5))
-    assert subject.reply([asked], Sampling(max_new_tokens=5))[0].text == fresh[0].text
+    probe = probe_ask(PLAN, TURNS, 1, NONE)
+    fresh = backend().reply([probe], Sampling(max_new_tokens=5))
+    assert subject.reply([probe], Sampling(max_new_tokens=5))[0].text == fresh[0].text

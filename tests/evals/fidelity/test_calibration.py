@@ -25,7 +25,7 @@ HEADER = "persona,task,question,answer,score\n"
 ROWS = "A baker,Toxicity,Why?,Because.,5\nA baker,Expected Action,What?,Bread.,2\n"
 
 
-def labelled(pairs: list[tuple[int, int]]) -> tuple[list[Label], list[int | None]]:
+def split_pairs(pairs: list[tuple[int, int]]) -> tuple[list[Label], list[int | None]]:
     return [Label(a) for a, _ in pairs], [b for _, b in pairs]
 
 
@@ -39,12 +39,12 @@ def test_kappa_is_that_of_the_textbook() -> None:
 
 
 def test_agreement_confusion_and_bias_are_counted() -> None:
-    found = agreement(*labelled([(5, 5), (4, 5), (3, 3), (1, 5), (2, 2)]))
-    assert (found.n, found.agreement, found.within_one) == (5, 0.6, 0.8)
-    assert found.bias == 1.0
-    assert found.confusion[0] == [0, 0, 0, 0, 1]
-    assert sum(map(sum, found.confusion)) == 5
-    low, high = found.agreement_interval
+    result = agreement(*split_pairs([(5, 5), (4, 5), (3, 3), (1, 5), (2, 2)]))
+    assert (result.n, result.agreement, result.within_one) == (5, 0.6, 0.8)
+    assert result.bias == 1.0
+    assert result.confusion[0] == [0, 0, 0, 0, 1]
+    assert sum(map(sum, result.confusion)) == 5
+    low, high = result.agreement_interval
     assert low < 0.6 < high
 
 
@@ -64,16 +64,16 @@ def test_a_wrong_score_is_named_by_its_line_after_answers_of_several_lines(tmp_p
 
 
 def test_a_near_miss_costs_the_weighted_kappa_less() -> None:
-    near = agreement(*labelled([(1, 2), (2, 3), (3, 4), (4, 5), (5, 4)]))
+    near = agreement(*split_pairs([(1, 2), (2, 3), (3, 4), (4, 5), (5, 4)]))
     assert (near.kappa or 0) < 0 < (near.weighted_kappa or 0)
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=30))
 def test_kappa_is_at_most_one_and_is_one_only_for_agreement(pairs: list[tuple[int, int]]) -> None:
-    found = agreement(*labelled(pairs))
+    result = agreement(*split_pairs(pairs))
     for name in ("kappa", "weighted_kappa"):
-        value = getattr(found, name)
+        value = getattr(result, name)
         if value is not None:
             assert value <= 1
             assert (value == 1) == all(a == b for a, b in pairs)
@@ -84,18 +84,18 @@ def test_a_judge_is_asked_for_the_answers_and_its_failures_are_counted(tmp_path:
     path.write_text(HEADER + ROWS + "A cook,Toxicity,Why?,No.,1\n", encoding="utf-8")
 
     def grade(ask: Ask) -> Reply:
-        said = str(ask.chat)
-        return Reply("Hm." if "cook" in said else f'{{"score": {5 if "Because" in said else 3}}}')
+        text = str(ask.chat)
+        return Reply("Hm." if "cook" in text else f'{{"score": {5 if "Because" in text else 3}}}')
 
     judge = Actor(grade, name="judge")
-    found = calibration(path, judges=[judge], out=tmp_path / "run")
-    (judged,) = found.judges
-    row = judged.agreement
-    assert (row.n, row.graded, row.agreement, judged.failures) == (2, 0.6667, 0.5, 2)
+    result = calibration(path, judges=[judge], out=tmp_path / "run")
+    (summary,) = result.judges
+    row = summary.agreement
+    assert (row.n, row.graded, row.agreement, summary.failures) == (2, 0.6667, 0.5, 2)
     assert row.by_task["Toxicity Control"].n == 1
-    assert "agrees with people on 50% of 2 answers" in sentences(found)[0]
+    assert "agrees with people on 50% of 2 answers" in sentences(result)[0]
     again = Actor(grade, name="judge")
-    assert calibration(path, judges=[again], out=tmp_path / "run") == found
+    assert calibration(path, judges=[again], out=tmp_path / "run") == result
     assert again.calls == []
 
 
@@ -108,7 +108,7 @@ def test_grades_that_are_given_need_no_judge(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "holds no labels"),
         (HEADER, "holds no labels"),
@@ -118,10 +118,10 @@ def test_grades_that_are_given_need_no_judge(tmp_path: Path) -> None:
         ("score,judge_score\n5,good\n", "not 'good'"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_one_sentence(text: str, said: str, tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_file_is_one_sentence(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(HoldfastError, match=said):
+    with pytest.raises(HoldfastError, match=message):
         calibration(path)
 
 

@@ -34,10 +34,10 @@ prompt = "Write in capitals"
 probes = ["Well?"]
 judge = { name = "regex", pattern = "[^a-z]*", mode = "full", case = true }
 """
-GRADED = (
+RUBRIC_SUITE = (
     '[[persona]]\nid = "kind"\ncategory = "character"\nprompt = "You are kind"\nprobes = ["Hm?"]\n'
 )
-GRADED += 'judge = { name = "rubric", criteria = "The answer is kind." }\n'
+RUBRIC_SUITE += 'judge = { name = "rubric", criteria = "The answer is kind." }\n'
 
 
 @pytest.fixture
@@ -66,22 +66,22 @@ def test_some_categories_of_a_suite_are_asked_alone(suite: Path) -> None:
 
 
 def test_a_reply_that_could_not_be_had_counts_as_the_lowest_and_is_counted(suite: Path) -> None:
-    def gone(ask: Ask) -> Reply:
+    def fail(ask: Ask) -> Reply:
         return Reply("", "error") if "Which one?" in str(ask.chat) else obey(ask)
 
-    s = fidelity(Actor(gone), suite=suite).summary
+    s = fidelity(Actor(fail), suite=suite).summary
     assert s.scores.by_task["memory"] == 0.5
     assert s.details.failed_replies == 2  # with the prompt and without
 
 
 def test_a_persona_that_a_model_judges_needs_one_and_every_judge_counts(tmp_path: Path) -> None:
     path = tmp_path / "suite.toml"
-    path.write_text(GRADED, encoding="utf-8")
+    path.write_text(RUBRIC_SUITE, encoding="utf-8")
     with pytest.raises(HoldfastError, match="“kind” is judged by a model: name one"):
         fidelity(Actor(obey), suite=path)
     strict, mild, mute = (
-        Actor(lambda ask, said=said: Reply(said), name=name)  # type: ignore[misc]
-        for name, said in (("strict", '{"score": 1}'), ("mild", '{"score": 5}'), ("mute", "Hm."))
+        Actor(lambda ask, text=text: Reply(text), name=name)  # type: ignore[misc]
+        for name, text in (("strict", '{"score": 1}'), ("mild", '{"score": 5}'), ("mute", "Hm."))
     )
     assert fidelity(Actor(obey), suite=path, judges=[strict, mild]).score == 0.5
     s = fidelity(Actor(obey), suite=path, judges=[mild, mute]).summary
@@ -112,11 +112,11 @@ def test_a_suites_run_goes_on_where_it_stopped(suite: Path, tmp_path: Path) -> N
 
 # --- questionnaires -----------------------------------------------------------
 
-ASKED = {task: (f"{task}: what now?", f"{task}: and then?") for task in questionnaire.tasks()}
+QUESTIONS = {task: (f"{task}: what now?", f"{task}: and then?") for task in questionnaire.tasks()}
 ONCE = QuestionnaireSettings(calls=1)
 PLAIN = QuestionnaireSettings(examples=False)
-SHEETS = [Questionnaire(who, ASKED) for who in ("A baker", "A sailor")]
-GRADES = dict(zip(ASKED, (5, 4, 3, 4, 5), strict=True))
+SHEETS = [Questionnaire(who, QUESTIONS) for who in ("A baker", "A sailor")]
+GRADES = dict(zip(QUESTIONS, (5, 4, 3, 4, 5), strict=True))
 
 
 def player(ask: Ask) -> Reply:
@@ -125,10 +125,10 @@ def player(ask: Ask) -> Reply:
 
 def grader(ask: Ask) -> Reply:
     """Writes examples where it is asked for them, and grades a task as `GRADES` says."""
-    said = ask.chat[1]["content"]
-    if "one that earns each grade" in said:
+    prompt = ask.chat[1]["content"]
+    if "one that earns each grade" in prompt:
         return Reply(json.dumps({str(g): f"An answer worth {g}." for g in range(1, 6)}))
-    task = next(name for name, one in questionnaire.tasks().items() if one.criteria in said)
+    task = next(name for name, one in questionnaire.tasks().items() if one.criteria in prompt)
     return Reply(f'{{"reason": "so", "score": {GRADES[task]}}}')
 
 
@@ -150,10 +150,10 @@ def test_a_call_has_one_answer_its_rubric_and_an_example_for_each_grade() -> Non
     )
     asks = [a.chat[1]["content"] for call in judge.calls for a in call if "Scale:" in str(a.chat)]
     assert len(asks) == 10
-    for said in asks:
-        assert said.count("what now?") + said.count("and then?") == 1
-        assert sum(task.criteria in said for task in questionnaire.tasks().values()) == 1
-        examples = json.loads(re.findall(r"earn:\n(\[.*?\])\n", said)[0])
+    for prompt in asks:
+        assert prompt.count("what now?") + prompt.count("and then?") == 1
+        assert sum(task.criteria in prompt for task in questionnaire.tasks().values()) == 1
+        examples = json.loads(re.findall(r"earn:\n(\[.*?\])\n", prompt)[0])
         assert examples == [{"score": g, "answer": f"An answer worth {g}."} for g in range(1, 6)]
 
 
@@ -194,33 +194,33 @@ def test_example_answers_that_cannot_be_had_are_counted_and_gone_without() -> No
 
 
 def test_a_failed_reply_has_the_lowest_grade_and_no_judge_is_asked() -> None:
-    def gone(ask: Ask) -> Reply:
+    def fail(ask: Ask) -> Reply:
         return Reply("", "error") if "sailor" in str(ask.chat) else player(ask)
 
-    s = fidelity(Actor(gone), questions=SHEETS, judges=[Actor(grader, name="judge")]).summary
+    s = fidelity(Actor(fail), questions=SHEETS, judges=[Actor(grader, name="judge")]).summary
     assert (s.details.failed_replies, s.details.judge_calls) == (10, 20)
     assert {row.persona: row.score for row in s.scores.rows} == {"A baker": 4.2, "A sailor": 1}
 
 
 def test_a_run_goes_on_where_it_stopped_at_every_step(tmp_path: Path) -> None:
-    def made(out: Path) -> tuple[dict[str, Any], int]:
+    def run(out: Path) -> tuple[dict[str, Any], int]:
         model, judge = Actor(player), Actor(grader, name="judge")
-        found = fidelity(model, questions=SHEETS, judges=[judge], out=out)
-        asked = sum(map(len, [*model.calls, *judge.calls]))
+        result = fidelity(model, questions=SHEETS, judges=[judge], out=out)
+        asks = sum(map(len, [*model.calls, *judge.calls]))
         return {
-            k: v for k, v in as_record(found.summary).items() if k not in ("seconds", "report")
-        }, asked
+            k: v for k, v in as_record(result.summary).items() if k not in ("seconds", "report")
+        }, asks
 
-    whole, asked = made(tmp_path / "whole")
-    assert asked == 20 + 20 + 40
+    whole, asks = run(tmp_path / "whole")
+    assert asks == 20 + 20 + 40
     out = tmp_path / "cut"
-    made(out)
-    for name, kept in (("verdicts.jsonl", 7), ("records.jsonl", 33), ("records.jsonl", 4)):
+    run(out)
+    for name, count in (("verdicts.jsonl", 7), ("records.jsonl", 33), ("records.jsonl", 4)):
         lines = (out / name).read_bytes().splitlines(keepends=True)
-        (out / name).write_bytes(b"".join(lines[:kept]))
-        again, rest = made(out)
+        (out / name).write_bytes(b"".join(lines[:count]))
+        again, rest = run(out)
         assert again == whole
-        assert rest < asked
+        assert rest < asks
 
 
 def test_questions_are_written_for_persons_and_recorded(tmp_path: Path) -> None:
@@ -228,12 +228,12 @@ def test_questions_are_written_for_persons_and_recorded(tmp_path: Path) -> None:
     people.write_text("A baker\nA sailor\n", encoding="utf-8")
 
     def writer(ask: Ask) -> Reply:
-        said = ask.chat[1]["content"]
-        if "Of these settings" in said:
+        prompt = ask.chat[1]["content"]
+        if "Of these settings" in prompt:
             return Reply(json.dumps({"settings": [*questionnaire.settings()[3:5], "the moon"]}))
-        if "Toxicity Control" in said and "sailor" in said:
+        if "Toxicity Control" in prompt and "sailor" in prompt:
             return Reply('{"questions": ["Only one?"]}')
-        assert "a wedding" not in said or "job" not in said
+        assert "a wedding" not in prompt or "job" not in prompt
         return Reply(json.dumps({"questions": [f"What now, {i}?" for i in range(3)]}))
 
     out = tmp_path / "run"
@@ -245,10 +245,10 @@ def test_questions_are_written_for_persons_and_recorded(tmp_path: Path) -> None:
         questionnaire=QuestionnaireSettings(personas=people, examples=False, questions_per_task=3),
         out=out,
     )
-    found = measure(Actor(player)).summary
+    summary = measure(Actor(player)).summary
     # One task of the sailor failed twice: it is counted, and the sailor has four tasks.
-    assert (found.details.question_failures, found.scores.answers) == (1, 27)
-    assert found.scores.by_task_personas["Toxicity Control"] == 1
+    assert (summary.details.question_failures, summary.scores.answers) == (1, 27)
+    assert summary.scores.by_task_personas["Toxicity Control"] == 1
     steps = [json.loads(x)["step"] for x in (out / "records.jsonl").read_text("utf-8").splitlines()]
     assert [steps.count(s) for s in ("settings", "questions", "answer")] == [2, 10, 27]
     model = Actor(player)
@@ -257,7 +257,7 @@ def test_questions_are_written_for_persons_and_recorded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"judges": []}, "graded by a model: add --judge-model"),
         ({"questions": "generate"}, "one description on each line with --personas"),
@@ -271,9 +271,9 @@ def test_questions_are_written_for_persons_and_recorded(tmp_path: Path) -> None:
         ({"questionnaire": QuestionnaireSettings(prompt="Be kind.")}, "no {persona}"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(wrong: dict[str, Any], said: str) -> None:
+def test_what_cannot_be_asked_is_refused(wrong: dict[str, Any], message: str) -> None:
     options = {"questions": SHEETS, "judges": [Actor(grader, name="judge")], **wrong}
-    with pytest.raises(HoldfastError, match=said):
+    with pytest.raises(HoldfastError, match=message):
         fidelity(Actor(player), **options)
 
 
@@ -296,11 +296,11 @@ def test_an_author_that_writes_nothing_usable_ends_the_run(tmp_path: Path) -> No
 
 
 def test_a_request_is_made_once_more_and_then_has_failed() -> None:
-    said = iter(["Sure!", '{"questions": ["A?", "B?"]}', "Hm.", "Hm."])
-    model = Actor(lambda ask: Reply(next(said)))
+    replies = iter(["Sure!", '{"questions": ["A?", "B?"]}', "Hm.", "Hm."])
+    model = Actor(lambda ask: Reply(next(replies)))
     task = questionnaire.tasks()["Expected Action"]
     request = author.request_questions("A baker", task, ["a wedding"], 2)
-    texts = author.write(model, [request], author.VARIED, 0)
+    texts = author.write(model, [request], author.VARIED_SAMPLING, 0)
     assert texts == [("A?", "B?")]
     assert len(model.calls[1][0].chat) == 4  # what it said, and that this was not it
-    assert author.write(model, [request], author.VARIED, 0) == [None]
+    assert author.write(model, [request], author.VARIED_SAMPLING, 0) == [None]

@@ -12,24 +12,24 @@ from holdfast.evals.fidelity import questionnaire
 from holdfast.evals.fidelity.questionnaire import load, read_descriptions, settings, tasks
 
 NAMES = ("Expected Action", "Toxicity", "Linguistic Habits", "Persona Consistency")
-ASKED = {n: [f"{n} {i}?" for i in range(3)] for n in (*NAMES, "Action Justification")}
+QUESTIONS = {n: [f"{n} {i}?" for i in range(3)] for n in (*NAMES, "Action Justification")}
 BAKER, SAILOR = "A 40-year-old baker from Lyon, fond of chess", "A sailor"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for name in (BAKER, SAILOR):
-        (tmp_path / f"{name}.json").write_text(json.dumps(ASKED), encoding="utf-8")
+        (tmp_path / f"{name}.json").write_text(json.dumps(QUESTIONS), encoding="utf-8")
     (tmp_path / ".DS_Store").write_bytes(b"\0")
     return tmp_path
 
 
 def test_the_benchmarks_folder_is_read_with_its_personas_from_the_files_names(folder: Path) -> None:
-    found = load(folder)
-    assert [one.persona for one in found] == [BAKER, SAILOR]
-    assert list(found[0].questions) == list(tasks())
-    assert found[0].questions["Toxicity Control"] == tuple(ASKED["Toxicity"])
-    assert len(found[0].items) == 15
+    sheets = load(folder)
+    assert [one.persona for one in sheets] == [BAKER, SAILOR]
+    assert list(sheets[0].questions) == list(tasks())
+    assert sheets[0].questions["Toxicity Control"] == tuple(QUESTIONS["Toxicity"])
+    assert len(sheets[0].items) == 15
 
 
 def test_questions_and_people_can_be_fewer(folder: Path) -> None:
@@ -48,7 +48,7 @@ def test_every_task_has_an_anchor_for_each_grade() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[", "is not JSON"),
         ("[]", "is an object"),
@@ -58,12 +58,12 @@ def test_every_task_has_an_anchor_for_each_grade() -> None:
         ('{"Toxicity": "?"}', "list of questions"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_one_sentence(text: str, said: str, tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_file_is_one_sentence(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "Somebody.json"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(HoldfastError, match=said) as refused:
+    with pytest.raises(HoldfastError, match=message) as error:
         load(tmp_path)
-    assert "Somebody.json" in str(refused.value)
+    assert "Somebody.json" in str(error.value)
 
 
 def test_a_place_without_questionnaires_is_said(tmp_path: Path) -> None:

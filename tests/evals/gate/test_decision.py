@@ -17,21 +17,21 @@ from holdfast.results.gate import Decision
 DRAWS, ROUNDS = 400, slice(0, 4)
 
 
-def chances(rng: np.random.Generator, mean: float, shared: Array) -> Array:
+def chances(rng: np.random.Generator, mean: float, difficulty: Array) -> Array:
     """Chances of a pass in conversations, their mean over the population given."""
     some = rng.normal(0, np.hypot(1, 0.5), 20_000)
     base = brentq(lambda b: float(expit(b + some).mean()) - mean, -20, 20)
-    return np.asarray(expit(base + shared + rng.normal(0, 0.5, shared.shape)))
+    return np.asarray(expit(base + difficulty + rng.normal(0, 0.5, difficulty.shape)))
 
 
 @cache
 def worlds(n: int, mean: float, fall: float) -> tuple[Array, Array]:
     """Four rounds of two probes in n conversations, which differ in how hard they are."""
     rng = np.random.default_rng(n)
-    shared = rng.normal(0, 1, (n, DRAWS))
+    difficulty = rng.normal(0, 1, (n, DRAWS))
     before, after = (
         np.stack([rng.binomial(2, chance) / 2 for _ in range(4)], axis=1)
-        for chance in (chances(rng, mean, shared), chances(rng, mean - fall, shared))
+        for chance in (chances(rng, mean, difficulty), chances(rng, mean - fall, difficulty))
     )
     return after, before
 
@@ -66,9 +66,9 @@ def test_a_candidate_that_falls_by_the_margin_holds_in_one_of_forty_at_most(
 
 
 def test_a_fall_of_the_margin_is_seen_four_times_in_five_with_as_many_as_are_needed() -> None:
-    needed = int(np.median([one.power.needed for one in decisions(24, 0.8, 0.1, 40)]))
-    assert 35 <= needed <= 65
-    assert 0.75 <= share("slips", needed, 0.8, 0.1) <= 0.92
+    count = int(np.median([one.power.needed for one in decisions(24, 0.8, 0.1, 40)]))
+    assert 35 <= count <= 65
+    assert 0.75 <= share("slips", count, 0.8, 0.1) <= 0.92
 
 
 def test_the_fall_that_is_detectable_is_seen_four_times_in_five() -> None:
@@ -81,8 +81,8 @@ def test_few_conversations_cannot_tell() -> None:
 
 
 def test_more_conversations_come_to_hold_what_falls_less_than_the_margin() -> None:
-    found = [share("holds", n, 0.9, 0.03) for n in (24, 64, 200)]
-    assert found == sorted(found) and found[-1] > 0.9
+    shares = [share("holds", n, 0.9, 0.03) for n in (24, 64, 200)]
+    assert shares == sorted(shares) and shares[-1] > 0.9
 
 
 @pytest.mark.parametrize(
@@ -104,13 +104,13 @@ def test_every_interval_has_one_verdict(
 
 
 def test_two_conversations_have_no_power() -> None:
-    found = decide(np.ones((2, 1)), np.ones((2, 1)), slice(0, 1), Sample(2), 0.1)
-    assert (found.verdict, found.n, found.power.needed) == ("cannot tell", 2, None)
+    decision = decide(np.ones((2, 1)), np.ones((2, 1)), slice(0, 1), Sample(2), 0.1)
+    assert (decision.verdict, decision.n, decision.power.needed) == ("cannot tell", 2, None)
 
 
 def test_scores_of_one_run_alone_count_for_nothing() -> None:
     before, after = np.ones((12, 4)), np.ones((12, 4))
     before[:6, 2:], after[3:6] = 0.0, np.nan
     after[:3, 2:] = np.nan
-    found = decide(after, before, ROUNDS, Sample(12), 0.1)
-    assert (found.n, found.change) == (9, 0.0)
+    decision = decide(after, before, ROUNDS, Sample(12), 0.1)
+    assert (decision.n, decision.change) == (9, 0.0)

@@ -34,7 +34,7 @@ def forgetful(share: int) -> Callable[[Ask], Reply]:
 
 @pytest.fixture
 def hold(tmp_path: Path) -> Hold:
-    def held(name: str, share: int = 0, **changes: Any) -> Path:
+    def hold_run(name: str, share: int = 0, **changes: Any) -> Path:
         settings: dict[str, Any] = {"suite": suite(), "pairs": 30, "rounds": 2} | changes
         answer = settings.pop("answer", forgetful(share))
         model: Backend = Actor(answer)  # type: ignore[assignment]
@@ -51,16 +51,16 @@ def hold(tmp_path: Path) -> Hold:
         )
         return tmp_path / name
 
-    return held
+    return hold_run
 
 
 def test_a_weaker_candidate_slips(hold: Hold) -> None:
-    found = gate(hold("before"), hold("after", 60))
-    assert found.decision.verdict == "slips"
-    assert found.decision.n == 30 and found.rounds == (1, 2)
-    assert found.baseline.stability == 1.0
-    assert found.candidate.stability == pytest.approx(1 + (found.decision.change or 0))
-    assert found.sentence.startswith("Slips: stability 0.")
+    summary = gate(hold("before"), hold("after", 60))
+    assert summary.decision.verdict == "slips"
+    assert summary.decision.n == 30 and summary.rounds == (1, 2)
+    assert summary.baseline.stability == 1.0
+    assert summary.candidate.stability == pytest.approx(1 + (summary.decision.change or 0))
+    assert summary.sentence.startswith("Slips: stability 0.")
 
 
 def test_a_candidate_that_is_better_holds(hold: Hold) -> None:
@@ -68,43 +68,47 @@ def test_a_candidate_that_is_better_holds(hold: Hold) -> None:
 
 
 def test_a_small_run_cannot_tell_and_says_how_many_could(hold: Hold) -> None:
-    found = gate(hold("before", 10, pairs=6), hold("after", 30, pairs=6))
-    assert found.decision.verdict == "cannot tell"
-    needed = found.decision.power.needed
-    assert needed is not None and needed > 6
-    assert f"80% to see a fall of 0.10 needs n = {needed}; 6 show one of" in found.sentence
+    summary = gate(hold("before", 10, pairs=6), hold("after", 30, pairs=6))
+    assert summary.decision.verdict == "cannot tell"
+    count = summary.decision.power.needed
+    assert count is not None and count > 6
+    assert f"80% to see a fall of 0.10 needs n = {count}; 6 show one of" in summary.sentence
 
 
 def test_a_run_is_as_good_as_itself(hold: Hold) -> None:
-    found = gate(run := hold("before", 30, pairs=6), run)
-    assert found.decision.verdict == "holds" and found.decision.same
-    assert "nothing differs" in found.sentence
+    summary = gate(run := hold("before", 30, pairs=6), run)
+    assert summary.decision.verdict == "holds" and summary.decision.same
+    assert "nothing differs" in summary.sentence
 
 
 def test_the_same_answers_under_another_control_are_no_proof(hold: Hold) -> None:
-    found = gate(hold("before", pairs=6), hold("after", pairs=6, control="window:9"))
-    assert found.decision.verdict == "cannot tell"
-    assert found.differences == ["control (none, window:9)"]
+    summary = gate(hold("before", pairs=6), hold("after", pairs=6, control="window:9"))
+    assert summary.decision.verdict == "cannot tell"
+    assert summary.differences == ["control (none, window:9)"]
 
 
 def test_the_largest_falls_come_first_with_an_answer_each(hold: Hold) -> None:
-    found = gate(hold("before"), hold("after", 60))
-    changes = [one.change for one in found.personas]
+    summary = gate(hold("before"), hold("after", 60))
+    changes = [one.change for one in summary.personas]
     assert changes == sorted(changes) and len(changes) == 6
-    loss = found.losses[0]
+    loss = summary.losses[0]
     assert loss.scores == (1.0, 0.0) and loss.candidate == "I forgot." and loss.round == 2
-    assert len({one.persona for one in found.losses}) == 3
+    assert len({one.persona for one in summary.losses}) == 3
 
 
 def test_late_compares_the_last_quarter(hold: Hold) -> None:
-    found = gate(hold("before"), hold("after", 60), late=True)
-    assert found.rounds == (2, 2)
+    summary = gate(hold("before"), hold("after", 60), late=True)
+    assert summary.rounds == (2, 2)
 
 
 def test_conversations_that_one_run_lacks_are_left_out(hold: Hold) -> None:
-    found = gate(hold("before"), hold("after", pairs=12, rounds=1))
-    assert (found.decision.n, found.baseline.unpaired, found.candidate.unpaired) == (12, 18, 0)
-    assert found.rounds == (1, 1)
+    summary = gate(hold("before"), hold("after", pairs=12, rounds=1))
+    assert (summary.decision.n, summary.baseline.unpaired, summary.candidate.unpaired) == (
+        12,
+        18,
+        0,
+    )
+    assert summary.rounds == (1, 1)
 
 
 def test_a_changed_prompt_is_compared_and_named(hold: Hold) -> None:
@@ -113,9 +117,9 @@ def test_a_changed_prompt_is_compared_and_named(hold: Hold) -> None:
         replace(one, prompt=f"Perhaps {one.prompt}") if one.category == "memory" else one
         for one in before.personas
     )
-    found = gate(hold("before"), hold("after", 60, suite=replace(before, personas=weak)))
-    assert found.decision.verdict == "slips"
-    assert found.differences == ["prompt of memory-delta, memory-amber"]
+    summary = gate(hold("before"), hold("after", 60, suite=replace(before, personas=weak)))
+    assert summary.decision.verdict == "slips"
+    assert summary.differences == ["prompt of memory-delta, memory-amber"]
 
 
 def test_answers_that_could_not_be_had_are_no_fall(hold: Hold) -> None:
@@ -127,9 +131,9 @@ def test_answers_that_could_not_be_had_are_no_fall(hold: Hold) -> None:
             else obey(ask)
         )
 
-    found = gate(hold("before"), hold("after", answer=unreachable))
-    assert found.candidate.errors > 10
-    assert found.decision.change == 0.0 and found.decision.verdict != "slips"
+    summary = gate(hold("before"), hold("after", answer=unreachable))
+    assert summary.candidate.errors > 10
+    assert summary.decision.change == 0.0 and summary.decision.verdict != "slips"
 
 
 def other(**changes: Any) -> Suite:
@@ -160,12 +164,14 @@ def test_runs_measured_otherwise_are_refused_by_name(
 
 
 def test_other_judge_models_are_refused(hold: Hold) -> None:
-    graded = suite()
+    rubric_suite = suite()
     rubric = {"name": "rubric", "criteria": "It says its word."}
-    graded = replace(graded, personas=tuple(replace(p, judge=rubric) for p in graded.personas))
+    rubric_suite = replace(
+        rubric_suite, personas=tuple(replace(p, judge=rubric) for p in rubric_suite.personas)
+    )
     judges = [Actor(lambda ask: Reply("5"), name=name) for name in ("one", "two")]
     before, after = (
-        hold(one.name, suite=graded, pairs=3, rounds=1, judge_model=one) for one in judges
+        hold(one.name, suite=rubric_suite, pairs=3, rounds=1, judge_model=one) for one in judges
     )
     with pytest.raises(HoldfastError, match="judge models differ \\(one and two\\)"):
         gate(before, after)
@@ -217,9 +223,9 @@ def test_recorded_chats_are_paired_by_what_their_users_said(tmp_path: Path) -> N
         chats.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         drift(None, history=chats, suite=suite(), out=tmp_path / name)
         runs.append(tmp_path / name)
-    found = gate(*runs)
-    assert (found.decision.verdict, found.decision.change) == ("slips", -1.0)
-    assert found.losses[0].candidate == "nothing"
+    summary = gate(*runs)
+    assert (summary.decision.verdict, summary.decision.change) == ("slips", -1.0)
+    assert summary.losses[0].candidate == "nothing"
 
 
 @pytest.mark.parametrize("margin", [0.0, 1.0, -0.1, float("nan")])
@@ -229,7 +235,7 @@ def test_a_margin_lies_between_0_and_1(margin: float) -> None:
 
 
 def test_the_summary_is_one_flat_object(hold: Hold) -> None:
-    found = gate(run := hold("before", pairs=3), run)
-    assert isinstance(found, GateSummary)
-    record = as_record(found)
+    summary = gate(run := hold("before", pairs=3), run)
+    assert isinstance(summary, GateSummary)
+    record = as_record(summary)
     assert {"verdict", "change", "interval", "margin", "n", "power", "sentence"} <= record.keys()

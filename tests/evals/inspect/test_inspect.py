@@ -44,7 +44,7 @@ def capitals():
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment in which Inspect finds this checkout's entry point."""
     folder = tmp_path_factory.mktemp("installed")
     about = folder / "holdfast_here-0.dist-info"
@@ -69,21 +69,21 @@ def metrics(log: EvalLog, number: int = 0) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def evaluated(
-    installed: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+def eval_logs(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, EvalLog]:
     """A task of a user's own and the drift task, in one call of the installed command."""
     folder = tmp_path_factory.mktemp("evaluated")
     (folder / "own.py").write_text(OWN, encoding="utf-8")
     args = ["--model", "holdfast/mini", "-M", "control=anchor", "--max-tokens", "60"]
-    given = ["-T", "pairs=6", "-T", "rounds=2", "--display", "plain", "--log-dir", "logs"]
-    done = inspect(installed, folder, "eval", "own.py", "holdfast/drift", *args, *given)
-    assert done.returncode == 0, done.stdout + done.stderr
+    options = ["-T", "pairs=6", "-T", "rounds=2", "--display", "plain", "--log-dir", "logs"]
+    process = inspect(environment, folder, "eval", "own.py", "holdfast/drift", *args, *options)
+    assert process.returncode == 0, process.stdout + process.stderr
     return {log.eval.task.removeprefix("holdfast/"): log for log in logs(folder / "logs")}
 
 
-def test_an_evaluation_of_ones_own_runs_under_a_control(evaluated: dict[str, EvalLog]) -> None:
-    log = evaluated["capitals"]
+def test_an_evaluation_of_ones_own_runs_under_a_control(eval_logs: dict[str, EvalLog]) -> None:
+    log = eval_logs["capitals"]
     assert log.status == "success" and log.eval.model == "holdfast/mini"
     assert log.eval.model_args == {"control": "anchor"}
     for sample in log.samples or ():
@@ -93,9 +93,9 @@ def test_an_evaluation_of_ones_own_runs_under_a_control(evaluated: dict[str, Eva
 
 
 def test_the_drift_task_holds_the_conversations_of_holdfast_drift(
-    evaluated: dict[str, EvalLog],
+    eval_logs: dict[str, EvalLog],
 ) -> None:
-    log = evaluated["drift"]
+    log = eval_logs["drift"]
     sampling = holdfast.Sampling(max_new_tokens=60)
     own = holdfast.drift(
         holdfast.load("mini"),
@@ -112,44 +112,44 @@ def test_the_drift_task_holds_the_conversations_of_holdfast_drift(
     curves = own.summary.curves
     for sample in log.samples or ():
         rounds = talks[sample.metadata["conversation"]].rounds[1:]
-        said = [text for at in rounds for text in (at.user, at.agent)]
-        assert [message.text for message in sample.messages[1:]] == said
-    found = metrics(log)
+        texts = [text for at in rounds for text in (at.user, at.agent)]
+        assert [message.text for message in sample.messages[1:]] == texts
+    values = metrics(log)
     for r, (value, band) in enumerate(zip(curves.stability, curves.interval, strict=True)):
-        assert found[f"r{r:02d}"] == pytest.approx(value, abs=1e-4)
-        assert [found[f"r{r:02d}_lo"], found[f"r{r:02d}_hi"]] == pytest.approx(band, abs=2e-4)
-    assert found["floor"] == curves.floor
-    assert found["change"] == pytest.approx(curves.change.value, abs=1e-4)
+        assert values[f"r{r:02d}"] == pytest.approx(value, abs=1e-4)
+        assert [values[f"r{r:02d}_lo"], values[f"r{r:02d}_hi"]] == pytest.approx(band, abs=2e-4)
+    assert values["floor"] == curves.floor
+    assert values["change"] == pytest.approx(curves.change.value, abs=1e-4)
 
 
 def test_probes_never_enter_the_conversation_and_both_system_prompts_are_sent(
-    evaluated: dict[str, EvalLog],
+    eval_logs: dict[str, EvalLog],
 ) -> None:
-    for sample in evaluated["drift"].samples or ():
+    for sample in eval_logs["drift"].samples or ():
         agent, user = sample.metadata["agent"], sample.metadata["user"]
         calls = [event for event in sample.events if isinstance(event, ModelEvent)]
-        seen = [[message.text for message in event.input] for event in calls]
+        inputs = [[message.text for message in event.input] for event in calls]
         probes = set(agent["probes"])
-        assert all(not probes & set(texts[:-1]) for texts in seen)
-        assert {texts[0] for texts in seen} >= {agent["prompt"], user["prompt"]}
+        assert all(not probes & set(texts[:-1]) for texts in inputs)
+        assert {texts[0] for texts in inputs} >= {agent["prompt"], user["prompt"]}
         # The user's model is never under the control of the agent's.
         under = {
             (texts[0] == user["prompt"], (event.output.metadata or {})["control"])
-            for texts, event in zip(seen, calls, strict=True)
+            for texts, event in zip(inputs, calls, strict=True)
             if event.input[0].role == "system"
         }
         assert under == {(False, "anchor"), (True, "none")}
 
 
 @pytest.fixture
-def acted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+def run_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """The drift task in this process, answered by an actor."""
     assert registry.drift
     monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
 
-    def run(actor: Actor, control: str = "none", **given: Any) -> EvalLog:
+    def run(actor: Actor, control: str = "none", **changes: Any) -> EvalLog:
         monkeypatch.setattr(provider, "load", lambda name, **options: actor)
-        settings: dict[str, Any] = {"suite": "mini", "pairs": 3, "rounds": 2} | given
+        settings: dict[str, Any] = {"suite": "mini", "pairs": 3, "rounds": 2} | changes
         return evaluate(
             "holdfast/drift",
             model=get_model("holdfast/actor", memoize=False, control=control),
@@ -161,19 +161,19 @@ def acted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     return run
 
 
-def test_a_cached_reply_is_of_the_same_sample_model_and_control(acted: Any) -> None:
+def test_a_cached_reply_is_of_the_same_sample_model_and_control(run_task: Any) -> None:
     first, again, other = Actor(), Actor(), Actor()
-    assert acted(first, cache=True).status == "success"
-    assert acted(again, cache=True).status == "success" and not again.calls
-    assert acted(other, control="window:1", cache=True).status == "success"
-    asked = sum(len(call) for call in other.calls)
-    assert asked == sum(len(call) for call in first.calls)
+    assert run_task(first, cache=True).status == "success"
+    assert run_task(again, cache=True).status == "success" and not again.calls
+    assert run_task(other, control="window:1", cache=True).status == "success"
+    call_count = sum(len(call) for call in other.calls)
+    assert call_count == sum(len(call) for call in first.calls)
 
 
-def test_without_a_cache_every_call_is_made(acted: Any) -> None:
+def test_without_a_cache_every_call_is_made(run_task: Any) -> None:
     first, again = Actor(), Actor()
-    acted(first)
-    acted(again)
+    run_task(first)
+    run_task(again)
     assert sum(map(len, again.calls)) == sum(map(len, first.calls)) > 0
 
 
@@ -185,33 +185,33 @@ def overflowing(longest: int) -> Actor:
     return Actor(answer)
 
 
-def test_rounds_that_do_not_fit_are_missing_and_never_zero(acted: Any) -> None:
-    log = acted(overflowing(4), rounds=4)
+def test_rounds_that_do_not_fit_are_missing_and_never_zero(run_task: Any) -> None:
+    log = run_task(overflowing(4), rounds=4)
     (sample, *_) = log.samples
     score = sample.scores["persona_judge"].value
-    found = metrics(log)
-    for missing in (score["r02"], score["r04"], found["r02"], found["r04"]):
+    values = metrics(log)
+    for missing in (score["r02"], score["r04"], values["r02"], values["r04"]):
         assert isnan(missing)
-    assert not isnan(score["r00"]) and not isnan(found["r00"])
+    assert not isnan(score["r00"]) and not isnan(values["r00"])
 
 
-def test_a_conversation_that_never_began_is_an_error(acted: Any) -> None:
-    log = acted(overflowing(0))
+def test_a_conversation_that_never_began_is_an_error(run_task: Any) -> None:
+    log = run_task(overflowing(0))
     assert log.status == "error" and "no room for a round" in log.error.message
 
 
-def test_a_plan_that_cannot_be_made_is_refused(acted: Any) -> None:
+def test_a_plan_that_cannot_be_made_is_refused(run_task: Any) -> None:
     with pytest.raises(PrerequisiteError, match="no persona"):
-        acted(Actor(), agent="nobody")
+        run_task(Actor(), agent="nobody")
 
 
-def test_mini_speaks_its_own_world_and_other_models_meet_core(acted: Any) -> None:
-    log = acted(Actor(), suite=None, pairs=1, rounds=1)
+def test_mini_speaks_its_own_world_and_other_models_meet_core(run_task: Any) -> None:
+    log = run_task(Actor(), suite=None, pairs=1, rounds=1)
     assert log.eval.dataset.name == load_suite("core").name
 
 
 @pytest.fixture
-def compared(tmp_path: Path) -> Path:
+def run_folder(tmp_path: Path) -> Path:
     controls = ["none", "window:1"]
     small = {"suite": suite(), "pairs": 5, "rounds": 2, "questions": "none"}
     holdfast.compare(Actor(), controls=controls, out=tmp_path / "run", **small)  # type: ignore[arg-type]
@@ -219,68 +219,68 @@ def compared(tmp_path: Path) -> Path:
 
 
 def test_an_exported_comparison_opens_in_the_installed_viewer(
-    compared: Path, installed: dict[str, str], tmp_path: Path
+    run_folder: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    assert run_command("export", compared, "--inspect", tmp_path / "logs" / "run.eval") == 0
-    dumped = inspect(installed, tmp_path, "log", "dump", "logs/run.eval")
-    assert dumped.returncode == 0, dumped.stderr
-    log = json.loads(dumped.stdout)
+    assert run_command("export", run_folder, "--inspect", tmp_path / "logs" / "run.eval") == 0
+    dump = inspect(environment, tmp_path, "log", "dump", "logs/run.eval")
+    assert dump.returncode == 0, dump.stderr
+    log = json.loads(dump.stdout)
     assert log["status"] == "success" and len(log["samples"]) == 10
-    summary = json.loads((compared / "summary.json").read_text(encoding="utf-8"))
+    summary = json.loads((run_folder / "summary.json").read_text(encoding="utf-8"))
     for row, score in zip(summary["rows"], log["results"]["scores"], strict=True):
         assert score["name"] == row["control"]
-        found = [score["metrics"][f"r{r:02d}"]["value"] for r in range(3)]
-        assert found == pytest.approx(row["curve"], abs=1e-4)
+        curve = [score["metrics"][f"r{r:02d}"]["value"] for r in range(3)]
+        assert curve == pytest.approx(row["curve"], abs=1e-4)
     for sample in log["samples"]:
         assert [m["role"] for m in sample["messages"]] == ["system", *["user", "assistant"] * 2]
         assert len(sample["store"]["rounds"]) == 3
-    bundled = inspect(
-        installed, tmp_path, "view", "bundle", "--log-dir", "logs", "--output-dir", "b"
+    bundle = inspect(
+        environment, tmp_path, "view", "bundle", "--log-dir", "logs", "--output-dir", "b"
     )
-    assert bundled.returncode == 0, bundled.stderr
-    listed = json.loads((tmp_path / "b" / "logs" / "listing.json").read_text(encoding="utf-8"))
-    ((name, header),) = listed.items()
+    assert bundle.returncode == 0, bundle.stderr
+    listing = json.loads((tmp_path / "b" / "logs" / "listing.json").read_text(encoding="utf-8"))
+    ((name, header),) = listing.items()
     assert name == "run.eval" and header["task"] == "holdfast/compare"
 
 
 def test_the_exported_log_says_what_the_run_says(tmp_path: Path) -> None:
     own = holdfast.drift(Actor(), suite=suite(), pairs=5, rounds=2, out=tmp_path / "run")
     log = read_eval_log(str(export(tmp_path / "run", tmp_path / "run.json")))
-    found = metrics(log)
-    assert [found[f"r{r:02d}"] for r in range(3)] == pytest.approx(own.stability, abs=1e-4)
+    values = metrics(log)
+    assert [values[f"r{r:02d}"] for r in range(3)] == pytest.approx(own.stability, abs=1e-4)
     assert log.eval.eval_id and log.eval.model == "holdfast/actor"
 
 
 def test_recorded_chats_are_exported_with_the_scores_of_their_replies(tmp_path: Path) -> None:
-    said = [
+    turns = [
         ("user", "Which word?"),
         ("assistant", "amber"),
         ("user", "Again?"),
         ("assistant", "no"),
     ]
-    chat = {"messages": [{"role": role, "content": text} for role, text in said]}
+    chat = {"messages": [{"role": role, "content": text} for role, text in turns]}
     (tmp_path / "chats.jsonl").write_text(json.dumps(chat) + "\n", encoding="utf-8")
     agents = [suite().personas[0].id]
-    given: dict[str, Any] = {"history": tmp_path / "chats.jsonl", "agents": agents}
-    holdfast.drift(None, suite=suite(), out=tmp_path / "run", **given)
+    options: dict[str, Any] = {"history": tmp_path / "chats.jsonl", "agents": agents}
+    holdfast.drift(None, suite=suite(), out=tmp_path / "run", **options)
     log = read_eval_log(str(export(tmp_path / "run", tmp_path / "run.eval")))
     (sample,) = log.samples or ()
-    assert [message.text for message in sample.messages[1:]] == [text for _, text in said]
-    found = metrics(log)
-    assert (found["r01"], found["r02"]) == (1.0, 0.0) and "r00" not in found
+    assert [message.text for message in sample.messages[1:]] == [text for _, text in turns]
+    values = metrics(log)
+    assert (values["r01"], values["r02"]) == (1.0, 0.0) and "r00" not in values
 
 
-def test_a_run_that_is_not_finished_is_exported_as_far_as_it_is(compared: Path) -> None:
-    lines = (compared / "records.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if json.loads(line)["conversation"] < 4]
-    (compared / "records.jsonl").write_text("".join(kept), encoding="utf-8")
-    log = read_eval_log(str(export(compared, compared.parent / "part.eval")))
+def test_a_run_that_is_not_finished_is_exported_as_far_as_it_is(run_folder: Path) -> None:
+    lines = (run_folder / "records.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    part = [line for line in lines if json.loads(line)["conversation"] < 4]
+    (run_folder / "records.jsonl").write_text("".join(part), encoding="utf-8")
+    log = read_eval_log(str(export(run_folder, run_folder.parent / "part.eval")))
     assert log.status == "cancelled" and len(log.samples or ()) == 4
     assert log.results is not None and len(log.results.scores) == 1
 
 
 @pytest.mark.parametrize(
-    ("folder", "out", "said"),
+    ("folder", "out", "message"),
     [
         (".", "run.eval", "holds no run"),
         ("run", "run.txt", "ends in .eval or .json"),
@@ -289,14 +289,14 @@ def test_a_run_that_is_not_finished_is_exported_as_far_as_it_is(compared: Path) 
     ],
 )
 def test_what_cannot_be_exported_ends_in_one_sentence(
-    folder: str, out: str, said: str, compared: Path, capsys: pytest.CaptureFixture[str]
+    folder: str, out: str, message: str, run_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    at = compared.parent
+    at = run_folder.parent
     for name, manifest in (
         ("effect", {"command": "effect"}),
-        ("empty", json.loads((compared / "manifest.json").read_text(encoding="utf-8"))),
+        ("empty", json.loads((run_folder / "manifest.json").read_text(encoding="utf-8"))),
     ):
         (at / name).mkdir()
         (at / name / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     assert run_command("export", at / folder, "--inspect", at / out) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err

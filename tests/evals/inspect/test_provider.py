@@ -44,25 +44,25 @@ class Watched(Actor):
         return super().reply(asks, sampling)
 
 
-def opened(
+def open_api(
     monkeypatch: pytest.MonkeyPatch, actor: Actor | None = None, **options: Any
 ) -> tuple[HoldfastAPI, Actor]:
     backend = actor or Watched()
-    monkeypatch.setattr(provider, "load", lambda name, **given: backend)
+    monkeypatch.setattr(provider, "load", lambda name, **more: backend)
     return HoldfastAPI("one", **options), backend
 
 
-def asked(api: HoldfastAPI, chat: list[ChatMessage] = HELLO, **config: Any) -> Any:
+def generate(api: HoldfastAPI, chat: list[ChatMessage] = HELLO, **config: Any) -> Any:
     return api.generate(chat, [], "auto", GenerateConfig(**config))
 
 
 def test_calls_that_come_together_are_answered_in_one_batch_and_the_next_gathers_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    api, actor = opened(monkeypatch)
+    api, actor = open_api(monkeypatch)
 
     async def both() -> list[ModelOutput]:
-        return list(await asyncio.gather(*(asked(api, seed=seed) for seed in range(40))))
+        return list(await asyncio.gather(*(generate(api, seed=seed) for seed in range(40))))
 
     outputs = asyncio.run(both())
     assert [output.completion for output in outputs] == [f"amber 2 {seed}" for seed in range(40)]
@@ -72,15 +72,15 @@ def test_calls_that_come_together_are_answered_in_one_batch_and_the_next_gathers
 def test_calls_with_other_sampling_or_another_control_keep_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    api, actor = opened(monkeypatch, control="anchor")
+    api, actor = open_api(monkeypatch, control="anchor")
     assert isinstance(actor, Watched)
 
     async def several() -> None:
         body = {"holdfast": {"control": "window:1"}}
         await asyncio.gather(
-            asked(api, temperature=0.0, stop_seqs=["."], top_k=3, max_tokens=7),
-            asked(api, top_p=0.5),
-            asked(api, top_p=0.5, extra_body=body),
+            generate(api, temperature=0.0, stop_seqs=["."], top_k=3, max_tokens=7),
+            generate(api, top_p=0.5),
+            generate(api, top_p=0.5, extra_body=body),
         )
 
     asyncio.run(several())
@@ -98,24 +98,24 @@ def test_stops_and_tokens_are_inspects_and_choices_differ_in_their_seed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stops = iter(["length", "overflow"])
-    api, actor = opened(
+    api, actor = open_api(
         monkeypatch,
         Actor(lambda ask: Reply("text", next(stops), 10, 4, 3)),  # type: ignore[arg-type]
     )
-    output = asyncio.run(asked(api, num_choices=2, seed=5))
+    output = asyncio.run(generate(api, num_choices=2, seed=5))
     assert [choice.stop_reason for choice in output.choices] == ["max_tokens", "model_length"]
     assert [ask.seed for ask in actor.calls[0]] == [5, 6]
     assert output.usage is not None
-    found = output.usage
-    assert (found.input_tokens, found.input_tokens_cache_read) == (12, 8)
-    assert (found.output_tokens, found.total_tokens) == (6, 26)
+    usage = output.usage
+    assert (usage.input_tokens, usage.input_tokens_cache_read) == (12, 8)
+    assert (usage.output_tokens, usage.total_tokens) == (6, 26)
 
 
 def test_calls_without_a_seed_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    api, actor = opened(monkeypatch)
+    api, actor = open_api(monkeypatch)
 
     async def two() -> None:
-        await asyncio.gather(asked(api), asked(api))
+        await asyncio.gather(generate(api), generate(api))
 
     asyncio.run(two())
     first, second = actor.calls[0]
@@ -125,8 +125,8 @@ def test_calls_without_a_seed_differ(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_prompt_share_that_is_asked_for_comes_with_the_reply(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    api, _ = opened(monkeypatch, Actor(share=True), measure=True)
-    output = asyncio.run(asked(api))
+    api, _ = open_api(monkeypatch, Actor(share=True), measure=True)
+    output = asyncio.run(generate(api))
     assert output.metadata == {"control": "none", "prompt_share": [0.3]}
 
 
@@ -136,10 +136,10 @@ def test_one_bad_chat_does_not_hurt_those_beside_it(monkeypatch: pytest.MonkeyPa
             raise ModelError("the template refuses this chat.")
         return Reply(f"fine {ask.seed}")
 
-    api, _ = opened(monkeypatch, Actor(answer))
+    api, _ = open_api(monkeypatch, Actor(answer))
 
     async def all_of_them() -> list[Any]:
-        calls = (asked(api, seed=seed) for seed in range(5))
+        calls = (generate(api, seed=seed) for seed in range(5))
         return list(await asyncio.gather(*calls, return_exceptions=True))
 
     outputs = asyncio.run(all_of_them())
@@ -155,11 +155,11 @@ def test_one_bad_chat_does_not_hurt_those_beside_it(monkeypatch: pytest.MonkeyPa
 def test_a_call_that_is_given_up_is_not_answered_and_the_others_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    api, actor = opened(monkeypatch)
+    api, actor = open_api(monkeypatch)
 
     async def one_leaves() -> str:
-        leaving = asyncio.create_task(asked(api, seed=1))
-        staying = asyncio.create_task(asked(api, seed=2))
+        leaving = asyncio.create_task(generate(api, seed=1))
+        staying = asyncio.create_task(generate(api, seed=2))
         await asyncio.sleep(0)  # both wait for company
         leaving.cancel()
         return str((await staying).completion)
@@ -169,7 +169,7 @@ def test_a_call_that_is_given_up_is_not_answered_and_the_others_are(
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         ({"logprobs": True}, "no setting logprobs"),
         ({"frequency_penalty": 0.5}, "no setting frequency_penalty"),
@@ -177,41 +177,41 @@ def test_a_call_that_is_given_up_is_not_answered_and_the_others_are(
     ],
 )
 def test_a_setting_that_cannot_be_followed_is_refused(
-    config: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+    config: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    api, actor = opened(monkeypatch)
-    with pytest.raises(HoldfastError, match=said):
-        asyncio.run(asked(api, **config))
+    api, actor = open_api(monkeypatch)
+    with pytest.raises(HoldfastError, match=message):
+        asyncio.run(generate(api, **config))
     assert actor.calls == []
 
 
 def test_tools_and_anything_but_text_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    api, _ = opened(monkeypatch)
+    api, _ = open_api(monkeypatch)
     tool = ToolInfo(name="add", description="Adds.")
     with pytest.raises(HoldfastError, match="calls no tools"):
         asyncio.run(api.generate(HELLO, [tool], "auto", GenerateConfig()))
     with pytest.raises(HoldfastError, match="no tool's message"):
-        asyncio.run(asked(api, [*HELLO, ChatMessageTool(content="4")]))
+        asyncio.run(generate(api, [*HELLO, ChatMessageTool(content="4")]))
     picture = ChatMessageUser(content=[ContentImage(image="data:image/png;base64,AAAA")])
     with pytest.raises(HoldfastError, match="reads text, not image"):
-        asyncio.run(asked(api, [picture]))
+        asyncio.run(generate(api, [picture]))
 
 
 def test_tokens_are_counted_by_the_model_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    api, _ = opened(monkeypatch)
+    api, _ = open_api(monkeypatch)
     assert asyncio.run(api.count_tokens("three words here")) == 3
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         ({"control": "nonsense:1"}, "nonsense"),
         ({"dtype": "float99"}, "float99"),
         ({"colour": "red"}, "colour"),
     ],
 )
-def test_a_wrong_argument_ends_in_one_sentence(args: dict[str, Any], said: str) -> None:
+def test_a_wrong_argument_ends_in_one_sentence(args: dict[str, Any], message: str) -> None:
     assert registry.holdfast  # registers the provider
-    with pytest.raises(PrerequisiteError) as ended:
+    with pytest.raises(PrerequisiteError) as error:
         get_model("holdfast/mini", memoize=False, **args)
-    assert said in str(ended.value.message) and "\n" not in str(ended.value.message)
+    assert message in str(error.value.message) and "\n" not in str(error.value.message)

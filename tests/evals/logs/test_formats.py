@@ -92,9 +92,9 @@ def test_watch_reads_every_format(name: str, format: str, bad: str) -> None:
         pytest.importorskip("inspect_ai")
     result = watch(FIXTURES / name, SHOUT)
     assert result.summary.reading and result.summary.reading.format == format
-    scored = [one for one in result.replies if one.reply is not None]
-    assert sorted((one.round, one.score) for one in scored) == [(1, 1.0), (1, 1.0), (2, 0.0)]
-    assert len({one.conversation for one in scored}) == 2
+    replies = [one for one in result.replies if one.reply is not None]
+    assert sorted((one.round, one.score) for one in replies) == [(1, 1.0), (1, 1.0), (2, 0.0)]
+    assert len({one.conversation for one in replies}) == 2
 
 
 def test_a_chat_of_sillytavern_is_one_conversation() -> None:
@@ -224,10 +224,10 @@ def test_prompts_that_differ_have_judges_that_differ(tmp_path: Path) -> None:
     records = [{"messages": [{"role": "system", "content": text}, *chat]} for text in prompts]
     path = tmp_path / "log.jsonl"
     path.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
-    watched = watch(path)
-    assert [one.score for one in watched.replies] == [1.0, 0.0]
-    assert len({one.persona for one in watched.replies}) == 2
-    reading = watched.summary.reading
+    result = watch(path)
+    assert [one.score for one in result.replies] == [1.0, 0.0]
+    assert len({one.persona for one in result.replies}) == 2
+    reading = result.summary.reading
     assert reading and reading.prompts == 3 and reading.unfit == 1
     assert "nothing in its system prompt" in reading.unfit_lines[0].why
     assert drift(None, history=path).summary.curves.stability == [None, 0.5]

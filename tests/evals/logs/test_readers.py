@@ -41,27 +41,27 @@ def records() -> list[Any]:
     return [row.record for row in rows if hasattr(row, "record")]
 
 
-def mutated(value: Any, rng: random.Random) -> Any:
+def mutate(value: Any, rng: random.Random) -> Any:
     """The value with something odd somewhere in it."""
     if rng.random() < 0.15:
         return rng.choice(ODD)
     if isinstance(value, dict) and value:
         key = rng.choice(list(value))
-        changed = {**value, key: mutated(value[key], rng)}
+        copy = {**value, key: mutate(value[key], rng)}
         if rng.random() < 0.2:
-            del changed[key]
-        return changed
+            del copy[key]
+        return copy
     if isinstance(value, list) and value:
         i = rng.randrange(len(value))
-        return [*value[:i], mutated(value[i], rng), *value[i + 1 :]]
+        return [*value[:i], mutate(value[i], rng), *value[i + 1 :]]
     return rng.choice(ODD)
 
 
 def test_a_mutated_record_is_a_chat_or_has_a_reason_in_every_format() -> None:
-    rng, known = random.Random(0), records()
+    rng, samples = random.Random(0), records()
     outcomes = {"chat": 0, "reason": 0}
     for _ in range(3000):
-        for one in unfold(mutated(rng.choice(known), rng)):
+        for one in unfold(mutate(rng.choice(samples), rng)):
             if not isinstance(one, dict):
                 continue
             for format in FORMATS.values():
@@ -112,26 +112,26 @@ def read_line(tmp_path: Path, record: Any) -> RecordedChat:
 
 
 def test_the_dialogue_of_promptfoos_simulated_user_is_read_turn_by_turn(tmp_path: Path) -> None:
-    said = ["I want my money back.", "WHY?", "The lamp is broken.", "I SEE."]
+    texts = ["I want my money back.", "WHY?", "The lamp is broken.", "I SEE."]
     roles = ["user", "assistant"] * 2
-    messages = [{"role": r, "content": t} for r, t in zip(roles, said, strict=True)]
+    messages = [{"role": r, "content": t} for r, t in zip(roles, texts, strict=True)]
     record = {
         "prompt": {"raw": "Always answer in capital letters.", "label": "x"},
         "vars": {"instructions": "You are Rita, an angry customer."},
         "provider": {"id": "openai:chat:mini"},
         "response": {
-            "output": "\n---\n".join(f"{r}: {t}" for r, t in zip(roles, said, strict=True)),
+            "output": "\n---\n".join(f"{r}: {t}" for r, t in zip(roles, texts, strict=True)),
             "metadata": {"messages": messages},
         },
     }
-    found = read_line(tmp_path, record)
-    assert [text for _, text in found.turns] == said
-    assert found.system == "Always answer in capital letters."
-    assert found.user_prompt == "You are Rita, an angry customer."
+    entry = read_line(tmp_path, record)
+    assert [text for _, text in entry.turns] == texts
+    assert entry.system == "Always answer in capital letters."
+    assert entry.user_prompt == "You are Rita, an angry customer."
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "arguments",
     [
         {"args": ["Hello there", []], "kwargs": {}},
         {"args": [], "kwargs": {"model": "gpt", "question": "Hello there"}},
@@ -140,9 +140,9 @@ def test_the_dialogue_of_promptfoos_simulated_user_is_read_turn_by_turn(tmp_path
         {"q": "Hello there"},
     ],
 )
-def test_a_traced_functions_arguments_are_a_request(tmp_path: Path, asked: Any) -> None:
-    found = read_line(tmp_path, {"input": asked, "output": "Hi!", "sessionId": "s"})
-    assert found.turns == (("user", "Hello there"), ("assistant", "Hi!"))
+def test_a_traced_functions_arguments_are_a_request(tmp_path: Path, arguments: Any) -> None:
+    entry = read_line(tmp_path, {"input": arguments, "output": "Hi!", "sessionId": "s"})
+    assert entry.turns == (("user", "Hello there"), ("assistant", "Hi!"))
 
 
 def test_yaml_and_foreign_tables_are_refused_in_a_short_sentence(tmp_path: Path) -> None:
@@ -154,9 +154,9 @@ def test_yaml_and_foreign_tables_are_refused_in_a_short_sentence(tmp_path: Path)
     path.write_text(
         "q," + ",".join(f"[echo] {n} " + "long " * 40 for n in range(30)), encoding="utf-8"
     )
-    with pytest.raises(HoldfastError, match="columns named role and content") as refused:
+    with pytest.raises(HoldfastError, match="columns named role and content") as error:
         list(LogFile(path).entries())
-    assert len(str(refused.value)) < 600
+    assert len(str(error.value)) < 600
 
 
 def chat(*texts: str, id: str | None = None, time: float | None = None) -> RecordedChat:
@@ -165,10 +165,10 @@ def chat(*texts: str, id: str | None = None, time: float | None = None) -> Recor
 
 
 def test_requests_that_grow_are_kept_once_and_branches_apart() -> None:
-    found = join_chats(
+    conversations = join_chats(
         [chat("a", "b"), chat("x", "y"), chat("a", "b", "c", "d"), chat("a", "b", "e", "f")]
     )
-    assert [tuple(text for _, text in one.turns) for one in found] == [
+    assert [tuple(text for _, text in one.turns) for one in conversations] == [
         ("x", "y"),
         ("a", "b", "c", "d"),
         ("a", "b", "e", "f"),
@@ -179,8 +179,8 @@ def test_messages_of_one_session_are_put_in_the_order_of_their_times() -> None:
     parts = [chat("c", "d", id="s", time=2.0), chat("a", "b", id="s", time=1.0)]
     (one,) = join_chats(parts)
     assert [text for _, text in one.turns] == ["a", "b", "c", "d"]
-    (kept,) = join_chats([chat("c", "d", id="s"), chat("e", "f", id="s")])
-    assert [text for _, text in kept.turns] == ["c", "d", "e", "f"]
+    (other,) = join_chats([chat("c", "d", id="s"), chat("e", "f", id="s")])
+    assert [text for _, text in other.turns] == ["c", "d", "e", "f"]
 
 
 def test_complete_chats_that_are_alike_all_count() -> None:

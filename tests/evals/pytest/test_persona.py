@@ -63,15 +63,15 @@ def test_the_worst_conversation_is_the_one_that_is_shown() -> None:
 
 
 def test_the_function_sees_messages_as_an_api_has_them() -> None:
-    seen: list[Messages] = []
+    calls: list[Messages] = []
 
     def ask(messages: Messages) -> str:
-        seen.append(messages)
+        calls.append(messages)
         return "amber"
 
     AMBER.assert_holds(ask, rounds=2, pairs=1, runs=1)
-    assert all(set(one) == {"role", "content"} for chat in seen for one in chat)
-    longest = max(seen, key=len)
+    assert all(set(one) == {"role", "content"} for chat in calls for one in chat)
+    longest = max(calls, key=len)
     roles = [one["role"] for one in longest]
     assert roles == ["system", "user", "assistant", "user", "assistant", "user"]
 
@@ -95,8 +95,8 @@ def test_a_model_speaks_for_its_users_unless_another_does() -> None:
 
 
 def test_a_model_is_named_as_on_the_command_line() -> None:
-    held = PersonaUnderTest.read("mini:upper-1")
-    result = held.assert_holds("mini", min_stability=0.1, rounds=1, pairs=2)
+    subject = PersonaUnderTest.read("mini:upper-1")
+    result = subject.assert_holds("mini", min_stability=0.1, rounds=1, pairs=2)
     assert result.summary.setting.model == "mini" and result.summary.setting.suite == "mini"
 
 
@@ -115,11 +115,11 @@ def test_a_function_that_returns_no_text_is_an_error_and_no_failure() -> None:
 
 
 def test_an_unreachable_service_is_an_error_and_no_failure() -> None:
-    def gone(ask: Ask) -> Reply:
+    def fail(ask: Ask) -> Reply:
         return Reply("", "error", error="503 from the server") if ask.seed % 3 else obey(ask)
 
     with pytest.raises(ServiceError, match=r"could not be had.*503"):
-        AMBER.assert_holds(Actor(gone), rounds=1, pairs=3)  # type: ignore[arg-type]
+        AMBER.assert_holds(Actor(fail), rounds=1, pairs=3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("least", [0.0, 1.1])
@@ -131,8 +131,8 @@ def test_a_threshold_is_a_score(least: float) -> None:
 def test_a_prompt_of_the_application_takes_the_place_of_the_files(tmp_path: Path) -> None:
     (tmp_path / "amber.toml").write_text(TOML, encoding="utf-8")
     (tmp_path / "prompt.txt").write_text("Say something.\n", encoding="utf-8")
-    held = PersonaUnderTest.read("amber.toml", folder=tmp_path)
-    held.assert_holds(faithful, rounds=1, pairs=1)
+    subject = PersonaUnderTest.read("amber.toml", folder=tmp_path)
+    subject.assert_holds(faithful, rounds=1, pairs=1)
     weak = PersonaUnderTest.read("amber.toml:amber", prompt="@prompt.txt", folder=tmp_path)
     assert weak.suite.personas[0].prompt == "Say something."
     with pytest.raises(AssertionError, match="did not hold"):
@@ -145,10 +145,10 @@ def test_a_long_prompt_that_begins_with_an_at_sign_is_no_file_and_says_so(tmp_pa
 
 
 def test_a_prompt_alone_is_drafted_into_personas() -> None:
-    held = PersonaUnderTest.read(prompt="You always answer in capital letters.")
-    held.assert_holds(lambda messages: "ALL IS WELL.", rounds=1, pairs=1)
+    subject = PersonaUnderTest.read(prompt="You always answer in capital letters.")
+    subject.assert_holds(lambda messages: "ALL IS WELL.", rounds=1, pairs=1)
     with pytest.raises(AssertionError):
-        held.assert_holds(lambda messages: "All is well.", rounds=1, pairs=1)
+        subject.assert_holds(lambda messages: "All is well.", rounds=1, pairs=1)
 
 
 def test_nothing_to_test_is_refused() -> None:

@@ -40,10 +40,10 @@ judge = { name = "contains", text = "amber" }
 
 def run_pytest(folder: Path) -> subprocess.CompletedProcess[str]:
     # Once Holdfast is installed with its plugin, pytest finds it by itself, and not twice.
-    installed = entry_points(group="pytest11", name="holdfast")
-    named = [] if installed else ["-p", PLUGIN]
+    plugin = entry_points(group="pytest11", name="holdfast")
+    options = [] if plugin else ["-p", PLUGIN]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *named, "tests"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, "tests"],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -62,21 +62,23 @@ def test_importing_the_plugin_imports_nothing_else() -> None:
         "print(sorted(m for m in set(sys.modules) - before if not m.startswith('holdfast')), "
         "sorted(m for m in sys.modules if m.startswith('holdfast')))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     own = ["holdfast", "holdfast.evals", "holdfast.evals.pytest", PLUGIN]
-    assert done.stdout.strip() == f"[] {own}"
+    assert process.stdout.strip() == f"[] {own}"
 
 
 def test_a_test_suite_with_the_plugin_shows_what_slipped(tmp_path: Path) -> None:
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_word.py").write_text(TEST, encoding="utf-8")
     (tmp_path / "tests" / "amber.toml").write_text(PERSONA, encoding="utf-8")
-    done = run_pytest(tmp_path)
-    assert done.returncode == 1
-    assert "1 failed, 1 passed" in done.stdout
-    assert "amber did not hold: stability 0.00 over rounds 1 to 1, below 0.80" in done.stdout
-    assert "worst conversation (amber" in done.stdout
-    assert "callable_model.py" not in done.stdout  # no traceback through Holdfast
+    process = run_pytest(tmp_path)
+    assert process.returncode == 1
+    assert "1 failed, 1 passed" in process.stdout
+    assert "amber did not hold: stability 0.00 over rounds 1 to 1, below 0.80" in process.stdout
+    assert "worst conversation (amber" in process.stdout
+    assert "callable_model.py" not in process.stdout  # no traceback through Holdfast
 
 
 def test_the_example_passes_and_its_weakened_prompt_does_not(tmp_path: Path) -> None:

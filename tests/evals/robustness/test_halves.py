@@ -19,10 +19,10 @@ def test_personas_without_an_effect_have_intervals_that_cover_the_mean(rate: flo
     for run in range(RUNS):
         matrix = (rng.random((12, 40)) < rate).astype(float)
         groups = Groups.of(matrix)
-        found = extremes(groups, run) | {"std": spread(groups)}
-        worst.append(found["worst"].value)
-        assert found["ratio"].value <= 1.0
-        for name, one in found.items():
+        estimates = extremes(groups, run) | {"std": spread(groups)}
+        worst.append(estimates["worst"].value)
+        assert estimates["ratio"].value <= 1.0
+        for name, one in estimates.items():
             hits[name] += bool(one.interval[0] <= truth[name] <= one.interval[1])
     assert min(hits.values()) >= 0.85 * RUNS
     assert np.mean(worst) == pytest.approx(rate, abs=0.03)
@@ -32,11 +32,11 @@ def test_the_spread_of_personas_that_differ_is_found_without_the_noise_of_items(
     rng = np.random.default_rng(1)
     rates = np.linspace(0.4, 0.8, 12)
     matrices = [(rng.random((12, 60)) < rates[:, None]).astype(float) for _ in range(RUNS)]
-    found = [spread(Groups.of(matrix)) for matrix in matrices]
-    measured = np.mean([matrix.mean(axis=1).std() for matrix in matrices])
-    assert np.mean([one.value for one in found]) == pytest.approx(rates.std(), abs=0.01)
-    assert measured > rates.std() + 0.01
-    hits = [one.interval[0] <= rates.std() <= one.interval[1] for one in found]
+    estimates = [spread(Groups.of(matrix)) for matrix in matrices]
+    raw_spread = np.mean([matrix.mean(axis=1).std() for matrix in matrices])
+    assert np.mean([one.value for one in estimates]) == pytest.approx(rates.std(), abs=0.01)
+    assert raw_spread > rates.std() + 0.01
+    hits = [one.interval[0] <= rates.std() <= one.interval[1] for one in estimates]
     assert np.mean(hits) >= 0.85
 
 

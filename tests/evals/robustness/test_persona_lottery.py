@@ -26,12 +26,12 @@ shares = st.floats(0, 1, allow_nan=False)
 
 @given(st.lists(shares, min_size=1, max_size=7))
 def test_the_expected_best_of_k_is_the_mean_over_every_subset(accuracies: list[float]) -> None:
-    found = expected_best(accuracies)
-    for k, value in enumerate(found, 1):
+    curve = expected_best(accuracies)
+    for k, value in enumerate(curve, 1):
         every = [max(subset) for subset in combinations(accuracies, k)]
         assert value == pytest.approx(sum(every) / len(every))
-    assert found[0] == pytest.approx(sum(accuracies) / len(accuracies))
-    assert found[-1] == max(accuracies)
+    assert curve[0] == pytest.approx(sum(accuracies) / len(accuracies))
+    assert curve[-1] == max(accuracies)
 
 
 @given(st.lists(shares, min_size=2, max_size=40))
@@ -42,15 +42,15 @@ def test_the_curve_rises_and_is_concave(accuracies: list[float]) -> None:
 
 
 def test_the_curve_of_seven_personas_is_that_of_the_note() -> None:
-    found = expected_best([0.42, 0.50, 0.31, 0.47, 0.55, 0.49, 0.28])
-    wanted = [0.431, 0.491, 0.515, 0.527, 0.535, 0.543, 0.550]
-    assert found == pytest.approx(wanted, abs=5e-4)
+    curve = expected_best([0.42, 0.50, 0.31, 0.47, 0.55, 0.49, 0.28])
+    by_hand = [0.431, 0.491, 0.515, 0.527, 0.535, 0.543, 0.550]
+    assert curve == pytest.approx(by_hand, abs=5e-4)
 
 
 def test_two_hundred_personas_need_no_monte_carlo() -> None:
-    found = expected_best(np.linspace(0, 1, 200))
-    assert found[0] == pytest.approx(0.5)
-    assert found[-1] == 1
+    curve = expected_best(np.linspace(0, 1, 200))
+    assert curve[0] == pytest.approx(0.5)
+    assert curve[-1] == 1
 
 
 @given(
@@ -59,8 +59,8 @@ def test_two_hundred_personas_need_no_monte_carlo() -> None:
     )
 )
 def test_a_pick_is_the_mean_over_subsets_of_what_is_chosen(pairs: list[tuple[int, float]]) -> None:
-    found = expected_pick([a for a, _ in pairs], [b for _, b in pairs])
-    for k, value in enumerate(found, 1):
+    curve = expected_pick([a for a, _ in pairs], [b for _, b in pairs])
+    for k, value in enumerate(curve, 1):
         every = [max(subset)[1] for subset in combinations(pairs, k)]
         assert value == pytest.approx(sum(every) / len(every))
 
@@ -69,21 +69,21 @@ MATRIX = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]], float)
 
 
 def test_values_are_those_of_the_definitions() -> None:
-    found = Lottery(MATRIX).values()
+    values = Lottery(MATRIX).values()
     each = np.array([1, 0.5, 0.25])
-    assert found["mean"] == pytest.approx(each.mean())
-    assert (found["worst"], found["best"], found["ratio"]) == (0.25, 1, 0.25)
-    assert found["std"] == pytest.approx(each.std())
-    assert found["all_correct"] == 0.25
+    assert values["mean"] == pytest.approx(each.mean())
+    assert (values["worst"], values["best"], values["ratio"]) == (0.25, 1, 0.25)
+    assert values["std"] == pytest.approx(each.std())
+    assert values["all_correct"] == 0.25
 
 
 def test_every_definition_of_pss_is_made_of_the_estimates_without_bias() -> None:
-    found = {name: one.value for name, one in Lottery(MATRIX).estimates().items()}
-    assert {name: found[name] for name in PSS} == pytest.approx(
+    estimates = {name: one.value for name, one in Lottery(MATRIX).estimates().items()}
+    assert {name: estimates[name] for name in PSS} == pytest.approx(
         {
-            "worst/best": found["worst"] / found["best"],
-            "worst": found["worst"],
-            "mean-std": MATRIX.mean() - found["std"],
+            "worst/best": estimates["worst"] / estimates["best"],
+            "worst": estimates["worst"],
+            "mean-std": MATRIX.mean() - estimates["std"],
             "all-correct": 0.25,
         }
     )
@@ -91,9 +91,9 @@ def test_every_definition_of_pss_is_made_of_the_estimates_without_bias() -> None
 
 def test_every_definition_of_pss_is_zero_where_nobody_is_ever_right() -> None:
     lottery = Lottery(np.zeros((3, 5)))
-    found = lottery.estimates()
-    assert [found[name].value for name in PSS] == [0] * len(PSS)
-    assert (found["ratio"].value, lottery.permuted(draws=20)["ratio"].max()) == (0, 0)
+    estimates = lottery.estimates()
+    assert [estimates[name].value for name in PSS] == [0] * len(PSS)
+    assert (estimates["ratio"].value, lottery.null_distribution(draws=20)["ratio"].max()) == (0, 0)
 
 
 @settings(max_examples=20, deadline=None)
@@ -103,8 +103,12 @@ def test_every_definition_of_pss_is_zero_where_nobody_is_ever_right() -> None:
     )
 )
 def test_intervals_are_ordered_and_shuffling_keeps_the_mean(matrix: np.ndarray) -> None:  # type: ignore[type-arg]
-    found = Lottery(matrix)
-    values, estimates, null = found.values(), found.estimates(), found.permuted(draws=50)
+    lottery = Lottery(matrix)
+    values, estimates, null = (
+        lottery.values(),
+        lottery.estimates(),
+        lottery.null_distribution(draws=50),
+    )
     for name in NAMES:
         low, high = estimates[name].interval
         assert low <= high or (np.isnan(low) and np.isnan(high))
@@ -118,7 +122,7 @@ def test_intervals_are_ordered_and_shuffling_keeps_the_mean(matrix: np.ndarray) 
 def test_personas_that_differ_in_nothing_look_different_and_the_null_says_so() -> None:
     rng = np.random.default_rng(1)
     same = Lottery((rng.random((20, 60)) < 0.6).astype(float))
-    null, values = same.permuted(), same.values()
+    null, values = same.null_distribution(), same.values()
     assert values["worst"] < 0.55  # the bias of a minimum
     low, high = np.percentile(null["worst"], [2.5, 97.5])
     assert low <= values["worst"] <= high
@@ -133,9 +137,11 @@ def test_personas_that_differ_in_nothing_look_different_and_the_null_says_so() -
 def test_a_persona_that_is_worse_stays_worse_on_the_other_half() -> None:
     rng = np.random.default_rng(2)
     rates = np.array([0.2, *[0.8] * 9])[:, None]
-    found = Lottery((rng.random((10, 80)) < rates).astype(float))
-    assert found.estimates()["worst"].value == pytest.approx(0.2, abs=0.1)
-    assert found.values()["worst"] < np.percentile(found.permuted(draws=200)["worst"], 2.5)
+    lottery = Lottery((rng.random((10, 80)) < rates).astype(float))
+    assert lottery.estimates()["worst"].value == pytest.approx(0.2, abs=0.1)
+    assert lottery.values()["worst"] < np.percentile(
+        lottery.null_distribution(draws=200)["worst"], 2.5
+    )
 
 
 def test_a_search_is_scored_on_items_that_it_has_not_seen() -> None:
@@ -169,7 +175,7 @@ def test_the_curve_of_many_personas_takes_a_moment_and_is_exact() -> None:
     curve = expected_best(accuracies)
     assert curve[0] == pytest.approx(accuracies.mean(), abs=1e-12)
     assert curve[-1] == pytest.approx(accuracies.max(), abs=1e-12)
-    ranked = np.sort(accuracies)
-    best_of_two = (ranked * np.arange(2000)).sum() / (2000 * 1999 / 2)
+    in_order = np.sort(accuracies)
+    best_of_two = (in_order * np.arange(2000)).sum() / (2000 * 1999 / 2)
     assert curve[1] == pytest.approx(best_of_two, abs=1e-12)
     assert (np.diff(curve) >= -1e-12).all()

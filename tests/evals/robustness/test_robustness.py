@@ -33,8 +33,8 @@ def answer(ask: Ask) -> Reply:
     if "guess" in text:
         return Reply("It is 7.")
     right = number % 2 == 0 or "count" in text
-    said = f"It is {number if right else 999}."
-    return Reply(said.upper() if "SHOUT" in text else said)
+    reply = f"It is {number if right else 999}."
+    return Reply(reply.upper() if "SHOUT" in text else reply)
 
 
 @pytest.fixture
@@ -48,16 +48,16 @@ def tasks(tmp_path: Path) -> Path:
     return path
 
 
-def row(found: Robustness, id_: str) -> PersonaAccuracy:
-    (one,) = [r for r in found.rows if r.id == id_]
+def row(result: Robustness, id_: str) -> PersonaAccuracy:
+    (one,) = [r for r in result.rows if r.id == id_]
     return one
 
 
 def test_the_summary_has_what_the_contract_names_and_it_fits_together(tasks: Path) -> None:
-    found = robustness(Actor(answer), tasks=tasks, personas=PEOPLE)
-    s = found.summary.numbers
+    result = robustness(Actor(answer), tasks=tasks, personas=PEOPLE)
+    s = result.summary.numbers
     assert (s.personas, s.items) == (4, 20)
-    assert [row(found, p.id).accuracy for p in PEOPLE] == [1, 0.5, 0, 0.5]
+    assert [row(result, p.id).accuracy for p in PEOPLE] == [1, 0.5, 0, 0.5]
     assert (s.mean, s.worst, s.best, s.ratio, s.pss) == (0.5, 0, 1, 0, 0)
     assert s.all_correct == 0
     assert s.std == pytest.approx(0.3536)
@@ -69,7 +69,7 @@ def test_the_summary_has_what_the_contract_names_and_it_fits_together(tasks: Pat
     assert all(low <= high for low, high in intervals)
     assert {s.intervals[name] for name in ("worst", "best", "ratio", "std")} == {None}
     assert "biased" in s.interval_note
-    assert found.summary.verifiers == {"numeric": 20}
+    assert result.summary.verifiers == {"numeric": 20}
     assert set(s.permuted) == {"worst", "best", "ratio", "std"}
     assert s.p_value < 0.01
 
@@ -104,19 +104,19 @@ def test_items_in_nearly_the_same_words_are_drawn_together_and_said(
     for shorter, longer in ((row(once, "baker"), row(twice, "baker")), (one.none, two.none)):
         width, again_width = (ends[1] - ends[0] for ends in (shorter.interval, longer.interval))
         assert again_width == pytest.approx(width, rel=0.06)
-    said = " ".join(remarks(twice.summary))
-    assert "The 40 items have 20 texts" in said
+    notes = " ".join(remarks(twice.summary))
+    assert "The 40 items have 20 texts" in notes
     assert "near-duplicates" not in " ".join(remarks(once.summary))
     page = render(once.summary)
     assert "No interval for worst, best, ratio and std" in page
 
 
 def test_a_change_of_phrasing_is_not_a_loss_of_reasoning(tasks: Path) -> None:
-    found = robustness(Actor(answer), tasks=tasks, personas=PEOPLE)
-    loud = row(found, "shouter")
+    result = robustness(Actor(answer), tasks=tasks, personas=PEOPLE)
+    loud = row(result, "shouter")
     assert (loud.lenient, loud.strict, loud.strict_failures) == (0.5, 0, 1)
     assert loud.lenient_failures == 0
-    assert found.summary.numbers.extraction_failures == {
+    assert result.summary.numbers.extraction_failures == {
         "counter": 0,
         "baker": 0,
         "guesser": 0,
@@ -124,13 +124,13 @@ def test_a_change_of_phrasing_is_not_a_loss_of_reasoning(tasks: Path) -> None:
     }
     strict = robustness(Actor(answer), tasks=tasks, personas=PEOPLE, reading="strict")
     assert row(strict, "shouter").accuracy == 0
-    assert strict.summary.numbers.mean == found.summary.numbers.strict.mean
+    assert strict.summary.numbers.mean == result.summary.numbers.strict.mean
 
 
 def test_the_final_reading_wants_an_answer_that_commits_itself(tasks: Path) -> None:
     def hedge(ask: Ask) -> Reply:
-        said = answer(ask).text
-        return Reply(f"Maybe {said}" if "SHOUT" in str(ask.chat) else said)
+        text = answer(ask).text
+        return Reply(f"Maybe {text}" if "SHOUT" in str(ask.chat) else text)
 
     lenient, final = (
         robustness(Actor(hedge), tasks=tasks, personas=PEOPLE, reading=reading)
@@ -142,18 +142,18 @@ def test_the_final_reading_wants_an_answer_that_commits_itself(tasks: Path) -> N
 
 
 def test_a_seed_below_zero_is_a_seed(tasks: Path) -> None:
-    found = robustness(Actor(answer), tasks=tasks, personas=PEOPLE, seed=-1)
-    assert found.summary.seed == -1 and found.summary.numbers.items == 20
+    result = robustness(Actor(answer), tasks=tasks, personas=PEOPLE, seed=-1)
+    assert result.summary.seed == -1 and result.summary.numbers.items == 20
 
 
 def test_every_persona_is_compared_with_none_on_the_same_items(tasks: Path) -> None:
-    found = robustness(Actor(answer), tasks=tasks, personas=PEOPLE)
-    assert found.summary.numbers.none.accuracy == 0.5
-    helps = row(found, "counter")
+    result = robustness(Actor(answer), tasks=tasks, personas=PEOPLE)
+    assert result.summary.numbers.none.accuracy == 0.5
+    helps = row(result, "counter")
     assert helps.delta == 0.5
     assert helps.delta_interval[0] > 0
     assert helps.by_category == {"even": 1, "odd": 1}
-    kinds = {one.kind: one.mean for one in found.summary.numbers.kinds}
+    kinds = {one.kind: one.mean for one in result.summary.numbers.kinds}
     assert kinds == {"helpful": 1, "irrelevant": 0.5, "harmful": 0.25, "all": 0.5}
 
 
@@ -167,9 +167,9 @@ def test_all_personas_draw_from_one_seed_and_differ_in_the_persona_alone(tasks: 
 
 
 def test_what_the_worst_persona_loses_is_shown_with_both_replies(tasks: Path) -> None:
-    lost = robustness(Actor(answer), tasks=tasks, personas=PEOPLE).summary.lost
-    assert len(lost) == 6
-    first = lost[0]
+    items = robustness(Actor(answer), tasks=tasks, personas=PEOPLE).summary.lost
+    assert len(items) == 6
+    first = items[0]
     assert (first.persona, first.gold, first.without) == (
         "guesser",
         ("20",),
@@ -221,10 +221,10 @@ def test_a_run_goes_on_where_it_stopped_and_another_is_refused(tasks: Path, tmp_
 def test_a_plan_is_made_without_comparing_tasks_with_each_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    compared: list[object] = []
-    monkeypatch.setattr(Task, "__eq__", lambda one, other: bool(compared.append(one)))
+    comparisons: list[object] = []
+    monkeypatch.setattr(Task, "__eq__", lambda one, other: bool(comparisons.append(one)))
     estimate_robustness(Actor(), tasks="mini", personas=PEOPLE, tasks_per_category=2)
-    assert compared == []
+    assert comparisons == []
 
 
 def test_another_reading_or_search_needs_no_new_replies(tasks: Path, tmp_path: Path) -> None:
@@ -232,11 +232,11 @@ def test_another_reading_or_search_needs_no_new_replies(tasks: Path, tmp_path: P
     robustness(Actor(answer), tasks=tasks, personas=PEOPLE, out=out)
     rewrite_summary(out, seconds=99.5)
     model = Actor(answer)
-    found = robustness(
+    result = robustness(
         model, tasks=tasks, personas=PEOPLE, reading="strict", pss="worst", search=True, out=out
     )
-    assert model.calls == [] and found.summary.seconds == 99.5
-    assert found.summary.numbers.pss == found.summary.numbers.worst
+    assert model.calls == [] and result.summary.seconds == 99.5
+    assert result.summary.numbers.pss == result.summary.numbers.worst
 
 
 def test_the_persona_can_stand_before_the_users_message(tasks: Path) -> None:
@@ -247,7 +247,7 @@ def test_the_persona_can_stand_before_the_users_message(tasks: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"samples": 0}, "at least 1 sample"),
         ({"placement": "sky"}, "no placement 'sky'"),
@@ -260,8 +260,8 @@ def test_the_persona_can_stand_before_the_users_message(tasks: Path) -> None:
         ({"personas": "core", "split": "half"}, "no split 'half'"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(tasks: Path, wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(HoldfastError, match=said):
+def test_what_cannot_be_asked_is_refused(tasks: Path, wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(HoldfastError, match=message):
         robustness(Actor(answer), **{"tasks": tasks, "personas": PEOPLE, **wrong})
 
 
@@ -303,11 +303,11 @@ def test_hub_tasks_say_where_the_answer_is_to_stand(
     name: str, rows: list[dict[str, str]], kind: str, ends: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     datasets = pytest.importorskip("datasets", reason="the extra `tasks` is not installed")
-    made = datasets.Dataset.from_list(rows)
-    monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: made)
-    found = load_items(name, n=4)
-    assert len(found) == 4
-    assert all(task.turns[0].endswith(ends) for task in found)
+    dataset = datasets.Dataset.from_list(rows)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: dataset)
+    items = load_items(name, n=4)
+    assert len(items) == 4
+    assert all(task.turns[0].endswith(ends) for task in items)
     assert load_items(name, n=4, form="")[0].turns[0].endswith("+ 1?")
 
     def solve(ask: Ask) -> Reply:
@@ -320,8 +320,8 @@ def test_hub_tasks_say_where_the_answer_is_to_stand(
 
 
 def test_minis_tasks_are_those_with_one_right_answer() -> None:
-    found = load_items("mini", n=2)
-    assert {task.category for task in found} == {"math", "recall", "extraction", "safety"}
+    items = load_items("mini", n=2)
+    assert {task.category for task in items} == {"math", "recall", "extraction", "safety"}
 
 
 def test_a_page_shows_markup_in_a_persona_as_text(tasks: Path, tmp_path: Path) -> None:
@@ -336,8 +336,8 @@ def test_fewer_than_three_different_items_have_no_interval_and_a_sentence(tmp_pa
     rows = [{"question": f"{i} and nothing?", "answer": i} for i in (20, 21)]
     path = tmp_path / "two.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    found = robustness(Actor(answer), tasks=path, personas=PEOPLE)
+    result = robustness(Actor(answer), tasks=path, personas=PEOPLE)
     note = "No interval: fewer than 3 different items."
-    assert found.summary.numbers.interval_note == note
-    assert note in remarks(found.summary) and note in render(found.summary)
-    assert found.summary.numbers.intervals["mean"] == [None, None]
+    assert result.summary.numbers.interval_note == note
+    assert note in remarks(result.summary) and note in render(result.summary)
+    assert result.summary.numbers.intervals["mean"] == [None, None]

@@ -29,7 +29,7 @@ def conversation(replies: list[str], **more: Any) -> dict[str, Any]:
     return {"messages": messages, **more}
 
 
-def written(tmp_path: Path, lines: list[dict[str, Any]]) -> Path:
+def write_log(tmp_path: Path, lines: list[dict[str, Any]]) -> Path:
     path = tmp_path / "log.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return path
@@ -47,7 +47,7 @@ def whole(tmp_path: Path, broken: int | None, n: int = 300) -> Path:
         )
         for _ in range(n)
     ]
-    return written(tmp_path, lines)
+    return write_log(tmp_path, lines)
 
 
 def test_unbroken_conversations_raise_no_alarm(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_conversation_that_breaks_has_slipped_after_two_more_rounds_at_most(
     tmp_path: Path,
 ) -> None:
     lines = [conversation(["LOUD"] * 4 + ["quiet"] * 4 * (i > 100) + ["LOUD"]) for i in range(150)]
-    summary = watch(written(tmp_path, lines), SHOUT).summary
+    summary = watch(write_log(tmp_path, lines), SHOUT).summary
     assert summary.state.slips == len(summary.slipped) == 49
     assert {(slip.since, slip.round) for slip in summary.slipped} == {(5, 6)}
 
@@ -84,7 +84,7 @@ def test_requests_that_grow_are_one_conversation_each(tmp_path: Path) -> None:
             reply = "HELLO" if r == 0 else f"SAID TO {who} IN {r}"
             lines.append({"messages": [{"role": "system", "content": "x"}, *chat], "reply": reply})
             chat.append({"role": "assistant", "content": reply})
-    result = watch(written(tmp_path, lines), SHOUT)
+    result = watch(write_log(tmp_path, lines), SHOUT)
     assert result.summary.state.conversations == 2
     assert [reply.round for reply in result.replies] == [1, 1, 2, 2, 3, 3, 4, 4]
 
@@ -97,7 +97,7 @@ def test_conversations_that_open_with_the_same_greeting_are_told_apart(tmp_path:
             chat.append({"role": "user", "content": f"{who} asks {r}"})
             lines.append({"messages": [*chat], "reply": f"SAID TO {who} IN {r}"})
             chat.append({"role": "assistant", "content": f"SAID TO {who} IN {r}"})
-    result = watch(written(tmp_path, lines), SHOUT)
+    result = watch(write_log(tmp_path, lines), SHOUT)
     assert result.summary.state.conversations == 5
     assert [reply.round for reply in result.replies] == [1, 2, 3] * 5
     names = [reply.conversation for reply in result.replies]
@@ -116,7 +116,7 @@ def test_a_user_turn_with_a_tool_call_is_one_round_of_its_last_reply(tmp_path: P
         ("assistant", "  "),
     ]
     messages = [{"role": role, "content": text} for role, text in turns]
-    replies = watch(written(tmp_path, [{"messages": messages}]), SHOUT).replies
+    replies = watch(write_log(tmp_path, [{"messages": messages}]), SHOUT).replies
     assert [(reply.round, reply.reply) for reply in replies] == [(1, "IT RAINS"), (2, "SUN")]
 
 
@@ -137,7 +137,7 @@ def test_an_id_holds_a_conversation_together_whose_client_sends_its_end_only(
         {"messages": [{"role": "user", "content": f"asks {r}"}], "reply": "YES", "id": "a"}
         for r in range(5)
     ]
-    replies = watch(written(tmp_path, lines), SHOUT).replies
+    replies = watch(write_log(tmp_path, lines), SHOUT).replies
     assert [reply.round for reply in replies] == [1, 2, 3, 4, 5]
     assert len({reply.conversation for reply in replies}) == 1
 
@@ -147,7 +147,7 @@ def test_a_servers_lines_keep_their_scores_where_they_have_no_texts(tmp_path: Pa
         {"conversation": "c", "round": 1, "score": 0.25, "control": "anchor"},
         {"conversation": "c", "round": 2, "score": 0.25, "control": "anchor", "reply": "LOUD"},
     ]
-    replies = watch(written(tmp_path, lines), SHOUT).replies
+    replies = watch(write_log(tmp_path, lines), SHOUT).replies
     assert [reply.score for reply in replies] == [0.25, 1.0]
 
 

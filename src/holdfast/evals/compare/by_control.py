@@ -52,7 +52,7 @@ class Measurements:
             tokens=self.tokens[rows],
         )
 
-    def masked(self, keep: Sequence[bool]) -> Measurements:
+    def mask(self, keep: Sequence[bool]) -> Measurements:
         """A copy with the other conversations set to NaN."""
         offset = np.where(np.asarray(keep), 0.0, np.nan)[:, None]
         return replace(
@@ -81,7 +81,7 @@ def measurements(
         times: the lines of its `timing.jsonl`.
         questions: the capability questions after each round.
     """
-    judged = {one.id: one for one in conversations}
+    by_id = {one.id: one for one in conversations}
     by_control: list[list[RoundRecord]] = [[] for _ in plan.controls]
     for record in records:
         by_control[plan.locate(record.conversation)[0]].append(record)
@@ -89,7 +89,7 @@ def measurements(
     return [
         Measurements(
             control,
-            scores([judged[id_] for id_ in plan.record_ids(k)], "own", rounds + 1),
+            scores([by_id[id_] for id_ in plan.record_ids(k)], "own", rounds + 1),
             _correct(plan, rounds, by_control[k], questions),
             _tokens(plan, rounds, by_control[k]),
             _timing([time for time in times if time.control == control.text], batches, rounds),

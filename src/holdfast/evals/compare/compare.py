@@ -145,7 +145,7 @@ def compare(
     """
     settings = settle(settings, CompareSettings, changes)
     group = ModelGroup(model, also) if also else model
-    controls, refused = _controls(group, settings, also)
+    controls, refusals = _controls(group, settings, also)
     start, progress = time.monotonic(), progress or Progress(enabled=False)
     screening = screen(
         settings, model, judge_model=judge_model, out=out, progress=progress, where=where
@@ -155,12 +155,12 @@ def compare(
     scoring = settings.scoring if questions.questions else None
     manifest = setup.manifest("compare", questions=questions.as_records(), scoring=scoring)
     run = open_run(out, manifest, RoundRecord, JudgeVerdict, where)
-    judged = setup.hold(
+    results = setup.hold(
         run, progress, timed=True, where=where, skip_refused=True, resume=settings.resume
     )
-    refused |= setup.plan.refused(run.records)
-    summary = _summary(setup, questions, judged, run, settings, refused, command, start)
-    conversations = _by_conversation(setup.plan, judged, run, questions, refused)
+    refusals |= setup.plan.refusals(run.records)
+    summary = _summary(setup, questions, results, run, settings, refusals, command, start)
+    conversations = _by_conversation(setup.plan, results, run, questions, refusals)
     run.finish(summary)
     if summary.report:
         report.write_compare(summary, conversations, Path(summary.report))
@@ -226,8 +226,8 @@ def _controls(
     names = DEFAULT_CONTROLS if settings.controls is None else settings.controls
     texts = [*names, *(f"{ALSO}{one.name}" for one in also)]
     controls = [NONE, *(parse(text, models=bool(also)) for text in texts)]
-    refused = {control.text: why for control in controls if (why := model.refusal(control))}
-    return [one for one in dict.fromkeys(controls) if one.text not in refused], refused
+    refusals = {control.text: why for control in controls if (why := model.refusal(control))}
+    return [one for one in dict.fromkeys(controls) if one.text not in refusals], refusals
 
 
 def _check_scoring(model: Backend, scoring: str) -> None:
@@ -238,16 +238,16 @@ def _check_scoring(model: Backend, scoring: str) -> None:
 def _summary(
     setup: ControlledSetup,
     questions: QuestionPlan,
-    judged: Sequence[JudgedConversation],
+    results: Sequence[JudgedConversation],
     run: ConversationRun,
     settings: CompareSettings,
-    refused: dict[str, str],
+    refusals: dict[str, str],
     command: str | None,
     start: float,
 ) -> CompareSummary:
     lengths, plan, model = settings.lengths(), setup.plan, setup.chat.agent
     assert model is not None
-    rows, advice = _rows(plan, judged, run, questions, refused)
+    rows, advice = _rows(plan, results, run, questions, refusals)
     first_score = rows[lengths[-1]][0].curve[0]
     low = low_ceiling(setup.setting(), first_score)
     return CompareSummary(
@@ -260,12 +260,12 @@ def _summary(
         recommendation=too_low(first_score) if low else advice.sentence,
         chosen_on=advice.chosen_on,
         reported_on=advice.reported_on,
-        floor=numbers(mean(scores(judged[:: len(plan.controls)], "floor", 1)[:, 0])),
+        floor=numbers(mean(scores(results[:: len(plan.controls)], "floor", 1)[:, 0])),
         question_source=questions.source if questions.questions else None,
         scoring=settings.scoring if questions.questions else None,
         capability_rounds=questions.rounds,
         questions=questions.count_by_kind(lengths[-1]),
-        refused=refused,
+        refused=refusals,
         failures=costs(run.records).failures,
         clock=clock_of(model),
         verdicts=count_verdicts(run),
@@ -277,17 +277,17 @@ def _summary(
 
 def _rows(
     plan: ControlledPlan,
-    judged: Sequence[JudgedConversation],
+    results: Sequence[JudgedConversation],
     run: ConversationRun,
     questions: QuestionPlan,
-    refused: Mapping[str, str],
+    refusals: Mapping[str, str],
 ) -> tuple[dict[int, list[ControlRow]], Recommendation]:
     """The rows of every length, and what they recommend over the longest."""
-    scored_rounds, longest = questions.counted, max(questions.counted)
+    scored_rounds, longest = questions.counted_rounds, max(questions.counted_rounds)
     by_control = [
         _of_its_personas(one, plan.conversations)
-        for one in measurements(plan, longest, judged, run.records, run.times, questions.questions)
-        if one.control.text not in refused
+        for one in measurements(plan, longest, results, run.records, run.times, questions.questions)
+        if one.control.text not in refusals
     ]
     rows = {
         length: control_rows(by_control, plan.conversations, length, rounds)
@@ -304,18 +304,18 @@ def _of_its_personas(one: Measurements, conversations: Sequence[Conversation]) -
     personas = training_prompts(one.control)
     if personas is None:
         return one
-    return one.masked([c.agent.prompt in personas for c in conversations])
+    return one.mask([c.agent.prompt in personas for c in conversations])
 
 
 def _by_conversation(
     plan: ControlledPlan,
-    judged: Sequence[JudgedConversation],
+    results: Sequence[JudgedConversation],
     run: ConversationRun,
     questions: QuestionPlan,
-    refused: Mapping[str, str],
+    refusals: Mapping[str, str],
 ) -> list[ComparedConversation]:
     """The conversations, each under every control, as the page shows them."""
-    by_id = {one.id: one for one in judged}
+    by_id = {one.id: one for one in results}
     answers: dict[int, list[CapabilityAnswer]] = {}
     for record in run.records:
         _, conversation = plan.locate(record.conversation)
@@ -333,7 +333,7 @@ def _by_conversation(
             )
             for question, answer in question_answers(record, conversation, questions.questions)
         )
-    controls = [(k, one.text) for k, one in enumerate(plan.controls) if one.text not in refused]
+    controls = [(k, one.text) for k, one in enumerate(plan.controls) if one.text not in refusals]
 
     def under(id_: int) -> ConversationUnderControl:
         return ConversationUnderControl(by_id[id_].rounds, tuple(answers.get(id_, ())))

@@ -26,7 +26,7 @@ class QuestionPlan:
 
     source: str
     """Where they come from; "none" asks nothing."""
-    counted: Mapping[int, Sequence[int]]
+    counted_rounds: Mapping[int, Sequence[int]]
     """For every length, the rounds whose questions count."""
     questions: Questions
     """The questions, by the plan's conversations."""
@@ -38,7 +38,7 @@ class QuestionPlan:
 
     def count_by_kind(self, length: int) -> dict[str, int]:
         """Questions of each kind that count for a length."""
-        rounds = self.counted[length]
+        rounds = self.counted_rounds[length]
         counts = Counter(q.kind for (_, r), of in self.questions.items() if r in rounds for q in of)
         return dict(counts)
 

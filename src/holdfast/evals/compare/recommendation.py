@@ -35,15 +35,15 @@ from holdfast.results.compare import ControlRow
 NONE = "none"
 """The control that the others are held against."""
 FEWEST = 8
-"""Conversations; fewer are not split in halves to choose and to report on."""
+"""Conversations from which on one half chooses and the other is reported on."""
 LOSS = 0.02
-"""Of capability; a control that clearly loses more is left out."""
+"""Loss of capability; a control that clearly loses more is left out."""
 GAIN = 0.05
-"""Of late stability; what a run should be large enough to show, where none was seen."""
+"""Gain of late stability that a run should be large enough to show, where it saw none."""
 POWER = (1.96 + 0.84) ** 2
 """(z_.975 + z_.8)²: a two-sided test at 5% finds the gain four times in five."""
 NEAR = 0.1
-"""Of none's cost: a smaller difference counts as none."""
+"""Part of `none`'s cost; costs that differ by less count as equal."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class _Evidence:
         interval = self._sample().difference_interval(*self._late(control), 1 - 0.05 / others)
         return bool(interval[0] > 0)
 
-    def needed(self, control: str) -> str:
+    def conversations_needed(self, control: str) -> str:
         """How many conversations would show its gain, or one of `GAIN`, four times in five."""
         a, b = self._late(control)
         moments = self._sample().moments(a - b)
@@ -137,8 +137,8 @@ class _Evidence:
         if np.isnan(moments.variance) or not moments.variance:
             return "the conversations measured are too alike to say how many would show a gain"
         n = float(moments.n * moments.variance) * POWER / gain**2 * (2 if self.halved else 1)
-        rounded = int(np.ceil(max(n, 2 * FEWEST) / 10) * 10)
-        return f"to show a gain of {gain:+.2f} some {rounded:,} conversations are needed"
+        count = int(np.ceil(max(n, 2 * FEWEST) / 10) * 10)
+        return f"to show a gain of {gain:+.2f} some {count:,} conversations are needed"
 
 
 def _halves(conversations: Sequence[Conversation]) -> tuple[list[int], list[int]]:
@@ -156,7 +156,7 @@ def _choose(
     names: Collection[str],
     length: int,
 ) -> tuple[str, str | None]:
-    """Of the able controls, by their names, the one to use and the best other than `none`."""
+    """The able control to use, and the best one other than `none`, by their names."""
     none, scores = rows[0], {one.control.text: one.scores for one in measurements}
     able = [row for row in rows if row.control in names]
     if not able:
@@ -179,7 +179,7 @@ def _late(row: ControlRow) -> float:
 
 
 def _able(rows: Sequence[ControlRow]) -> set[str]:
-    """Those that were measured late and on all, and do not clearly lose what is not allowed."""
+    """Controls measured late and on all conversations that do not clearly lose more than `LOSS`."""
     return {
         row.control
         for row in rows
@@ -194,7 +194,7 @@ def _loses(row: ControlRow) -> bool:
 
 
 def _cheapest(rows: Sequence[ControlRow], none: ControlRow) -> ControlRow:
-    """Of the rows with the fewest tokens, and of these with the least time, the most stable."""
+    """The most stable row among those with the fewest tokens and, of these, the least time."""
     tokens = [_relative_tokens(row, none) or 0.0 for row in rows]
     rows = [row for row, cost in zip(rows, tokens, strict=True) if cost <= min(tokens) + NEAR]
     times = [row.relative_ms_per_token or 0.0 for row in rows]
@@ -230,7 +230,7 @@ def _sentence(
         else f"of {_conversations(reporting)}, too few to choose on some and report others,"
     )
     if row is none:
-        need = f"; {evidence.needed(best.control)}" if best else ""
+        need = f"; {evidence.conversations_needed(best.control)}" if best else ""
         stability = f"{_why_none(rows, best)}{need}"
         return (
             f"No control is shown to hold better: {basis} without one late stability is "
@@ -240,7 +240,7 @@ def _sentence(
     if not evidence.confirms(row.control):
         return (
             f"Nothing here is shown to hold better than no control: {row.control}, {basis} has a "
-            f"late stability of {figures}; {evidence.needed(row.control)}."
+            f"late stability of {figures}; {evidence.conversations_needed(row.control)}."
         )
     return f"Use {row.control}: {basis} it has a late stability of {figures}."
 

@@ -11,7 +11,7 @@ from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option, require_at_least
 from holdfast.evals.conversation.settings import (
     ConversationSettings,
-    checked_controls,
+    check_controls,
     read_controls,
 )
 
@@ -96,7 +96,7 @@ class CompareSettings(ConversationSettings):
         if self.scoring not in SCORING:
             raise HoldfastError(f"--scoring is {' or '.join(SCORING)}, not {self.scoring!r}")
         if self.controls is not None:
-            object.__setattr__(self, "controls", checked_controls(self.controls))
+            object.__setattr__(self, "controls", check_controls(self.controls))
 
     def lengths(self) -> list[int]:
         """The lengths in rounds, in ascending order."""

@@ -99,10 +99,10 @@ def consistency(
     settings = settle(settings, ConsistencySettings, changes)
     prompt = text_or_file(settings.user_prompt) if settings.user_prompt else None
     dialogues, reading = read_dialogues(Path(log), settings.format, prompt)
-    faults, checked = find_faults(dialogues)
+    faults, counts = find_faults(dialogues)
     run = _run(out, dialogues, judge_model) if judge_model is not None else None
     judge = ModelJudge(judge_model, run) if judge_model is not None else None
-    check = _checked(judge, settings) if judge else None
+    check = _check_judge(judge, settings) if judge else None
     runs = len(dialogues)
     valid = runs - len({fault.run for fault in faults})
     summary = ConsistencySummary(
@@ -111,7 +111,7 @@ def consistency(
         valid=valid,
         valid_interval=wilson(valid / runs, runs),
         faults={kind: sum(fault.kind == kind for fault in faults) for kind in KINDS},
-        checked=checked,
+        checked=counts,
         prompted=sum(one.user_prompt is not None for one in dialogues),
         planted=try_rules(dialogues, faults),
         flagged=tuple(faults),
@@ -139,7 +139,7 @@ def _run(
     return Run(out, manifest, JudgeReply)
 
 
-def _checked(judge: ModelJudge, settings: ConsistencySettings) -> JudgeCheck:
+def _check_judge(judge: ModelJudge, settings: ConsistencySettings) -> JudgeCheck:
     labels = read_labels(settings.labels or LABELS)
     check = check_judge(judge.contradictions, judge.name, labels)
     if check.balanced < settings.least:
@@ -157,8 +157,8 @@ def _side(name: str, dialogues: Sequence[Dialogue], judge: ModelJudge) -> SideCo
     with_prompt = [(one, prompt) for one in dialogues if (prompt := _prompt(one, name))]
     if not with_prompt:
         return None
-    spoken = [one.lines(role) for one, _ in with_prompt]
-    pairs = [(n, (prompt, line)) for n, (_, prompt) in enumerate(with_prompt) for line in spoken[n]]
+    lines = [one.lines(role) for one, _ in with_prompt]
+    pairs = [(n, (prompt, line)) for n, (_, prompt) in enumerate(with_prompt) for line in lines[n]]
     verdicts = judge.contradictions([pair for _, pair in pairs])
     to_prompt = _measure(
         [
@@ -167,7 +167,7 @@ def _side(name: str, dialogues: Sequence[Dialogue], judge: ModelJudge) -> SideCo
         ],
         len(with_prompt),
     )
-    later = [(n, (own[:i], own[i])) for n, own in enumerate(spoken) for i in range(1, len(own))]
+    later = [(n, (own[:i], own[i])) for n, own in enumerate(lines) for i in range(1, len(own))]
     counts = judge.conflicts([pair for _, pair in later])
     to_lines = _measure(
         [
@@ -176,9 +176,9 @@ def _side(name: str, dialogues: Sequence[Dialogue], judge: ModelJudge) -> SideCo
         ],
         len(with_prompt),
     )
-    answered, unsaid = _questions(name, with_prompt, judge)
+    to_questions, unsaid = _questions(name, with_prompt, judge)
     return SideConsistency(
-        prompt_to_line=to_prompt, line_to_line=to_lines, question_answer=answered, unsaid=unsaid
+        prompt_to_line=to_prompt, line_to_line=to_lines, question_answer=to_questions, unsaid=unsaid
     )
 
 

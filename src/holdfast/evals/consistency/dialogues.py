@@ -49,9 +49,9 @@ def read_dialogues(
         HoldfastError: the log or the folder cannot be read.
     """
     if path.is_dir():
-        if not (recorded := list(_of_run(path))):
+        if not (of_run := list(_of_run(path))):
             raise RunError(f"{path} holds no round of a conversation yet: run its command again.")
-        return recorded, None
+        return of_run, None
     log = LogFile(path, format)
     chats = []
     for entry in log.entries():
@@ -74,10 +74,10 @@ def read_dialogues(
 
 
 def _of_run(folder: Path) -> Iterator[Dialogue]:
-    recorded = read_run(folder, COMMANDS)
-    plans = {plan.id: plan for plan in recorded.plans}
+    source = read_run(folder, COMMANDS)
+    plans = {plan.id: plan for plan in source.plans}
     turns: dict[int, list[RoleAndText]] = {}
-    for record in recorded.run.records:
+    for record in source.run.records:
         exchanges = turns.setdefault(record.conversation, [])
         if record.user is not None and record.agent is not None:
             exchanges += (("user", record.user.text), ("assistant", record.agent.text))

@@ -31,7 +31,7 @@ Plant = Callable[[Dialogue, Dialogue, random.Random], list[str]]
 
 
 def try_rules(dialogues: Sequence[Dialogue], faults: Sequence[Fault]) -> dict[str, Planted]:
-    """The faults put into a log by kind, and how many of them the rules see; empty of a short log.
+    """The faults put into a log by kind, and how many of them the rules see; empty for a short log.
 
     Args:
         dialogues: the log's conversations.
@@ -39,19 +39,19 @@ def try_rules(dialogues: Sequence[Dialogue], faults: Sequence[Fault]) -> dict[st
     """
     if len(dialogues) < FEWEST:
         return {}
-    tried = {}
+    by_kind = {}
     for kind, plant in _PLANTS.items():
-        flagged = {fault.run for fault in faults if fault.kind == kind}
-        tried[kind] = list(_rounds(dialogues, flagged, kind, plant))
+        flagged_runs = {fault.run for fault in faults if fault.kind == kind}
+        by_kind[kind] = list(_rounds(dialogues, flagged_runs, kind, plant))
     return {
         kind: Planted(sum(hits for hits, _ in pairs), sum(of for _, of in pairs))
-        for kind, pairs in tried.items()
+        for kind, pairs in by_kind.items()
         if any(of for _, of in pairs)
     }
 
 
 def _rounds(
-    dialogues: Sequence[Dialogue], flagged: Collection[str], kind: str, plant: Plant
+    dialogues: Sequence[Dialogue], flagged_runs: Collection[str], kind: str, plant: Plant
 ) -> Iterator[tuple[int, int]]:
     """How many faults of each round were found, and how many were planted."""
     total = 0
@@ -61,20 +61,20 @@ def _rounds(
             return
         rng = random.Random(start)
         log = list(dialogues)
-        planted = set()
+        planted_runs = set()
         for i in range(start, len(log), EVERY):
             one = dialogues[i]
             strangers = [two for two in speakers if _strange(two, one, kind)]
-            if one.where not in flagged and len(one.lines("user")) >= LINES and strangers:
+            if one.where not in flagged_runs and len(one.lines("user")) >= LINES and strangers:
                 lines = iter(plant(one, rng.choice(strangers), rng))
                 turns = tuple(
                     (who, next(lines) if who == "user" else text) for who, text in one.turns
                 )
                 log[i] = replace(one, turns=turns)
-                planted.add(one.where)
+                planted_runs.add(one.where)
         fault_runs = {fault.run for fault in find_faults(log)[0] if fault.kind == kind}
-        total += len(planted)
-        yield len(fault_runs & planted), len(planted)
+        total += len(planted_runs)
+        yield len(fault_runs & planted_runs), len(planted_runs)
 
 
 def _strange(two: Dialogue, one: Dialogue, kind: str) -> bool:
@@ -93,7 +93,7 @@ def _turn(one: Dialogue, other: Dialogue, rng: random.Random) -> list[str]:
 
 
 def _swap(one: Dialogue, other: Dialogue, rng: random.Random) -> list[str]:
-    """As many lines, said by a user with another prompt."""
+    """As many lines of a user with another prompt."""
     lines = other.lines("user")
     return [lines[i % len(lines)] for i in range(len(one.lines("user")))]
 

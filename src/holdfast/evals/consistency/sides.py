@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-FOUND = 0.95
+FOUND_SHARE = 0.95
 """Share of the assistant's lines that must sound like the assistant."""
 ALARMS = 0.02
 """Share of users' opening lines that may."""
@@ -58,7 +58,7 @@ def sounds_like_the_assistant(dialogues: Sequence[Sides]) -> list[list[bool]] | 
         rest = tuple(size - len(one[side]) for side, size in enumerate(sizes))
         users.append([_odds(line, others, rest) for line in one.user])
         assistants += [_odds(line, others, rest) for line in one.assistant]
-    bar = float(np.quantile(assistants, 1 - FOUND))
+    bar = float(np.quantile(assistants, 1 - FOUND_SHARE))
     openings = [odds >= bar for own in users for odds in own[:OPENING]]
     if np.mean(openings) > ALARMS:
         return None

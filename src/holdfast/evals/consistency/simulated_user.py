@@ -36,7 +36,7 @@ DESCRIBES = 6
 """Words of its own that a prompt needs, so that lines of its user would show some of them."""
 FORMS = ("language", "capitals", "lowercase", "opening", "ending", "signature")
 """Demands of a shorter prompt that any line would show."""
-BELIEVED = 1 / 3
+PLAUSIBLE_SHARE = 1 / 3
 """Share of the runs that may say more of another's prompt."""
 _SURE = re.compile(
     r"\bhow (?:can|may|could|might) I (?:best )?(?:help|assist|support|be of)\b"
@@ -114,19 +114,19 @@ def find_faults(dialogues: Sequence[Dialogue]) -> tuple[list[Fault], dict[str, i
     sounds = sounds_like_the_assistant(sides) or [[] for _ in dialogues]
     without = _without_persona(dialogues)
     faults: list[Fault] = []
-    checked = dict.fromkeys(KINDS, 0)
+    counts = dict.fromkeys(KINDS, 0)
     for one, (lines, _), similar in zip(dialogues, sides, sounds, strict=True):
-        checked["assistant"] += 1
-        signs = [_assistant(one, lines) or _turned(one, similar)]
+        counts["assistant"] += 1
+        signs = [_assistant(one, lines) or _find_similar(one, similar)]
         if _has_persona(one):
-            checked["persona"] += 1
+            counts["persona"] += 1
             why = without.get(one.where)
             signs.append(Fault(one.where, "persona", 0, why) if why else None)
         if one.user_prompt and _HARD.search(one.user_prompt) and len(lines) > 1:
-            checked["soft"] += 1
+            counts["soft"] += 1
             signs.append(_soft(one, lines))
         faults += [fault for fault in signs if fault]
-    return faults, checked
+    return faults, counts
 
 
 def _assistant(one: Dialogue, lines: Sequence[str]) -> Fault | None:
@@ -147,7 +147,7 @@ def _assistant(one: Dialogue, lines: Sequence[str]) -> Fault | None:
     return None
 
 
-def _turned(one: Dialogue, similar: Sequence[bool]) -> Fault | None:
+def _find_similar(one: Dialogue, similar: Sequence[bool]) -> Fault | None:
     if not any(similar):
         return None
     return Fault(one.where, "assistant", similar.index(True) + 1, "it sounds like the assistant")
@@ -185,7 +185,7 @@ def _without_persona(dialogues: Sequence[Dialogue]) -> dict[str, str]:
         elif other and len(prompts[other] & lexis[one.where]) >= 3 and scores[other] >= 2 * own:
             strange[one.where] = f"it says more of another prompt: “{other[:60]}”"
     # Where many seem to, the prompts are too much alike to tell.
-    return silent | (strange if len(strange) <= BELIEVED * len(looked_at) else {})
+    return silent | (strange if len(strange) <= PLAUSIBLE_SHARE * len(looked_at) else {})
 
 
 @lru_cache(maxsize=4096)
@@ -229,11 +229,11 @@ def _soft(one: Dialogue, lines: Sequence[str]) -> Fault | None:
 def _is_soft(line: str) -> bool:
     if _STILL_HARD.search(line):
         return False
-    return bool(_SOFT.search(line)) or _pleased()(line).value > 0.5
+    return bool(_SOFT.search(line)) or _sentiment_judge()(line).value > 0.5
 
 
 @lru_cache(maxsize=1)
-def _pleased() -> judge.Judge:
+def _sentiment_judge() -> judge.Judge:
     return judge.build({"name": "sentiment", "to": "positive"})
 
 

@@ -51,8 +51,8 @@ _ANSWER = (
 _LAST = re.compile(r"\b(YES|NO)\b\W*$")
 
 
-class Labelled(NamedTuple):
-    """A line with what it is known to be."""
+class LabelledLine(NamedTuple):
+    """A line, and whether it contradicts its prompt."""
 
     prompt: str
     """The speaker's prompt."""
@@ -169,13 +169,13 @@ def read_answer(text: str) -> tuple[bool, str | None]:
     return True, answers[-1] or None
 
 
-def read_labels(path: Path = LABELS) -> list[Labelled]:
+def read_labels(path: Path = LABELS) -> list[LabelledLine]:
     """Labelled lines of a JSONL file with prompt, line and contradicts.
 
     Raises:
         HoldfastError: names the line that does not fit.
     """
-    labels = [_labelled(line) for line in read_json_lines(path, "labels", "name a JSONL file")]
+    labels = [_read_label(line) for line in read_json_lines(path, "labels", "name a JSONL file")]
     if len({one.contradicts for one in labels}) < 2:
         raise HoldfastError(
             f"{path} needs lines that contradict their prompt and lines that do not."
@@ -183,16 +183,16 @@ def read_labels(path: Path = LABELS) -> list[Labelled]:
     return labels
 
 
-def _labelled(line: JsonLine) -> Labelled:
-    prompt, text, contradicts = map(line.fields.get, Labelled._fields)
+def _read_label(line: JsonLine) -> LabelledLine:
+    prompt, text, contradicts = map(line.fields.get, LabelledLine._fields)
     if not (isinstance(prompt, str) and isinstance(text, str) and isinstance(contradicts, bool)):
         raise HoldfastError(
             f"{line.where}: a label has prompt, line, and contradicts (true or false)."
         )
-    return Labelled(prompt, text, contradicts)
+    return LabelledLine(prompt, text, contradicts)
 
 
-def check_judge(judge: LineJudge, name: str, labels: Sequence[Labelled]) -> JudgeCheck:
+def check_judge(judge: LineJudge, name: str, labels: Sequence[LabelledLine]) -> JudgeCheck:
     """How a judge does on labelled lines.
 
     Args:
@@ -208,7 +208,7 @@ def check_judge(judge: LineJudge, name: str, labels: Sequence[Labelled]) -> Judg
         shares.append(share)
         bounds.append(wilson(share, len(own)))
     # The widths of two independent shares add as squares (Newcombe 1998, for their mean).
-    balanced = sum(shares) / 2
+    mean = sum(shares) / 2
     low, high = (
         sum((share - end[side]) ** 2 for share, end in zip(shares, bounds, strict=True)) ** 0.5 / 2
         for side in (0, 1)
@@ -219,5 +219,5 @@ def check_judge(judge: LineJudge, name: str, labels: Sequence[Labelled]) -> Judg
         unparsed=verdicts.count(None),
         contradictions=shares[0],
         agreements=shares[1],
-        interval=(balanced - low, balanced + high),
+        interval=(mean - low, mean + high),
     )

@@ -6,7 +6,7 @@ run again whole on a local model, whose arithmetic depends on the batch; on an A
 is chosen, it goes on after its last complete round. Conversations under different controls take
 turns round by round, so that a slow moment of the machine meets all controls alike.
 
-What is asked in a round is `rounds`'; who does a batch is `core.shards`'.
+`rounds` says what is asked in a round, and `core.shards` who does a batch.
 """
 
 from __future__ import annotations
@@ -136,11 +136,11 @@ def _hold_batch(
     if models:
         chat = replace(chat, agent=models[0] if probed else None, user=models[-1])
     exact = resume == "batch" and all(model.local for model in models)
-    recorded = _recorded(batch, run, exact=exact)
+    records = _records_to_resume(batch, run, exact=exact)
     for model in models:
         model.forget()
-    conversations = _replay(batch, recorded)
-    first = _last_round(recorded) + 1
+    conversations = _replay(batch, records)
+    first = _last_round(records) + 1
     progress.resume(max(first - 1, 0) if batch.rounds else first)
     for r in range(first, batch.rounds + 1):
         step = 1.0 if r or not batch.rounds else 0.0
@@ -158,7 +158,7 @@ def _hold_batch(
                     tokens=result.tokens,
                 )
                 run.add_times([time])
-            progress.advance(step / len(groups), sum(map(_generated, result.records)))
+            progress.advance(step / len(groups), sum(map(_count_generated, result.records)))
             new += result.records
         if not groups:  # all have stopped
             progress.advance(step, 0)
@@ -183,17 +183,19 @@ def _hold_or_end(chat: SelfChat, group: Sequence[OpenConversation], r: int) -> R
         )
 
 
-def _recorded(batch: ConversationBatch, run: ConversationRun, *, exact: bool) -> list[RoundRecord]:
+def _records_to_resume(
+    batch: ConversationBatch, run: ConversationRun, *, exact: bool
+) -> list[RoundRecord]:
     """The batch's records to go on from; others of the batch are dropped from the run.
 
     To be `exact`, an unfinished batch is run from its beginning.
     """
     ids = {conversation.id for conversation in batch.conversations}
     of_batch = [record for record in run.records if record.conversation in ids]
-    recorded = batch.whole_rounds(of_batch) if not exact or batch.is_done(of_batch) else []
-    if len(recorded) < len(of_batch):
-        run.keep([r for r in run.records if r.conversation not in ids] + recorded)
-    return recorded
+    records = batch.whole_rounds(of_batch) if not exact or batch.is_done(of_batch) else []
+    if len(records) < len(of_batch):
+        run.keep([r for r in run.records if r.conversation not in ids] + records)
+    return records
 
 
 def _replay(batch: ConversationBatch, records: Sequence[RoundRecord]) -> list[OpenConversation]:
@@ -225,7 +227,7 @@ def _last_round(records: Sequence[RoundRecord]) -> int:
     return max((record.round for record in records), default=-1)
 
 
-def _generated(record: RoundRecord) -> int:
+def _count_generated(record: RoundRecord) -> int:
     """Replies generated for a record: neither starters nor recorded turns are."""
     answers = [answer for answer in record.answers if answer.arm != "reply"]
     turns = 0

@@ -55,7 +55,7 @@ class ControlledPlan:
             for k, c in enumerate(self.controls)
         ]
 
-    def refused(self, records: Sequence[RoundRecord]) -> dict[str, str]:
+    def refusals(self, records: Sequence[RoundRecord]) -> dict[str, str]:
         """The controls that the model refused on the way, with the reason."""
         reasons: dict[str, str] = {}
         for record in records:
@@ -87,7 +87,7 @@ class ControlledSetup:
     def manifest(self, command: str, **more: Any) -> Record:
         """What determines the records, as JSON; `more` is what the command adds."""
         controls = self.plan.controls
-        shared = manifest(
+        base = manifest(
             command,
             self.chat,
             self.plan.conversations,
@@ -96,7 +96,7 @@ class ControlledSetup:
             controls,
             self.screened,
         )
-        record: Record = as_record(shared)
+        record: Record = as_record(base)
         return record | {"controls": [control.text for control in controls], **more}
 
     def setting(self) -> Setting:

@@ -29,22 +29,27 @@ def sample_of(plan: Sequence[Conversation]) -> Sample:
 
 
 def curves(
-    judged: Sequence[JudgedConversation], plan: Sequence[Conversation], rounds: int
+    conversations: Sequence[JudgedConversation], plan: Sequence[Conversation], rounds: int
 ) -> Curves:
     """Every curve of the run with its intervals, by category too."""
     points = rounds + 1
-    own, floor = scores(judged, "own", points), scores(judged, "floor", points)[:, :1]
-    replies = scores(judged, "reply", points)
+    own, floor = scores(conversations, "own", points), scores(conversations, "floor", points)[:, :1]
+    replies = scores(conversations, "reply", points)
     if np.isnan(own).all():
         own = replies  # recorded chats without a model: the replies are all there is
-    user, user_floor = scores(judged, "user", points), scores(judged, "user_floor", points)[:, 0]
-    history_floor = scores(judged, "history_floor", points)
-    filler = scores(judged, "filler", points)
+    user, user_floor = (
+        scores(conversations, "user", points),
+        scores(conversations, "user_floor", points)[:, 0],
+    )
+    history_floor = scores(conversations, "history_floor", points)
+    filler = scores(conversations, "filler", points)
     # Round 0 has no history: the same question on the empty one stands for it.
-    history_floor[:, 0] = _at_start(history_floor, scores(judged, "floor", points, first=True))
-    filler[:, 0] = _at_start(filler, scores(judged, "own", points, first=True))
+    history_floor[:, 0] = _at_start(
+        history_floor, scores(conversations, "floor", points, first=True)
+    )
+    filler[:, 0] = _at_start(filler, scores(conversations, "own", points, first=True))
     sample = sample_of(plan)
-    normal, normal_interval = _normalised(own, floor, sample)
+    normal, normal_interval = _normalise(own, floor, sample)
     return Curves(
         n=[int(v) for v in (~np.isnan(own)).sum(axis=0)],
         stability=numbers(mean(own)),
@@ -84,7 +89,7 @@ def _interval_or_none(values: Array, sample: Sample) -> list[Interval] | None:
     return None if np.isnan(values).all() else numbers(sample.score_interval(values))
 
 
-def _normalised(own: Array, floor: Array, sample: Sample) -> tuple[Values, list[Interval]]:
+def _normalise(own: Array, floor: Array, sample: Sample) -> tuple[Values, list[Interval]]:
     """Normalised stability, and the intervals of the ratio."""
 
     value = normalise(mean(own), mean(floor), mean(own)[:1])

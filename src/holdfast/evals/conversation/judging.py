@@ -62,7 +62,7 @@ def judge_records(
     plans = {c.id: c for c in plan}
     for record in records:
         probes = [
-            _judged(answer, verdicts.get(key) or _score(judges, persona, answer))
+            _judged_answer(answer, verdicts.get(key) or _score(judges, persona, answer))
             for key, persona, answer in _answers(record, plans[record.conversation])
         ]
         rounds[record.conversation].append(
@@ -164,7 +164,7 @@ def _score(judges: dict[Persona, Judge], persona: Persona, answer: ProbeAnswer) 
     return judges[persona](answer.text)
 
 
-def _judged(answer: ProbeAnswer, score: Score) -> JudgedAnswer:
+def _judged_answer(answer: ProbeAnswer, score: Score) -> JudgedAnswer:
     return JudgedAnswer(
         answer.arm,
         answer.run,

@@ -94,7 +94,7 @@ def plan(
                 f"{pairs} pairs were asked for, but {len(agents)} agent and {len(users)} user "
                 f"personas make {len(possible)}; choose --pairs from 1 to {len(possible)}"
             )
-        persona_pairs = _balanced(rng, possible, pairs)
+        persona_pairs = _draw_pairs(rng, possible, pairs)
     starters = (topic,) if topic else suite.starters
     if not starters:
         raise HoldfastError(f"the suite {suite.name} has no starters; give one with --topic")
@@ -105,7 +105,7 @@ def plan(
     )
 
 
-def _balanced(
+def _draw_pairs(
     rng: random.Random, possible: list[tuple[Persona, Persona]], pairs: int
 ) -> list[tuple[Persona, Persona]]:
     """Pairs without repetition, the agents' categories in turn, their personas in turn."""

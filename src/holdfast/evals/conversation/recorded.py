@@ -46,7 +46,7 @@ def read_history(
 
     Args:
         path: the log, in any format of `logs.formats`.
-        personas: the personas that lines may name; of a single one lines need not.
+        personas: the personas that lines may name; they need not name an only one.
         seed: seeds the conversations' probes.
         format: the format; by default it is recognised.
         own_prompts: whether the log's system prompts are the personas, where no line names one.
@@ -63,7 +63,7 @@ def read_history(
     conversations: list[Conversation] = []
     for chat in chats:
         try:
-            persona = drafts.of(chat) if drafts else _named(chat, by_id)
+            persona = drafts.of(chat) if drafts else _find_persona(chat, by_id)
         except Unfit as why:
             log.refuse(BadLine(chat.where, str(why)))
             continue
@@ -88,7 +88,7 @@ def _chats(log: LogFile) -> Iterator[RecordedChat]:
             log.refuse(BadLine(entry.where, str(why)))
 
 
-def _named(chat: RecordedChat, by_id: Mapping[str, Persona]) -> Persona:
+def _find_persona(chat: RecordedChat, by_id: Mapping[str, Persona]) -> Persona:
     if chat.persona is None and len(by_id) == 1:
         return next(iter(by_id.values()))
     if chat.persona is None:

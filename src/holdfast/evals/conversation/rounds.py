@@ -221,12 +221,12 @@ class SelfChat:
     def _agent_turns(self, conversations: Sequence[OpenConversation], r: int) -> AgentTurns:
         """The agents' replies and those of the twins, in one call."""
         measure = self.protocol.measure
-        scripted: dict[int, Reply] = {}
+        script_replies: dict[int, Reply] = {}
         asks: dict[tuple[str, int], Ask] = {}
         for c in conversations:
             seed = seed_of(c.plan.seed, "agent", r)
             if c.plan.script is not None:
-                scripted[c.id] = Reply(c.plan.script[2 * r - 1])
+                script_replies[c.id] = Reply(c.plan.script[2 * r - 1])
             else:
                 asks["agent", c.id] = self._ask(c, c.view(), seed, measure=measure)
         for c in filter(self._has_twin, conversations):
@@ -236,7 +236,8 @@ class SelfChat:
         replies = self._reply(self.agent, asks)
         seconds = clock() - start
         return AgentTurns(
-            scripted | {id_: reply for (side, id_), reply in replies.items() if side == "agent"},
+            script_replies
+            | {id_: reply for (side, id_), reply in replies.items() if side == "agent"},
             {id_: reply for (side, id_), reply in replies.items() if side == "twin"},
             seconds,
             sum(reply.completion_tokens for reply in replies.values()),

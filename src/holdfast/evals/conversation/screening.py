@@ -120,7 +120,7 @@ def _ask(
     progress: Progress | None,
     where: Where,
 ) -> dict[str, float]:
-    """Mean score of each candidate; of one that fails in the first stage, its score there."""
+    """Mean score of each candidate; one that fails in the first stage keeps its score there."""
     folder = place
     if isinstance(where, Shard):
         if place is None:
@@ -143,8 +143,8 @@ def _ask(
             where=where,
             stage=f"screening, {stage + 1} of {len(DRAWS)}",
         )
-        judged, draws_so_far = judge_conversations(run, plan, judge_model), draws_so_far + draws
-        for one, mean in zip(going, scores(judged, "own", 1)[:, 0], strict=True):
+        results, draws_so_far = judge_conversations(run, plan, judge_model), draws_so_far + draws
+        for one, mean in zip(going, scores(results, "own", 1)[:, 0], strict=True):
             sums[one.id] += draws * (0.0 if np.isnan(mean) else float(mean))
             means[one.id] = round(sums[one.id] / draws_so_far, 4)
         going = [one for one in going if means[one.id] >= settings.screen_at / 2]
@@ -189,9 +189,9 @@ def _read(place: Path, protocol: Record) -> dict[str, float] | None:
             raise RunError(f"{place} holds a run without a screening; choose another --out")
         refuse_other_files(place)
         return None
-    published = json.loads(path.read_text(encoding="utf-8"))
-    refuse_another_run(published["manifest"], json.loads(dumps(protocol)), place)
-    return dict(published["means"])
+    outcome = json.loads(path.read_text(encoding="utf-8"))
+    refuse_another_run(outcome["manifest"], json.loads(dumps(protocol)), place)
+    return dict(outcome["means"])
 
 
 def _publish(place: Path, protocol: Record, means: dict[str, float]) -> dict[str, float]:

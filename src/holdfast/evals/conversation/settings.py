@@ -97,7 +97,7 @@ class ConversationSettings:
                 object.__setattr__(self, name, load_suite(source))  # read once, here
 
 
-def checked_controls(controls: str | Sequence[str | Control]) -> tuple[str | Control, ...]:
+def check_controls(controls: str | Sequence[str | Control]) -> tuple[str | Control, ...]:
     """Controls one by one, from a sequence or from their text with commas between.
 
     Raises:

@@ -63,7 +63,7 @@ def agents_of(
 def draw_cast(
     settings: ConversationSettings, model: Backend | None, screening: Screening | None = None
 ) -> Cast:
-    """Sample who meets whom; of the agents' personas only those that a screening kept."""
+    """Sample who meets whom; agents have only the personas that a screening kept."""
     users = _with_starters(read_suite(settings.suite or default_suite(model)))
     agents = users if settings.persona is None else read_suite(settings.persona)
     conversations = plan(
@@ -131,9 +131,9 @@ def check(
     control = parse(protocol.control)
     if model is not None and (refusal := model.refusal(control)):
         raise ControlError(refusal)
-    trained = training_prompts(control)
+    trained_prompts = training_prompts(control)
     for c in conversations:
-        if trained is not None and c.agent.prompt not in trained:
+        if trained_prompts is not None and c.agent.prompt not in trained_prompts:
             raise ControlError(
                 f"`{control.text}` was not trained on the persona {c.agent.id}: choose among "
                 "its own with --agent."

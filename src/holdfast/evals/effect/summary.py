@@ -30,9 +30,9 @@ from holdfast.results.verdict import JudgeVerdict
 EffectRun = Run[TaskRecord, JudgeVerdict]
 
 Scores = dict[tuple[int, str], dict[str, Array]]  # by model and category: (tasks, samples) of arms
-SHOWN = 3
+SHOWN_PAIRS = 3
 """Pairs of replies that the page has for a cell."""
-NAMED = 8
+MOST_NAMES = 8
 """Categories without an effect that the advice names; more are counted."""
 
 
@@ -64,7 +64,7 @@ def summarise(run: EffectRun, tasks: Sequence[Task], models: Sequence[str]) -> E
     overall = (
         row
         for m, model in enumerate(models)
-        for row in _rows(_joined([scores[m, c] for c in categories]), model, "all", everywhere)
+        for row in _rows(_join([scores[m, c] for c in categories]), model, "all", everywhere)
     )
     return EffectNumbers(
         rows=_by_model(rows, models),
@@ -126,7 +126,7 @@ def _score(
     return verdicts.get(verdict_key(record, arm), float("nan")) if score is None else score
 
 
-def _joined(categories: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+def _join(categories: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
     """The arms of several categories as one; an arm that a category lacks is NaN there."""
     names = dict.fromkeys(name for arms in categories for name in arms)
     empty = [np.full_like(arms["none"], np.nan) for arms in categories]
@@ -168,11 +168,11 @@ def _rows(
 def _by_model(rows: Sequence[EffectRow], models: Sequence[str]) -> tuple[EffectRow, ...]:
     """A table with p-values corrected for the cells of each model."""
     return tuple(
-        row for model in models for row in adjusted([row for row in rows if row.model == model])
+        row for model in models for row in adjust([row for row in rows if row.model == model])
     )
 
 
-def adjusted(rows: Sequence[EffectRow]) -> tuple[EffectRow, ...]:
+def adjust(rows: Sequence[EffectRow]) -> tuple[EffectRow, ...]:
     """The rows with p-values corrected for the number of these rows."""
     values = false_discovery([row.p_value for row in rows])
     return tuple(
@@ -186,18 +186,18 @@ def advice(rows: Sequence[EffectRow]) -> str:
 
     Length and place are fixed beforehand, so only the categories are corrected for.
     """
-    matched = [row for row in rows if row.persona == "matched"]
-    if not matched:
+    matched_rows = [row for row in rows if row.persona == "matched"]
+    if not matched_rows:
         return "No persona is matched to any of the tasks."
-    length, place = matched[-1].length, matched[0].placement
-    fixed = adjusted([r for r in matched if (r.length, r.placement) == (length, place)])
-    use, drop, unclear = ([row for row in fixed if row.sign == sign] for sign in (1, -1, 0))
+    length, place = matched_rows[-1].length, matched_rows[0].placement
+    cells = adjust([r for r in matched_rows if (r.length, r.placement) == (length, place)])
+    use, drop, unclear = ([row for row in cells if row.sign == sign] for sign in (1, -1, 0))
     parts = [f"use it for {_list(map(_with_delta, use))}"] if use else []
     parts += [f"drop it for {_list(map(_with_delta, drop))}"] if drop else []
     if unclear:
         many = f"{'the other' if parts else 'any of the'} {len(unclear)} categories"
         names = _list(row.category for row in unclear)
-        parts += [f"no effect is shown for {names if len(unclear) <= NAMED else many}"]
+        parts += [f"no effect is shown for {names if len(unclear) <= MOST_NAMES else many}"]
     where = "in the system prompt" if place == "system" else "before the user's message"
     return f"The matched persona, {length} and {where}: {'; '.join(parts)}."
 
@@ -209,10 +209,10 @@ def _list(names: Iterable[str]) -> str:
 
 def _with_delta(row: EffectRow) -> str:
     low, high = row.interval
-    return f"{row.category} ({_signed(row.delta)} [{_signed(low)}, {_signed(high)}])"
+    return f"{row.category} ({_with_sign(row.delta)} [{_with_sign(low)}, {_with_sign(high)}])"
 
 
-def _signed(value: float | None) -> str:
+def _with_sign(value: float | None) -> str:
     return "?" if value is None else f"{value:+.2f}".replace("-", "−")
 
 
@@ -221,7 +221,7 @@ def reply_pairs(
 ) -> dict[str, list[ReplyPair]]:
     """The replies behind every cell (`EffectRow.cell`), with and without the persona.
 
-    `SHOWN` pairs of each cell: those whose scores are furthest apart come first.
+    `SHOWN_PAIRS` of each cell: those whose scores are furthest apart come first.
     """
     task_of, verdicts = {task.id: task for task in tasks}, _verdicts(run)
     cells: dict[str, list[ReplyPair]] = {}
@@ -247,4 +247,4 @@ def reply_pairs(
 def _furthest(pairs: Sequence[ReplyPair]) -> list[ReplyPair]:
     by_distance = sorted(pairs, key=lambda pair: pair.distance)
     furthest = {pair.task: pair for pair in by_distance}  # the furthest of each task
-    return sorted(furthest.values(), key=lambda pair: pair.distance, reverse=True)[:SHOWN]
+    return sorted(furthest.values(), key=lambda pair: pair.distance, reverse=True)[:SHOWN_PAIRS]

@@ -115,8 +115,8 @@ def explain(
     setup = _set_up(model, settings, screening, user_model, judge_model)
     manifest = setup.manifest("explain", draws=DRAWS)
     run = Run(out, manifest, RoundRecord, JudgeVerdict)
-    judged = setup.hold(run, progress, resume=settings.resume)
-    records = RecordsByControl(setup.plan, settings.rounds, run.records, judged)
+    conversations = setup.hold(run, progress, resume=settings.resume)
+    records = RecordsByControl(setup.plan, settings.rounds, run.records, conversations)
     vectors = VectorMeasurement(local, records, run, manifest, progress)
     sets, counts, refusal = vectors.measure(
         _without_personas(setup, run, manifest, progress, settings.resume)
@@ -133,7 +133,7 @@ def explain(
         report=run.page,
         findings=[],
     )
-    return Explanation(_written(replace(summary, findings=findings(summary)), run))
+    return Explanation(_write(replace(summary, findings=findings(summary)), run))
 
 
 def estimate_explain(
@@ -173,7 +173,7 @@ def _set_up(
     )
 
 
-def _written(summary: ExplainSummary, run: ConversationRun) -> ExplainSummary:
+def _write(summary: ExplainSummary, run: ConversationRun) -> ExplainSummary:
     """The summary, once it and the page are in the run's folder."""
     run.finish(summary)
     if summary.report:
@@ -243,7 +243,7 @@ class VectorMeasurement:
     model: LocalBackend
     records: RecordsByControl
     run: ConversationRun
-    described: Record
+    manifest: Record
     """The manifest of the run."""
     progress: Progress
 
@@ -259,7 +259,7 @@ class VectorMeasurement:
             tokens = self._tokens()
             counts = _equal_counts(list(tokens.values()))
             folder = self.run.folder / "vectors" if self.run.folder else None
-            vectors = Run(folder, {**self.described, "counts": counts}, VectorSet)
+            vectors = Run(folder, {**self.manifest, "counts": counts}, VectorSet)
             keys_so_far = {(one.set, one.conversation) for one in vectors.records}
             conversations = self.records.plan.conversations
             names = [*map(str, self.records.plan.controls), NO_PERSONA, SHUFFLED]

@@ -49,9 +49,9 @@ def spectrum(vectors: Array) -> Array:
 
 def participation(eigenvalues: Array) -> Array:
     """(Σλ)² / Σλ² over the last axis; NaN where all are 0."""
-    squared, sum_of_squares = eigenvalues.sum(-1) ** 2, (eigenvalues**2).sum(-1)
-    none = np.full(np.shape(squared), np.nan)
-    return np.asarray(np.divide(squared, sum_of_squares, out=none, where=sum_of_squares > 0))
+    square_of_sum, sum_of_squares = eigenvalues.sum(-1) ** 2, (eigenvalues**2).sum(-1)
+    none = np.full(np.shape(square_of_sum), np.nan)
+    return np.asarray(np.divide(square_of_sum, sum_of_squares, out=none, where=sum_of_squares > 0))
 
 
 def components(eigenvalues: Array, part: float = PART) -> Array:

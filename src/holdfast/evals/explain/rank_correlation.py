@@ -51,7 +51,9 @@ def correlation(x: Array, y: Array, sample: Sample, covariate: Array | None = No
     return _with_interval(rho, complete, sample)
 
 
-def pooled(x: Array, y: Array, sample: Sample, covariate: Array | None = None) -> Correlation:
+def pooled_correlation(
+    x: Array, y: Array, sample: Sample, covariate: Array | None = None
+) -> Correlation:
     """The rank correlation within each point, averaged over points.
 
     A trend over the points that both follow does not enter it. `n` counts the observations

@@ -10,7 +10,7 @@ from holdfast.core.settings import option, require_at_least, with_default
 from holdfast.evals.conversation.settings import (
     ConversationSettings,
     Pairs,
-    checked_controls,
+    check_controls,
     read_controls,
 )
 
@@ -35,4 +35,4 @@ class ExplainSettings(ConversationSettings):
         super().__post_init__()
         require_at_least(1, self, "rounds")
         if self.controls:  # none alone where there are no others
-            object.__setattr__(self, "controls", checked_controls(self.controls))
+            object.__setattr__(self, "controls", check_controls(self.controls))

@@ -19,7 +19,7 @@ from holdfast.evals.conversation.curves import sample_of
 from holdfast.evals.conversation.judging import scores
 from holdfast.evals.conversation.prompt_share import prompt_share
 from holdfast.evals.explain.intrinsic_dimension import Dimension
-from holdfast.evals.explain.rank_correlation import Correlation, correlation, pooled
+from holdfast.evals.explain.rank_correlation import Correlation, correlation, pooled_correlation
 from holdfast.evals.explain.value_vectors import COUNTS, DRAWS, VectorSet, dimension_array, turns_of
 from holdfast.results.conversation import JudgedConversation, ProbeAnswer, RoundRecord
 from holdfast.results.drift import Values
@@ -51,8 +51,8 @@ class RecordsByControl:
     """R, the rounds of each conversation."""
     records: Sequence[RoundRecord]
     """The records of the run."""
-    judged: Sequence[JudgedConversation]
-    """The same with scores."""
+    conversations: Sequence[JudgedConversation]
+    """The conversations with their scores."""
 
     @property
     def sample(self) -> Sample:
@@ -69,8 +69,8 @@ class RecordsByControl:
 
     def scores(self, k: int) -> Array:
         """Judge scores under one control: (conversations, rounds + 1)."""
-        judged = {one.id: one for one in self.judged}
-        return scores([judged[id_] for id_ in self.plan.record_ids(k)], "own", self.rounds + 1)
+        by_id = {one.id: one for one in self.conversations}
+        return scores([by_id[id_] for id_ in self.plan.record_ids(k)], "own", self.rounds + 1)
 
     def shares(self, k: int) -> tuple[Array, Array]:
         """Share of the probe's answer, and dilution: (conversations, rounds + 1) each."""
@@ -120,10 +120,12 @@ def _control(records: RecordsByControl, k: int, sample: Sample) -> ControlExplan
 
 def _before(records: Sequence[RoundRecord]) -> list[RoundRecord]:
     """The records with the share that plain attention would have given."""
-    return [replace(record, answers=tuple(map(_unsteered, record.answers))) for record in records]
+    return [
+        replace(record, answers=tuple(map(_without_steering, record.answers))) for record in records
+    ]
 
 
-def _unsteered(answer: ProbeAnswer) -> ProbeAnswer:
+def _without_steering(answer: ProbeAnswer) -> ProbeAnswer:
     share = answer.share
     if not share or not share.heads_before:
         return answer
@@ -251,7 +253,7 @@ def _associations(
     for measure, values in measures.items():
         at_dilution = None
         if measure != "dilution":
-            at_dilution = _rank_correlation(pooled(values, score, sample, dilution))
+            at_dilution = _rank_correlation(pooled_correlation(values, score, sample, dilution))
         yield Association(
             control=control,
             measure=measure,
@@ -262,7 +264,7 @@ def _associations(
                 )
                 for r in range(score.shape[1])
             ],
-            pooled=_rank_correlation(pooled(values, score, sample)),
+            pooled=_rank_correlation(pooled_correlation(values, score, sample)),
             given_dilution=at_dilution,
         )
 

@@ -172,17 +172,17 @@ def prefix_dimensions(
 
 def _dimensions(layers: Sequence[Array], counts: Mapping[str, int], seed: int) -> Dimensions:
     """Both counts of each layer's vectors: with all of them, and at each equal number."""
-    dimensions: Dimensions = {"all": [_rounded(dimension(v)) for v in layers]}
+    dimensions: Dimensions = {"all": [_round(dimension(v)) for v in layers]}
     for name, count in counts.items():
         # The same draw in every layer: the same tokens.
         dimensions[name] = [
-            _rounded(subsampled_dimension(v, count, DRAWS, np.random.default_rng(seed)))
+            _round(subsampled_dimension(v, count, DRAWS, np.random.default_rng(seed)))
             for v in layers
         ]
     return dimensions
 
 
-def _rounded(one: Dimension) -> tuple[float, float]:
+def _round(one: Dimension) -> tuple[float, float]:
     return round(float(one.participation), 4), round(float(one.components), 4)
 
 

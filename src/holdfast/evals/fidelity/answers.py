@@ -29,7 +29,7 @@ from holdfast.results.fidelity import (
 
 ROWS = 128
 """Requests that are answered side by side."""
-FAILED = {"overflow", "error"}
+FAILED_STOPS = {"overflow", "error"}
 """How a reply ends that is no answer."""
 A = TypeVar("A", SuiteAnswer, QuestionnaireAnswer)
 K = TypeVar("K", bound=Hashable)
@@ -104,9 +104,9 @@ def count_failures(
     answers: Sequence[SuiteAnswer] | Sequence[QuestionnaireAnswer],
 ) -> tuple[int, int]:
     """How many replies failed, and how many of the others are empty."""
-    failed = sum(answer.stop in FAILED for answer in answers)
-    empty = sum(not answer.text.strip() and answer.stop not in FAILED for answer in answers)
-    return failed, empty
+    failures = sum(answer.stop in FAILED_STOPS for answer in answers)
+    empty = sum(not answer.text.strip() and answer.stop not in FAILED_STOPS for answer in answers)
+    return failures, empty
 
 
 def grade(

@@ -34,7 +34,7 @@ USUAL = 10
 """Questions of each task, where no number is given."""
 SETTINGS = 5
 """Settings that questions are written for, for each person."""
-VARIED = Sampling(max_new_tokens=2000, temperature=0.9, top_p=0.9)
+VARIED_SAMPLING = Sampling(max_new_tokens=2000, temperature=0.9, top_p=0.9)
 """Sampling of settings and questions, as PersonaGym has it."""
 GREEDY = Sampling(max_new_tokens=2000, temperature=0.0)
 """Sampling of example answers, which should be the same in every run."""
@@ -85,7 +85,7 @@ def request_settings(persona: str, n: int) -> TextRequest:
             return None
         return tuple(one for one in options if one in names)[:n] or None
 
-    text = _SETTINGS.format(n=n, persona=_quoted(persona), settings=_quoted(options))
+    text = _SETTINGS.format(n=n, persona=_quote(persona), settings=_quote(options))
     return TextRequest(text, read)
 
 
@@ -103,8 +103,8 @@ def request_questions(persona: str, task: GradedTask, places: Sequence[str], n: 
         n=n,
         name=task.name,
         about=task.questions,
-        persona=_quoted(persona),
-        settings=_quoted(places),
+        persona=_quote(persona),
+        settings=_quote(places),
     )
     return TextRequest(text, read)
 
@@ -118,12 +118,12 @@ def request_examples(persona: str, task: GradedTask, question: str) -> TextReque
 
     scale = "\n".join(f"{grade}: {text}" for grade, text in enumerate(task.scale, 1))
     text = _EXAMPLES.format(
-        criteria=task.criteria, scale=scale, persona=_quoted(persona), question=_quoted(question)
+        criteria=task.criteria, scale=scale, persona=_quote(persona), question=_quote(question)
     )
     return TextRequest(text, read)
 
 
-def _quoted(value: object) -> str:
+def _quote(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -138,14 +138,14 @@ def write(
     for attempt in range(2):
         asks = [Ask(chat, seeds[i] + attempt, keep=False) for i, chat in waiting]
         replies = model.reply(asks, sampling) if asks else []
-        failed: list[tuple[int, Chat]] = []
+        failures: list[tuple[int, Chat]] = []
         for (i, chat), reply in zip(waiting, replies, strict=True):
             readings = (requests[i].read(one) for one in reversed(list(objects(reply.text))))
             texts[i] = next((one for one in readings if one is not None), None)
             if texts[i] is None:
                 answer = message("assistant", reply.text.strip() or "(nothing)")
-                failed.append((i, (*chat, answer, message("user", _AGAIN))))
-        waiting = failed
+                failures.append((i, (*chat, answer, message("user", _AGAIN))))
+        waiting = failures
     return texts
 
 
@@ -165,7 +165,7 @@ def write_questionnaires(
         seed: of the author's sampling.
     """
     requests = {(who, ""): request_settings(who, SETTINGS) for who in people}
-    by_person = _record(run, author, "settings", requests, VARIED, seed)
+    by_person = _record(run, author, "settings", requests, VARIED_SAMPLING, seed)
     # A person for whom no settings were chosen is asked in the first ones.
     places = {who: by_person[who, ""] or settings()[:SETTINGS] for who in people}
     requests = {
@@ -173,7 +173,7 @@ def write_questionnaires(
         for who in people
         for task in tasks().values()
     }
-    by_task = _record(run, author, "questions", requests, VARIED, seed)
+    by_task = _record(run, author, "questions", requests, VARIED_SAMPLING, seed)
     sheets = tuple(
         Questionnaire(who, {t: texts for t in tasks() if (texts := by_task[who, t]) is not None})
         for who in people
@@ -208,7 +208,7 @@ def _record(
     sampling: Sampling,
     seed: int,
 ) -> dict[tuple[str, str], tuple[str, ...] | None]:
-    """Have the texts written that the run lacks; the texts of all by (persona, place)."""
+    """Have the author write the texts that the run lacks; all texts by (persona, place)."""
 
     def ask(batch: Mapping[tuple[str, str, str], TextRequest]) -> Iterator[WrittenTexts]:
         texts = write(author, list(batch.values()), sampling, seed)

@@ -287,10 +287,10 @@ def sentences(summary: CalibrationSummary) -> list[str]:
         low, high = row.kappa_interval
         kappa = "undefined" if row.kappa is None else f"{row.kappa:.2f}"
         kappa += f" [{low:.2f}, {high:.2f}]" if low is not None and row.kappa is not None else ""
-        weighted = "undefined" if row.weighted_kappa is None else f"{row.weighted_kappa:.2f}"
+        weighted_kappa = "undefined" if row.weighted_kappa is None else f"{row.weighted_kappa:.2f}"
         lines.append(
             f"{judge.judge}: agrees with people on {row.agreement:.0%} of {row.n} answers "
-            f"({row.within_one:.0%} within one grade); kappa {kappa}, weighted {weighted}; "
+            f"({row.within_one:.0%} within one grade); kappa {kappa}, weighted {weighted_kappa}; "
             f"it grades {row.bias:+.2f} on average; {judge.failures} calls gave no grade."
         )
         lines += [row.interval_note] if row.interval_note else []

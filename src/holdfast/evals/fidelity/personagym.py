@@ -25,7 +25,7 @@ from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.evals.fidelity import author, questionnaire
 from holdfast.evals.fidelity.answers import (
-    FAILED,
+    FAILED_STOPS,
     ROWS,
     Measurement,
     ask_under,
@@ -197,7 +197,7 @@ def _grade(
             ),
         )
         for answer in _answers(run)
-        if answer.stop not in FAILED
+        if answer.stop not in FAILED_STOPS
     ]
 
     def record(key: tuple[str, str, int, int], verdict: Verdict) -> QuestionnaireVerdict:
@@ -225,7 +225,7 @@ def _summarise(
     for verdict in run.verdicts:
         verdicts.setdefault(verdict.answer, {})[verdict.judge] = verdict
     grades: dict[str, list[Graded]] = {name: [] for name in ("", *names)}
-    parsed: list[Graded] = []
+    parsed_grades: list[Graded] = []
     answers: list[tuple[str, WeakestAnswer]] = []
     for record in records:
         by_judge = verdicts.get(record.key, {})
@@ -235,7 +235,7 @@ def _summarise(
         for name, value in {"": score, **scores}.items():
             grades[name].append(Graded(record.persona, record.task, value))
         if by_judge and all(None not in by_judge[name].grades for name in names):
-            parsed.append(grades[""][-1])
+            parsed_grades.append(grades[""][-1])
         answer = WeakestAnswer(
             task=record.task,
             question=questions[record.key[:3]],
@@ -246,19 +246,19 @@ def _summarise(
         )
         answers.append((record.persona, answer))
     calls = [call for verdict in run.verdicts for call in verdict.grades]
-    failed, empty = count_failures(records)
+    failures, empty = count_failures(records)
     return with_weakest(persona_scores(grades[""], SCALE), answers), QuestionnaireDetails(
         scale=SCALE,
         by_judge={name: _judge_scores(grades[name]) for name in names},
         parse_failures=sum(call is None for call in calls),
         judge_calls=len(calls),
-        score_parsed=persona_scores(parsed, SCALE).score if parsed else None,
-        answers_parsed=len(parsed),
+        score_parsed=persona_scores(parsed_grades, SCALE).score if parsed_grades else None,
+        answers_parsed=len(parsed_grades),
         example_failures=sum(
             isinstance(one, WrittenTexts) and one.step == "examples" and one.written is None
             for one in run.records
         ),
-        failed_replies=failed,
+        failed_replies=failures,
         empty_replies=empty,
         question_failures=question_failures,
     )

@@ -56,7 +56,7 @@ class QuestionnaireSettings:
 
 
 def check_count(number: int, what: str) -> None:
-    """Raise `HoldfastError` where there is to be none of something; `what` is one of them."""
+    """Raise `HoldfastError` for a number below 1; `what` names one of what is counted."""
     if number < 1:
         raise HoldfastError(f"at least 1 {what} is needed, not {number}.")
 

@@ -16,7 +16,7 @@ from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.core.settings import require_name
 from holdfast.evals.fidelity.answers import (
-    FAILED,
+    FAILED_STOPS,
     Measurement,
     ask_under,
     count_failures,
@@ -113,11 +113,11 @@ def _judge(run: SuiteRun, personas: Sequence[Persona], judges: Sequence[Backend]
                 (one.key, judge.name): Item(persona.prompt, persona.probes[one.probe], one.text)
                 for one in answers
             }
-            ask = partial(_judged, persona, judge)
+            ask = partial(_ask_judge, persona, judge)
             ask_missing([batch], run.verdict_file, judge, ask, key_of=lambda v: (v.answer, v.judge))
 
 
-def _judged(
+def _ask_judge(
     persona: Persona, judge: Backend, items: Mapping[tuple[AnswerKey, str], Item]
 ) -> Iterator[SuiteVerdict]:
     """A judge model's verdicts on answers of a persona."""
@@ -143,7 +143,7 @@ def _summarise(run: SuiteRun, personas: Sequence[Persona]) -> tuple[PersonaScore
     answers: list[tuple[str, WeakestAnswer]] = []
     for record in run.records:
         persona = by_id[record.persona]
-        if record.stop in FAILED:
+        if record.stop in FAILED_STOPS:
             score, why = 0.0, f"no reply ({record.stop})"
         elif persona.needs_model:
             values = by_model[record.key]
@@ -161,7 +161,7 @@ def _summarise(run: SuiteRun, personas: Sequence[Persona]) -> tuple[PersonaScore
             )
             answers.append((persona.id, answer))
     floor = persona_scores(grades["none"], SCALE)
-    failed, empty = count_failures(run.records)
+    failures, empty = count_failures(run.records)
     return with_weakest(persona_scores(grades["own"], SCALE), answers), SuiteDetails(
         scale=SCALE,
         floor=floor.score,
@@ -169,6 +169,6 @@ def _summarise(run: SuiteRun, personas: Sequence[Persona]) -> tuple[PersonaScore
         floor_by_task=floor.by_task,
         parse_failures=sum(verdict.failures for verdict in run.verdicts),
         judge_calls=sum(verdict.calls for verdict in run.verdicts),
-        failed_replies=failed,
+        failed_replies=failures,
         empty_replies=empty,
     )

@@ -7,8 +7,8 @@ With the change d = mean over conversations of (candidate - baseline), its 95% i
     slips        l ≤ -m and u < 0  it is not, and that there is a fall is certain
     cannot tell  otherwise         also where there is no interval
 
-So of candidates as good as the baseline one in forty slips, and of those that fall by the margin
-or more one in forty holds. A smaller fall is no error either way; with more conversations it
+So one in forty candidates as good as the baseline slips, and one in forty that fall by the margin
+or more holds. A smaller fall is no error either way; with more conversations it
 comes to hold. `slips` asks for a fall above 0, not above the margin: that could be shown of falls
 much larger than the margin only.
 

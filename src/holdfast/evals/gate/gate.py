@@ -64,7 +64,7 @@ def gate(
     """
     settings = settle(settings, GateSettings, changes)
     sides = pair(Path(baseline), Path(candidate))
-    rounds = min(side.recorded.rounds for side in sides)
+    rounds = min(side.source.rounds for side in sides)
     part = late_rounds(rounds) if settings.late else slice(1, rounds + 1)
     before, after = (_scores(side, rounds + 1) for side in sides)
     both = np.isnan(before) | np.isnan(after)
@@ -89,28 +89,28 @@ def gate(
 
 def _same_answers(*sides: GateSide) -> bool:
     """Whether every probe was answered word for word alike."""
-    answers = [[[at.probes for at in one.rounds] for one in side.judged] for side in sides]
+    answers = [[[at.probes for at in one.rounds] for one in side.conversations] for side in sides]
     return answers[0] == answers[1]
 
 
 def _scores(side: GateSide, points: int) -> Array:
     """Scores of the first points: those of the probes, or of recorded replies without probes."""
-    whole = side.recorded.rounds + 1
-    own = scores(side.judged, "own", whole)
-    of_side = scores(side.judged, "reply", whole) if np.isnan(own).all() else own
+    whole = side.source.rounds + 1
+    own = scores(side.conversations, "own", whole)
+    of_side = scores(side.conversations, "reply", whole) if np.isnan(own).all() else own
     return of_side[:, :points]
 
 
 def _run(side: GateSide, values: Array, part: slice) -> GateRun:
     model = side.manifest["model"]
     return GateRun(
-        folder=str(side.recorded.folder),
+        folder=str(side.source.folder),
         model=model["name"] if model else None,
-        control=side.recorded.controls[0],
+        control=side.source.controls[0],
         suite=side.manifest["suite"],
         stability=numbers(mean(by_conversation(values[:, part]))),
         curve=numbers(mean(values)),
-        unpaired=side.unpaired,
+        unpaired=side.unpaired_count,
         errors=side.errors,
     )
 
@@ -132,7 +132,7 @@ def _personas(side: GateSide, before: Array, after: Array) -> list[PersonaChange
 def _losses(baseline: GateSide, candidate: GateSide, part: slice) -> list[Loss]:
     """The largest losses on the same probe, the latest first, one for each persona."""
     losses: list[Loss] = []
-    for before, after in zip(baseline.judged, candidate.judged, strict=True):
+    for before, after in zip(baseline.conversations, candidate.conversations, strict=True):
         for at, then in zip(before.rounds, after.rounds, strict=False):
             if part.start <= at.round < part.stop:
                 replies = {(one.arm, one.run): one for one in then.probes}

@@ -28,24 +28,24 @@ SAME = ("seed", "runs", "reference")
 class GateSide:
     """One of two runs, its conversations in the order of the pairs."""
 
-    recorded: RecordedRun
+    source: RecordedRun
     """The run."""
     plans: Sequence[Conversation]
     """Its paired conversations."""
-    judged: Sequence[JudgedConversation]
-    """The same with their answers scored, without those that failed."""
+    conversations: Sequence[JudgedConversation]
+    """These conversations with their scores, without answers that failed."""
     errors: int
     """How many failed."""
 
     @property
     def manifest(self) -> Record:
         """What determined its records."""
-        return self.recorded.run.manifest
+        return self.source.run.manifest
 
     @property
-    def unpaired(self) -> int:
+    def unpaired_count(self) -> int:
         """Conversations without a pair."""
-        return len(self.recorded.plans) - len(self.plans)
+        return len(self.source.plans) - len(self.plans)
 
 
 def pair(baseline: Path, candidate: Path) -> tuple[GateSide, GateSide]:
@@ -59,12 +59,12 @@ def pair(baseline: Path, candidate: Path) -> tuple[GateSide, GateSide]:
         _refuse_unfinished(run)
     _refuse_other_questions(before, after)
     old, new = ({_key(plan): plan for plan in run.plans} for run in (before, after))
-    shared = [key for key in old if key in new]
-    if len(shared) < min(len(old), len(new)):
-        raise RunError(_other_conversations(before, after, len(shared)))
+    shared_keys = [key for key in old if key in new]
+    if len(shared_keys) < min(len(old), len(new)):
+        raise RunError(_other_conversations(before, after, len(shared_keys)))
     return (
-        _side(before, [old[key] for key in shared]),
-        _side(after, [new[key] for key in shared]),
+        _side(before, [old[key] for key in shared_keys]),
+        _side(after, [new[key] for key in shared_keys]),
     )
 
 
@@ -73,11 +73,11 @@ def _key(plan: Conversation) -> Hashable:
 
 
 def _side(run: RecordedRun, plans: Sequence[Conversation]) -> GateSide:
-    judged = {one.id: one for one in judge_conversations(run.run, run.plans, None)}
-    paired = [judged[plan.id] for plan in plans]
-    answers = [answer for one in paired for at in one.rounds for answer in at.probes]
+    by_id = {one.id: one for one in judge_conversations(run.run, run.plans, None)}
+    conversations = [by_id[plan.id] for plan in plans]
+    answers = [answer for one in conversations for at in one.rounds for answer in at.probes]
     errors = sum(answer.arm in ("own", "reply") and answer.stop == "error" for answer in answers)
-    return GateSide(run, plans, [_without_errors(one) for one in paired], errors)
+    return GateSide(run, plans, [_without_errors(one) for one in conversations], errors)
 
 
 def _without_errors(conversation: JudgedConversation) -> JudgedConversation:
@@ -93,14 +93,14 @@ def _refuse_unfinished(run: RecordedRun) -> None:
     records = run.run.records
     ended_early = {record.conversation for record in records if record.stopped}
     last = {record.conversation: record.round for record in records}
-    unfinished = [
+    open_ids = [
         plan.id
         for plan in run.plans
         if plan.id not in ended_early and last.get(plan.id, -1) < plan.rounds(run.rounds)
     ]
-    if unfinished:
+    if open_ids:
         raise RunError(
-            f"{run.folder} is not finished ({len(unfinished)} of {len(run.plans)} conversations "
+            f"{run.folder} is not finished ({len(open_ids)} of {len(run.plans)} conversations "
             "have rounds left): run its command again first."
         )
     verdict_keys = {verdict.answer[:2] for verdict in run.run.verdicts}
@@ -147,7 +147,7 @@ def _refuse_other_questions(baseline: RecordedRun, candidate: RecordedRun) -> No
                 )
 
 
-def _other_conversations(baseline: RecordedRun, candidate: RecordedRun, shared: int) -> str:
+def _other_conversations(baseline: RecordedRun, candidate: RecordedRun, shared_count: int) -> str:
     """Why two plans are not the same conversations, in one sentence."""
     names = [str(run.run.manifest["suite"]) for run in (baseline, candidate)]
     agents = [{plan.agent.id for plan in run.plans} for run in (baseline, candidate)]
@@ -161,7 +161,7 @@ def _other_conversations(baseline: RecordedRun, candidate: RecordedRun, shared: 
     else:
         why = "their conversations differ (another first message, user or chat)"
     return (
-        f"the runs cannot be compared: {why}, and they share {shared} of "
+        f"the runs cannot be compared: {why}, and they share {shared_count} of "
         f"{len(baseline.plans)} and {len(candidate.plans)} conversations; run the candidate with "
         "the baseline's --suite, --persona, --agent, --user and --topic."
     )
@@ -178,10 +178,10 @@ def differences(baseline: GateSide, candidate: GateSide) -> Iterator[str]:
         {p.id: p.prompt for plan in side.plans for p in (plan.agent, plan.user)}
         for side in (baseline, candidate)
     ]
-    changed = [id_ for id_, prompt in prompts[0].items() if prompts[1][id_] != prompt]
-    if changed:
-        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-        yield f"prompt of {', '.join(changed[:3])}{more}"
+    changed_ids = [id_ for id_, prompt in prompts[0].items() if prompts[1][id_] != prompt]
+    if changed_ids:
+        more = f" and {len(changed_ids) - 3} more" if len(changed_ids) > 3 else ""
+        yield f"prompt of {', '.join(changed_ids[:3])}{more}"
 
 
 def _differing(

@@ -60,7 +60,7 @@ class Export(RecordedRun):
     """A run with what Inspect calls its parts."""
 
     @property
-    def ended(self) -> datetime:
+    def end_time(self) -> datetime:
         """When its last record was written."""
         return datetime.fromtimestamp((self.folder / "records.jsonl").stat().st_mtime, UTC)
 
@@ -107,33 +107,33 @@ def export(folder: Path | str, out: Path | str) -> Path:
     return out
 
 
-def _log(recorded: Export) -> EvalLog:
-    run, plans = recorded.run, recorded.plans
-    judged = judge_conversations(run, plans, None)
+def _log(source: Export) -> EvalLog:
+    run, plans = source.run, source.plans
+    conversations = judge_conversations(run, plans, None)
     records: dict[int, list[RoundRecord]] = {plan.id: [] for plan in plans}
     for record in run.records:
         records[record.conversation].append(record)
     samples = [
-        _sample(recorded, plan, conversation, records[plan.id])
-        for plan, conversation in zip(plans, judged, strict=True)
+        _sample(source, plan, conversation, records[plan.id])
+        for plan, conversation in zip(plans, conversations, strict=True)
         if records[plan.id]
     ]
-    when = recorded.ended.isoformat()
+    when = source.end_time.isoformat()
     return EvalLog(
         status="success" if len(samples) == len(plans) else "cancelled",
-        eval=_spec(recorded, [str(sample.id) for sample in samples], when),
-        results=_results(recorded, samples),
+        eval=_spec(source, [str(sample.id) for sample in samples], when),
+        results=_results(source, samples),
         stats=EvalStats(
             started_at=when,
             completed_at=when,
-            model_usage={recorded.model: _usage(run.records)},
+            model_usage={source.model: _usage(run.records)},
         ),
         samples=samples,
     )
 
 
-def _spec(recorded: Export, ids: list[str], when: str) -> EvalSpec:
-    manifest = recorded.run.manifest
+def _spec(source: Export, ids: list[str], when: str) -> EvalSpec:
+    manifest = source.run.manifest
     sampling = manifest["protocol"]["sampling"]
     mark = hashlib.blake2b(dumps(manifest).encode(), digest_size=11).hexdigest()
     return EvalSpec(
@@ -142,10 +142,10 @@ def _spec(recorded: Export, ids: list[str], when: str) -> EvalSpec:
         run_id=mark,
         task_id=mark,
         task=f"holdfast/{manifest['command']}",
-        task_args={"suite": manifest["suite"], "rounds": recorded.rounds},
+        task_args={"suite": manifest["suite"], "rounds": source.rounds},
         dataset=EvalDataset(name=manifest["suite"], samples=len(ids), sample_ids=ids),
-        model=recorded.model,
-        model_args={"control": ", ".join(recorded.controls)},
+        model=source.model,
+        model_args={"control": ", ".join(source.controls)},
         model_generate_config=GenerateConfig(
             temperature=sampling["temperature"],
             top_p=sampling["top_p"],
@@ -159,26 +159,26 @@ def _spec(recorded: Export, ids: list[str], when: str) -> EvalSpec:
 
 
 def _sample(
-    recorded: Export,
+    source: Export,
     plan: Conversation,
-    judged: JudgedConversation,
+    conversation: JudgedConversation,
     records: list[RoundRecord],
 ) -> EvalSample:
     """A conversation: the agent's view of it as messages, its rounds and probes as a transcript."""
     control = str(plan.control)
-    score = as_score(judged, recorded.rounds)
+    score = as_score(conversation, source.rounds)
     messages: list[ChatMessage] = [ChatMessageSystem(content=plan.agent.prompt)]
-    for at in judged.rounds:
+    for at in conversation.rounds:
         if at.user is not None and at.agent is not None:
             messages.append(ChatMessageUser(content=at.user))
-            messages.append(ChatMessageAssistant(content=at.agent, model=recorded.model))
+            messages.append(ChatMessageAssistant(content=at.agent, model=source.model))
     return EvalSample(
-        id=recorded.name(plan),
+        id=source.name(plan),
         epoch=1,
         input=plan.starter,
         target="",
         messages=messages,
-        output=ModelOutput.from_content(recorded.model, str(messages[-1].text)),
+        output=ModelOutput.from_content(source.model, str(messages[-1].text)),
         scores={JUDGE: score},
         metadata={
             "conversation": plan.id,
@@ -189,12 +189,12 @@ def _sample(
             "user_prompt": plan.user.prompt,
         },
         store={"rounds": as_record(records)},
-        events=[event for at in judged.rounds for event in _events(recorded, at)],
-        model_usage={recorded.model: _usage(records)},
+        events=[event for at in conversation.rounds for event in _events(source, at)],
+        model_usage={source.model: _usage(records)},
     )
 
 
-def _events(recorded: Export, at: JudgedRound) -> list[Any]:
+def _events(source: Export, at: JudgedRound) -> list[Any]:
     """A round as a span: its two turns, and every probe with its judge's score."""
     name = f"round {at.round}"
     turns = [("user", at.user), ("agent", at.agent)] if at.user is not None else []
@@ -205,19 +205,19 @@ def _events(recorded: Export, at: JudgedRound) -> list[Any]:
         )
         for a in at.probes
     ]
-    when: dict[str, Any] = {"timestamp": recorded.ended, "working_start": 0.0, "span_id": name}
+    when: dict[str, Any] = {"timestamp": source.end_time, "working_start": 0.0, "span_id": name}
     return [
         SpanBeginEvent(id=name, name=name, **when),
-        *(InfoEvent(source=source, data=data, **when) for source, data in (*turns, *probes)),
+        *(InfoEvent(source=label, data=data, **when) for label, data in (*turns, *probes)),
         SpanEndEvent(id=name, **when),
     ]
 
 
-def _results(recorded: Export, samples: Sequence[EvalSample]) -> EvalResults:
+def _results(source: Export, samples: Sequence[EvalSample]) -> EvalResults:
     """The metric over each control's conversations."""
-    plans = {recorded.name(plan): plan for plan in recorded.plans}
+    plans = {source.name(plan): plan for plan in source.plans}
     scores = []
-    for control in recorded.controls:
+    for control in source.controls:
         own = [one for one in samples if one.metadata["control"] == control]
         if not own:
             continue
@@ -225,7 +225,7 @@ def _results(recorded: Export, samples: Sequence[EvalSample]) -> EvalResults:
         metrics = stability_table(np.array(rows, float), [plans[str(one.id)] for one in own])
         scores.append(
             EvalScore(
-                name=control if recorded.several else JUDGE,
+                name=control if source.several else JUDGE,
                 scorer=JUDGE,
                 scored_samples=len(own),
                 metrics={
@@ -236,7 +236,7 @@ def _results(recorded: Export, samples: Sequence[EvalSample]) -> EvalResults:
             )
         )
     return EvalResults(
-        total_samples=len(recorded.plans), completed_samples=len(samples), scores=scores
+        total_samples=len(source.plans), completed_samples=len(samples), scores=scores
     )
 
 

@@ -47,7 +47,7 @@ MAX_TOKENS = 2048
 """Tokens of a reply where the evaluation sets no limit, as for Inspect's other local models."""
 
 # Settings that would change a reply or its metadata, and that our backends lack.
-_REFUSED = (
+_UNKNOWN_SETTINGS = (
     "best_of", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs",
     "prompt_logprobs", "response_schema", "reasoning_effort", "reasoning_tokens", "modalities",
 )  # fmt: skip
@@ -135,9 +135,9 @@ class HoldfastAPI(ModelAPI):
         finally:  # a cancelled call must not be answered
             self._waiting = [c for c in self._waiting if c not in calls]
         replies = [call.reply for call in calls if call.reply is not None]
-        failed = next((reply.error for reply in replies if reply.stop == "error"), None)
-        if failed is not None or len(replies) < len(calls):
-            raise ServiceError(failed or f"{self.model_name} gave no reply")
+        error = next((reply.error for reply in replies if reply.stop == "error"), None)
+        if error is not None or len(replies) < len(calls):
+            raise ServiceError(error or f"{self.model_name} gave no reply")
         return replies
 
     def _reply(self, batch: Sequence[_Call]) -> None:
@@ -223,7 +223,7 @@ def _check(model: str, tools: Sequence[ToolInfo], config: GenerateConfig) -> Non
             f"holdfast/{model} calls no tools: choose a task without them, or reach the model "
             "through `holdfast serve` and Inspect's openai-api provider."
         )
-    for name in _REFUSED:
+    for name in _UNKNOWN_SETTINGS:
         if getattr(config, name) not in (None, False):
             raise HoldfastError(f"holdfast/{model} has no setting {name}: leave it out.")
 

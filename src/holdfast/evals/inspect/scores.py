@@ -109,8 +109,8 @@ def persona_judge(rounds: int) -> Scorer:
 
     async def score(state: TaskState, target: Target) -> Score:
         plan = conversation_of(state.metadata, state.input_text)
-        stored: list[Record] = state.store.get(ROUNDS, [])
-        records = [read_record(RoundRecord, record) for record in stored]
+        rows: list[Record] = state.store.get(ROUNDS, [])
+        records = [read_record(RoundRecord, record) for record in rows]
         return as_score(judge_records(records, [plan], {})[0], rounds)
 
     return score

@@ -83,8 +83,8 @@ def _anthropic(record: Record) -> RecordedChat:
     params = record.get("params")
     if isinstance(params, dict):
         result = record.get("result")
-        answered = {"result": result} if isinstance(result, dict) else {}
-        record = {**params, **answered}
+        answer = {"result": result} if isinstance(result, dict) else {}
+        record = {**params, **answer}
     return _openai(record)
 
 
@@ -122,18 +122,18 @@ def _promptfoo(record: Record) -> RecordedChat:
     provider = record.get("provider")
     model = provider.get("id") if isinstance(provider, dict) else provider
     name = None if model is None else str(model)
-    if (dialogue := _simulated(record)) is not None:
+    if (dialogue := _find_dialogue(record)) is not None:
         # A simulated user talked to the agent, whose system prompt the prompt is.
         prompt, turns = read_messages(dialogue)
         variables = record.get("vars")
         user = variables.get("instructions") if isinstance(variables, dict) else None
         return RecordedChat(turns, system=prompt or _text(raw), user_prompt=_text(user), model=name)
-    system, turns = request_of(decoded(raw))
+    system, turns = request_of(decode_json(raw))
     whole = (*turns, ("assistant", reply_of(output)))
     return RecordedChat(whole, system=system, complete=False, model=name)
 
 
-def _simulated(record: Record) -> list[Any] | None:
+def _find_dialogue(record: Record) -> list[Any] | None:
     """The dialogue of promptfoo's simulated user, which its output only shows as a text."""
     response = record.get("response")
     metadata = response.get("metadata") if isinstance(response, dict) else None
@@ -145,8 +145,8 @@ def _langfuse(record: Record) -> RecordedChat | None:
     kind = record.get("type")
     if isinstance(kind, str) and kind.upper() != "GENERATION":
         return None  # spans, events and tools around the generations
-    system, turns = request_of(decoded(record.get("input")))
-    reply = reply_of(decoded(record.get("output")))
+    system, turns = request_of(decode_json(record.get("input")))
+    reply = reply_of(decode_json(record.get("output")))
     session = _first(record, "sessionId", "session_id")
     return RecordedChat(
         (*turns, ("assistant", reply)),
@@ -164,9 +164,9 @@ def _is_langfuse(record: Record) -> bool:
 
 
 def _holdfast(record: Record) -> ServerLine:
-    filled = {"persona": "", "control": "none", "score": None, **record}
+    line = {"persona": "", "control": "none", "score": None, **record}
     try:
-        return ServerLine(read_record(ReplyRecord, filled, "it"))
+        return ServerLine(read_record(ReplyRecord, line, "it"))
     except RunError as error:
         raise Unfit(str(error)) from error
 
@@ -189,7 +189,7 @@ NEWEST_FIRST = ("langfuse",)
 """Formats whose exports are in no order of time."""
 
 
-def decoded(value: object) -> object:
+def decode_json(value: object) -> object:
     """A text that holds JSON as its value, as in columns of tables; all else as it is."""
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:

@@ -20,7 +20,7 @@ def join_chats(chats: Sequence[RecordedChat]) -> list[RecordedChat]:
     """The conversations of a log, in the order in which they begin.
 
     Args:
-        chats: its chats, of which those that are not `complete` may be parts of each other.
+        chats: its chats; those that are not `complete` may be parts of each other.
     """
     by_id: dict[str, list[RecordedChat]] = {}
     chains: list[RecordedChat] = []
@@ -31,10 +31,12 @@ def join_chats(chats: Sequence[RecordedChat]) -> list[RecordedChat]:
             by_id.setdefault(chat.id, []).append(chat)
     for own in by_id.values():
         chains += _in_turn(own)
-    continued = {mark for chat in chains for mark in _beginnings(chat.turns)}
+    continued_marks = {mark for chat in chains for mark in _beginnings(chat.turns)}
     order = {chat.where: i for i, chat in enumerate(chats)}
-    kept = [chat for chat in chains if chat.complete or _mark(chat.turns) not in continued]
-    return sorted(kept, key=lambda chat: order.get(chat.where, len(order)))
+    conversations = [
+        chat for chat in chains if chat.complete or _mark(chat.turns) not in continued_marks
+    ]
+    return sorted(conversations, key=lambda chat: order.get(chat.where, len(order)))
 
 
 def _in_turn(own: Sequence[RecordedChat]) -> list[RecordedChat]:
@@ -55,18 +57,18 @@ def _in_turn(own: Sequence[RecordedChat]) -> list[RecordedChat]:
 
 def _beginnings(turns: Sequence[RoleAndText]) -> Iterator[bytes]:
     """Marks of the beginnings of a chat that end with a reply, itself left out."""
-    hashed = hashlib.blake2b(digest_size=16)
+    hasher = hashlib.blake2b(digest_size=16)
     for i, turn in enumerate(turns[:-1]):
-        hashed.update(_bytes(turn))
+        hasher.update(_bytes(turn))
         if turn[0] == "assistant" and i:
-            yield hashed.copy().digest()
+            yield hasher.copy().digest()
 
 
 def _mark(turns: Sequence[RoleAndText]) -> bytes:
-    hashed = hashlib.blake2b(digest_size=16)
+    hasher = hashlib.blake2b(digest_size=16)
     for turn in turns:
-        hashed.update(_bytes(turn))
-    return hashed.digest()
+        hasher.update(_bytes(turn))
+    return hasher.digest()
 
 
 def _bytes(turn: RoleAndText) -> bytes:

@@ -78,7 +78,7 @@ def json_rows(path: Path) -> Iterator[LogRow | BadLine]:
             if path.stat().st_size > LONGEST_LINE and len(unfold(document)) == 1:
                 yield BadLine(str(path), _TOO_LONG)
             else:
-                yield from _numbered(document, str(path))
+                yield from _number_records(document, str(path))
             return
     yield from _lines(path)
 
@@ -101,7 +101,7 @@ def _lines(path: Path) -> Iterator[LogRow | BadLine]:
             except (ValueError, RecursionError) as error:
                 yield BadLine(where, f"not JSON ({error})")
             else:
-                yield from _numbered(value, where)
+                yield from _number_records(value, where)
 
 
 def _line(file: BinaryIO) -> bytes | None:
@@ -114,8 +114,8 @@ def _line(file: BinaryIO) -> bytes | None:
     return None
 
 
-def _numbered(value: object, where: str) -> Iterator[LogRow | BadLine]:
-    """The records in a value; of several each has its number."""
+def _number_records(value: object, where: str) -> Iterator[LogRow | BadLine]:
+    """The records in a value, numbered where there are several."""
     records = unfold(value)
     for number, record in enumerate(records, 1):
         place = where if len(records) == 1 else f"{where}, item {number}"

@@ -21,7 +21,7 @@ from holdfast.evals.logs.lines import LogRow, first_character, json_rows, table_
 from holdfast.evals.logs.tables import columns_of, read_role_play_log, read_table
 from holdfast.results.recorded.log import BadLine, LogReading
 
-NAMED = 20
+MOST_LINES = 20
 """Bad lines that a result names; the others are counted."""
 LogEntry = RecordedChat | ServerLine
 """What a log has: chats, and the lines of our server's own."""
@@ -49,7 +49,7 @@ class LogFile:
     def refuse(self, bad: BadLine) -> None:
         """Count a line that does not fit."""
         self._bad_count += 1
-        if len(self._bad) < NAMED:
+        if len(self._bad) < MOST_LINES:
             self._bad.append(bad)
 
     def nothing(self) -> HoldfastError:

@@ -218,20 +218,20 @@ class Hold:
 
 def _transcript(conversation: JudgedConversation, score: float) -> Iterator[str]:
     yield f"worst conversation ({conversation.agent.id}, stability {number(score)}):"
-    yield f"  system: {_quoted(conversation.agent.prompt)}"
+    yield f"  system: {_quote(conversation.agent.prompt)}"
     for at in conversation.rounds:
         if at.user is not None:
-            yield f"  user:   {_quoted(at.user)}"
-            yield f"  agent:  {_quoted(at.agent or '')}"
+            yield f"  user:   {_quote(at.user)}"
+            yield f"  agent:  {_quote(at.agent or '')}"
         yield from (_probe(at.round, one) for one in at.probes if one.arm == "own")
 
 
 def _probe(at: int, answer: JudgedAnswer) -> str:
     return (
-        f"    asked after round {at}: {_quoted(answer.probe)} → {_quoted(answer.answer)} "
-        f"scores {number(answer.score)} ({_quoted(answer.why)})"
+        f"    asked after round {at}: {_quote(answer.probe)} → {_quote(answer.answer)} "
+        f"scores {number(answer.score)} ({_quote(answer.why)})"
     )
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return shorten(text, LINE)

@@ -36,7 +36,7 @@ from holdfast.core.intervals import Sample
 from holdfast.core.stats import Array
 
 SPLITS = 200
-ALLOWED = 0.5
+ALLOWED_SHARE = 0.5
 """Share of a shortfall by which a limit moves out; covers in `studies/coverage.py`."""
 
 
@@ -82,7 +82,7 @@ class Groups:
 
 def extremes(groups: Groups, seed: int = 0, splits: int = SPLITS) -> dict[str, IntervalEstimate]:
     """Worst, best and their ratio, of accuracies."""
-    whole, left_out = _picked(groups, seed, splits)
+    whole, left_out = _pick_extremes(groups, seed, splits)
     pseudo = groups.pseudo_values(whole, left_out)  # their spread counts, not their mean
     sample = Sample(len(groups.sizes))
     worst, best = whole
@@ -110,14 +110,14 @@ def _ensemble(groups: Groups) -> tuple[float, float]:
 
 def _reaching(limits: Array, value: float, extreme: float) -> Array:
     """`limits` moved out on one side by what `value` falls short of the extreme of all personas."""
-    short = ALLOWED * (extreme - value)
+    short = ALLOWED_SHARE * (extreme - value)
     low, high = limits
     if value < 0 or np.isnan(low):
         return limits
     return np.array([max(low + min(short, 0.0), 0.0), min(high + max(short, 0.0), 1.0)])
 
 
-def _picked(groups: Groups, seed: int, splits: int) -> tuple[Array, Array]:
+def _pick_extremes(groups: Groups, seed: int, splits: int) -> tuple[Array, Array]:
     """Worst and best (2,), and without each group (2, groups): means over halves of the groups."""
     rng, sizes = np.random.default_rng(seed), groups.sizes
     whole, left_out = np.zeros(2), np.zeros((2, len(sizes)))

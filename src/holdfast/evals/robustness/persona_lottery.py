@@ -10,7 +10,7 @@ With a_p the mean of A over items, p = 1…n, and a_(1) ≤ … ≤ a_(n):
 
 Extremes of noisy accuracies are biased: among personas that differ in nothing the worst looks
 worse than it is. They have no interval of their own; each is reported beside its value under
-permuted labels (`permuted`: the personas' names shuffled within each item) and beside an
+permuted labels (`null_distribution`: the personas' names shuffled within each item) and beside an
 estimate without that bias, which has one (`halves`).
 
 `PSS` names the ways to make one number of the estimates without bias; the paper's own formula is
@@ -57,15 +57,15 @@ def expected_pick(
     Ties are broken in the order given. With one figure for both it is `expected_best`.
     """
     n = len(scores)
-    ranked = np.asarray(scores, float)[np.argsort(np.asarray(chosen_by, float), kind="stable")]
+    in_order = np.asarray(scores, float)[np.argsort(np.asarray(chosen_by, float), kind="stable")]
     ranks, weights = np.arange(n), np.full(n, 1 / n)
-    expected = []
+    curve = []
     for k in range(1, n + 1):
-        expected.append(float(ranked @ weights))
+        curve.append(float(in_order @ weights))
         # C(i, k) is C(i, k - 1) (i - k + 1) / k; the weights of all ranks add up to 1.
         weights = weights * np.maximum(ranks - k + 1, 0)
         weights /= weights.sum() or 1
-    return expected
+    return curve
 
 
 def statistics(accuracy: Array, all_correct: Array) -> dict[str, Array]:
@@ -97,18 +97,18 @@ class Lottery:
         return np.asarray(self.matrix.mean(axis=1))
 
     @property
-    def _solved(self) -> Array:
+    def _solved_by_all(self) -> Array:
         return np.asarray((self.matrix >= 1).all(axis=0), float)
 
     def values(self) -> dict[str, float]:
         """`NAMES` as measured: the extremes and the deviation are biased outwards."""
-        figures = statistics(self.accuracies, np.asarray(self._solved.mean()))
+        figures = statistics(self.accuracies, np.asarray(self._solved_by_all.mean()))
         return {name: float(value) for name, value in figures.items()}
 
     def estimates(self, seed: int = 0) -> dict[str, IntervalEstimate]:
         """`NAMES` without that bias (`halves`), and each of `PSS` by its name."""
         sample = Sample(self.matrix.shape[1], clusters=self.texts)
-        shares = {"mean": self.matrix.mean(axis=0), "all_correct": self._solved}
+        shares = {"mean": self.matrix.mean(axis=0), "all_correct": self._solved_by_all}
         numbers = {
             name: IntervalEstimate(float(share.mean()), sample.score_interval(share))
             for name, share in shares.items()
@@ -130,7 +130,7 @@ class Lottery:
         """A 95% interval over items for each persona's accuracy: (personas, 2)."""
         return Sample(self.matrix.shape[1], clusters=self.texts).score_interval(self.matrix.T)
 
-    def permuted(self, draws: int = DRAWS, seed: int = 0) -> dict[str, Array]:
+    def null_distribution(self, draws: int = DRAWS, seed: int = 0) -> dict[str, Array]:
         """`EXTREMES` where the personas' labels are shuffled within each item: (draws,).
 
         Near-duplicates are shuffled alike.

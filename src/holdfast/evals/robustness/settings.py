@@ -29,7 +29,7 @@ class RobustnessSettings:
     split: str = option("all", "Personas: all, train or held-out.")
     """Which personas of a source: all, train or held-out."""
     tasks_per_category: int | None = option(None, "At most so many of each.")
-    """Tasks of each category at most; of mini 20."""
+    """Tasks of each category at most; 20 for mini."""
     samples: int = option(1, "Times that each task is asked.")
     """Times that each task is asked; one, since replies are greedy."""
     seed: int = option(0, "Decides everything that is drawn.")

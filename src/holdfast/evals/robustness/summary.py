@@ -50,7 +50,7 @@ NO_INTERVAL = (
 )
 ALL = "all"
 """The kind of all personas together."""
-SHOWN = 6  # items that the page has for the worst persona
+SHOWN_ITEMS = 6  # items that the page has for the worst persona
 _READ = ("strict", "lenient", "final", "found_strict", "found_lenient")
 
 
@@ -101,7 +101,7 @@ class Answers:
                 errors += reading.error
                 for name in _READ:
                     at = row[arm.expert], item, record.sample
-                    # As a reward: what the limit of tokens cut has committed itself to nothing.
+                    # As in a reward: a reply that the limit cut has committed itself to nothing.
                     value = getattr(reading, name) and not (is_cut and name == "final")
                     readings[name][at] = value
         whole = np.asarray(~np.isnan(readings["lenient"]).any(axis=(0, 2)))
@@ -122,7 +122,7 @@ class Answers:
         )
 
 
-def _rounded(value: float) -> float:
+def _round(value: float) -> float:
     """A number to the four places that a summary has."""
     return round(float(value), 4)
 
@@ -147,29 +147,29 @@ def summarise(
         name: None if name in EXTREMES else numbers(estimates[name].interval) for name in NAMES
     }
     failures = 1 - answers.shares["found_strict"].mean(axis=1)
-    permuted, p_value = _permuted(draw, seed)
+    null_extremes, p_value = _permutation_test(draw, seed)
     return RobustnessNumbers(
         personas=len(answers.personas),
         items=len(answers.tasks),
         texts=texts,
         # One rounding for the mean and the curve's first value, which are the same number.
         mean=curve[0],
-        worst=_rounded(values["worst"]),
+        worst=_round(values["worst"]),
         best=curve[-1],
-        ratio=_rounded(values["ratio"]),
-        std=_rounded(values["std"]),
-        all_correct=_rounded(values["all_correct"]),
-        pss=_rounded(estimates[pss].value),
+        ratio=_round(values["ratio"]),
+        std=_round(values["std"]),
+        all_correct=_round(values["all_correct"]),
+        pss=_round(estimates[pss].value),
         pss_name=pss,
         pss_version=lottery.PSS_VERSION,
         lottery=curve,
         intervals=intervals | {"pss": numbers(estimates[pss].interval)},
         interval_note=_note(texts),
         extraction_failures={
-            persona.id: _rounded(failures[i]) for i, persona in enumerate(answers.personas, 1)
+            persona.id: _round(failures[i]) for i, persona in enumerate(answers.personas, 1)
         },
         reading=reading,
-        permuted=permuted,
+        permuted=null_extremes,
         p_value=p_value,
         halves={name: _estimate(estimates[name]) for name in ("worst", "best", "ratio")},
         spread={"std": _estimate(estimates["std"])},
@@ -193,27 +193,27 @@ def _note(texts: int) -> str:
     return NO_INTERVAL if texts >= FEWEST else f"No interval: fewer than {FEWEST} different items."
 
 
-def _permuted(draw: Lottery, seed: int) -> tuple[dict[str, ValueWithInterval], float]:
+def _permutation_test(draw: Lottery, seed: int) -> tuple[dict[str, ValueWithInterval], float]:
     """The extremes under shuffled labels, and the chance that these spread at least as far."""
-    null, values = draw.permuted(seed=seed), draw.values()
+    null, values = draw.null_distribution(seed=seed), draw.values()
     spread = null["std"] >= values["std"] - 1e-12
     extremes = {
         name: ValueWithInterval(
-            _rounded(null[name].mean()), numbers(np.percentile(null[name], [2.5, 97.5]))
+            _round(null[name].mean()), numbers(np.percentile(null[name], [2.5, 97.5]))
         )
         for name in EXTREMES
     }
-    return extremes, _rounded((1 + spread.sum()) / (1 + len(spread)))
+    return extremes, _round((1 + spread.sum()) / (1 + len(spread)))
 
 
 def _estimate(estimate: IntervalEstimate) -> ValueWithInterval:
-    return ValueWithInterval(_rounded(estimate.value), numbers(estimate.interval))
+    return ValueWithInterval(_round(estimate.value), numbers(estimate.interval))
 
 
 def _strict(answers: Answers, pss: str, seed: int) -> StrictValues:
     draw = Lottery(answers.shares["strict"][1:], answers.texts)
     values = [draw.values()[name] for name in NAMES]
-    return StrictValues(*map(_rounded, (*values, draw.estimates(seed)[pss].value)))
+    return StrictValues(*map(_round, (*values, draw.estimates(seed)[pss].value)))
 
 
 def _accuracy(answers: Answers, row: int, right: Array) -> Accuracy:
@@ -221,15 +221,15 @@ def _accuracy(answers: Answers, row: int, right: Array) -> Accuracy:
     sample = Sample(right.shape[1], clusters=answers.texts)
     shares = {name: values[row].mean() for name, values in answers.shares.items()}
     return Accuracy(
-        accuracy=_rounded(right[row].mean()),
+        accuracy=_round(right[row].mean()),
         interval=numbers(sample.score_interval(right[row])),
-        delta=_rounded((right[row] - right[0]).mean()),
+        delta=_round((right[row] - right[0]).mean()),
         delta_interval=numbers(sample.difference_interval(right[row], right[0])),
-        strict=_rounded(shares["strict"]),
-        lenient=_rounded(shares["lenient"]),
-        strict_failures=_rounded(1 - shares["found_strict"]),
-        lenient_failures=_rounded(1 - shares["found_lenient"]),
-        by_category={c: _rounded(right[row, mask].mean()) for c, mask in _masks(answers)},
+        strict=_round(shares["strict"]),
+        lenient=_round(shares["lenient"]),
+        strict_failures=_round(1 - shares["found_strict"]),
+        lenient_failures=_round(1 - shares["found_lenient"]),
+        by_category={c: _round(right[row, mask].mean()) for c, mask in _masks(answers)},
     )
 
 
@@ -250,9 +250,9 @@ def _kinds(answers: Answers, right: Array) -> Iterator[KindAccuracy]:
             yield KindAccuracy(
                 kind=kind,
                 personas=len(rows),
-                mean=_rounded(mean.mean()),
+                mean=_round(mean.mean()),
                 interval=numbers(sample.score_interval(mean)),
-                delta=_rounded((mean - right[0]).mean()),
+                delta=_round((mean - right[0]).mean()),
                 delta_interval=numbers(sample.difference_interval(mean, right[0])),
             )
 
@@ -263,11 +263,11 @@ def _categories(answers: Answers, right: Array) -> Iterator[CategoryAccuracy]:
         yield CategoryAccuracy(
             category=category,
             items=int(mask.sum()),
-            none=_rounded(right[0, mask].mean()),
-            mean=_rounded(accuracies.mean()),
-            worst=_rounded(accuracies.min()),
-            best=_rounded(accuracies.max()),
-            all_correct=_rounded((right[1:, mask] >= 1).all(axis=0).mean()),
+            none=_round(right[0, mask].mean()),
+            mean=_round(accuracies.mean()),
+            worst=_round(accuracies.min()),
+            best=_round(accuracies.max()),
+            all_correct=_round((right[1:, mask] >= 1).all(axis=0).mean()),
         )
 
 
@@ -300,14 +300,14 @@ def _search(answers: Answers, right: Array, seed: int) -> SearchResult:
         development_items=int(development.sum()),
         items=int((~development).sum()),
         asked=int(development.sum()) * len(answers.personas),
-        development=_rounded(pick.development),
-        accuracy=_rounded(pick.others),
+        development=_round(pick.development),
+        accuracy=_round(pick.others),
         interval=numbers(sample.score_interval(option)),
-        none=_rounded(others[0].mean()),
-        mean=_rounded(others[1:].mean()),
-        gain=_rounded((option - others[0]).mean()),
+        none=_round(others[0].mean()),
+        mean=_round(others[1:].mean()),
+        gain=_round((option - others[0]).mean()),
         gain_interval=numbers(sample.difference_interval(option, others[0])),
-        oracle=_rounded(pick.oracle),
+        oracle=_round(pick.oracle),
         curve=tuple(
             round(value, 4)
             for value in lottery.search_curve(right[1:], seed=seed, texts=answers.texts)
@@ -318,7 +318,7 @@ def _search(answers: Answers, right: Array, seed: int) -> SearchResult:
 def lost_items(
     answers: Answers, records: Sequence[TaskRecord], reading: str
 ) -> tuple[LostItem, ...]:
-    """Items that are right without a persona and wrong under the worst one, up to `SHOWN`."""
+    """Items that are right without a persona and wrong under the worst one, up to `SHOWN_ITEMS`."""
     right = answers.shares[reading]
     worst = 1 + int(right[1:].mean(axis=1).argmin())
     persona = answers.personas[worst - 1].id
@@ -339,4 +339,4 @@ def lost_items(
             without=replies[None],
             with_persona=replies[persona],
         )
-    return tuple(items.values())[:SHOWN]
+    return tuple(items.values())[:SHOWN_ITEMS]

@@ -10,7 +10,7 @@ and is new otherwise. A round is a user turn, consecutive user messages being on
 it. What the assistant says before the first user message, such as a greeting, is no reply. System
 messages are left out: they are the deployment's.
 
-Only hashes are kept. Of more than `capacity` conversations or histories the least recently used are
+Only hashes are kept. Beyond `capacity` conversations or histories the least recently used are
 forgotten; a conversation that goes on afterwards counts as new. Two conversations that were the
 same, word for word, since their opening count as one from where they part.
 
@@ -51,7 +51,8 @@ class Conversations:
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._ends: OrderedDict[str, str] = OrderedDict()  # histories, and openings
-        self._named: OrderedDict[str, tuple[int, str]] = OrderedDict()  # last round and request
+        # The last round and request of each conversation with an id.
+        self._last_by_name: OrderedDict[str, tuple[int, str]] = OrderedDict()
         self._count = 0
 
     def locate(self, turns: Turns, id: str | None = None) -> ReplyPlace:
@@ -67,7 +68,7 @@ class Conversations:
             return self._by_id(id, count, own)
         known_name, history = None, _history(own)
         if history:
-            known_name = self._known(_hash(history)) or self._known(_opening(history))
+            known_name = self._find(_hash(history)) or self._find(_opening(history))
         if known_name is not None:
             return ReplyPlace(known_name, count, False)
         self._count += 1
@@ -83,7 +84,7 @@ class Conversations:
         while len(self._ends) > 2 * self._capacity:
             self._ends.popitem(last=False)
 
-    def _known(self, key: str) -> str | None:
+    def _find(self, key: str) -> str | None:
         if key not in self._ends:
             return None
         self._ends.move_to_end(key)
@@ -91,18 +92,18 @@ class Conversations:
 
     def _by_id(self, id: str, count: int, turns: Turns) -> ReplyPlace:
         name, request = _hash([("id", id)]), _hash(turns)
-        last, before = self._named.get(name, (0, ""))
+        last, before = self._last_by_name.get(name, (0, ""))
         # A client may send the last messages only, which are fewer turns than the conversation
         # has; the same request again asks for another reply to the same turn, and one that ends
         # with a tool's answer for the turn's reply.
         if count <= last:
             is_same = request == before or turns[-1][0] == "tool"
             count = last if is_same else last + 1
-        is_new = name not in self._named
-        self._named[name] = (count, request)
-        self._named.move_to_end(name)
-        if len(self._named) > self._capacity:
-            self._named.popitem(last=False)
+        is_new = name not in self._last_by_name
+        self._last_by_name[name] = (count, request)
+        self._last_by_name.move_to_end(name)
+        if len(self._last_by_name) > self._capacity:
+            self._last_by_name.popitem(last=False)
         return ReplyPlace(name, count, is_new)
 
 

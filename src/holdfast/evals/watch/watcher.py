@@ -14,9 +14,9 @@ in docs/guide/watch.md.
 
 With `expected`, the first rounds themselves are tested too, against that score.
 
-A single conversation has slipped where replies in a row are so bad that of conversations of eight
-rounds without a break one in `per_false_alarm` would have such at most. With q, the mean loss
-1 - score of the deployment's first rounds, the loss of every reply is a bet x/q of mean 1:
+A single conversation has slipped where replies in a row are so bad that at most one in
+`per_false_alarm` unbroken conversations of eight rounds would have such replies. With q, the mean
+loss 1 - score of the deployment's first rounds, the loss of every reply is a bet x/q of mean 1:
 
     Sᵣ = xᵣ/q (Sᵣ₋₁ + 1),  slipped at 8 · per_false_alarm
 
@@ -139,12 +139,12 @@ class Watcher:
         self.persona, self.settings = persona, settings or WatchSettings()
         first = self.settings.first
         self._buckets = buckets(first)
-        tested = len(self._buckets) + (self.settings.expected is not None)
-        tolerance, threshold = self.settings.drop / 2, self.settings.per_false_alarm * tested
-        self._tests = [DropDetector(tolerance, threshold) for _ in range(tested)]
+        test_count = len(self._buckets) + (self.settings.expected is not None)
+        tolerance, threshold = self.settings.drop / 2, self.settings.per_false_alarm * test_count
+        self._tests = [DropDetector(tolerance, threshold) for _ in range(test_count)]
         self._capacity = capacity
         self._conversations: OrderedDict[str, _ConversationState] = OrderedDict()
-        self.seen = 0
+        self.conversation_count = 0
         self._first = _Sum()
         self._scores: dict[str, _Sum] = {}
         self._by_control: dict[tuple[str, str], _Sum] = {}
@@ -182,8 +182,8 @@ class Watcher:
             self._first.add(reply.score)
         self._watch_for_slip(conversation, reply, reply.score)
         drops = self._drops(conversation, reply.round, reply.score)
-        raised = [test for test, drop in drops if self._tests[test].add(drop)]
-        return self._alarm(raised[0], reply) if raised else None
+        alarm_tests = [test for test, drop in drops if self._tests[test].add(drop)]
+        return self._alarm(alarm_tests[0], reply) if alarm_tests else None
 
     def _count(self, reply: ReplyRecord, score: float) -> None:
         self._replies += 1
@@ -197,7 +197,7 @@ class Watcher:
     def _conversation(self, name: str) -> _ConversationState:
         conversation = self._conversations.get(name)
         if conversation is None:
-            self.seen += 1
+            self.conversation_count += 1
             conversation = self._conversations[name] = _ConversationState()
             if len(self._conversations) > self._capacity:
                 self._conversations.popitem(last=False)
@@ -243,7 +243,7 @@ class Watcher:
 
     @staticmethod
     def _complete(one: _ConversationState) -> list[tuple[int, float]]:
-        """The value of the bucket that a conversation has been in, which it leaves."""
+        """The value of the bucket that a conversation leaves."""
         if not one.count:
             return []
         drop = one.first_total / one.first_count - one.total / one.count
@@ -258,7 +258,7 @@ class Watcher:
             conversation=reply.conversation,
             round=reply.round,
             delay=detector.delay,
-            conversations=self.seen,
+            conversations=self.conversation_count,
             replies=self._replies,
             time=reply.time,
         )
@@ -284,7 +284,7 @@ class Watcher:
             judged=not self.persona.needs_model,
             drop=self.settings.drop,
             per_false_alarm=self.settings.per_false_alarm,
-            conversations=self.seen,
+            conversations=self.conversation_count,
             replies=self._replies,
             first=self._first.mean if self._first.count else None,
             rounds=tuple(self._round_scores()),

@@ -247,7 +247,7 @@ class Figures:
             metrics,
             "holdfast_conversations_total",
             "Conversations watched",
-            lambda watcher: watcher.seen,
+            lambda watcher: watcher.conversation_count,
         )
         self._watch(
             metrics,
