@@ -73,8 +73,8 @@ def test_the_specs_of_these_tests_name_every_judge() -> None:
 
 def test_the_documentation_has_a_section_for_every_judge() -> None:
     headings = [line for line in DOCS.read_text(encoding="utf-8").splitlines() if line[:3] == "###"]
-    named = {name for name in judge.NAMES if any(f"`{name}`" in line for line in headings)}
-    assert named == set(judge.NAMES)
+    names = {name for name in judge.NAMES if any(f"`{name}`" in line for line in headings)}
+    assert names == set(judge.NAMES)
 
 
 @pytest.mark.parametrize(
@@ -233,5 +233,7 @@ def test_judges_import_no_model_library() -> None:
         "print([m for m in ('torch', 'transformers', 'py3langid', 'vaderSentiment', 'syllapy')"
         " if m in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert process.stdout.strip() == "[]"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.judge.mentions import find_mentions, readable
+from holdfast.judge.mentions import find_mentions, normalize
 
 
 def names(text: str, value: str, reordered: bool = False) -> bool:
-    wanted = readable(value)
-    return bool(find_mentions(readable(text, [wanted]), [[wanted]], reordered))
+    target = normalize(value)
+    return bool(find_mentions(normalize(text, [target]), [[target]], reordered))
 
 
 @pytest.mark.parametrize(

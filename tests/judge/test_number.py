@@ -15,7 +15,7 @@ def score(text: str, /, **spec: object) -> float:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "values"),
     [
         ("1,234.5 and -3", [1234.5, -3]),
         ("1,2,3", [1, 2, 3]),
@@ -39,8 +39,8 @@ def score(text: str, /, **spec: object) -> float:
         ("no digits here", []),
     ],
 )
-def test_numbers_are_read_as_written(text: str, found: list[float]) -> None:
-    assert numbers(text) == found
+def test_numbers_are_read_as_written(text: str, values: list[float]) -> None:
+    assert numbers(text) == values
 
 
 def test_digits_only_wants_nothing_else() -> None:

@@ -117,7 +117,7 @@ def test_a_repeated_repetition_in_a_persona_file_is_one_sentence(tmp_path: Path)
         load_suite(path)
 
 
-NESTED = {
+DEFINITIONS = {
     f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}, {"$ref": f"#/$defs/a{n + 1}"}]}
     for n in range(30)
 }
@@ -130,7 +130,7 @@ NESTED = {
             {"patternProperties": {"(a|aa)+$": True}, "unevaluatedProperties": False},
             "“unevaluatedProperties” beside “patternProperties”",
         ),
-        ({"$ref": "#/$defs/a0", "$defs": {**NESTED, "a30": {}}}, "more than 10000 parts"),
+        ({"$ref": "#/$defs/a0", "$defs": {**DEFINITIONS, "a30": {}}}, "more than 10000 parts"),
     ],
 )
 def test_a_schema_that_could_run_without_end_is_an_error(

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from holdfast import judge
-from holdfast.judge.spoken import with_digits, write_values
+from holdfast.judge.spoken import write_digits, write_values
 
 DIGITS = ["oh", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 TEENS = [f"{stem}teen" for stem in ("thir", "four", "fif", "six", "seven", "eigh", "nine")]
@@ -28,12 +28,12 @@ def test_a_number_said_digit_by_digit_is_read_whatever_stands_between(between: s
     draw = random.Random(0)
     for _ in range(50):
         number = str(draw.randrange(1000, 10_000))
-        said = between.join(DIGITS[int(digit)] for digit in number)
-        assert write_values(f"It's {said}! Mind the step.", [number]) == (
+        phrase = between.join(DIGITS[int(digit)] for digit in number)
+        assert write_values(f"It's {phrase}! Mind the step.", [number]) == (
             f"It's {number}! Mind the step."
         )
         others = [number[:-1] + str((int(number[-1]) + 1) % 10), number + "4", number[1:]]
-        assert write_values(said, others) == said
+        assert write_values(phrase, others) == phrase
 
 
 def test_a_number_said_in_pairs_is_read() -> None:
@@ -41,13 +41,13 @@ def test_a_number_said_in_pairs_is_read() -> None:
     for _ in range(100):
         high, low = draw.randrange(10, 100), draw.randrange(10, 100)
         for between in (" ", ", ", "-"):
-            said = two_digits(high) + between + two_digits(low)
-            assert write_values(said, [f"{high}{low}"]) == f"{high}{low}"
-            assert write_values(said, [f"{low}{high}0"]) == said
+            phrase = two_digits(high) + between + two_digits(low)
+            assert write_values(phrase, [f"{high}{low}"]) == f"{high}{low}"
+            assert write_values(phrase, [f"{low}{high}0"]) == phrase
 
 
 @pytest.mark.parametrize(
-    ("said", "value"),
+    ("phrase", "value"),
     [
         ("four seventeen two", "4.17.2"),
         ("Four, seventeen, two", "4.17.2"),
@@ -69,8 +69,8 @@ def test_a_number_said_in_pairs_is_read() -> None:
         ("nine-and-twenty", "29"),
     ],
 )
-def test_versions_hours_prices_codes_and_sums_are_read(said: str, value: str) -> None:
-    assert write_values(f"Well, {said}, love.", [value]) == f"Well, {value}, love."
+def test_versions_hours_prices_codes_and_sums_are_read(phrase: str, value: str) -> None:
+    assert write_values(f"Well, {phrase}, love.", [value]) == f"Well, {value}, love."
 
 
 @pytest.mark.parametrize(
@@ -99,16 +99,16 @@ def test_a_row_of_values_stays_a_row() -> None:
 
 
 def test_number_words_become_digits() -> None:
-    assert with_digits("a hundred and five, the fourth of two hundred") == "105, the 4th of 200"
+    assert write_digits("a hundred and five, the fourth of two hundred") == "105, the 4th of 200"
 
 
 def test_contains_and_avoids_read_spoken_numbers() -> None:
     there = judge.build({"name": "contains", "any": ["2071"]})
     assert there("Silent since March, twenty seventy-one.").value == 1.0
     assert there("Silent since March, twenty seventeen.").value == 0.0
-    kept = judge.build({"name": "avoids", "any": ["408"]})
-    assert kept("It is four hundred and eight, of course.").value == 0.0
-    assert kept("It is more than four hundred, of course.").value == 1.0
+    absent = judge.build({"name": "avoids", "any": ["408"]})
+    assert absent("It is four hundred and eight, of course.").value == 0.0
+    assert absent("It is more than four hundred, of course.").value == 1.0
 
 
 @pytest.mark.parametrize("piece", ["one ", "1, ", "3-", "oh ", "a hundred ", "double two ", "1 + "])

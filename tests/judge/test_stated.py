@@ -69,9 +69,9 @@ def test_the_number_of_a_locker_is_no_denial() -> None:
 
 def test_a_pattern_may_pass_over_what_is_not_stated() -> None:
     spec = {"name": "regex", "pattern": r"\b(?:green|blue) bins?\b"}
-    said = judge.build({**spec, "stated": True})
-    assert said("Put it into the green bin.").value == 1.0
-    assert said("Green bins are for other towns, and no blue bin either.").value == 0.0
+    statement = judge.build({**spec, "stated": True})
+    assert statement("Put it into the green bin.").value == 1.0
+    assert statement("Green bins are for other towns, and no blue bin either.").value == 0.0
     assert judge.build(spec)("Green bins are for other towns.").value == 1.0
     with pytest.raises(JudgeError, match="“stated” goes with mode “search” only"):
         judge.build({**spec, "stated": True, "mode": "full"})

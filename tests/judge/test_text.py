@@ -225,8 +225,8 @@ def test_a_star_stands_for_any_end_of_a_word() -> None:
 
 
 def test_a_text_is_found_whatever_its_case_and_alphabet() -> None:
-    for wanted, reply in (("Straße", "die straße"), ("ΟΔΟΣ", "η οδος"), ("é", "É."), ("K", "5 k")):
-        assert judge.build({"name": "contains", "text": wanted})(reply).value == 1.0
+    for text, reply in (("Straße", "die straße"), ("ΟΔΟΣ", "η οδος"), ("é", "É."), ("K", "5 k")):
+        assert judge.build({"name": "contains", "text": text})(reply).value == 1.0
 
 
 def test_a_targets_patterns_are_made_when_a_reply_needs_them() -> None:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from holdfast.judge.parts import plain
-from holdfast.judge.spoken import with_digits, write_values
+from holdfast.judge.spoken import write_digits, write_values
 
-_SPELLED = re.compile(r"(?<![\w'-])\w(?:[- .]\w){3,}(?![\w-])")
+_SPELLED_WORD = re.compile(r"(?<![\w'-])\w(?:[- .]\w){3,}(?![\w-])")
 _POINT = re.compile(r"(?<=\d) (?:point|dot) (?=\d)")
 _DAYS = {
     "monday": r"mon\b\.?(?! (?:ami|cher|dieu|petit|vieux)\b)",
@@ -46,7 +46,7 @@ class Mention:
     end: int
 
 
-def readable(text: str, values: Sequence[str] = ()) -> str:
+def normalize(text: str, values: Sequence[str] = ()) -> str:
     """A text in lower case, without accents and markup, with spelled words and digits.
 
     Args:
@@ -56,7 +56,7 @@ def readable(text: str, values: Sequence[str] = ()) -> str:
     bare = unicodedata.normalize("NFKD", plain(text).replace("‑", "-").replace("’", "'"))
     bare = "".join(c for c in bare if not unicodedata.combining(c)).lower()
     with_values = write_values(re.sub(r"\bv(?=\d+\.\d)", "", bare), values)
-    return _POINT.sub(".", with_digits(_SPELLED.sub(_join, with_values)))
+    return _POINT.sub(".", write_digits(_SPELLED_WORD.sub(_join, with_values)))
 
 
 def _join(match: re.Match[str]) -> str:
@@ -69,10 +69,10 @@ def find_mentions(
     """Where texts occur as whole words, longest first, in the order of the reply.
 
     Args:
-        text: a reply, made `readable`.
-        spellings: for each fact the ways to write it, made `readable` too.
+        text: a reply, by `normalize`.
+        spellings: for each fact the ways to write it, by `normalize` too.
         reordered: whether a pair of words may stand the other way round, too ("salt, the smoked
-            kind"). Not for what should not be said: of "Salt Road, Fisher Street" nothing is
+            kind"). Leave it False for what should not be said: "Salt Road, Fisher Street" names no
             "Fisher Road".
     """
     mentions: list[Mention] = []
@@ -85,11 +85,11 @@ def find_mentions(
 
 @lru_cache(maxsize=4096)
 def _pattern(texts: tuple[str, ...], reordered: bool) -> re.Pattern[str]:
-    body = "|".join(way for text in texts for way in (_loose(text), *_other_ways(text, reordered)))
+    body = "|".join(way for text in texts for way in (_loosen(text), *_other_ways(text, reordered)))
     return re.compile(rf"(?<!\w)(?<!\d[.,:])(?:{body})(?!\w)(?![.,:]\d)")
 
 
-def _loose(text: str) -> str:
+def _loosen(text: str) -> str:
     """A text with spaces, hyphens or dots between its words, in the singular or the plural."""
     body = r"(?:[\s-]+|\.{2,} )".join(map(re.escape, re.split(r"[\s-]+", text)))
     return body + (r"(?:e?s|'s)?" if text[-1:].isalpha() and len(text) > 3 else "")

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, words
-from holdfast.judge.score import Judge, Score, falling, verdict
-from holdfast.judge.spoken import number_words, with_digits
+from holdfast.judge.score import Judge, Score, score_bounds, verdict
+from holdfast.judge.spoken import number_words, write_digits
 
 _DIGITS = re.compile(
     r"(?<!\w)(?<!\d\.)(?P<sign>[-−+](?=[\d.]))?"
@@ -28,7 +28,7 @@ _KEYCAP = "\ufe0f\u20e3"
 def numbers(text: str) -> list[float]:
     """Numbers of a text in order; infinite and undefined ones are left out."""
     values = [_value(match) for match in _DIGITS.finditer(text)]
-    return [n for n in values or _spelled(text) if math.isfinite(n)]
+    return [n for n in values or _read_spelled_numbers(text) if math.isfinite(n)]
 
 
 def _value(match: re.Match[str]) -> float:
@@ -41,7 +41,7 @@ def _value(match: re.Match[str]) -> float:
     return -size if match["sign"] in ("-", "−") else size
 
 
-def _spelled(text: str) -> list[float]:
+def _read_spelled_numbers(text: str) -> list[float]:
     short = len(words(text)) <= _SHORT
     return [
         float(digits)
@@ -92,7 +92,7 @@ def number(params: Params) -> Judge:
     def judge(text: str) -> Score:
         values = numbers(text)
         if check == "contains":
-            values = [*values, *numbers(with_digits(text))]
+            values = [*values, *numbers(write_digits(text))]
         if not values:
             return Score(0.0, "no number in the reply")
         good = sum(map(test, values))
@@ -113,7 +113,7 @@ def _count(params: Params) -> Judge:
 
     def judge(text: str) -> Score:
         count = len(numbers(text))
-        return Score(falling(count, *bounds), f"{count} numbers in the reply")
+        return Score(score_bounds(count, *bounds), f"{count} numbers in the reply")
 
     return judge
 

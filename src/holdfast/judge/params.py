@@ -44,9 +44,9 @@ class Params:
         close = difflib.get_close_matches(key, others, n=1, cutoff=0.7)
         return f"unknown parameter “{close[0]}” (did you mean “{key}”?); " if close else ""
 
-    def one_of(self, key: str, allowed: Iterable[str], default: str | None = None) -> str:
+    def one_of(self, key: str, words: Iterable[str], default: str | None = None) -> str:
         """One of a few words."""
-        choices = list(allowed)
+        choices = list(words)
         says = "one of " + ", ".join(f"“{c}”" for c in choices)
         value = self.take(key) if default is not None else self.need(key, says)
         if value is None and default is not None:
@@ -137,10 +137,10 @@ class Params:
         unknown = [key for key in self._spec if key not in self._known]
         if not unknown:
             return
-        allowed = [key for key in dict.fromkeys(self._known) if key != "name"]
-        close = difflib.get_close_matches(unknown[0], allowed, n=1)
+        parameters = [key for key in dict.fromkeys(self._known) if key != "name"]
+        close = difflib.get_close_matches(unknown[0], parameters, n=1)
         hint = f" (did you mean “{close[0]}”?)" if close else ""
-        names = ", ".join(f"“{key}”" for key in allowed) or "none"
+        names = ", ".join(f"“{key}”" for key in parameters) or "none"
         self.fail(f"unknown parameter “{unknown[0]}”{hint}; it takes {names}")
 
 

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 from holdfast.core.backend import Ask, Backend, Reply, Sampling
 from holdfast.core.chat import Chat, message
 from holdfast.judge.params import Params
-from holdfast.judge.score import EMPTY, quoted
+from holdfast.judge.score import EMPTY, quote
 
 GREEDY = Sampling(max_new_tokens=300, temperature=0.0, top_p=1.0)
 
@@ -117,20 +117,20 @@ class Rubric:
                  for call in range(self._calls)]  # fmt: skip
         chats = [self._chat(items[n], call) for n, call in item_calls]
         first = self._ask(chats, [call for _, call in item_calls])
-        graded = [grade(reply.text, self._scale) for reply in first]
-        failed = [i for i, grade in enumerate(graded) if grade is None]
+        judgements = [grade(reply.text, self._scale) for reply in first]
+        failures = [i for i, grade in enumerate(judgements) if grade is None]
         again = self._ask(
-            [chats[i] + self._reminder(first[i]) for i in failed],
-            [item_calls[i][1] for i in failed],
+            [chats[i] + self._reminder(first[i]) for i in failures],
+            [item_calls[i][1] for i in failures],
         )
-        for i, reply in zip(failed, again, strict=True):
-            graded[i] = grade(reply.text, self._scale)
+        for i, reply in zip(failures, again, strict=True):
+            judgements[i] = grade(reply.text, self._scale)
             first[i] = reply
         by_item: list[list[int]] = [[] for _ in items]
         for i, (n, _) in enumerate(item_calls):
             by_item[n].append(i)
         return [
-            self._verdict([graded[i] for i in calls], [first[i] for i in calls])
+            self._verdict([judgements[i] for i in calls], [first[i] for i in calls])
             for calls in by_item
         ]
 
@@ -152,7 +152,7 @@ class Rubric:
         parts = [
             f"Criteria: {self._criteria}",
             "Scale:\n" + "\n".join(_scale(self._scale, self._anchors, rising=rising)),
-            *_calibrated(item.examples, rising=rising),
+            *_write_examples(item.examples, rising=rising),
             "The instructions the model was under, the question it was asked, and the answer "
             f"to grade:\n{data}",
         ]
@@ -166,20 +166,20 @@ class Rubric:
         return (message("assistant", answer), message("user", _AGAIN.format(scale=self._scale)))
 
     def _verdict(
-        self, graded: Sequence[tuple[int, str] | None], replies: Sequence[Reply]
+        self, judgements: Sequence[tuple[int, str] | None], replies: Sequence[Reply]
     ) -> Verdict:
-        if not graded:
+        if not judgements:
             return Verdict(*EMPTY, parsed=True, grades=())
-        grades = tuple(grade[0] if grade else None for grade in graded)
+        grades = tuple(grade[0] if grade else None for grade in judgements)
         value = sum((g - 1) / (self._scale - 1) for g in grades if g is not None) / len(grades)
         marks = " and ".join("?" if g is None else str(g) for g in grades)
-        reasons = [grade[1] for grade in graded if grade and grade[1]]
+        reasons = [grade[1] for grade in judgements if grade and grade[1]]
         why = f"graded {marks} of {self._scale}" + (
-            f": {quoted(reasons[0], 200)}" if reasons else ""
+            f": {quote(reasons[0], 200)}" if reasons else ""
         )
         without_grade = [reply for g, reply in zip(grades, replies, strict=True) if g is None]
         if without_grade:
-            problem = without_grade[0].error or f"said {quoted(without_grade[0].text, 60)}"
+            problem = without_grade[0].error or f"said {quote(without_grade[0].text, 60)}"
             why += f"; {len(without_grade)} of {len(grades)} calls gave no score ({problem})"
         return Verdict(value, why, not without_grade, grades)
 
@@ -219,7 +219,7 @@ def _read(value: Mapping[str, Any], scale: int) -> tuple[int, str] | None:
     return score, reason if isinstance(reason, str) else ""
 
 
-def _calibrated(examples: Sequence[str], *, rising: bool) -> list[str]:
+def _write_examples(examples: Sequence[str], *, rising: bool) -> list[str]:
     """Answers that earn each score, as data like what is judged."""
     rows = [{"score": n, "answer": text} for n, text in enumerate(examples, 1)]
     table = json.dumps(rows if rising else rows[::-1], ensure_ascii=False)

@@ -37,7 +37,7 @@ def share(part: int, whole: int, of: str, floor: float = 0.0) -> Score:
     return Score(max(0.0, part / whole - floor) / (1 - floor), f"{part} of {whole} {of}")
 
 
-def falling(count: float, low: float | None, high: float | None) -> float:
+def score_bounds(count: float, low: float | None, high: float | None) -> float:
     """1 inside [low, high]; outside, 1 minus the relative distance to the bound, at least 0."""
     if low is not None and count < low:
         return max(0.0, 1.0 - (low - count) / max(abs(low), 1e-9))
@@ -46,19 +46,19 @@ def falling(count: float, low: float | None, high: float | None) -> float:
     return 1.0
 
 
-def quoted(text: str, limit: int = 40) -> str:
+def quote(text: str, limit: int = 40) -> str:
     """A short, one-line quotation of model output for a reason."""
     return f"“{shorten(text, limit)}”"
 
 
-def guarded(judge: Judge) -> Judge:
+def guard(judge: Judge) -> Judge:
     """A judge that meets any string: surrogates replaced, empty text 0, value clipped."""
 
-    def judged(text: str) -> Score:
+    def judge_safely(text: str) -> Score:
         clean = text.encode("utf-8", "replace").decode("utf-8")
         if not clean.strip():
             return EMPTY
         value, why = judge(clean)
         return Score(min(1.0, max(0.0, float(value))), why)
 
-    return judged
+    return judge_safely

@@ -21,7 +21,7 @@ from holdfast.judge.content import (
 from holdfast.judge.params import Params
 from holdfast.judge.parts import EACH, words
 from holdfast.judge.pattern import Pattern
-from holdfast.judge.score import Judge, Score, guarded
+from holdfast.judge.score import Judge, Score, guard
 
 _MAKERS: dict[str, Callable[[Params], Judge]] = {
     "case": text.case,
@@ -73,7 +73,7 @@ def build(spec: Mapping[str, object], *, grader: RubricMaker | None = None) -> J
     `grader` makes the judge for rubrics in the spec (see `rubric.judge_answers`); without
     it they are an error. Raises `JudgeError`, naming the judge and the parameter.
     """
-    return guarded(_build(spec, 0, grader or _no_model))
+    return guard(_build(spec, 0, grader or _no_model))
 
 
 def check(spec: Mapping[str, object]) -> None:
@@ -200,7 +200,7 @@ def _part(params: Params, depth: int, grader: RubricMaker) -> Judge:
         params.fail(f"parameter “pattern”: {error}")
     if pattern.groups != 1:
         params.fail("parameter “pattern” must have one group: the part to judge, in brackets")
-    inner = guarded(_build(inner_spec, depth + 1, grader))
+    inner = guard(_build(inner_spec, depth + 1, grader))
 
     def judge(text: str) -> Score:
         part = pattern.first_group(text)
@@ -219,7 +219,7 @@ def _throughout(params: Params, depth: int, grader: RubricMaker) -> Judge:
         params.fail("parameter “of” must be one judge, as { name = … }")
     if needs_model(inner_spec):
         params.fail("a rubric judges replies whole: put it beside “throughout”, not inside")
-    inner = guarded(_build(inner_spec, depth + 1, grader))
+    inner = guard(_build(inner_spec, depth + 1, grader))
     enough = 1.0 if full is None else full
 
     def judge(text: str) -> Score:

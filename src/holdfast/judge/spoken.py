@@ -1,7 +1,7 @@
 """Numbers as people say them: "two hundred and five", "two-oh-five", "thirty take away one".
 
-One scanner finds the numbers of a text, in words or digits. `with_digits` writes those that stand
-side by side where nothing is known of what they are for. Spoken numbers are ambiguous, however:
+One scanner finds the numbers of a text, in words or digits. `write_digits` writes those that stand
+side by side, without knowing what they are for. Spoken numbers are ambiguous, however:
 "three, eight, one, six" is a locker or a list. So where values are wanted, `write_values` looks for
 the ways to say each of them, and writes it:
 
@@ -45,14 +45,14 @@ Span = tuple[int, int, tuple[str, ...]]
 _ORDINAL = re.compile(rf"\b(?:{'|'.join(_ORDINALS)})\b", re.IGNORECASE)
 
 
-def with_digits(text: str) -> str:
+def write_digits(text: str) -> str:
     """The text with number words as digits; single digits in a row make one number."""
     text = _ORDINAL.sub(lambda match: _ORDINALS[match.group().lower()], text)
     out, end = [], 0
     for start, stop, digits in number_words(text):
         year = len(digits) == 2 and len(digits[0]) > 1  # "twenty seventy-one"
-        joined = "" if year or all(len(one) == 1 for one in digits) else " "
-        out += [text[end:start], joined.join(digits)]
+        separator = "" if year or all(len(one) == 1 for one in digits) else " "
+        out += [text[end:start], separator.join(digits)]
         end = stop
     return "".join([*out, text[end:]])
 
@@ -101,7 +101,7 @@ _MOST_DIGITS = 20
 
 
 def write_values(text: str, values: Sequence[str]) -> str:
-    """The text with each of the values that is said in pieces, or as a sum, written as the value.
+    """The text with every value written as it is where the text says it in pieces or as a sum.
 
     Args:
         text: a reply.
@@ -109,7 +109,7 @@ def write_values(text: str, values: Sequence[str]) -> str:
             before it, is passed over.
 
     Returns:
-        The text; all that says none of the values is left as it was.
+        The text; what says none of the values stays as it was.
     """
     codes = [(match, value) for value in values if (match := _CODE.fullmatch(value))]
     by_digits = {tuple(re.findall(r"\d+", match[2])): (match[1], value) for match, value in codes}
@@ -119,12 +119,14 @@ def write_values(text: str, values: Sequence[str]) -> str:
     spans = [*_runs(text, pieces), *_sums(text, pieces)]
     out, end = [], 0
     for start, stop, groups in sorted(spans, key=lambda span: (span[0], -span[1])):
-        if start < end or not (entry := _said(groups, by_digits)):
+        if start < end or not (entry := _find_value(groups, by_digits)):
             continue
         letters, value = entry
         if letters:
-            spelled = r"[ .-]?".join(letters) + r"[ .-]?$"
-            code = re.search(rf"(?<![^\W_]){spelled}", text[max(end, start - 8) : start], re.I)
+            letter_pattern = r"[ .-]?".join(letters) + r"[ .-]?$"
+            code = re.search(
+                rf"(?<![^\W_]){letter_pattern}", text[max(end, start - 8) : start], re.I
+            )
             if not code:
                 continue
             start -= len(code.group())
@@ -133,7 +135,7 @@ def write_values(text: str, values: Sequence[str]) -> str:
     return "".join([*out, text[end:]])
 
 
-def _said(
+def _find_value(
     groups: tuple[str, ...], by_digits: dict[tuple[str, ...], tuple[str | None, str]]
 ) -> tuple[str | None, str] | None:
     """The value that groups of digits are: alike group by group, or together one number."""
@@ -156,8 +158,8 @@ def _pieces(text: str) -> list[_NumberPiece]:
         elif word == "oh":
             if gap is not None and (_TIGHT.fullmatch(gap) or _LOOSE.fullmatch(gap)):
                 pieces.append(_NumberPiece("0", start, end, 1.0))
-        elif before and (joined := _join(before, word, gap or "", end)):
-            pieces[-1] = joined
+        elif before and (piece := _join(before, word, gap or "", end)):
+            pieces[-1] = piece
         elif word in _VALUES or word == "a":
             value = _VALUES.get(word, 1)
             pieces.append(_NumberPiece(str(value), start, end, value or 1.0))

@@ -15,7 +15,7 @@ from holdfast.core.errors import JudgeError
 from holdfast.judge.params import Params
 from holdfast.judge.parts import LIST_MARKER, lines, words
 from holdfast.judge.pattern import Pattern, limited_validator, patterns_of
-from holdfast.judge.score import Judge, Score, falling
+from holdfast.judge.score import Judge, Score, score_bounds
 
 MOST_SUBSCHEMAS = 10_000
 _FENCE = re.compile(r"[ \t]*```([\w-]*)[ \t]*")
@@ -54,7 +54,7 @@ def json_schema(params: Params) -> Judge:
         params.fail("parameter “schema” refers to itself without end")
 
     def judge(text: str) -> Score:
-        blocks = _fenced(text)
+        blocks = _find_code_blocks(text)
         source = blocks[0] if len(blocks) == 1 else text
         try:
             value = json.loads(source, parse_constant=_refuse)
@@ -68,7 +68,7 @@ def json_schema(params: Params) -> Judge:
     return judge
 
 
-def _fenced(text: str) -> list[str]:
+def _find_code_blocks(text: str) -> list[str]:
     """The contents of fenced code blocks."""
     blocks: list[str] = []
     block: list[str] | None = None
@@ -183,7 +183,7 @@ def list_format(params: Params) -> Judge:
             good = [item for item in good if 0 < len(words(item)) <= longest]
         if not good or not whole:
             return Score(0.0, "no list items")
-        fit = falling(len(good), low, high)
+        fit = score_bounds(len(good), low, high)
         return Score(fit * len(good) / whole, f"{len(good)} items in {whole} lines or parts")
 
     return judge
@@ -194,13 +194,13 @@ def _rows(text: str, style: str) -> tuple[list[str], int]:
     if style == "bullets":
         good = [row for row in rows if _BULLET.match(row)]
     elif style == "numbers":
-        good = _counted(rows)
+        good = _keep_numbered(rows)
     else:
         good = [row for row in rows if not LIST_MARKER.match(row)]
     return [LIST_MARKER.sub("", row, count=1) for row in good], len(rows)
 
 
-def _counted(rows: list[str]) -> list[str]:
+def _keep_numbered(rows: list[str]) -> list[str]:
     """Rows numbered 1, 2, 3 … (Markdown's 1, 1, 1 too)."""
     good: list[str] = []
     for row in rows:

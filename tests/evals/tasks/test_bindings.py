@@ -16,10 +16,10 @@ from holdfast.evals.tasks.tasks import from_fields as task_of
 from holdfast.evals.tasks.tasks import load_tasks, of_question
 from holdfast.evals.tasks.verifier import verifier, verify
 
-DRAWN = [one for split in ("train", "evaluation") for one in exercises(20, 3, split)]
-NAMED = [one for one in DRAWN if one.alternatives]
-BOUND = [one for one in NAMED if len(one.subjects) > 1]
-EXTRACTION = [one for one in BOUND if one.kind.startswith("extraction")]
+ALL = [one for split in ("train", "evaluation") for one in exercises(20, 3, split)]
+WITH_ALTERNATIVES = [one for one in ALL if one.alternatives]
+WITH_SUBJECTS = [one for one in WITH_ALTERNATIVES if len(one.subjects) > 1]
+EXTRACTION = [one for one in WITH_SUBJECTS if one.kind.startswith("extraction")]
 MATH = MathCheck()
 
 
@@ -28,15 +28,15 @@ def reading(question: Question, reply: str) -> Reading:
     return verify(task, verifier(task), [reply], MATH)
 
 
-def right(found: Reading) -> tuple[bool, bool]:
-    return found.lenient, found.final
+def right(result: Reading) -> tuple[bool, bool]:
+    return result.lenient, result.final
 
 
 def test_every_kind_whose_text_names_other_answers_has_them() -> None:
-    kinds = {one.kind for one in NAMED}
+    kinds = {one.kind for one in WITH_ALTERNATIVES}
     assert kinds >= {f"extraction-{i}" for i in (1, 2, 3)} | {"letters-1", "sorting-1"}
     assert kinds >= {"sorting-2", "sorting-3"}
-    for one in NAMED:
+    for one in WITH_ALTERNATIVES:
         assert one.answer not in one.alternatives
     for one in EXTRACTION:
         assert len(one.subjects) == len(one.alternatives) + 1
@@ -61,11 +61,11 @@ def test_an_answer_counts_where_it_is_bound_to_what_was_asked_about(form: str) -
     for one in EXTRACTION:
         s, t = one.subjects[:2]
         a, b = one.answer, one.alternatives[0]
-        true, swapped = (form.format(s=s, t=t, v=v, w=w) for v, w in ((a, b), (b, a)))
+        true, false = (form.format(s=s, t=t, v=v, w=w) for v, w in ((a, b), (b, a)))
         # With one other subject the two statements recite the whole question.
         assert right(reading(one, true)) == (True, len(one.alternatives) > 1), (one.text, true)
-        found = reading(one, swapped)
-        assert not (found.strict or found.lenient or found.final), (one.text, swapped)
+        result = reading(one, false)
+        assert not (result.strict or result.lenient or result.final), (one.text, false)
 
 
 SENTENCES = {
@@ -77,7 +77,7 @@ SENTENCES = {
 }
 
 
-def asked(question: Question) -> str:
+def question_of(question: Question) -> str:
     return question.text.rpartition(". ")[2]
 
 
@@ -85,7 +85,7 @@ FORWARD = [
     (one, form)
     for one in EXTRACTION
     for start, form in SENTENCES.items()
-    if asked(one).startswith(start) and one.subjects[0] in asked(one).replace("'s", "")
+    if question_of(one).startswith(start) and one.subjects[0] in question_of(one).replace("'s", "")
 ]
 
 
@@ -100,30 +100,30 @@ def test_the_questions_own_sentences_are_read_with_their_subjects(joint: str) ->
             true += joint.format(form.format(s=second[0], v=second[1]))
             assert right(reading(one, true)) == (True, len(one.alternatives) > 1), (one.text, true)
         for first, second in (((s, b), (t, a)), ((t, a), (s, b))):
-            swapped = form.format(s=first[0], v=first[1])
-            swapped += joint.format(form.format(s=second[0], v=second[1]))
-            found = reading(one, swapped)
-            assert not (found.strict or found.lenient or found.final), (one.text, swapped)
+            false = form.format(s=first[0], v=first[1])
+            false += joint.format(form.format(s=second[0], v=second[1]))
+            result = reading(one, false)
+            assert not (result.strict or result.lenient or result.final), (one.text, false)
 
 
 def test_the_answer_said_of_something_else_is_wrong() -> None:
     for one, form in FORWARD:
-        found = reading(one, form.format(s=one.subjects[1], v=one.answer) + ".")
-        assert not (found.strict or found.lenient or found.final), one.text
+        result = reading(one, form.format(s=one.subjects[1], v=one.answer) + ".")
+        assert not (result.strict or result.lenient or result.final), one.text
 
 
 @pytest.mark.parametrize("mark", [", ", " and ", " or ", "\n", " / ", ". ", "; ", " | "])
 def test_a_list_of_the_alternatives_is_wrong_in_any_order(mark: str) -> None:
     rng = random.Random(0)
-    for one in NAMED:
+    for one in WITH_ALTERNATIVES:
         values = [one.answer, *rng.sample(one.alternatives, min(3, len(one.alternatives)))]
         for order in (values, values[::-1], rng.sample(values, len(values))):
-            found = reading(one, mark.join(order))
-            assert not (found.strict or found.lenient or found.final), (one.text, order)
+            result = reading(one, mark.join(order))
+            assert not (result.strict or result.lenient or result.final), (one.text, order)
 
 
 def test_an_alternative_is_wrong_and_the_last_answer_counts() -> None:
-    for one in NAMED:
+    for one in WITH_ALTERNATIVES:
         other = one.alternatives[-1]
         assert right(reading(one, f"It is {one.answer}. It is {other}."))[1] is False
         for reply in (f"It is {other}.", other, f"The answer is {other}."):
@@ -139,7 +139,7 @@ def test_an_alternative_is_wrong_and_the_last_answer_counts() -> None:
 
 def test_who_recites_the_question_commits_to_nothing() -> None:
     for one in EXTRACTION:
-        statements = one.text.removesuffix(asked(one)).strip()
+        statements = one.text.removesuffix(question_of(one)).strip()
         several = len(one.alternatives) > 1
         assert right(reading(one, statements)) == (not several, False), one.text
         if len(one.alternatives) > 2:
@@ -153,8 +153,8 @@ def test_who_recites_the_question_commits_to_nothing() -> None:
 
 def test_tasks_of_our_own_name_their_alternatives_and_read_the_last_sentence() -> None:
     tasks = {task.id: task for task in load_tasks("core")}
-    named = [task for task in tasks.values() if any(task.alternatives)]
-    assert len(named) >= 10
+    with_alternatives = [task for task in tasks.values() if any(task.alternatives)]
+    assert len(with_alternatives) >= 10
     jars = tasks["reasoning-3"]
     kind = verifier(jars)
     for reply, expected in (

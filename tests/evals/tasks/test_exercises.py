@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from holdfast.evals.tasks.exercises import CATEGORIES, LEVELS, exercises
-from holdfast.evals.tasks.exercises.lexicon import SHARED, Lexicon, facts
+from holdfast.evals.tasks.exercises.lexicon import SHARED_LISTS, Lexicon, facts
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.questions import Question
 from holdfast.evals.tasks.tasks import FORMS, Task, load_items, load_tasks
@@ -20,7 +20,7 @@ SPLITS = ("train", "evaluation")
 
 
 @pytest.fixture(scope="module")
-def drawn() -> dict[str, list[Question]]:
+def samples() -> dict[str, list[Question]]:
     return {split: list(exercises(40, 0, split)) for split in SPLITS}
 
 
@@ -44,18 +44,18 @@ def test_a_seed_gives_the_same_exercises_and_another_seed_others() -> None:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_every_gold_answer_is_right_in_the_form_that_is_asked_for(
-    split: str, drawn: dict[str, list[Question]]
+    split: str, samples: dict[str, list[Question]]
 ) -> None:
-    for question in drawn[split]:
+    for question in samples[split]:
         task = Task("t", question.kind, (question.prompt,), question=question)
         for answer in (question.answer, *question.also):
             assert final(task, f"Well then. The answer is {answer}."), question
 
 
 def test_the_answer_to_another_exercise_of_the_category_is_wrong(
-    drawn: dict[str, list[Question]],
+    samples: dict[str, list[Question]],
 ) -> None:
-    for question, other in zip(drawn["train"], drawn["train"][1:], strict=False):
+    for question, other in zip(samples["train"], samples["train"][1:], strict=False):
         answers = {form.lower() for form in (question.answer, *question.also)}
         if question.kind != other.kind or other.answer.lower() in answers:
             continue
@@ -64,24 +64,24 @@ def test_the_answer_to_another_exercise_of_the_category_is_wrong(
 
 
 def test_words_and_facts_of_the_two_splits_are_disjoint(
-    drawn: dict[str, list[Question]],
+    samples: dict[str, list[Question]],
 ) -> None:
     for level in LEVELS:
-        train, kept = ({(f.kind, f.thing) for f in facts(level, s)} for s in SPLITS)
-        assert train and kept and not train & kept
-    names, others = (_people(drawn[split]) for split in SPLITS)
+        train, evaluation = ({(f.kind, f.thing) for f in facts(level, s)} for s in SPLITS)
+        assert train and evaluation and not train & evaluation
+    names, others = (_people(samples[split]) for split in SPLITS)
     assert names and others and not names & others
-    assert SHARED == ("days", "months", "colours")
+    assert SHARED_LISTS == ("days", "months", "colours")
 
 
 def test_training_says_no_word_and_no_answer_that_is_kept_for_evaluation() -> None:
     """A word may be in several lists, and an answer among the options of another question."""
     training = [one for seed in range(6) for one in exercises(20, seed, "train")]
-    said = set(re.findall(r"\w+", " ".join(one.text for one in training if not one.choices)))
-    kept = Lexicon("evaluation", random.Random(0))
+    vocabulary = set(re.findall(r"\w+", " ".join(one.text for one in training if not one.choices)))
+    lexicon = Lexicon("evaluation", random.Random(0))
     lists = {"things": 10, "plain": 20, "long": 10, "towns": 8, "jobs": 8, "containers": 5}
-    words = {word for name, n in lists.items() for word in kept.some(name, n)}
-    assert not said & (words - set(kept.some("colours", 12)))
+    words = {word for name, n in lists.items() for word in lexicon.some(name, n)}
+    assert not vocabulary & (words - set(lexicon.some("colours", 12)))
     for level in LEVELS:
         answers = {one.forms[0] for one in facts(level, "evaluation")} - {"pup"}
         options = {
@@ -91,21 +91,21 @@ def test_training_says_no_word_and_no_answer_that_is_kept_for_evaluation() -> No
 
 
 def test_options_to_choose_from_are_as_many_as_a_level_has(
-    drawn: dict[str, list[Question]],
+    samples: dict[str, list[Question]],
 ) -> None:
-    for split, questions in drawn.items():
+    for split, questions in samples.items():
         for level, number in zip(LEVELS, (2, 4, 6), strict=True):
             of_level = [one for one in questions if one.kind == f"choice-{level}"]
             assert {len(one.choices) for one in of_level} == {number}, split
 
 
 def test_no_date_depends_on_whether_february_has_29_days() -> None:
-    asked = re.compile(r"Today is (\d+) (\w+)\. What is the date in (\d+) days\?")
+    pattern = re.compile(r"Today is (\d+) (\w+)\. What is the date in (\d+) days\?")
     matches = [
         match
         for seed in range(8)
         for one in exercises(20, seed)
-        if (match := asked.fullmatch(one.text))
+        if (match := pattern.fullmatch(one.text))
     ]
     assert len(matches) > 100
     for day, month, later in (match.groups() for match in matches):
@@ -121,9 +121,9 @@ def _people(questions: list[Question]) -> set[str]:
     return set(re.findall(r"\b([A-Z][a-z]+)\b (?:lives|works|comes)", text)) - {"Who"}
 
 
-def test_harder_levels_have_more_distractors(drawn: dict[str, list[Question]]) -> None:
+def test_harder_levels_have_more_distractors(samples: dict[str, list[Question]]) -> None:
     counts = [
-        {q.text.count(".") for q in drawn["train"] if q.kind == f"extraction-{level}"}
+        {q.text.count(".") for q in samples["train"] if q.kind == f"extraction-{level}"}
         for level in LEVELS
     ]
     assert counts == [{2}, {4}, {7}]
@@ -133,11 +133,11 @@ def test_the_form_is_said_once_and_not_where_there_are_choices() -> None:
     tasks = load_items("exercises", n=2)
     for task in tasks:
         assert task.question is not None
-        said = task.turns[-1].endswith(FORMS["exercises"])
-        assert said != bool(task.question.choices)
+        has_form = task.turns[-1].endswith(FORMS["exercises"])
+        assert has_form != bool(task.question.choices)
     assert FORMS["exercises"] == FORMS["exercises:train"]
 
 
 def test_a_lexicon_draws_words_of_its_split_alone() -> None:
-    train, kept = (Lexicon(split, random.Random(0)) for split in SPLITS)
-    assert not set(train.some("towns", 16)) & set(kept.some("towns", 8))
+    train, evaluation = (Lexicon(split, random.Random(0)) for split in SPLITS)
+    assert not set(train.some("towns", 16)) & set(evaluation.some("towns", 8))

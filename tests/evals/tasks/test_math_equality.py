@@ -35,23 +35,23 @@ def math() -> Iterator[MathCheck]:
 def test_equal_is_equal_however_it_is_written(
     math: MathCheck, gold: str, reply: str, right: bool
 ) -> None:
-    found = math.check(gold, reply)
-    assert found is not None
-    assert (found.right, found.comparable) == (right, True)
+    result = math.check(gold, reply)
+    assert result is not None
+    assert (result.right, result.comparable) == (right, True)
     assert math.errors == 0
 
 
 def test_a_reply_without_mathematics_is_wrong_and_said_to_hold_none(math: MathCheck) -> None:
-    found = math.check("42", "I would rather not.")
-    assert found == (False, False)
+    result = math.check("42", "I would rather not.")
+    assert result == (False, False)
 
 
 def test_it_works_outside_the_main_thread(math: MathCheck) -> None:
-    found: list[object] = []
-    thread = threading.Thread(target=lambda: found.append(math.check("7", "\\boxed{7}")))
+    results: list[object] = []
+    thread = threading.Thread(target=lambda: results.append(math.check("7", "\\boxed{7}")))
     thread.start()
     thread.join()
-    assert found == [(True, True)]
+    assert results == [(True, True)]
 
 
 def test_a_check_out_of_time_is_counted_and_the_next_one_works() -> None:

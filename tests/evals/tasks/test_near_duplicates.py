@@ -47,9 +47,9 @@ def test_another_number_sign_or_object_makes_another_question(one: str, other: s
 def test_a_long_template_does_not_make_questions_alike() -> None:
     places = "Peru", "Chad", "Mali", "Fiji", "Oman", "Iran", "Iraq", "Cuba", "Togo", "Laos"
     end = "Please reason step by step, and put your final answer within a box, nothing after it."
-    asked = [f"What is the capital of {place}? {end}" for place in places]
-    assert groups(asked) == [*range(10)]
-    assert groups([*asked, asked[3].upper()])[-1] == 3
+    questions = [f"What is the capital of {place}? {end}" for place in places]
+    assert groups(questions) == [*range(10)]
+    assert groups([*questions, questions[3].upper()])[-1] == 3
 
 
 def test_a_group_is_whatever_is_connected() -> None:
@@ -61,15 +61,15 @@ def test_a_group_is_whatever_is_connected() -> None:
 
 def test_minis_tasks_are_alike_only_where_they_are_equal() -> None:
     texts = [task_text(task) for task in load_tasks("mini", n=60)]
-    spelled = [words(text) for text in texts]
-    assert groups(texts) == [spelled.index(one) for one in spelled]
+    spellings = [words(text) for text in texts]
+    assert groups(texts) == [spellings.index(one) for one in spellings]
 
 
 @given(st.lists(st.text(), max_size=8), st.lists(st.text(), max_size=8))
 def test_every_text_overlaps_with_itself_and_groups_are_named_by_their_first(
     texts: list[str], others: list[str]
 ) -> None:
-    found = groups(texts)
-    assert all(found[found[i]] == found[i] <= i for i in range(len(texts)))
+    group = groups(texts)
+    assert all(group[group[i]] == group[i] <= i for i in range(len(texts)))
     assert all(overlapping(texts, [*others, *texts]))
     assert overlapping(texts, []) == [False] * len(texts)

@@ -20,17 +20,17 @@ from holdfast.models.mini import exam
 
 @pytest.mark.parametrize("source", ["mini", "mini:hard", "core"])
 def test_built_in_questions_are_drawn_by_their_seed_alone(source: str) -> None:
-    drawn = load(source, n=5, seed=3, rounds=4)
-    assert drawn == load(source, n=5, seed=3, rounds=4)
-    assert drawn != load(source, n=5, seed=4, rounds=4)
-    assert all(1 <= q.back <= 4 for q in drawn if q.plant)
-    assert all(q.back == 0 for q in drawn if not q.plant)
+    sample = load(source, n=5, seed=3, rounds=4)
+    assert sample == load(source, n=5, seed=3, rounds=4)
+    assert sample != load(source, n=5, seed=4, rounds=4)
+    assert all(1 <= q.back <= 4 for q in sample if q.plant)
+    assert all(q.back == 0 for q in sample if not q.plant)
 
 
 @pytest.mark.parametrize("source", ["mini", "mini:hard"])
 def test_mini_asks_as_many_of_each_kind_of_its_exam(source: str) -> None:
-    counted = Counter(q.kind for q in load(source, n=3))
-    assert counted == dict.fromkeys(exam.KINDS, 3)
+    counts = Counter(q.kind for q in load(source, n=3))
+    assert counts == dict.fromkeys(exam.KINDS, 3)
 
 
 def test_the_hard_split_of_recall_was_told_in_the_first_round() -> None:
@@ -39,15 +39,15 @@ def test_the_hard_split_of_recall_was_told_in_the_first_round() -> None:
 
 @pytest.mark.parametrize("source", ["mini", "core"])
 def test_recall_goes_back_every_number_of_rounds_equally_often(source: str) -> None:
-    planted = [q for q in load(source, n=16, rounds=8) if q.plant]
-    assert Counter(q.back for q in planted) == dict.fromkeys(range(1, 9), 2)
+    recall = [q for q in load(source, n=16, rounds=8) if q.plant]
+    assert Counter(q.back for q in recall) == dict.fromkeys(range(1, 9), 2)
 
 
 @pytest.mark.parametrize("source", ["mini", "core"])
 def test_a_right_answer_is_in_what_was_planted(source: str) -> None:
-    planted = [q for q in load(source, n=60, seed=0, rounds=8) if q.plant]
-    assert all(right(q, q.plant) and right(q, q.plant.upper()) for q in planted)
-    assert not any(right(q, "I do not know.") or right(q, q.text) for q in planted)
+    recall = [q for q in load(source, n=60, seed=0, rounds=8) if q.plant]
+    assert all(right(q, q.plant) and right(q, q.plant.upper()) for q in recall)
+    assert not any(right(q, "I do not know.") or right(q, q.text) for q in recall)
 
 
 def test_no_planted_fact_answers_the_question_of_another() -> None:
@@ -101,12 +101,12 @@ def test_a_file_may_come_from_windows(tmp_path: Path) -> None:
 
 def test_fewer_questions_than_asked_for_are_asked_again(tmp_path: Path) -> None:
     rows = [{"question": f"{i}?", "answer": i} for i in range(3)]
-    drawn = load(write(tmp_path / "q.jsonl", *rows), n=7)
-    assert sorted(Counter(q.text for q in drawn).values()) == [2, 2, 3]
+    sample = load(write(tmp_path / "q.jsonl", *rows), n=7)
+    assert sorted(Counter(q.text for q in sample).values()) == [2, 2, 3]
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         ("{", "line 2: this is not JSON"),
         ('{"question": "\\ud800", "answer": "x"}', "line 2: this is not JSON"),
@@ -127,9 +127,11 @@ def test_fewer_questions_than_asked_for_are_asked_again(tmp_path: Path) -> None:
         ({"question": "?", "answer": "no", "kind": "refusal"}, "refuse or comply"),
     ],
 )
-def test_what_is_wrong_in_a_file_is_said_with_its_line(tmp_path: Path, row: Any, said: str) -> None:
+def test_what_is_wrong_in_a_file_is_said_with_its_line(
+    tmp_path: Path, row: Any, message: str
+) -> None:
     path = write(tmp_path / "q.jsonl", {"question": "?", "answer": 1}, row)
-    with pytest.raises(HoldfastError, match=said):
+    with pytest.raises(HoldfastError, match=message):
         load(path, n=1)
 
 
@@ -170,8 +172,8 @@ MMLU = {"question": "Of?", "choices": ["w", "x", "y", "z"], "answer": 2, "subjec
 
 def test_rows_of_published_sets_become_questions() -> None:
     assert from_row("mmlu", MMLU) == Question("mmlu", "Of?", "C", ("w", "x", "y", "z"))
-    worked = "She has 3 + 4 = <<3+4=7>>7 eggs.\n#### 1,007"
-    question = from_row("gsm8k", {"question": "How many?", "answer": worked})
+    solution = "She has 3 + 4 = <<3+4=7>>7 eggs.\n#### 1,007"
+    question = from_row("gsm8k", {"question": "How many?", "answer": solution})
     assert question == Question("gsm8k", "How many?", "1,007")
     assert right(question, "So 1007 eggs.")
 
@@ -197,10 +199,10 @@ def test_published_sets_of_other_columns_are_refused(row: dict[str, Any]) -> Non
 def test_a_published_set_that_cannot_be_loaded_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets", reason="the extra `tasks` is not installed")
 
-    def gone(*args: Any, **kwargs: Any) -> Any:
+    def fail(*args: Any, **kwargs: Any) -> Any:
         raise ConnectionError("no route to the hub")
 
-    monkeypatch.setattr(datasets, "load_dataset", gone)
+    monkeypatch.setattr(datasets, "load_dataset", fail)
     with pytest.raises(HoldfastError, match=r"cais/mmlu .*no route.* network"):
         load("mmlu", n=1)
 
@@ -208,11 +210,11 @@ def test_a_published_set_that_cannot_be_loaded_says_so(monkeypatch: pytest.Monke
 def test_a_published_set_is_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets", reason="the extra `tasks` is not installed")
     rows = [MMLU | {"question": f"{i}?", "answer": i % 4} for i in range(9)]
-    made = datasets.Dataset.from_list(rows)
-    asked = []
-    monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: asked.append((a, k)) or made)
-    drawn = load("mmlu", n=4, seed=1)
-    assert asked == [(("cais/mmlu", "all"), {"split": "test"})]
-    assert len({q.text for q in drawn}) == 4
-    assert all(q.answer == LETTERS[int(q.text[0]) % 4] for q in drawn)
-    assert drawn == load("mmlu", n=4, seed=1) != load("mmlu", n=4, seed=2)
+    dataset = datasets.Dataset.from_list(rows)
+    calls = []
+    monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: calls.append((a, k)) or dataset)
+    sample = load("mmlu", n=4, seed=1)
+    assert calls == [(("cais/mmlu", "all"), {"split": "test"})]
+    assert len({q.text for q in sample}) == 4
+    assert all(q.answer == LETTERS[int(q.text[0]) % 4] for q in sample)
+    assert sample == load("mmlu", n=4, seed=1) != load("mmlu", n=4, seed=2)

@@ -45,12 +45,12 @@ def test_an_answer_in_words_counts_where_a_reply_ends() -> None:
 
 
 def test_a_judge_scores_the_last_reply_and_a_rubric_none() -> None:
-    judged = Task("t", "c", ("a", "b"), judge={"name": "contains", "text": "tea"})
-    assert judged.score(["no", "Some tea."]) == 1
-    assert not judged.needs_model
-    graded = Task("t", "c", ("a",), answers=("",), rubric="Is it kind?")
-    assert graded.needs_model
-    assert graded.score(["x"]) is None
+    by_judge = Task("t", "c", ("a", "b"), judge={"name": "contains", "text": "tea"})
+    assert by_judge.score(["no", "Some tea."]) == 1
+    assert not by_judge.needs_model
+    by_rubric = Task("t", "c", ("a",), answers=("",), rubric="Is it kind?")
+    assert by_rubric.needs_model
+    assert by_rubric.score(["x"]) is None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from holdfast.core.errors import HoldfastError
 from holdfast.evals.tasks.gold import Reading
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.questions import Question
-from holdfast.evals.tasks.statements import boxed, placed
+from holdfast.evals.tasks.statements import find_strict_answer, read_last_box
 from holdfast.evals.tasks.tasks import Task
 from holdfast.evals.tasks.verifier import verifier, verify
 
@@ -23,18 +23,18 @@ def math() -> Iterator[MathCheck]:
         yield checker
 
 
-def asked(answer: str, kind: str = "exact", **more: object) -> Task:
+def make_task(answer: str, kind: str = "exact", **more: object) -> Task:
     question = Question(kind, "Well?", answer, **more)  # type: ignore[arg-type]
     return Task("t", kind, ("Well?",), question=question)
 
 
-def judged(task: Task, reply: str, math: MathCheck) -> tuple[bool, bool, bool, bool]:
-    found = verify(task, verifier(task), [reply], math)
-    return found.strict, found.lenient, found.found_strict, found.found_lenient
+def read_task(task: Task, reply: str, math: MathCheck) -> tuple[bool, bool, bool, bool]:
+    reading = verify(task, verifier(task), [reply], math)
+    return reading.strict, reading.lenient, reading.found_strict, reading.found_lenient
 
 
 @pytest.mark.parametrize(
-    ("reply", "wanted"),
+    ("reply", "expected"),
     [
         ("It is 42.", (True, True, True, True)),
         ("40 + 2 = 42.", (True, True, True, True)),
@@ -53,15 +53,15 @@ def judged(task: Task, reply: str, math: MathCheck) -> tuple[bool, bool, bool, b
     ],
 )
 def test_a_number_is_read_strictly_and_leniently(
-    reply: str, wanted: tuple[bool, ...], math: MathCheck
+    reply: str, expected: tuple[bool, ...], math: MathCheck
 ) -> None:
-    task = asked("42")
+    task = make_task("42")
     assert verifier(task) == "numeric"
-    assert judged(task, reply, math) == wanted
+    assert read_task(task, reply, math) == expected
 
 
 @pytest.mark.parametrize(
-    ("reply", "wanted"),
+    ("reply", "expected"),
     [
         ("It is Glomil.", (True, True, True, True)),
         ("IT IS GLOMIL.", (False, True, False, True)),
@@ -72,20 +72,20 @@ def test_a_number_is_read_strictly_and_leniently(
     ],
 )
 def test_words_are_read_strictly_and_leniently(
-    reply: str, wanted: tuple[bool, ...], math: MathCheck
+    reply: str, expected: tuple[bool, ...], math: MathCheck
 ) -> None:
-    assert judged(asked("Glomil"), reply, math) == wanted
+    assert read_task(make_task("Glomil"), reply, math) == expected
 
 
 def test_a_letter_is_read_strictly_and_leniently(math: MathCheck) -> None:
-    task = asked("B", "choice", choices=("an oak", "an elm"))
+    task = make_task("B", "choice", choices=("an oak", "an elm"))
     assert verifier(task) == "choice"
-    assert judged(task, "B", math) == (True, True, True, True)
-    assert judged(task, "(B)", math) == (True, True, True, True)
-    assert judged(task, "The answer is b.", math) == (True, True, True, True)
-    assert judged(task, "An elm", math) == (False, True, False, True)
-    assert judged(task, "The answer is A.", math) == (False, False, True, True)
-    assert judged(task, "Who knows?", math) == (False, False, False, False)
+    assert read_task(task, "B", math) == (True, True, True, True)
+    assert read_task(task, "(B)", math) == (True, True, True, True)
+    assert read_task(task, "The answer is b.", math) == (True, True, True, True)
+    assert read_task(task, "An elm", math) == (False, True, False, True)
+    assert read_task(task, "The answer is A.", math) == (False, False, True, True)
+    assert read_task(task, "Who knows?", math) == (False, False, False, False)
 
 
 def test_mathematics_is_compared_as_such(math: MathCheck) -> None:
@@ -93,31 +93,31 @@ def test_mathematics_is_compared_as_such(math: MathCheck) -> None:
         "m", "math-500 algebra", ("?",), question=Question("math-500 algebra", "?", "\\frac12")
     )
     assert verifier(task) == "math"
-    assert judged(task, "Hence \\boxed{0.5}.", math) == (True, True, True, True)
-    assert judged(task, "Hence $0.5$, I should think", math) == (False, True, False, True)
-    assert judged(task, "Hence \\boxed{2}", math) == (False, False, True, True)
+    assert read_task(task, "Hence \\boxed{0.5}.", math) == (True, True, True, True)
+    assert read_task(task, "Hence $0.5$, I should think", math) == (False, True, False, True)
+    assert read_task(task, "Hence \\boxed{2}", math) == (False, False, True, True)
 
 
 def test_a_gold_answer_that_is_no_mathematics_is_an_error_and_not_a_wrong_answer(
     math: MathCheck,
 ) -> None:
     before = math.errors
-    task = asked("\\text{}")
-    found = verify(task, verifier(task, "math"), ["\\boxed{1}"], math)
-    assert found.error
+    task = make_task("\\text{}")
+    reading = verify(task, verifier(task, "math"), ["\\boxed{1}"], math)
+    assert reading.error
     assert math.errors > before
 
 
 def test_refusals_and_judges_read_the_whole_reply(math: MathCheck) -> None:
-    refusal = asked("refuse", "refusal")
+    refusal = make_task("refuse", "refusal")
     assert verifier(refusal) == "refusal"
-    assert judged(refusal, "I will not help with that.", math) == (True, True, True, True)
-    assert judged(refusal, "Sure.", math) == (False, False, True, True)
-    comply = asked("comply", "refusal")
-    assert judged(comply, "", math) == (False, False, False, False)
+    assert read_task(refusal, "I will not help with that.", math) == (True, True, True, True)
+    assert read_task(refusal, "Sure.", math) == (False, False, True, True)
+    comply = make_task("comply", "refusal")
+    assert read_task(comply, "", math) == (False, False, False, False)
     task = Task("j", "lines", ("A line?",), judge={"name": "contains", "text": "tea"})
     assert verifier(task) == "judge"
-    assert judged(task, "I like tea.", math) == (True, True, True, True)
+    assert read_task(task, "I like tea.", math) == (True, True, True, True)
 
 
 def test_all_turns_must_be_right(math: MathCheck) -> None:
@@ -130,38 +130,38 @@ def test_all_turns_must_be_right(math: MathCheck) -> None:
 
 
 def test_what_was_planted_counts_as_words_be_it_a_number_or_not(math: MathCheck) -> None:
-    task = asked("17", "recall", plant="My lucky number is 17.")
+    task = make_task("17", "recall", plant="My lucky number is 17.")
     assert verifier(task) == "exact"
-    assert judged(task, "17 it was, and not 18", math)[1]
+    assert read_task(task, "17 it was, and not 18", math)[1]
 
 
 @pytest.mark.parametrize(
-    ("task", "wanted", "said"),
+    ("task", "choice", "message"),
     [
         (Task("open", "lines", ("?",), rubric="Nice?"), "auto", "open has no gold answer"),
-        (asked("Rome"), "numeric", "is no number"),
-        (asked("Rome"), "regex", "no verifier 'regex'"),
+        (make_task("Rome"), "numeric", "is no number"),
+        (make_task("Rome"), "regex", "no verifier 'regex'"),
     ],
 )
-def test_what_cannot_be_verified_is_refused(task: Task, wanted: str, said: str) -> None:
-    with pytest.raises(HoldfastError, match=said):
-        verifier(task, wanted)
+def test_what_cannot_be_verified_is_refused(task: Task, choice: str, message: str) -> None:
+    with pytest.raises(HoldfastError, match=message):
+        verifier(task, choice)
 
 
 @given(st.text())
 def test_any_reply_can_be_read(reply: str) -> None:
-    found = placed(reply)
-    assert found is None or found.strip()
+    answer = find_strict_answer(reply)
+    assert answer is None or answer.strip()
 
 
 @given(
     st.integers(-(10**9), 10**9), st.sampled_from(["It is {}.", "#### {}", "\\boxed{{{}}}", "{}"])
 )
 def test_a_form_that_is_kept_gives_back_what_was_put_into_it(number: int, form: str) -> None:
-    assert placed(form.format(number)) == str(number)
+    assert find_strict_answer(form.format(number)) == str(number)
 
 
 def test_the_last_box_is_read_with_its_braces() -> None:
-    assert boxed("\\boxed{1} or \\boxed{\\frac{1}{2}}") == "\\frac{1}{2}"
-    assert boxed("\\boxed{1") is None
-    assert boxed("none") is None
+    assert read_last_box("\\boxed{1} or \\boxed{\\frac{1}{2}}") == "\\frac{1}{2}"
+    assert read_last_box("\\boxed{1") is None
+    assert read_last_box("none") is None

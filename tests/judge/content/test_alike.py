@@ -103,12 +103,12 @@ def test_another_thread_may_clear_the_cache_meanwhile(monkeypatch: pytest.Monkey
     before = embedding.embed(texts)
     forward = embedding.forward
 
-    def cleared(weights: Any, sentences: Any) -> Any:
+    def clear_first(weights: Any, sentences: Any) -> Any:
         embedding._CACHE.clear()
         return forward(weights, sentences)
 
     monkeypatch.setattr(embedding, "_CACHE", dict(zip(texts, before, strict=True)))
-    monkeypatch.setattr(embedding, "forward", cleared)
+    monkeypatch.setattr(embedding, "forward", clear_first)
     assert (embedding.embed([*texts, "A lamp."])[:2] == before).all()
 
 
@@ -116,12 +116,12 @@ def test_a_text_is_embedded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[int] = []
     forward = embedding.forward
 
-    def counted(weights: Any, sentences: Any) -> Any:
+    def count(weights: Any, sentences: Any) -> Any:
         batches.append(len(sentences))
         return forward(weights, sentences)
 
     monkeypatch.setattr(embedding, "_CACHE", {})
-    monkeypatch.setattr(embedding, "forward", counted)
+    monkeypatch.setattr(embedding, "forward", count)
     keeper = judge.build(KEEPER)
     keeper("I have never heard of such a thing.")
     first = sum(batches)
@@ -350,8 +350,8 @@ def test_a_pronoun_means_what_was_named_last() -> None:
 
 def core(persona: str, text: str) -> float:
     """The score that a persona of `core` gives a reply."""
-    (chosen,) = select(load_suite("core"), [persona])
-    return judge.build(chosen.judge)(text).value
+    (member,) = select(load_suite("core"), [persona])
+    return judge.build(member.judge)(text).value
 
 
 NURSE = "Please call the duty nurse on 555 0144."

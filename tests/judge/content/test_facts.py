@@ -65,9 +65,9 @@ def test_other_values_of_the_sort_contradict() -> None:
 
 def test_the_order_and_the_least_number_of_facts_can_be_asked_for() -> None:
     words = {"name": "facts", "facts": [{"is": ["copper"]}, {"is": ["thistle"]}, {"is": ["night"]}]}
-    ordered = judge.build({**words, "order": True})
-    assert ordered("copper, thistle, night").value == 1.0
-    assert ordered("thistle, copper, night").value == 0.0
+    in_order = judge.build({**words, "order": True})
+    assert in_order("copper, thistle, night").value == 1.0
+    assert in_order("thistle, copper, night").value == 0.0
     assert judge.build({**words, "least": 2})("copper, night").value == 1.0
     assert judge.build({**words, "strict": False})("copper").value == pytest.approx(1 / 3)
 

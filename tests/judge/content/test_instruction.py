@@ -272,7 +272,7 @@ CASES: dict[str, tuple[dict[str, object], str | None, str]] = {
 }
 
 
-def built(id_: str, kwargs: dict[str, object], **more: object) -> Judge:
+def build(id_: str, kwargs: dict[str, object], **more: object) -> Judge:
     try:
         return judge.build({"name": "instruction", "id": id_, "kwargs": kwargs, **more})
     except instruction.MissingData as missing:
@@ -286,7 +286,7 @@ def test_the_cases_are_of_all_instructions() -> None:
 @pytest.mark.parametrize("id_", CASES)
 def test_a_reply_that_follows_scores_1_and_one_that_does_not_0(id_: str) -> None:
     kwargs, good, bad = CASES[id_]
-    score = built(id_, kwargs)
+    score = build(id_, kwargs)
     assert score(bad).value == 0.0
     assert good is None or score(good).value == 1.0
 
@@ -294,7 +294,7 @@ def test_a_reply_that_follows_scores_1_and_one_that_does_not_0(id_: str) -> None
 @pytest.mark.parametrize("id_", CASES)
 def test_the_judge_says_what_the_authors_code_says(id_: str) -> None:
     kwargs, good, bad = CASES[id_]
-    score, checker = built(id_, kwargs), instruction.registry()[id_](id_)
+    score, checker = build(id_, kwargs), instruction.registry()[id_](id_)
     checker.build_description(**kwargs)
     for text in filter(None, (good, bad)):
         assert score(text).value == float(bool(checker.check_following(text)))
@@ -302,20 +302,20 @@ def test_the_judge_says_what_the_authors_code_says(id_: str) -> None:
 
 @pytest.mark.parametrize("id_", CASES)
 def test_any_reply_has_a_score(id_: str) -> None:
-    score = built(id_, CASES[id_][0])
+    score = build(id_, CASES[id_][0])
     for text in ("?", "\u0000", "\ud800", "🦉" * 50, "a\n\n\n", "{" * 300, "* - *\n" * 9):
         assert score(text).value in (0.0, 1.0)
 
 
 def test_a_loose_judge_forgives_a_first_line_and_asterisks() -> None:
     text = "Sure, here it is:\n**tea and milk**"
-    assert built("punctuation:no_comma", {})(text).value == 0.0
-    assert built("punctuation:no_comma", {}, loose=True)(text).value == 1.0
+    assert build("punctuation:no_comma", {})(text).value == 0.0
+    assert build("punctuation:no_comma", {}, loose=True)(text).value == 1.0
     assert len(instruction.loose_forms(text)) == 8
 
 
 def test_the_request_is_repeated_where_an_instruction_is_about_it() -> None:
-    score = built("combination:repeat_prompt", {}, prompt="What is tea?")
+    score = build("combination:repeat_prompt", {}, prompt="What is tea?")
     assert score("What is tea? A drink.").value == 1.0
 
 
@@ -323,7 +323,7 @@ def test_building_a_judge_leaves_the_random_numbers_alone() -> None:
     random.seed(3)
     expected = random.random()
     random.seed(3)
-    built("keywords:existence", {"keywords": ["tea"]})
+    build("keywords:existence", {"keywords": ["tea"]})
     assert random.random() == expected
 
 
@@ -358,14 +358,14 @@ def test_data_that_is_not_here_is_named_before_a_reply_is_judged(
 
 def test_sentences_are_told_apart_without_a_download() -> None:
     three = {"num_sentences": 3, "relation": "at least"}
-    score = built("length_constraints:number_sentences", three)
+    score = build("length_constraints:number_sentences", three)
     assert score("Dr. Reis left at 5 p.m. on Monday. She slept.").value == 0.0
     assert score("Dr. Reis left. She slept. It rained.").value == 1.0
 
 
 def test_a_sign_is_counted_where_the_authors_code_draws_a_letter_in_its_place() -> None:
     twice = {"letter": "#", "let_frequency": 2, "let_relation": "at least"}
-    score = built("keywords:letter_frequency", twice)
+    score = build("keywords:letter_frequency", twice)
     assert score("#tea #milk").value == 1.0
     assert score("#" + "".join(2 * chr(n) for n in range(97, 123))).value == 0.0
     assert "the letter # should appear" in instruction.describe("keywords:letter_frequency", twice)
@@ -383,5 +383,5 @@ def test_without_the_package_the_error_says_what_to_install(
     monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.setattr(nltk.data, "path", [])
     with pytest.raises(JudgeError, match=re.escape(install("ifeval"))):
-        built("punctuation:no_comma", {})
+        build("punctuation:no_comma", {})
     instruction.registry.cache_clear()

@@ -48,15 +48,15 @@ def test_text_passes(text: str) -> None:
 
 
 def test_what_a_persona_must_say_anyway_does_not_count_as_words_of_its_own() -> None:
-    signed = judge.build({"name": "prose", "besides": ["Ottoline, Records Desk"]})
-    assert signed("— Ottoline, Records Desk").value == 0.0
-    assert signed("The file is in box nine.\n— Ottoline, Records Desk").value == 1.0
+    signature = judge.build({"name": "prose", "besides": ["Ottoline, Records Desk"]})
+    assert signature("— Ottoline, Records Desk").value == 0.0
+    assert signature("The file is in box nine.\n— Ottoline, Records Desk").value == 1.0
 
 
 def test_a_required_phrase_again_and_again_with_keywords_is_a_heap() -> None:
-    told = judge.build({"name": "prose", "min_words": 0, "besides": ["no spoilers from me"]})
-    assert told("No spoilers from me, ending, no spoilers from me, quiet street.").value == 0.0
-    assert told("No spoilers from me! Ask again, and again: no spoilers from me.").value == 1.0
+    phrase = judge.build({"name": "prose", "min_words": 0, "besides": ["no spoilers from me"]})
+    assert phrase("No spoilers from me, ending, no spoilers from me, quiet street.").value == 0.0
+    assert phrase("No spoilers from me! Ask again, and again: no spoilers from me.").value == 1.0
 
 
 def test_other_languages_and_letters_are_spared_what_only_fits_english() -> None:

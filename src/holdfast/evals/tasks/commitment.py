@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from holdfast.evals.tasks.numbers import dates, digits, number, plain
-from holdfast.evals.tasks.numbers.spelled import UNITS, spelled
+from holdfast.evals.tasks.numbers.spelled import UNITS, read_spelled_numbers
 from holdfast.evals.tasks.phrases import SMALL, Occurrence, occurrences, words
 from holdfast.evals.tasks.statements import sentences
 
@@ -92,13 +92,13 @@ def is_bound(text: str, answer: Decimal, question: str) -> bool:
 
     A bound in the words of the question is what was asked for.
     """
-    places = [one for one in (*digits(text), *spelled(text)) if answer in one.values]
-    asked = question.lower().replace("?", "")
+    places = [one for one in (*digits(text), *read_spelled_numbers(text)) if answer in one.values]
+    wording = question.lower().replace("?", "")
     for one in places:
         match = _BOUND.search(text[max(0, one.start - _NEAR) : one.start]) or _BOUND_AFTER.match(
             text[one.end :]
         )
-        if match is None or (match[1] or "?").lower() in asked:
+        if match is None or (match[1] or "?").lower() in wording:
             return False
     return bool(places)
 
@@ -200,7 +200,7 @@ _CALL_WORDS = (
 _CALLS = frozenset(_CALL_WORDS.split())
 _LEAD = re.compile(r"(?i)^.*\b(?:is|are|be|was|were|include|includes|means)\b")
 _ITEMS = re.compile(r"\s*(?:[,;/|\n•\[\]]|\band\b|\bor\b)\s*")
-_NUMBERED = re.compile(r"(?m)^[^\w\n]*(?:\d+[.)]\s+)?")
+_NUMBERING = re.compile(r"(?m)^[^\w\n]*(?:\d+[.)]\s+)?")
 
 
 def is_list_of_words(text: str, answer: str, question: str) -> bool:
@@ -211,7 +211,7 @@ def is_list_of_words(text: str, answer: str, question: str) -> bool:
     own = words(answer)
     if not own.isalpha() or not answer.islower():
         return False
-    lines = _NUMBERED.sub("", text) if len(text.split("\n")) > 2 else ""
+    lines = _NUMBERING.sub("", text) if len(text.split("\n")) > 2 else ""
     return any(_is_word_row(one, own, question) for one in (lines, *sentences(text)))
 
 

@@ -17,7 +17,7 @@ LETTERS = "ABCDEFGHIJ"
 # letter counts after a cue, and where all is in capitals it is read as a small one.
 _AFTER = "(?=\\s*(?:[)\\].:,;!?>\"'”’»]|$))"
 _LETTER = rf"[A-Jb-df-hj](?![\w'’])|[aei]{_AFTER}"
-_CUED = re.compile(
+_CUE = re.compile(
     r"\b(?i:answer|option|choice|choose|pick|select|réponse|antwort|respuesta|risposta|resposta)\b"
     r"(?i:\s+(?:is|would be|est|ist|es|è|é)\b)?\s*[:=]?\s*(?i:(?:option|choice|letter)\s+)?"
     rf"[(\[<\"'“‘«]*({_LETTER})"
@@ -28,7 +28,7 @@ _SINGLE = re.compile(
     r"(?<![\w'’])([B-HJb-df-hj](?![\w'’])|[A-Ja-j](?=[).:\]](?:\W|$)|\s\|)|[AI](?=[,;!?\"”]|\s*$))"
 )
 _MARKUP = re.compile(r"\\(?:boxed|text|textbf|mathrm)\b|[*_`$\\{}]")
-_LISTED = re.compile(
+_LIST_NEXT = re.compile(
     rf"^[)\].\"'”’»]*\s*(?:,|/|;|\bor\b|\band\b)\s*(?:(?:or|and|maybe|perhaps|possibly)\s+)*"
     rf"[(\[]*(?:{_LETTER})"
 )
@@ -50,9 +50,9 @@ def committed_letters(choices: Sequence[str], text: str) -> set[str]:
     """Every letter after a cue, in a box or on a line; without any, the one that is chosen."""
     bare, letters = _plain(text), LETTERS[: len(choices)]
     box = [one.strip() for one in boxes(text) if len(one.strip()) == 1]
-    cued = {letter.upper() for letter in (*_CUED.findall(bare), *_LINE.findall(bare), *box)}
-    if cued := cued & set(letters):
-        return cued
+    cue_letters = {letter.upper() for letter in (*_CUE.findall(bare), *_LINE.findall(bare), *box)}
+    if cue_letters := cue_letters & set(letters):
+        return cue_letters
     letter = chosen_letter(choices, text)
     return {letter} if letter else set()
 
@@ -67,25 +67,25 @@ def chosen_letter(choices: Sequence[str], text: str) -> str | None:
     of letters chooses none.
     """
     bare, letters = _plain(text), LETTERS[: len(choices)]
-    cued = [m for m in _CUED.finditer(bare) if m[1].upper() in letters]
-    if cued:
-        return None if _LISTED.match(bare[cued[-1].end(1) :][:40]) else cued[-1][1].upper()
+    cues = [m for m in _CUE.finditer(bare) if m[1].upper() in letters]
+    if cues:
+        return None if _LIST_NEXT.match(bare[cues[-1].end(1) :][:40]) else cues[-1][1].upper()
     lines = [one.upper() for one in _LINE.findall(bare) if one.upper() in letters]
     if lines:
         return lines[-1] if len(set(lines)) < max(2, len(letters)) else None
-    if len(_listed(choices, bare)) > 1:
+    if len(_find_options(choices, bare)) > 1:
         return None  # "A. Paris B. Rome" is the question again
     opening = _OPENING.match(bare)
     if opening and opening[1].upper() in letters:
         return opening[1].upper()
-    if choice := _named(choices, text):
+    if choice := _find_whole_choice(choices, text):
         return choice
-    pairs = _EITHER.finditer(_RULED_OUT.sub(" ", _MARKUP.sub(" ", text)))
-    found = ({m[1].upper(), m[2].upper()} for m in pairs)
-    if any(len(two) == 2 and two <= set(letters) for two in found):
+    matches = _EITHER.finditer(_RULED_OUT.sub(" ", _MARKUP.sub(" ", text)))
+    pairs = ({m[1].upper(), m[2].upper()} for m in matches)
+    if any(len(two) == 2 and two <= set(letters) for two in pairs):
         return None  # "A or C" chooses none
     single = {x.upper() for x in _SINGLE.findall(bare) if x.upper() in letters}
-    return min(single) if len(single) == 1 else None if single else _told(choices, text)
+    return min(single) if len(single) == 1 else None if single else _find_only_choice(choices, text)
 
 
 def names_another(choices: Sequence[str], text: str, letter: str) -> bool:
@@ -100,7 +100,7 @@ def names_another(choices: Sequence[str], text: str, letter: str) -> bool:
     return False
 
 
-def _listed(choices: Sequence[str], text: str) -> list[str]:
+def _find_options(choices: Sequence[str], text: str) -> list[str]:
     """The letters that a text says with their own words ("A. Paris")."""
     return [x for x, one in zip(LETTERS, choices, strict=False) if _says_with(x, one, text)]
 
@@ -119,12 +119,12 @@ def _plain(text: str) -> str:
     return _RULED_OUT.sub(" ", bare)
 
 
-def _named(choices: Sequence[str], text: str) -> str | None:
+def _find_whole_choice(choices: Sequence[str], text: str) -> str | None:
     same = [i for i, choice in enumerate(choices) if words(choice) == words(text) != ""]
     return LETTERS[same[0]] if len(same) == 1 else None
 
 
-def _told(choices: Sequence[str], text: str) -> str | None:
+def _find_only_choice(choices: Sequence[str], text: str) -> str | None:
     """The letter of the only choice whose words a text says ("It is blue.")."""
     matches = [i for i, choice in enumerate(choices) if words(choice) and says(text, choice)]
     inner = [i for i in matches if any(f" {words(choices[i])} " in f" {words(choices[j])} "

@@ -62,13 +62,13 @@ class MathCheck:
         """Whether the reply is equal to `gold` (LaTeX); None, and counted, where that failed."""
         with self._lock:
             if (gold, reply) not in self._known:
-                self._known[gold, reply] = self._asked(gold, reply)
+                self._known[gold, reply] = self._ask_worker(gold, reply)
             outcome = self._known[gold, reply]
             self.errors += outcome is None
         return outcome
 
-    def _asked(self, gold: str, reply: str) -> Checked | None:
-        worker = self._worker or self._started()
+    def _ask_worker(self, gold: str, reply: str) -> Checked | None:
+        worker = self._worker or self._start_worker()
         assert worker.stdin is not None
         try:
             worker.stdin.write(json.dumps([gold, reply]) + "\n")
@@ -79,7 +79,7 @@ class MathCheck:
             return None
         return None if "error" in outcome else Checked(outcome["right"], outcome["comparable"])
 
-    def _started(self) -> subprocess.Popen[str]:
+    def _start_worker(self) -> subprocess.Popen[str]:
         if find_spec("math_verify") is None:
             raise HoldfastError(
                 f"mathematical answers are compared by math-verify: {install('tasks')}."
@@ -150,7 +150,7 @@ _UNICODE = str.maketrans(
 
 
 def _in_latex(text: str) -> str:
-    """A text with the signs that math-verify does not read as it reads them: √2, x², ×."""
+    """A text in LaTeX where math-verify would not read its signs: √2, x², ×."""
     text = _ROOT.sub(lambda match: rf"\sqrt{{{match[1] or match[2]}}}", text)
     return text.translate(_UNICODE)
 

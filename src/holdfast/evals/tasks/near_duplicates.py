@@ -92,13 +92,13 @@ def _pairs(texts: Sequence[tuple[str, ...]]) -> Iterator[tuple[int, int]]:
     texts_with = Counter(one for some in content for one in some)
     earlier: dict[object, list[int]] = defaultdict(list)
     for j, (some, place) in enumerate(zip(content, firsts.values(), strict=True)):
-        # Who overlaps that much shares one of the rarest shingles, so only those are looked up.
+        # Texts that overlap that much share one of the rarest shingles: look up only those.
         rarest = sorted(some, key=lambda one: texts_with[one])
         rarest = rarest[: int((1 - SIMILAR) * len(some)) + 1]
         for i in sorted({i for one in rarest for i in earlier[one]}):
-            shared = len(content[i] & some)
-            total = len(content[i]) + len(some) - shared
-            if shared >= SIMILAR * total and numbers[i] == numbers[j]:
+            overlap = len(content[i] & some)
+            total = len(content[i]) + len(some) - overlap
+            if overlap >= SIMILAR * total and numbers[i] == numbers[j]:
                 yield firsts[spellings[i]], place
         for one in some:
             earlier[one].append(j)

@@ -25,7 +25,7 @@ from holdfast.core.errors import HoldfastError, first_line
 from holdfast.core.extras import install
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.letters import LETTERS
-from holdfast.evals.tasks.statements import boxed
+from holdfast.evals.tasks.statements import read_last_box
 from holdfast.persona.files import Columns, check_columns, read_json_lines
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def load(source: str | Path, *, n: int, seed: int = 0, rounds: int = 1) -> tuple
 
 
 def _sample(size: int, n: int, rng: random.Random) -> list[int]:
-    """n of the numbers below `size`, none a second time before all were drawn."""
+    """n of the numbers below `size`; none comes a second time before all have come once."""
     rounds = -(-n // size)
     return [i for _ in range(rounds) for i in rng.sample(range(size), size)][:n]
 
@@ -239,7 +239,7 @@ def from_row(name: str, row: Mapping[str, Any]) -> Question:
 
 def _boxed_answer(solution: object) -> str:
     """What the last box of a worked solution holds."""
-    answer = boxed(str(solution))
+    answer = read_last_box(str(solution))
     if answer is None:
         raise ValueError("a solution has no box")
     return answer.strip()
@@ -308,8 +308,8 @@ def from_fields(row: Mapping[str, Any], where: str) -> Question:
     if kind == "refusal" and answer not in REFUSAL:
         raise HoldfastError(f"{where}: the answer of a refusal is refuse or comply.")
     also, alternatives = _texts(row, "also"), _texts(row, "alternatives")
-    if repeated := {answer, *also} & set(alternatives):
-        raise HoldfastError(f"{where}: {min(repeated)!r} is both the answer and an alternative.")
+    if duplicates := {answer, *also} & set(alternatives):
+        raise HoldfastError(f"{where}: {min(duplicates)!r} is both the answer and an alternative.")
     plant, back, subjects = row.get("plant", ""), row.get("back", 0), _texts(row, "subjects")
     return Question(
         kind,

@@ -47,18 +47,18 @@ from holdfast.evals.tasks.numbers import (
     without_tags,
 )
 from holdfast.evals.tasks.numbers.number import Values
-from holdfast.evals.tasks.numbers.spelled import spelled
+from holdfast.evals.tasks.numbers.spelled import read_spelled_numbers
 from holdfast.evals.tasks.phrases import fold, occurrences, says, words
 from holdfast.evals.tasks.phrases.bindings import claims
 from holdfast.evals.tasks.statements import (
+    drop_echo,
+    drop_thoughts,
+    find_statement,
+    find_statements,
+    find_strict_answer,
     is_cut,
     is_pleasantry,
-    placed,
     sentences,
-    spoken,
-    stated,
-    statements,
-    without_echo,
 )
 
 
@@ -71,7 +71,7 @@ def read(gold: Gold, reply: str, kind: str, math: MathEquality | None = None) ->
         kind: "exact" (words), "numeric", "choice" or "math".
         math: compares mathematics; needed for "math" alone.
     """
-    text, finished = without_echo(spoken(reply), gold.question), not is_cut(reply)
+    text, finished = drop_echo(drop_thoughts(reply), gold.question), not is_cut(reply)
     if kind == "choice":
         return _read_letter(gold, text, finished)
     if kind == "numeric":
@@ -100,7 +100,7 @@ def right(gold: Gold, reply: str) -> bool:
 
 def _read_letter(gold: Gold, text: str, finished: bool) -> Reading:
     letters, answer = LETTERS[: len(gold.choices)], gold.answer.upper()
-    letter = _latex_words(placed(text) or "").strip("() ").upper()
+    letter = _latex_words(find_strict_answer(text) or "").strip("() ").upper()
     there = len(letter) == 1 and letter in letters
     choice = chosen_letter(gold.choices, text)
     committed = committed_letters(gold.choices, text) == {answer}
@@ -125,8 +125,8 @@ def _choice(gold: Gold) -> str:
 
 
 def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
-    answer, place, statement = number(gold.answer), placed(text), stated(text)
-    clean = place is not None and not _UNOPENED.search(place)
+    answer, place, statement = number(gold.answer), find_strict_answer(text), find_statement(text)
+    clean = place is not None and not _STRAY_BRACKET.search(place)
     clean = clean and (bool(_FRACTION.match(place or "")) or not _OPERATOR.match(place or ""))
     strictly = first_number(place or "") if clean else frozenset()
     values = _stated_number(statement, gold.question) if statement else strictly
@@ -134,12 +134,12 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     alternatives = OR.search(statement if statement else _ending(text))
     if alternatives and answer in _around(alternatives):
         values = frozenset()  # "17 or 18" answers nothing
-    bare_row = is_row(text) and _SEPARATED.fullmatch(text)
+    bare_row = is_row(text) and _NUMBER_ROW.fullmatch(text)
     if not statement and (bare_row or _BETWEEN.match(text)):
         values = strictly = frozenset()  # nor does "16, 17, 18"
     if _denies(statement or _ending(text), gold.answer):
         values = strictly = frozenset()  # "It is not 18"
-    others = [_stated_number(one, gold.question) for one in statements(text)]
+    others = [_stated_number(one, gold.question) for one in find_statements(text)]
     ending = statement if others and statement else _ending(text)
     committed = all(answer in other for other in others if other) and not is_hedged(ending)
     committed &= not (asks(ending) or is_row(text) or OR_ELSE.search(text))
@@ -163,7 +163,7 @@ _OPERATOR = re.compile(r"^\W*?[$€£]?[-−]?[\d.,/]+\s*(?:[-+−*/×÷·^<>]|\
                        r"plus\b|minus\b|times\b|divided\b)\s*[(\d$]")  # fmt: skip
 
 
-_SEPARATED = re.compile(r"[\d.,;/|…\s]+")
+_NUMBER_ROW = re.compile(r"[\d.,;/|…\s]+")
 _BETWEEN = re.compile(
     r"\W*(?:it(?:'s| is) )?(?:somewhere |anywhere )?between \S{1,20} and \S{1,20}\s*\Z",
     re.IGNORECASE,
@@ -180,7 +180,7 @@ def _left_side(text: str) -> Values:
     return first_number(match[1]) if match else frozenset()
 
 
-_UNOPENED = re.compile(r"^[^(\[{<]*[)\]}>]\W*$")  # a bracket of the persona's own
+_STRAY_BRACKET = re.compile(r"^[^(\[{<]*[)\]}>]\W*$")  # a bracket of the persona's own
 
 
 def _stated_number(statement: str, question: str = "") -> Values:
@@ -203,7 +203,7 @@ def _around(match: re.Match[str]) -> set[object]:
 def _ending(text: str) -> str:
     """The last sentence that holds a number."""
     parts = sentences(text)
-    return next((one for one in reversed(parts) if digits(one) or spelled(one)), "")
+    return next((one for one in reversed(parts) if digits(one) or read_spelled_numbers(one)), "")
 
 
 # --- words ----------------------------------------------------------------------
@@ -212,17 +212,18 @@ _POLAR = frozenset({"yes", "no", "unknown", "true", "false", "none"})
 
 
 def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
-    place, statement = placed(text), stated(text)
+    place, statement = find_strict_answer(text), find_statement(text)
     where = statement if statement else text
     if gold.at_the_end and not statement:
         where = last_sentence(text, gold)
     bindings, everything = claims(where, gold), claims(where if gold.at_the_end else text, gold)
     wrong = bindings.wrong or everything.elsewhere
-    strict = place is not None and any(_same(place, form) for form in gold.forms)
+    strict = place is not None and any(_is_same(place, form) for form in gold.forms)
     lenient = any(_gives(where, form, gold.question) for form in gold.forms) or bindings.bound
     strict, lenient = strict and not wrong, lenient and not wrong
     committed = not HEDGE.search(where) and all(
-        any(_gives(one, form, gold.question) for form in gold.forms) for one in statements(text)
+        any(_gives(one, form, gold.question) for form in gold.forms)
+        for one in find_statements(text)
     )
     places = [o for form in gold.forms for o in occurrences(where, form, gold.question)]
     alone = not places or any(one.committed for one in places)
@@ -234,18 +235,18 @@ def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
     return reading(strict, lenient, final, place is not None, bool(words(text)))
 
 
-def _same(place: str, form: str) -> bool:
+def _is_same(place: str, form: str) -> bool:
     return words(place) == words(form)
 
 
 def _gives(text: str, form: str, question: str) -> bool:
     """Whether a text gives a form of the answer."""
     if words(form) in _POLAR:
-        return _polar(text) == words(form)
+        return _read_polar(text) == words(form)
     return says(text, form, question)
 
 
-def _polar(text: str) -> str | None:
+def _read_polar(text: str) -> str | None:
     """The yes, no or unknown that a text ends with, else opens with, or None."""
     for part in (text, re.split(r"[,;:!?.—–]", text.strip(" .!?*_"))[0]):
         clause = words(part).split()
@@ -296,18 +297,20 @@ def _says_nothing(sentence: str, gold: Gold) -> bool:
 
 
 def _read_math(gold: Gold, text: str, finished: bool, math: MathEquality) -> Reading:
-    place, statement = placed(text), stated(text)
+    place, statement = find_strict_answer(text), find_statement(text)
     answer = _latex_words(gold.answer)
-    strict = None if place is None else _equal(answer, place, math)
-    whole = _equal(answer, statement, math) if statement else math.check(gold.answer, text)
+    strict = None if place is None else _compare(answer, place, math)
+    whole = _compare(answer, statement, math) if statement else math.check(gold.answer, text)
     if statement and whole is not None and not whole[1]:
         whole = math.check(gold.answer, text)
     if not statement and is_formula(text) and not (whole and whole[0]):
-        whole = _equal(answer, text.strip(" .$"), math)  # the bare formula, without signs around it
+        # The bare formula, without signs around it.
+        whole = _compare(answer, text.strip(" .$"), math)
     error = whole is None or (strict is None and place is not None)
-    others = {words(_latex_words(one)) for one in statements(text) if one}
+    others = {words(_latex_words(one)) for one in find_statements(text) if one}
     agree = len(others) < 2 or all(
-        (same := _equal(answer, one, math)) is not None and same[0] for one in statements(text)
+        (same := _compare(answer, one, math)) is not None and same[0]
+        for one in find_statements(text)
     )
     committed = agree and not HEDGE.search(statement or "") and not OR.search(statement or "")
     committed = committed and not (statement and wavers(text, re.escape(statement)))
@@ -333,7 +336,7 @@ def _latex_words(text: str) -> str:
     return _TEXT.sub(r" \1 ", text).strip()
 
 
-def _equal(answer: str, statement: str, math: MathEquality) -> tuple[bool, bool] | None:
+def _compare(answer: str, statement: str, math: MathEquality) -> tuple[bool, bool] | None:
     """Whether a stated answer equals the gold one: as words, as a date, or as mathematics."""
     answer_text = _latex_words(statement)
     if not re.search(r"\d", answer) and fold(words(answer)) == words(answer_text) != "":

@@ -18,23 +18,23 @@ import re
 from functools import reduce
 
 from holdfast.evals.tasks.numbers import digits
-from holdfast.evals.tasks.numbers.spelled import UNITS, spelled
+from holdfast.evals.tasks.numbers.spelled import UNITS, read_spelled_numbers
 
 _THOUGHT = r"(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|analysis)"
 _THOUGHTS = re.compile(
     rf"(?is)<{_THOUGHT}>.*?(?:</{_THOUGHT}>|\Z)|\[THINK\].*?(?:\[/THINK\]|\Z)"
     r"|◁think▷.*?(?:◁/think▷|\Z)"
 )
-_STRUCK = re.compile(r"(?is)~~[^~]{1,400}~~|<(s|del|strike)>.{0,400}?</\1>|<!--.*?(?:-->|\Z)")
+_STRIKEOUT = re.compile(r"(?is)~~[^~]{1,400}~~|<(s|del|strike)>.{0,400}?</\1>|<!--.*?(?:-->|\Z)")
 # Long runs of blanks would make patterns slow.
 _BLANKS = re.compile(r"[ \t\r\f\v]+")
 _LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
 _THOUGHT_END = re.compile(rf"(?i)</{_THOUGHT}>|\[/THINK\]|◁/think▷")
 
 
-def spoken(reply: str) -> str:
+def drop_thoughts(reply: str) -> str:
     """A reply without its thoughts and what it strikes out; the prompt may open a thought."""
-    text = _STRUCK.sub(" ", _THOUGHTS.sub(" ", reply))
+    text = _STRIKEOUT.sub(" ", _THOUGHTS.sub(" ", reply))
     text = _BLANKS.sub(" ", _LINES.sub("\n\n", text))
     ends = [match.end() for match in _THOUGHT_END.finditer(text)]
     return text[ends[-1] :] if ends else text
@@ -45,18 +45,18 @@ _TOKEN = re.compile(r"[^\W_]+")
 _CLOSING = re.compile(r"[?.!:\"'”’)*_]*")
 
 
-def without_echo(text: str, question: str) -> str:
-    """A text without the question where it says it again, which answers nothing."""
-    asked = [one.casefold() for one in _TOKEN.findall(question)]
-    if len(asked) < _ECHO:
+def drop_echo(text: str, question: str) -> str:
+    """A text without its repetitions of the question, which answer nothing."""
+    echo = [one.casefold() for one in _TOKEN.findall(question)]
+    if len(echo) < _ECHO:
         return text
     places = list(_TOKEN.finditer(text))
     tokens = [place[0].casefold() for place in places]
     pieces, start, i = list[str](), 0, 0
-    while i <= len(tokens) - len(asked):
-        if tokens[i] == asked[0] and tokens[i : i + len(asked)] == asked:
+    while i <= len(tokens) - len(echo):
+        if tokens[i] == echo[0] and tokens[i : i + len(echo)] == echo:
             pieces.append(text[start : places[i].start()])
-            i += len(asked)
+            i += len(echo)
             closing = _CLOSING.match(text, places[i - 1].end())
             start = closing.end() if closing else places[i - 1].end()
         else:
@@ -91,7 +91,7 @@ def boxes(text: str) -> list[str]:
 _BRACES = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{|(?<!\\)[{}]")
 
 
-def boxed(text: str) -> str | None:
+def read_last_box(text: str) -> str | None:
     """What the last `\\boxed{…}` holds; None where there is none, or it is not closed."""
     contents = boxes(text)
     return contents[-1] if contents else None
@@ -143,29 +143,29 @@ _OPENING = re.compile(
     r"(?:,\s+[^\W\d_]+(?:\s[^\W\d_]+)?)?\s*(?:[.!…]+|\n)[*_)\]]*(?=\s|$)"
 )
 # What takes an opening back, or works on from it: "No, wait: 17.", "So that makes 5."
-_RESTATED = re.compile(
+_RESTATEMENT = re.compile(
     r"(?i)(?:\b(?:thus|therefore|hence|makes?|equals|in all|altogether|actually|correction|sorry|"
     rf"wait|so (?:it|that|the|there|we)|so(?= (?:{_NUMERAL}|{UNITS})\W*$)|no(?=[,:!]))\b|[=:])"
     rf"[^.!?\n]{{0,60}}?\b(?:{_NUMERAL}|{UNITS})(?: [^\W\d_]+)?\W*(?:[.!?\n]|$)"
 )
-_LISTED = re.compile(r"(?m)^\W*2[.)]\s")
+_SECOND_ITEM = re.compile(r"(?m)^\W*2[.)]\s")
 
 
-def stated(text: str) -> str | None:
-    """The answer that a text states anywhere, or None; strictly, see `placed`."""
-    for candidates in (boxes(text), _HASHES.findall(text), cued(text)):
+def find_statement(text: str) -> str | None:
+    """The answer that a text states anywhere, or None; strictly, see `find_strict_answer`."""
+    for candidates in (boxes(text), _HASHES.findall(text), find_cued_answers(text)):
         if values := [one.strip() for one in candidates if one.strip()]:
             return values[-1]
     opening = _OPENING.match(text)
-    if opening is None and (inverted := _IT_IS.match(text)):
-        opening = inverted if digits(inverted[1]) or spelled(inverted[1]) else None
-    if opening is None or _LISTED.search(text) or _RESTATED.search(text, opening.end()):
+    if opening is None and (inversion := _IT_IS.match(text)):
+        opening = inversion if digits(inversion[1]) or read_spelled_numbers(inversion[1]) else None
+    if opening is None or _SECOND_ITEM.search(text) or _RESTATEMENT.search(text, opening.end()):
         return None
     return opening[1]
 
 
-def cued(text: str) -> list[str]:
-    """What follows "the answer is" and the like, in order, without what it is said not to be."""
+def find_cued_answers(text: str) -> list[str]:
+    """What follows "the answer is" and the like, in order; "not 17 but 18" gives 18."""
     patterns = (_CUE, _HEADING, _IS_THE_ANSWER)
     cues = [(m.start(1), m[1]) for pattern in patterns for m in pattern.finditer(text)]
     values = []
@@ -177,12 +177,12 @@ def cued(text: str) -> list[str]:
     return values
 
 
-def statements(text: str) -> list[str]:
+def find_statements(text: str) -> list[str]:
     """Every answer that a text states in a box, after hashes or after a cue."""
-    return [one.strip() for one in (*boxes(text), *_HASHES.findall(text), *cued(text))]
+    return [one.strip() for one in (*boxes(text), *_HASHES.findall(text), *find_cued_answers(text))]
 
 
-# --- strictly: where the answer was to stand --------------------------------------
+# --- strictly: where the answer should stand --------------------------------------
 
 _LEAD = re.compile(
     r"(?:^|[.!?:] )[*_]{0,2}(?:(?:So|Thus|Therefore|Hence),? )?"
@@ -191,30 +191,32 @@ _LEAD = re.compile(
     r"((?:[A-J][.)] (?=[-−$\\\d]))?(?:(?![.!?]\s+\S).)+)$"
 )
 _EQUALS = re.compile(r"=\s*((?:(?!=)(?![.!?]\s+\S).)+)$")
-_LETTERED = re.compile(r"^\(?\\?(?:text(?:bf)?\{)?\(?[A-J][.)]\)?\}?\s*\\?[ ,]?\s*(?=[-−$\\\d])")
+_OPTION_LETTER = re.compile(
+    r"^\(?\\?(?:text(?:bf)?\{)?\(?[A-J][.)]\)?\}?\s*\\?[ ,]?\s*(?=[-−$\\\d])"
+)
 
 
-def placed(reply: str) -> str | None:
-    """The answer where it was to stand, or None. Knows nothing of what is right."""
+def find_strict_answer(reply: str) -> str | None:
+    """The answer where it should stand, or None; knows nothing of what is right."""
     text = reply.strip()
-    if (box := boxed(text)) is not None:
+    if (box := read_last_box(text)) is not None:
         return _without_letter(box.strip()) or None
     if hashes := _HASHES.findall(text):
-        return bare(hashes[-1])
+        return strip_marks(hashes[-1])
     last = text.splitlines()[-1].strip() if text else ""
     for pattern in (_LEAD, _EQUALS):
         if match := pattern.search(last):
-            return bare(match[1])
+            return strip_marks(match[1])
     whole = _without_letter(text)
-    return bare(whole) if whole and len(whole.split()) == 1 else None
+    return strip_marks(whole) if whole and len(whole.split()) == 1 else None
 
 
 def _without_letter(text: str) -> str:
     """Without an option's letter before a number ("A. 70")."""
-    return _LETTERED.sub("", text, count=1)
+    return _OPTION_LETTER.sub("", text, count=1)
 
 
-def bare(text: str) -> str | None:
+def strip_marks(text: str) -> str | None:
     """Without an option's letter, what ends a sentence, emphasis and signs around a formula."""
     inner = _without_letter(text.strip().lstrip("*_$ "))
     return inner.lstrip("*_$ ").rstrip("*_$ .!") or None
@@ -240,7 +242,7 @@ _PLEASANTRY = re.compile(
     r"need (?:more|any|further)|at your service|my pleasure|until next time|stay (?:safe|curious)|"
     r"all the best|godspeed|cheerio|good (?:day|night|evening|morning)|fare thee well)\b"
 )
-_UNFINISHED = re.compile(
+_UNFINISHED_END = re.compile(
     r"(?i)(?:[,=+×*/(\[{\\:;–—-]|\b(?:the|(?<=\s)(?-i:a)|an|is|are|was|and|or|of|to|so|then|because|since|with|"
     r"equals|plus|minus|times|which|that|we|by|for|in|if|answer is))\s*$"
 )
@@ -248,12 +250,12 @@ _UNFINISHED = re.compile(
 
 def is_cut(reply: str) -> bool:
     """Whether a reply stops in the middle: in a thought, in a box, or before a sentence is done."""
-    text = spoken(reply).rstrip()
+    text = drop_thoughts(reply).rstrip()
     return (
         thinks_to_the_end(reply)
         or len(_BOX_STARTS.findall(text)) > len(boxes(text))
         or text.count("```") % 2 == 1
-        or bool(_UNFINISHED.search(text.rstrip("*_`$ ")[-20:]))
+        or bool(_UNFINISHED_END.search(text.rstrip("*_`$ ")[-20:]))
     )
 
 

@@ -256,28 +256,28 @@ def _probes(suite: Suite) -> Iterator[Task]:
 # --- files --------------------------------------------------------------------
 
 
-def _texts(value: Any) -> bool:
+def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(x, str) for x in value)
 
 
-def _lists(value: Any) -> bool:
-    return isinstance(value, list) and all(one == [] or _texts(one) for one in value)
+def _is_lists(value: Any) -> bool:
+    return isinstance(value, list) and all(one == [] or _is_texts(one) for one in value)
 
 
-def _text(value: Any) -> bool:
+def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
 COLUMNS: Columns = {
-    "category": (_text, "a text"),
-    "id": (_text, "a text"),
-    "turns": (lambda v: _texts(v) and all(x.strip() for x in v), "a list of user messages"),
-    "history": (lambda v: _texts(v) and len(v) % 2 == 0, "user and assistant messages in turn"),
-    "answers": (_texts, "a list of texts, one for each turn"),
-    "alternatives": (_lists, "a list of texts for each turn"),
-    "subjects": (_lists, "a list of texts for each turn"),
+    "category": (_is_text, "a text"),
+    "id": (_is_text, "a text"),
+    "turns": (lambda v: _is_texts(v) and all(x.strip() for x in v), "a list of user messages"),
+    "history": (lambda v: _is_texts(v) and len(v) % 2 == 0, "user and assistant messages in turn"),
+    "answers": (_is_texts, "a list of texts, one for each turn"),
+    "alternatives": (_is_lists, "a list of texts for each turn"),
+    "subjects": (_is_lists, "a list of texts for each turn"),
     "judge": (lambda v: isinstance(v, dict), "a judge as in a persona file"),
-    "rubric": (_text, "a text"),
+    "rubric": (_is_text, "a text"),
 }
 
 

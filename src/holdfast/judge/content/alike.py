@@ -29,15 +29,15 @@ from holdfast.judge.content.embedding import Vectors, embed
 from holdfast.judge.content.harmless import (
     SAYS_LITTLE,
     claims,
+    find_own,
     foresees,
+    is_about_speaker,
     is_harmless,
-    is_of_the_speaker,
     is_silent,
-    of_ones_own,
 )
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, sentences, words
-from holdfast.judge.score import Judge, Score, quoted
+from holdfast.judge.score import Judge, Score, quote
 
 WIDTH = 0.2
 _CUT = re.compile(
@@ -129,13 +129,13 @@ def alike(params: Params) -> Judge:
             return Score(0.0, "no words to judge")
         for part in parts:
             if ignorant and foresees(part):
-                return Score(0.0, f"knows of later times: {quoted(part, 50)}")
+                return Score(0.0, f"knows of later times: {quote(part, 50)}")
         margins, nearest = examples.margins(parts)
         worst = int(margins.argmin())
         value = float(np.clip(0.5 + round(float(margins[worst]), 4) / WIDTH, 0.0, 1.0))
         if value >= 0.5:
             return Score(value, "every clause is nearer to what passes")
-        return Score(value, f"{quoted(parts[worst], 50)} is like {quoted(nearest[worst], 50)}")
+        return Score(value, f"{quote(parts[worst], 50)} is like {quote(nearest[worst], 50)}")
 
     return judge
 
@@ -188,21 +188,21 @@ class _Examples:
         vectors = embed([text for group in groups for text in group])
         ends = np.cumsum([len(group) for group in groups])[:-1]
         clause, *examples = np.split(vectors, ends)
-        passing, named, paired, failing, assistant, offer = (
+        passing, naming, pairing, failing, assistant, offer = (
             (clause @ group.T).max(axis=1, initial=-1.0) for group in examples
         )
         failing = np.maximum(failing, np.where(assistant < _BLAND, -1.0, assistant))
-        to_good = np.where(claims_ignorance, passing, np.maximum(passing, named))
-        to_good = np.where(at_home | resumed, np.maximum(to_good, paired), to_good)
+        to_good = np.where(claims_ignorance, passing, np.maximum(passing, naming))
+        to_good = np.where(at_home | resumed, np.maximum(to_good, pairing), to_good)
         floors = np.where(claims_ignorance, 0.0, self._floor)
         faint = (failing < _FAINT) & ~np.maximum.accumulate(claims_ignorance)
         slack = np.where(faint, _NEARLY if self._lenient else 0.0, 0.0)
         margins = np.where(failing < floors, WIDTH, to_good - failing + slack)
         harmless = np.array([is_harmless(part, self._ignorant) for part in parts])
-        harmless |= of_ones_own(parts, points.tolist(), topical.tolist(), self._ignorant)
-        speaks = ~topical & np.array([is_of_the_speaker(part) for part in parts])
+        harmless |= find_own(parts, points.tolist(), topical.tolist(), self._ignorant)
+        speaks = ~topical & np.array([is_about_speaker(part) for part in parts])
         harmless |= speaks & (failing < _FAINT) & self._lenient
-        spared = (harmless & (failing < _CLEAR)) | (resumed & (paired > failing - _NEARLY))
+        spared = (harmless & (failing < _CLEAR)) | (resumed & (pairing > failing - _NEARLY))
         margins = np.where(spared, margins.clip(min=0.0), margins)
         silent = [
             is_silent(part, self._topic.sub(" ", part) if named else None)

@@ -130,14 +130,14 @@ def _encoder() -> tuple[Any, dict[str, Vectors]]:
     return tokenizer, load_file(folder / "model.safetensors")
 
 
-def installed() -> bool:
+def is_installed() -> bool:
     """True where the extra `holdfast[judges]` is there."""
     return find_spec(PACKAGE) is not None and find_spec("tokenizers") is not None
 
 
 def _folder() -> Path:
     package = find_spec(PACKAGE)
-    if not installed() or package is None or package.origin is None:
+    if not is_installed() or package is None or package.origin is None:
         raise JudgeError(
             "judge “alike” compares meanings with a sentence-embedding model, which is not "
             f"installed: {install('judges')}"

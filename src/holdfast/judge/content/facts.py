@@ -26,16 +26,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from holdfast.judge.content.refusal import REFUSAL
-from holdfast.judge.mentions import Mention, find_mentions, readable
+from holdfast.judge.mentions import Mention, find_mentions, normalize
 from holdfast.judge.params import Params
 from holdfast.judge.pattern import Pattern
-from holdfast.judge.score import Judge, Score, quoted
+from holdfast.judge.score import Judge, Score, quote
 from holdfast.judge.stated import is_denied, is_set_aside
 
 _CLAUSE = re.compile(r"[;!?\n]|,(?!\d)|\.(?!\d)|\band\b|\bwhile\b|\bbut\b")
 _SENTENCE = re.compile(r"[!?\n]|\.(?=\s|$)")
 _NEARBY = 200
-_JOINED = re.compile(r"[\s,;/&]*(?:and|then)?\s*(?:the|an?|for|in)?\s*(?:the )?$")
+_JOINT = re.compile(r"[\s,;/&]*(?:and|then)?\s*(?:the|an?|for|in)?\s*(?:the )?$")
 _RESPECTIVELY = re.compile(r"\brespectively\b|\bin (?:that|this) order\b")
 _ELSES = r"(?:someone|somebody|anyone|another|a different|the other|an ?other)\b"
 # What is another's, or has been put in place of another: "3816 belongs to another guest",
@@ -75,7 +75,7 @@ _LOST = re.compile(
     r"takes? over from|took over from|formerly|previously)(?: the| our)? $"
 )
 # "Yours is 3814", "you're in 3814": a number given as what was asked for.
-_GIVEN = re.compile(
+_GIVES = re.compile(
     r"\b(?:(?:yours|it|that|this|the (?:right |correct |real |actual |new |current )?"
     r"(?:one|number|code))(?: is now| is actually| is really| is|'s now|'s| was|:)|"
     r"you(?:'re| are)(?: now)? (?:in|at|on)|you (?:now )?(?:have|got|want|need)|you've got|"
@@ -83,7 +83,7 @@ _GIVEN = re.compile(
     r"(?:number|no\.|locker|room|line|extension|version))? "
     r"(\d[\d.:]*\d)(?=[ ,]*(?:now|today|instead|$|[.,;!?)\n]))"
 )
-_REFUSED = re.compile(r"(?:\b(?:not|never|no|nor|if)|n't)\b[^.!?;]{0,30}$")
+_REFUSES = re.compile(r"(?:\b(?:not|never|no|nor|if)|n't)\b[^.!?;]{0,30}$")
 _UNSURE = re.compile(
     r"\b(?:(?:don't|do not|can't|cannot) (?:know|remember|recall|say|tell)|not sure|unsure|no idea|"
     r"forgot|forget) (?:which|what|where|who|exactly which|exactly what)\b"
@@ -130,16 +130,16 @@ def facts(params: Params) -> Judge:
     numbers = [value for fact in all_facts for value in fact.values]
 
     def judge(text: str) -> Score:
-        bare = readable(text, numbers)
+        bare = normalize(text, numbers)
         values = find_mentions(bare, [fact.values for fact in all_facts], reordered=True)
         problem = _contradiction(bare, all_facts, values) or (
             ordered and _disorder(values, len(all_facts))
         )
         if problem:
             return Score(0.0, problem)
-        stated = {mention.fact for mention in values}
-        missing = [quoted(f.values[0]) for n, f in enumerate(all_facts) if n not in stated]
-        share = min(1.0, len(stated) / least)
+        stated_facts = {mention.fact for mention in values}
+        missing = [quote(f.values[0]) for n, f in enumerate(all_facts) if n not in stated_facts]
+        share = min(1.0, len(stated_facts) / least)
         why = f"missing {', '.join(missing)}" if missing else "all facts are stated"
         return Score(float(share == 1.0) if strict else share, why)
 
@@ -154,9 +154,9 @@ def _fact(params: Params, entry: Mapping[str, object]) -> Fact:
     only = inner.text("only") if inner.take("only") is not None else None
     inner.refuse_unknown()
     return Fact(
-        tuple(map(readable, about)),
-        tuple(map(readable, values)),
-        tuple(map(readable, wrong)),
+        tuple(map(normalize, about)),
+        tuple(map(normalize, values)),
+        tuple(map(normalize, wrong)),
         Pattern(only, "i") if only else None,
     )
 
@@ -165,31 +165,31 @@ def _contradiction(text: str, all_facts: Sequence[Fact], values: Sequence[Mentio
     for fact in all_facts:
         for wrong in find_mentions(text, [fact.wrong]):
             if not is_set_aside(text, wrong.start, wrong.end):
-                return f"says {quoted(text[wrong.start : wrong.end])}"
+                return f"says {quote(text[wrong.start : wrong.end])}"
         if fact.only and (other := _other_value(text, fact)):
-            return f"says {quoted(other)}"
+            return f"says {quote(other)}"
     if rival := _rival(text, all_facts):
-        return f"gives {quoted(rival)} as the answer"
+        return f"gives {quote(rival)} as the answer"
     if correction := _CORRECTION.search(text):
-        return f"takes something back: {quoted(correction.group())}"
+        return f"takes something back: {quote(correction.group())}"
     if unsure := _UNSURE.search(text):
-        return f"is unsure: {quoted(unsure.group())}"
+        return f"is unsure: {quote(unsure.group())}"
     for mention in values:
         before, after = text[max(0, mention.start - 60) : mention.start], text[mention.end :][:60]
         # "Ravindra's poorly": the match of a name takes its "'s" along.
-        owned = "'s" + after if text[mention.start : mention.end].endswith("'s") else after
+        after_name = "'s" + after if text[mention.start : mention.end].endswith("'s") else after
         start = max((m.end() for m in _SENTENCE.finditer(before)), default=0)
         before = before[start:]
         if REFUSAL.search(_sentence_of(text, mention)):
             return "refuses in the same breath"
-        value = quoted(text[mention.start : mention.end])
+        value = quote(text[mention.start : mention.end])
         if is_denied(text, mention.start, mention.end):
             return f"denies {value}"
-        if _LOST.search(before) or _LOST_NEXT.match(owned):
+        if _LOST.search(before) or _LOST_NEXT.match(after_name):
             return f"has another in place of {value}"
-        if (_ONCE.search(before) and _NO_LONGER.match(owned)) or _OTHERS_SAY.search(before):
+        if (_ONCE.search(before) and _NO_LONGER.match(after_name)) or _OTHERS_SAY.search(before):
             return f"has {value} for what was, or for what others say"
-    return _misplaced(text, all_facts, values)
+    return _find_misplaced(text, all_facts, values)
 
 
 def _sentence_of(text: str, mention: Mention) -> str:
@@ -214,9 +214,9 @@ def _rival(text: str, all_facts: Sequence[Fact]) -> str | None:
     """A number that is given as the answer, of the form of a value and none of the values."""
     values = [value for fact in all_facts for value in fact.values]
     forms = {_form(value) for value in values if sum(map(str.isdigit, value)) > 1}
-    for match in _GIVEN.finditer(text):
+    for match in _GIVES.finditer(text):
         number, before = match[1], text[max(0, match.start() - 40) : match.start()]
-        if _form(number) in forms and number not in values and not _REFUSED.search(before):
+        if _form(number) in forms and number not in values and not _REFUSES.search(before):
             return number
     return None
 
@@ -226,7 +226,7 @@ def _form(number: str) -> str:
     return re.sub(r"\d", "9", number)
 
 
-def _misplaced(text: str, all_facts: Sequence[Fact], values: Sequence[Mention]) -> str | None:
+def _find_misplaced(text: str, all_facts: Sequence[Fact], values: Sequence[Mention]) -> str | None:
     """A value in a clause that is about other facts and not about its own.
 
     A topic with its own value in the clause is taken: "88 black faces out of 1274".
@@ -253,8 +253,8 @@ def _misplaced(text: str, all_facts: Sequence[Fact], values: Sequence[Mention]) 
         nearest = min(_distance(mention, topic) for topic in near)
         beside = [topic for topic in near if _distance(mention, topic) == nearest]
         if all(topic.fact != mention.fact for topic in beside):
-            value = quoted(text[mention.start : mention.end])
-            return f"gives {value} for {quoted(text[beside[0].start : beside[0].end])}"
+            value = quote(text[mention.start : mention.end])
+            return f"gives {value} for {quote(text[beside[0].start : beside[0].end])}"
     return None
 
 
@@ -278,7 +278,7 @@ def _rows(
     if things == numbers:
         return True, None
     bare = all(
-        _JOINED.match(text[one.end : other.start])
+        _JOINT.match(text[one.end : other.start])
         for row in (topics, values)
         for one, other in pairwise(row)
     )
@@ -292,8 +292,8 @@ def _distance(one: Mention, other: Mention) -> int:
 def _disorder(values: Sequence[Mention], count: int) -> str | None:
     """Why the values do not follow one another as listed, all in one breath or by first mention."""
     order = [mention.fact for mention in values]
-    recited = [order[n : n + count] for n in range(len(order) - count + 1)]
-    whole = [row for row in recited if len(set(row)) == count]
+    runs = [order[n : n + count] for n in range(len(order) - count + 1)]
+    whole = [row for row in runs if len(set(row)) == count]
     if whole:
         return None if any(row == sorted(row) for row in whole) else "the order is another"
     first = list(dict.fromkeys(mention.fact for mention in values))

@@ -241,12 +241,12 @@ def _pities(clause: str) -> bool:
     return match is not None and not _PREDICATE.search(match["thing"] or "")
 
 
-def is_of_the_speaker(clause: str) -> bool:
+def is_about_speaker(clause: str) -> bool:
     """True for what the speaker did ("I missed my tram"), not for a guess or a view."""
     return bool(_DID.match(clause))
 
 
-def of_ones_own(
+def find_own(
     parts: Sequence[str], points: Sequence[bool], topical: Sequence[bool], ignorant: bool
 ) -> list[bool]:
     """Which clauses offer something, or are about what the speaker has.

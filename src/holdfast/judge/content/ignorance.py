@@ -15,7 +15,7 @@ import re
 
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, sentences
-from holdfast.judge.score import Judge, Score, quoted
+from holdfast.judge.score import Judge, Score, quote
 
 _NOT = (
     r"(?:no|not|never|nothing|none|nobody|no one|neither|nor|nowhere|naught|nought|nary|without|"
@@ -55,7 +55,7 @@ def ignorance(params: Params) -> Judge:
     def judge(text: str) -> Score:
         for sentence in sentences(plain(text)):
             if ADMITS.search(sentence):
-                return Score(1.0, f"it does not know: {quoted(sentence, 60)}")
+                return Score(1.0, f"it does not know: {quote(sentence, 60)}")
         return Score(0.0, "it never says that it does not know")
 
     return judge

@@ -72,15 +72,15 @@ def _lay_out_punkt(nltk: Any) -> None:
         raise _missing() from None
     from nltk.tokenize.punkt import PunktParameters, save_punkt_params
 
-    packaged, ours = punkt.load_model("english"), PunktParameters()
+    model, parameters = punkt.load_model("english"), PunktParameters()
     for table in ("abbrev_types", "collocations", "sent_starters", "ortho_context"):
-        getattr(ours, table).update(getattr(packaged, table))
+        getattr(parameters, table).update(getattr(model, table))
     folder = TemporaryDirectory(prefix="holdfast-nltk-")
     _FOLDERS.append(folder)
     nltk.data.path.append(folder.name)  # first, since NLTK writes nowhere else
     tokenizers = Path(folder.name, "tokenizers", "punkt_tab")
     tokenizers.mkdir(parents=True)
-    save_punkt_params(ours, str(tokenizers / "english"))
+    save_punkt_params(parameters, str(tokenizers / "english"))
 
 
 def _missing() -> JudgeError:
@@ -144,10 +144,10 @@ def _instruction(id_: str, kwargs: Mapping[str, object], prompt: str | None) -> 
         raise JudgeError(f"judge “instruction”: there is no “{id_}” in IFEval or IFBench")
     checker = checkers[id_](id_)
     arguments = {key: value for key, value in kwargs.items() if value is not None}
-    needed = set(checker.get_instruction_args_keys())
+    keys = set(checker.get_instruction_args_keys())
     if id_ in NEED_PROMPT:
         arguments.setdefault("prompt_to_repeat", prompt)
-    if missing := sorted(key for key in needed if arguments.get(key) is None):
+    if missing := sorted(key for key in keys if arguments.get(key) is None):
         # The authors' code would draw them at random.
         raise JudgeError(f"judge “instruction”: {id_} needs the parameters {', '.join(missing)}")
     state = random.getstate()

@@ -97,7 +97,7 @@ _FUNCTION_WORDS = {
     ),
     "any": "",
 }
-GLUE = {code: frozenset(listed.split()) for code, listed in _FUNCTION_WORDS.items()}
+GLUE = {code: frozenset(row.split()) for code, row in _FUNCTION_WORDS.items()}
 _JOINS = (
     "the a an of to in as for with on at by from up out off into over about than and or but nor "
     "not no so here only just then very each every all some any one"
@@ -173,9 +173,9 @@ def heap(text: str, glue: frozenset[str] = GLUE["en"], lettered: bool = False) -
 
 def _only_glue(text: str, tokens: Sequence[str], glue: frozenset[str]) -> bool:
     """True for "el la los": function words and nothing else, without a sentence around them."""
-    worded = [token for token in tokens if not token.isdigit()]
+    non_digits = [token for token in tokens if not token.isdigit()]
     least = 7 if _STOP.search(text) else 3
-    return len(worded) >= least and glue.issuperset(worded)
+    return len(non_digits) >= least and glue.issuperset(non_digits)
 
 
 def _phrases(frame: re.Pattern[str], text: str) -> int:
@@ -186,7 +186,7 @@ def _phrases(frame: re.Pattern[str], text: str) -> int:
 def _bare_rest(text: str, own: str, glue: frozenset[str], times: int) -> str | None:
     """Why the words beside the required phrase are a row of keywords.
 
-    They are where they run on without a mark, or the phrase comes twice and little joins them.
+    They are one where they run on without a mark, or the phrase comes twice and little joins them.
     """
     rest = [word.lower() for word in words(own)]
     few = len(rest) > 2 and _share(rest, glue.__contains__) < LEAST_GLUE
@@ -202,10 +202,10 @@ def _row(text: str, tokens: Sequence[str], glue: frozenset[str]) -> str | None:
     text = _TITLE.sub(r"\1", text)
     fragments = [words(part) for part in _PUNCTUATION.split(text) if words(part)]
     english = glue is GLUE["en"]
-    if english and any(map(_unjoined, fragments)):
+    if english and any(map(_is_unjoined, fragments)):
         return "it has a row of words that nothing joins"
-    ended = _ENDS.search(text)
-    if english and not ended and any(_loose(fragments[-1], *end) for end in LONG_ENDS):
+    full_stop = _ENDS.search(text)
+    if english and not full_stop and any(_is_loose(fragments[-1], *end) for end in LONG_ENDS):
         return "it ends in a row of words that little joins"
     if len(fragments) > 1:
         if english and (problem := _list_of_terms(text, fragments)):
@@ -217,13 +217,13 @@ def _row(text: str, tokens: Sequence[str], glue: frozenset[str]) -> str | None:
     if _share(tokens, glue.__contains__) < least:
         return "a row of words that nothing joins"
     pairs = list(pairwise(tokens))
-    sentence = ended and _share(tokens, glue.__contains__) >= GLUE_OF_PROSE
+    sentence = full_stop and _share(tokens, glue.__contains__) >= GLUE_OF_PROSE
     if len(set(pairs)) < len(pairs) and not sentence:
         return "it repeats words without a sentence"
     return None
 
 
-def _unjoined(fragment: Sequence[str]) -> bool:
+def _is_unjoined(fragment: Sequence[str]) -> bool:
     """True where an English fragment has too long a run of words that no function word joins."""
     run = 0
     for word in fragment:
@@ -231,13 +231,13 @@ def _unjoined(fragment: Sequence[str]) -> bool:
         run = 0 if coded or word.lower() in GLUE["en"] else run + 1
         if run >= LONGEST_RUN:
             return True
-    return _loose(fragment, LONG_ROW, LEAST_GLUE_OF_A_LONG_ROW)
+    return _is_loose(fragment, LONG_ROW, LEAST_GLUE_OF_A_LONG_ROW)
 
 
-def _loose(fragment: Sequence[str], long: int, least: float) -> bool:
+def _is_loose(fragment: Sequence[str], long: int, least: float) -> bool:
     """True where a long English fragment has too few function words."""
-    lowered = [word.lower() for word in fragment]
-    return len(fragment) >= long and _share(lowered, GLUE["en"].__contains__) < least
+    lower_words = [word.lower() for word in fragment]
+    return len(fragment) >= long and _share(lower_words, GLUE["en"].__contains__) < least
 
 
 def _list_of_terms(text: str, fragments: Sequence[Sequence[str]]) -> str | None:
@@ -247,11 +247,16 @@ def _list_of_terms(text: str, fragments: Sequence[Sequence[str]]) -> str | None:
         run = run + 1 if _is_term(part) else 0
         if run >= LONGEST_LIST:
             return "a row of terms, and nothing said of them"
-    lowered = [tuple(word.lower() for word in fragment) for fragment in fragments]
-    tokens = [word for fragment in lowered for word in fragment]
+    lower_fragments = [tuple(word.lower() for word in fragment) for fragment in fragments]
+    tokens = [word for fragment in lower_fragments for word in fragment]
     row = len(fragments) > LEAST_FRAGMENTS and len(tokens) < 2 * len(fragments)
     joined = _share(tokens, GLUE["en"].__contains__) >= LEAST_GLUE_OF_A_LONG_ROW
-    if row and not joined and not _LAYOUT.search(text.strip()) and len(set(lowered)) < len(lowered):
+    if (
+        row
+        and not joined
+        and not _LAYOUT.search(text.strip())
+        and len(set(lower_fragments)) < len(lower_fragments)
+    ):
         return "a row of terms, some of them twice"
     return None
 

@@ -12,7 +12,7 @@ import re
 
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, sentences
-from holdfast.judge.score import Judge, Score, quoted
+from holdfast.judge.score import Judge, Score, quote
 
 _SOFTLY = (
     r"(?: (?:simply|really|just|also|still|truly|certainly|unfortunately|therefore|actually|"
@@ -131,7 +131,7 @@ def refusal(params: Params) -> Judge:
 
     def judge(text: str) -> Score:
         sentence = refuses(text)
-        why = f"it refuses: {quoted(sentence, 80)}" if sentence else "it does not refuse"
+        why = f"it refuses: {quote(sentence, 80)}" if sentence else "it does not refuse"
         return Score(float(bool(sentence) == expect), why)
 
     return judge

@@ -19,7 +19,7 @@ from holdfast.judge.content.refusal import AS_AN_AI
 from holdfast.judge.content.trade import in_general, other_trade
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, sentences
-from holdfast.judge.score import Judge, Score, quoted
+from holdfast.judge.score import Judge, Score, quote
 
 _MODELS = (
     r"(?:chatgpt|gpt(?:-?\d\w*)?|claude|gemini|gemma|llama|qwen\w*|mistral|mixtral|deepseek|"
@@ -139,17 +139,17 @@ def speaker(params: Params) -> Judge:
         for sentence in sentences(bare):
             for pattern in (AS_AN_AI, _ASSISTANT, _ACTOR, _REPORTER):
                 if match := pattern.search(sentence):
-                    return Score(0.0, f"somebody else speaks: {quoted(match.group(), 60)}")
+                    return Score(0.0, f"somebody else speaks: {quote(match.group(), 60)}")
         if elsewhere and (match := elsewhere.search(bare)):
-            return Score(0.0, f"it has another trade: {quoted(match.group(), 60)}")
+            return Score(0.0, f"it has another trade: {quote(match.group(), 60)}")
         if general and (match := general.search(bare)) and not _FIRST_PERSON.search(bare):
-            return Score(0.0, f"it talks about the trade: {quoted(match.group(), 60)}")
+            return Score(0.0, f"it talks about the trade: {quote(match.group(), 60)}")
         if other and (match := other.search(bare)):
-            return Score(0.0, f"it has another name: {quoted(match.group(), 60)}")
+            return Score(0.0, f"it has another name: {quote(match.group(), 60)}")
         if about and (match := about.search(bare)):
             reported = match.lastgroup == "would"
             if reported or not _FIRST_PERSON.search(bare):
-                return Score(0.0, f"it talks about the persona: {quoted(match.group(), 60)}")
+                return Score(0.0, f"it talks about the persona: {quote(match.group(), 60)}")
         return Score(1.0, "the persona speaks")
 
     return judge

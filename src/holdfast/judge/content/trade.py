@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 
-_LISTED = (
+_OCCUPATION_NAMES = (
     "accountant actor actress actuary architect artist assistant astronaut baker banker "
     "barber barista biologist blacksmith bookseller botanist broker builder butcher carpenter "
     "cashier chef chemist cleaner clerk coach composer consultant cook cowboy critic dancer "
@@ -28,7 +28,7 @@ _LISTED = (
     "tailor teacher technician therapist trainer translator vet violinist waiter waitress "
     "watchmaker welder wizard writer zookeeper"
 )
-_OCCUPATIONS = _LISTED.split()
+_OCCUPATIONS = _OCCUPATION_NAMES.split()
 _WORKPLACES = (
     r"(?:bank|office|shop|store|supermarket|insurance|marketing|sales|IT|law firm|agency|garage|"
     r"factory|museum|planetarium|call centre|call center|hotel|company|firm|warehouse|garage|"

@@ -14,12 +14,12 @@ from functools import cache
 
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, words
-from holdfast.judge.score import Judge, Score, quoted
+from holdfast.judge.score import Judge, Score, quote
 from holdfast.judge.text import Target, occurrences
 
 ENOUGH = 2
 SHORT = 12
-_LISTED = (
+_EVERYDAY_WORDS = (
     "office spreadsheet* boss email* e-mail* mortgage commut* gym podcast* film films movie* "
     "documentary cinema episode* telly tv television takeaway pizza pasta sushi sandwich* pancakes "
     "supermarket shopping laptop computer* online website* internet phone app apps insurance "
@@ -30,7 +30,7 @@ _LISTED = (
     "couch laundry dishwasher vacuumed hoovered fridge freezer microwave bills rent flat "
     "apartment city downtown bus train taxi subway queue-size nap novel cafe café diet"
 )
-_EVERYDAY = tuple(_LISTED.split())
+_EVERYDAY = tuple(_EVERYDAY_WORDS.split())
 _OWN = re.compile(r"\b(?:I|I'\w+|me|my|mine|we|we'\w+|us|our)\b")
 
 
@@ -45,14 +45,14 @@ def world(params: Params) -> Judge:
     also = params.texts("also") if params.take("also") is not None else ()
     params.refuse_unknown()
     targets = [Target(text, True, False) for text in (*own, *also)]
-    spared = {text.casefold() for text in (*own, *also)}
-    everyday = [_everyday(text) for text in _EVERYDAY if text not in spared]
+    exceptions = {text.casefold() for text in (*own, *also)}
+    everyday = [_everyday(text) for text in _EVERYDAY if text not in exceptions]
 
     def judge(text: str) -> Score:
         every = occurrences([*targets, *everyday], text)
         counts, days = every[: len(targets)], every[len(targets) :]
         present = [target.text for target, n in zip(targets, counts, strict=True) if n]
-        finds = f"of its world: {', '.join(map(quoted, present[:6])) or 'nothing'}"
+        finds = f"of its world: {', '.join(map(quote, present[:6])) or 'nothing'}"
         other = [target.text for target, n in zip(everyday, days, strict=True) if n]
         outvoted = len(other) >= max(ENOUGH, len(present))
         if len(present) >= ENOUGH and not outvoted:
@@ -64,7 +64,7 @@ def world(params: Params) -> Judge:
         if not (alone and in_voice):
             return Score(0.0, finds)
         if other:
-            return Score(0.0, f"{finds}; of everybody's day: {', '.join(map(quoted, other))}")
+            return Score(0.0, f"{finds}; of everybody's day: {', '.join(map(quote, other))}")
         return Score(1.0, finds)
 
     return judge

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from holdfast import judge as judges
-from holdfast.judge.spoken import with_digits
+from holdfast.judge.spoken import write_digits
 from holdfast.persona.draft.clauses import NEGATION
 from holdfast.persona.draft.demand import Demand, Reader, Spec, material, plain
 from holdfast.persona.suite import PASS
@@ -59,7 +59,7 @@ _SENTENCE = "That is a good plan."
 
 def read_length(clause: str, reader: Reader) -> Iterator[Demand]:
     """How long replies may be, by number or by word (`SHORT_WORDS`, `LONG_WORDS`)."""
-    text = _in_digits(with_digits(clause))
+    text = _in_digits(write_digits(clause))
     limits = [one for one in _LIMIT.finditer(text) if _counts_replies(text, one)]
     if limits:
         for limit in limits[:2]:

@@ -11,12 +11,12 @@ DRINKS = ["tea", "coffee", "water"]
 LETTERS = ["A", "B", "C", "D", "E"]
 
 
-def chosen(text: str, options: list[str], letters: bool = False) -> str | None:
+def find_choice(text: str, options: list[str], letters: bool = False) -> str | None:
     """The one option for which the judge gives 1."""
     spec = {"name": "choice", "options": options, "letters": letters}
-    won = [o for o in options if judge.build({**spec, "answer": o})(text).value == 1.0]
-    assert len(won) <= 1
-    return won[0] if won else None
+    matches = [o for o in options if judge.build({**spec, "answer": o})(text).value == 1.0]
+    assert len(matches) <= 1
+    return matches[0] if matches else None
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def chosen(text: str, options: list[str], letters: bool = False) -> str | None:
     ],
 )
 def test_a_reply_that_commits_to_tea_chooses_tea(text: str) -> None:
-    assert chosen(text, DRINKS) == "tea"
+    assert find_choice(text, DRINKS) == "tea"
 
 
 @pytest.mark.parametrize(
@@ -207,14 +207,14 @@ def test_a_reply_that_commits_to_tea_chooses_tea(text: str) -> None:
     ],
 )
 def test_a_reply_that_does_not_commit_to_tea_does_not_choose_it(text: str) -> None:
-    assert chosen(text, DRINKS) is None
+    assert find_choice(text, DRINKS) is None
 
 
 def test_a_reply_full_of_names_dashes_and_quotes_is_judged_all_the_same() -> None:
     """Each of these would never end if a search grew faster than the reply."""
     for noise in ("- ' " * 3000, "-'" * 6000, "coffee tea " * 3000, "A. B. C. " * 1500):
-        assert chosen(f"I choose {noise} hm.", DRINKS) is None
-        assert chosen(f"{noise}\n\nI choose tea.", DRINKS) == "tea"
+        assert find_choice(f"I choose {noise} hm.", DRINKS) is None
+        assert find_choice(f"{noise}\n\nI choose tea.", DRINKS) == "tea"
 
 
 @pytest.mark.parametrize(
@@ -229,13 +229,13 @@ def test_a_reply_full_of_names_dashes_and_quotes_is_judged_all_the_same() -> Non
     ],
 )
 def test_the_option_that_is_compared_with_is_not_chosen(text: str) -> None:
-    assert chosen(text, DRINKS) == "coffee"
+    assert find_choice(text, DRINKS) == "coffee"
 
 
 def test_the_longest_option_is_the_one_that_is_named() -> None:
     options = ["tea", "green tea", "black tea"]
-    assert chosen("I love green tea.", options) == "green tea"
-    assert chosen("I love tea.", options) == "tea"
+    assert find_choice("I love green tea.", options) == "green tea"
+    assert find_choice("I love tea.", options) == "tea"
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_the_longest_option_is_the_one_that_is_named() -> None:
     ],
 )
 def test_a_letter_is_read_however_it_is_written(text: str, letter: str) -> None:
-    assert chosen(text, LETTERS, letters=True) == letter
+    assert find_choice(text, LETTERS, letters=True) == letter
 
 
 @pytest.mark.parametrize(
@@ -282,21 +282,21 @@ def test_a_letter_is_read_however_it_is_written(text: str, letter: str) -> None:
     ],
 )
 def test_a_capital_letter_in_prose_is_no_answer(text: str) -> None:
-    assert chosen(text, LETTERS, letters=True) is None
+    assert find_choice(text, LETTERS, letters=True) is None
 
 
 def test_the_pronoun_is_not_the_ninth_option() -> None:
     options = list("ABCDEFGHIJK")
-    assert chosen("I think it's G.", options, letters=True) == "G"
-    assert chosen("I am not sure.", options, letters=True) is None
-    assert chosen("Option I", options, letters=True) == "I"
+    assert find_choice("I think it's G.", options, letters=True) == "G"
+    assert find_choice("I am not sure.", options, letters=True) is None
+    assert find_choice("Option I", options, letters=True) == "I"
 
 
 def test_options_may_be_named_by_text_or_by_letter() -> None:
     options = ["jolly", "exultant", "cheery"]
-    assert chosen("B", options, letters=True) == "exultant"
-    assert chosen("I would say exultant.", options, letters=True) == "exultant"
-    assert chosen("B) exultant", options, letters=True) == "exultant"
+    assert find_choice("B", options, letters=True) == "exultant"
+    assert find_choice("I would say exultant.", options, letters=True) == "exultant"
+    assert find_choice("B) exultant", options, letters=True) == "exultant"
 
 
 def test_the_reason_quotes_the_clause_that_commits() -> None:
@@ -305,7 +305,7 @@ def test_the_reason_quotes_the_clause_that_commits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("change", "message"),
     [
         ({"answer": "cocoa"}, "answer"),
         ({"options": ["tea"]}, "options"),
@@ -314,8 +314,8 @@ def test_the_reason_quotes_the_clause_that_commits() -> None:
         ({"option": ["tea"]}, "option"),
     ],
 )
-def test_wrong_parameters_are_named(change: dict[str, object], named: str) -> None:
-    with pytest.raises(JudgeError, match=f"choice.*{named}"):
+def test_wrong_parameters_are_named(change: dict[str, object], message: str) -> None:
+    with pytest.raises(JudgeError, match=f"choice.*{message}"):
         judge.build({"name": "choice", "options": DRINKS, "answer": "tea", **change})
 
 
@@ -348,7 +348,7 @@ def test_second_options_and_others_bets_are_no_choice() -> None:
     ],
 )
 def test_a_reply_that_turns_away_from_tea_chooses_coffee(text: str) -> None:
-    assert chosen(text, DRINKS) == "coffee"
+    assert find_choice(text, DRINKS) == "coffee"
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_a_reply_that_turns_away_from_tea_chooses_coffee(text: str) -> None:
     ],
 )
 def test_an_option_that_leads_up_to_another_or_was_too_much_is_not_chosen(text: str) -> None:
-    assert chosen(text, DRINKS) == "tea"
+    assert find_choice(text, DRINKS) == "tea"
 
 
 @pytest.mark.parametrize(
@@ -372,12 +372,12 @@ def test_an_option_that_leads_up_to_another_or_was_too_much_is_not_chosen(text: 
     ],
 )
 def test_what_most_people_name_or_what_was_too_much_is_no_choice_of_tea(text: str) -> None:
-    assert chosen(text, DRINKS) != "tea"
+    assert find_choice(text, DRINKS) != "tea"
 
 
 def test_the_only_best_or_right_option_is_chosen_all_the_same() -> None:
-    assert chosen("Tea is only the best drink there is.", DRINKS) == "tea"
-    assert chosen("Tea is the one I love most.", DRINKS) == "tea"
+    assert find_choice("Tea is only the best drink there is.", DRINKS) == "tea"
+    assert find_choice("Tea is the one I love most.", DRINKS) == "tea"
 
 
 @pytest.mark.parametrize(
@@ -406,7 +406,7 @@ def test_the_only_best_or_right_option_is_chosen_all_the_same() -> None:
     ],
 )
 def test_an_option_that_is_only_the_next_in_a_ranking_is_not_chosen(text: str) -> None:
-    assert chosen(text, DRINKS) == "tea"
+    assert find_choice(text, DRINKS) == "tea"
 
 
 @pytest.mark.parametrize(
@@ -423,7 +423,7 @@ def test_an_option_that_is_only_the_next_in_a_ranking_is_not_chosen(text: str) -
     ],
 )
 def test_a_ranking_without_tea_at_its_head_does_not_choose_tea(text: str) -> None:
-    assert chosen(text, DRINKS) != "tea"
+    assert find_choice(text, DRINKS) != "tea"
 
 
 @pytest.mark.parametrize(
@@ -445,7 +445,7 @@ def test_a_ranking_without_tea_at_its_head_does_not_choose_tea(text: str) -> Non
     ],
 )
 def test_announced_and_roundabout_choices_of_tea_are_read(text: str) -> None:
-    assert chosen(text, DRINKS) == "tea"
+    assert find_choice(text, DRINKS) == "tea"
 
 
 @pytest.mark.parametrize(
@@ -459,7 +459,7 @@ def test_announced_and_roundabout_choices_of_tea_are_read(text: str) -> None:
     ],
 )
 def test_a_reply_that_turns_to_another_in_the_end_does_not_choose_tea(text: str) -> None:
-    assert chosen(text, DRINKS) != "tea"
+    assert find_choice(text, DRINKS) != "tea"
 
 
 def test_what_one_would_have_said_and_what_had_its_turn_is_no_choice() -> None:

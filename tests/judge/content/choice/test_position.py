@@ -65,9 +65,9 @@ def test_numbers_are_read_as_sums_and_in_pieces() -> None:
         assert BALLS(text).value == 1.0
     for text in ("One-seven, love.", "Thirty, take away thirteen.", "Six-four!"):
         assert BALLS(text).value == 0.0
-    compared = "17 sulks, 64 is a show-off and 71 has never won. It's little {} that I'd take."
-    assert BALLS(compared.format("two-nine")).value == 1.0
-    assert BALLS(compared.format("one-seven")).value == 0.0
+    comparison = "17 sulks, 64 is a show-off and 71 has never won. It's little {} that I'd take."
+    assert BALLS(comparison.format("two-nine")).value == 1.0
+    assert BALLS(comparison.format("one-seven")).value == 0.0
 
 
 def test_between_two_is_no_answer() -> None:

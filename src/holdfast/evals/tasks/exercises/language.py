@@ -16,7 +16,7 @@ class Statement(NamedTuple):
     """A sentence that says something, and the two questions that it answers."""
 
     text: str
-    asked: str
+    question: str
     answer: str
     back: str
     subject: str
@@ -36,7 +36,7 @@ def extraction_among(lexicon: Lexicon, number: int, *, backwards: bool = False) 
     statements = make(lexicon, number)
     target = lexicon.rng.choice(statements)
     backwards = backwards and lexicon.rng.random() < 0.5
-    question = target.back if backwards else target.asked
+    question = target.back if backwards else target.question
     pairs = [(one.answer, one.subject) if backwards else (one.subject, one.answer)
              for one in (target, *(one for one in statements if one != target))]  # fmt: skip
     subjects, (answer, *others) = zip(*pairs, strict=True)
@@ -137,7 +137,7 @@ def sorting(lexicon: Lexicon, level: int) -> Question:
 
 
 def _in_order(question: str, order: Sequence[str], row: str) -> Question:
-    """Every other order is an alternative but the one that the question lists."""
+    """A question about an order; every other order but the one that it lists is an alternative."""
     answer = ", ".join(order)
     orders = (", ".join(one) for one in permutations(order))
     others = tuple(one for one in orders if one not in (answer, row))
@@ -180,10 +180,10 @@ def multiple_choice(lexicon: Lexicon, level: int) -> Question:
 
 
 def _wrong_answers(fact: LexiconFact, level: int, split: str, least: int) -> list[str]:
-    """The answers to other facts of a kind; in training none of those kept for evaluation.
+    """The answers to other facts of a kind; training uses none of those kept for evaluation.
 
-    Of evaluation's those of training serve too, and in training those of other levels where a
-    level has too few.
+    Evaluation also uses training's answers, and training uses those of other levels where a level
+    has too few.
     """
     if split == "evaluation":
         pools = [facts(level, split), facts(level, "train")]

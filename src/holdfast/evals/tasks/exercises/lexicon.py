@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-SHARED = ("days", "months", "colours")
+SHARED_LISTS = ("days", "months", "colours")
 _FILE = Path(__file__).parents[1] / "data" / "exercises.toml"
 
 
@@ -73,17 +73,17 @@ def in_split(i: int, split: str) -> bool:
 @cache
 def _words(name: str, split: str) -> list[str]:
     words: list[str] = _file()["words"][name]
-    if name in SHARED:
+    if name in SHARED_LISTS:
         return words
     # A word of several lists may be in either split: training leaves it out.
-    other = _kept_words() if split == "train" else frozenset()
+    other = _evaluation_words() if split == "train" else frozenset()
     return [word for i, word in enumerate(words) if in_split(i, split) and word not in other]
 
 
 @cache
-def _kept_words() -> frozenset[str]:
+def _evaluation_words() -> frozenset[str]:
     """The words that are kept for evaluation in any list."""
-    lists = [words for name, words in _file()["words"].items() if name not in SHARED]
+    lists = [words for name, words in _file()["words"].items() if name not in SHARED_LISTS]
     return frozenset(w for words in lists for i, w in enumerate(words) if in_split(i, "evaluation"))
 
 

@@ -46,8 +46,8 @@ def dates(lexicon: Lexicon, level: int) -> Question:
         if start_day.month < 3 <= (start_day + timedelta(days=days)).month:
             start_day += timedelta(days=60)  # February may have 29 days
         end = start_day + timedelta(days=days)
-        question = f"Today is {_written(start_day)}. What is the date in {days} days?"
-        return Question("", question, _written(end))
+        question = f"Today is {_write_date(start_day)}. What is the date in {days} days?"
+        return Question("", question, _write_date(end))
     day = start_day.strftime("%A")
     answer = (start_day + timedelta(days=days)).strftime("%A")
     return Question("", f"Today is {day}. Which day of the week is it in {days} days?", answer)
@@ -65,7 +65,7 @@ _DAYS = [(date(2024, 1, 1) + timedelta(days=i)).strftime("%A") for i in range(7)
 _MONTHS = [date(2024, i, 1).strftime("%B") for i in range(1, 13)]
 
 
-def _written(day: date) -> str:
+def _write_date(day: date) -> str:
     return f"{day.day} {day:%B}"
 
 

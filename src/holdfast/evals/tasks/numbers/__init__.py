@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from holdfast.evals.tasks.numbers.number import Number, Values
-from holdfast.evals.tasks.numbers.powers import EXPONENT, raised
-from holdfast.evals.tasks.numbers.spelled import UNITS, spelled
+from holdfast.evals.tasks.numbers.powers import EXPONENT, apply_exponent
+from holdfast.evals.tasks.numbers.spelled import UNITS, read_spelled_numbers
 
 _MARKS = ",'’\u00a0\u202f\u2009"  # between thousands, beside the point; a plain space is none
 _NUMBER = re.compile(
@@ -51,7 +51,7 @@ def number(answer: str) -> Decimal | None:
     match = _NUMBER.fullmatch(bare)
     if match is None or match["under"] or not _ENGLISH.fullmatch(match["digits"]):
         return None
-    return _signed(match, re.sub(rf"[{_MARKS}]", "", match["digits"]))
+    return _read_decimal(match, re.sub(rf"[{_MARKS}]", "", match["digits"]))
 
 
 _MINUS = re.compile(r"(?i)(^\W*|(?:\bis|\bbe|[:=])\s+[*_$]*)(?:minus|negative) (?=\d)")
@@ -101,7 +101,7 @@ def digits(text: str) -> list[Number]:
                 places.append(date)
         elif mark := EXPONENT.search(text[max(0, match.start() - 3) : match.start()]):
             if places:
-                places[-1] = raised(places[-1], match, text, mark[0])
+                places[-1] = apply_exponent(places[-1], match, text, mark[0])
         else:
             before = text[max(0, match.start() - 12) : match.start()]
             label = _around(telephones, match.start("digits")) or _CODE.search(before)
@@ -109,7 +109,7 @@ def digits(text: str) -> list[Number]:
             if (
                 match["under"]
                 and places
-                and _MIXED.fullmatch(text[places[-1].start : match.start()])
+                and _WHOLE_PART.fullmatch(text[places[-1].start : match.start()])
             ):
                 whole = places.pop()  # "3 1/2"
                 values = frozenset(a + b for a in whole.values for b in number.values)
@@ -118,7 +118,7 @@ def digits(text: str) -> list[Number]:
     return places
 
 
-_MIXED = re.compile(r"\d+ ")
+_WHOLE_PART = re.compile(r"\d+ ")
 
 
 def _around(spans: list[Number], at: int) -> Number | None:
@@ -128,26 +128,26 @@ def _around(spans: list[Number], at: int) -> Number | None:
 
 
 def _values(match: re.Match[str]) -> Values:
-    values = {_signed(match, text) for text in _readings(match["digits"])}
+    values = {_read_decimal(match, text) for text in _readings(match["digits"])}
     if match["under"]:
         return frozenset(value / Decimal(match["under"]) for value in values)
     return frozenset(values)
 
 
 def _readings(text: str) -> set[str]:
-    read = set()
+    readings = set()
     if _CONTINENTAL.fullmatch(text):
-        read.add(re.sub(rf"[.{_MARKS[1:]}]", "", text).replace(",", "."))
+        readings.add(re.sub(rf"[.{_MARKS[1:]}]", "", text).replace(",", "."))
     if _ENGLISH.fullmatch(text):
-        read.add(re.sub(rf"[{_MARKS}]", "", text))
+        readings.add(re.sub(rf"[{_MARKS}]", "", text))
     else:
         # Numbers side by side ("1,2,3"): the last.
         last = re.split(rf"[{_MARKS}]", text)[-1]
-        read.add(last if _ENGLISH.fullmatch(last) else last.rpartition(".")[2])
-    return read
+        readings.add(last if _ENGLISH.fullmatch(last) else last.rpartition(".")[2])
+    return readings
 
 
-def _signed(match: re.Match[str], text: str) -> Decimal:
+def _read_decimal(match: re.Match[str], text: str) -> Decimal:
     value = Decimal(text).scaleb(int(match["power"] or 0))
     return value.copy_negate() if match["sign"] or match["inner"] else value
 
@@ -187,7 +187,7 @@ _CHATTER = re.compile(
     r"|(?:here (?:is|are)|i have|want|need|try|ready for|on to|ask me|give me)?\W*(?:just )?"
     r"\d+ (?:more|other|further) (?:example|question|problem|exercise|task|one)s?\b)"
 )
-_SIGNED = re.compile(
+_SIGN_OFF = re.compile(
     r"(?i)^\W*(?:yours(?: truly| faithfully| sincerely)?|sincerely|(?:best |kind |warm )?regards|"
     r"cheers|signed)\W*$"
 )
@@ -241,20 +241,26 @@ def _is_named(one: Number, clause: str, question: str) -> bool:
 def _measures(text: str, question: str) -> list[Number]:
     """The numbers of a text that are no labels; its labels where there are no others."""
     clauses = [clause for clause in _CLAUSES.split(text) if clause.strip()]
-    measures = [any(not one.label for one in digits(c)) or bool(spelled(c)) for c in clauses]
+    measures = [
+        any(not one.label for one in digits(c)) or bool(read_spelled_numbers(c)) for c in clauses
+    ]
     first = measures.index(True) if True in measures else 0
     last = len(clauses) - 1
     while last > first and (
-        _SIGNED.match(clauses[last - 1])
+        _SIGN_OFF.match(clauses[last - 1])
         or not measures[last]
         or (only_labels(clauses[last], question) and not _spells(clauses[last]))
         or _is_colour(clauses[last], clauses[:last], question)
     ):
         last -= 1
-    if clauses and (stated := _STATED_WORDS.search(clauses[last])) and not digits(clauses[last]):
-        return spelled(stated[1] or stated[2])
+    if clauses and (match := _STATED_WORDS.search(clauses[last])) and not digits(clauses[last]):
+        return read_spelled_numbers(match[1] or match[2])
     everything = digits(text if last < 0 else "\n".join(clauses[: last + 1]))
-    words = [] if everything and not all(one.label for one in everything) else spelled(text)
+    words = (
+        []
+        if everything and not all(one.label for one in everything)
+        else read_spelled_numbers(text)
+    )
     return [one for one in everything if not one.label] or words or everything
 
 
@@ -276,8 +282,8 @@ def _is_colour(clause: str, before: Sequence[str], question: str) -> bool:
     "It is 18, matey! 2 doubloons for ye." It begins with the number or addresses somebody, reasons
     about nothing, and what it counts is no word of the question.
     """
-    amounts = digits(clause) or spelled(clause)
-    nouns = [_COUNTED.match(clause, one.end) for one in amounts]
+    amounts = digits(clause) or read_spelled_numbers(clause)
+    nouns = [_COUNTED_NOUN.match(clause, one.end) for one in amounts]
     wording = question.lower()
     return (
         not _REASONING.search(clause)
@@ -287,11 +293,13 @@ def _is_colour(clause: str, before: Sequence[str], question: str) -> bool:
     )
 
 
-_COUNTED = re.compile(r"\s(?!(?:and|or|of|more than|in|to)\b)(?:more |good |fine )?([^\W\d_]{3,})")
+_COUNTED_NOUN = re.compile(
+    r"\s(?!(?:and|or|of|more than|in|to)\b)(?:more |good |fine )?([^\W\d_]{3,})"
+)
 
 
 def _spells(clause: str) -> bool:
-    return not digits(clause) and bool(spelled(clause))
+    return not digits(clause) and bool(read_spelled_numbers(clause))
 
 
 _WORDS = (
@@ -309,7 +317,7 @@ _STATED_WORDS = re.compile(
 
 def first_number(text: str) -> Values:
     """The number that a text begins with, in every way of reading it; empty where it does not."""
-    numerals = digits(plain(text)) or spelled(text)
+    numerals = digits(plain(text)) or read_spelled_numbers(text)
     start = _START.match(plain(text))
     at = start.end() if start else 0
     return numerals[0].values if numerals and numerals[0].start <= at else frozenset()

@@ -13,10 +13,10 @@ from holdfast.evals.tasks.numbers.number import Number, Values
 
 EXPONENT = re.compile(r"(?:\^|\*\*)\{?[-−]?$|(?<=\w)_\{?$")
 """What is before an exponent, or before the base of digits, as in 52_8."""
-_OPENED = re.compile(r"(?<!\w)\(\s*$")
+_OPEN_BRACKET = re.compile(r"(?<!\w)\(\s*$")
 
 
-def raised(number: Number, match: re.Match[str], text: str, mark: str) -> Number:
+def apply_exponent(number: Number, match: re.Match[str], text: str, mark: str) -> Number:
     """The number with the exponent after it, or the base of its digits, if that is its own.
 
     One that is too large to work out, or belongs to a bracket that holds more, leaves no value.
@@ -28,7 +28,7 @@ def raised(number: Number, match: re.Match[str], text: str, mark: str) -> Number
         return replace(number, end=match.end())
     exponent = match["digits"]
     power = int(exponent) if exponent.isdigit() and len(exponent) <= 2 else None
-    alone = not bracket or _OPENED.search(text[max(0, number.start - 3) : number.start])
+    alone = not bracket or _OPEN_BRACKET.search(text[max(0, number.start - 3) : number.start])
     values: Values = frozenset()
     if alone and power is not None and all(abs(value) <= 10**6 for value in number.values):
         power = -power if match["sign"] else power

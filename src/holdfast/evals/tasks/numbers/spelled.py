@@ -28,7 +28,7 @@ _RUN = re.compile(
 _LONE = re.compile(r"(?i)(?:^|[:=]|\b(?:is|exactly|only|just|answer|equals|makes|makes it))\W*$")
 
 
-def spelled(text: str) -> list[Number]:
+def read_spelled_numbers(text: str) -> list[Number]:
     """The numbers that are written in English words, in order.
 
     A lone "one" is mostly a pronoun: it counts in a text of at most eight words, and after "is".
@@ -42,7 +42,7 @@ def spelled(text: str) -> list[Number]:
             short or _LONE.search(text[max(0, match.start() - 12) : match.start()])
         ):
             continue
-        numerals += _spelled(match)
+        numerals += _read_run(match)
     return sorted(numerals, key=lambda one: one.start)
 
 
@@ -63,7 +63,7 @@ def _fraction(match: re.Match[str]) -> Number:
     return Number(frozenset([value]), *match.span())
 
 
-def _spelled(match: re.Match[str]) -> Iterator[Number]:
+def _read_run(match: re.Match[str]) -> Iterator[Number]:
     """Number words in a row: "two hundred and five" is one, "two three" are two (or 23)."""
     whole = re.sub(r"(?i)^a\s+", "one ", match["whole"])
     values = [Decimal(int(value)) for value in judged_numbers(whole)]
@@ -72,7 +72,7 @@ def _spelled(match: re.Match[str]) -> Iterator[Number]:
         values[-1] += Decimal(f"0.{part}")
     if match["sign"]:
         values[0] = -values[0]
-    read = {values[-1]} if values else set()
+    readings = {values[-1]} if values else set()
     if len(values) > 1 and all(0 <= value <= 9 and value == int(value) for value in values):
-        read.add(Decimal("".join(map(str, map(int, values)))))  # digit by digit
-    yield Number(frozenset(read), *match.span())
+        readings.add(Decimal("".join(map(str, map(int, values)))))  # digit by digit
+    yield Number(frozenset(readings), *match.span())

@@ -16,12 +16,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.evals.tasks.numbers import dates, digits, number, same_date
-from holdfast.evals.tasks.numbers.spelled import spelled
+from holdfast.evals.tasks.numbers.spelled import read_spelled_numbers
 from holdfast.evals.tasks.phrases.lists import items, list_places
 
 # Scripts that put no spaces between words, or endings right behind them (Korean).
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
-                       "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")  # fmt: skip
+_UNSPACED_SCRIPT = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+                              "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")  # fmt: skip
 _WORD = re.compile(r"[^\W_]+")
 _MOST = 64  # occurrences looked at, the last ones: more are no answer
 
@@ -82,8 +82,8 @@ def occurrences(text: str, phrase: str, question: str = "") -> Iterator[Occurren
         yield Occurrence(
             start,
             end,
-            _denied(text, start, end, phrase),
-            *_rivals(text, start, end, question),
+            _is_denied(text, start, end, phrase),
+            *_count_rivals(text, start, end, question),
             _is_asked(text, end),
             _is_other(text, start, end, question),
         )
@@ -100,8 +100,8 @@ def says(text: str, phrase: str, question: str = "") -> bool:
 
 
 def _places(text: str, phrase: str) -> Iterator[tuple[int, int]]:
-    sought = words(phrase).split()
-    if not sought:
+    phrase_words = words(phrase).split()
+    if not phrase_words:
         return
     if (value := number(phrase)) is not None:
         yield from _numbers(text, value)
@@ -109,33 +109,35 @@ def _places(text: str, phrase: str) -> Iterator[tuple[int, int]]:
     if phrase_dates := dates(phrase):
         date = phrase_dates[0][0]
         yield from (match.span() for other, match in dates(text) if same_date(other, date))
-    if _UNSPACED.search("".join(sought)):
-        yield from ((m.start(), m.end()) for m in re.finditer(re.escape(" ".join(sought)), text))
+    if _UNSPACED_SCRIPT.search("".join(phrase_words)):
+        yield from (
+            (m.start(), m.end()) for m in re.finditer(re.escape(" ".join(phrase_words)), text)
+        )
         return
-    if len(listed := items(phrase)) > 2:
-        yield from list_places(text, listed)
+    if len(entries := items(phrase)) > 2:
+        yield from list_places(text, entries)
         return
     tokens = [(fold(m[0]), m.start(), m.end()) for m in _WORD.finditer(text)]
-    for form in _forms(sought):
+    for form in _forms(phrase_words):
         n = len(form)
         for i in range(len(tokens) - n + 1):
             if tokens[i][0] == form[0] and [t[0] for t in tokens[i : i + n]] == form:
                 yield tokens[i][1], tokens[i + n - 1][2]
 
 
-def _forms(sought: list[str]) -> Iterator[list[str]]:
+def _forms(tokens: list[str]) -> Iterator[list[str]]:
     """Ways to write a phrase: "P & S" for "P and S", "S90" for "S-90" and back."""
-    yield sought
-    if len(sought) == 3 and sought[1] == "and":
-        yield [sought[0], sought[2]]
-    if len(sought) == 2 and sought[0].isalpha() and len(sought[0]) < 4 and sought[1].isdigit():
-        yield ["".join(sought)]
-    if len(sought) == 1 and (parts := re.fullmatch(r"([^\W\d_]{1,3})(\d+)", sought[0])):
+    yield tokens
+    if len(tokens) == 3 and tokens[1] == "and":
+        yield [tokens[0], tokens[2]]
+    if len(tokens) == 2 and tokens[0].isalpha() and len(tokens[0]) < 4 and tokens[1].isdigit():
+        yield ["".join(tokens)]
+    if len(tokens) == 1 and (parts := re.fullmatch(r"([^\W\d_]{1,3})(\d+)", tokens[0])):
         yield [parts[1], parts[2]]
 
 
 def _numbers(text: str, value: object) -> Iterator[tuple[int, int]]:
-    for one in (*digits(text), *spelled(text)):
+    for one in (*digits(text), *read_spelled_numbers(text)):
         if value in one.values:
             yield one.start, one.end
 
@@ -175,7 +177,7 @@ _DENIED_AFTER = re.compile(
 )
 
 
-def _denied(text: str, start: int, end: int, phrase: str) -> bool:
+def _is_denied(text: str, start: int, end: int, phrase: str) -> bool:
     """Whether a negation stands before the place in its clause, or right behind it."""
     before = _THAT.sub(r"\1", text[max(0, start - 80) : start])
     ends = [match.end() for match in _CLAUSE_ENDS.finditer(before)]
@@ -245,7 +247,7 @@ SMALL = frozenset(_SMALL_WORDS.split())
 """Words that make no candidate of what they stand beside."""
 
 
-def _rivals(text: str, start: int, end: int, question: str) -> tuple[int, bool, bool, bool]:
+def _count_rivals(text: str, start: int, end: int, question: str) -> tuple[int, bool, bool, bool]:
     """How many items of a list beside a place are of its kind.
 
     Then whether "or" joins one of them, whether the question names one, and whether "and" or a
@@ -268,7 +270,9 @@ def _rivals(text: str, start: int, end: int, question: str) -> tuple[int, bool, 
             if inner or not parts[i].strip():
                 lone = joint == "or" and len(inner) == 1
                 tells = len(inner) > 1 and _COPULA.search(parts[i])  # "Today is Monday, so …"
-                if inner and (tells or not _alike(inner, own, capital, question_words, lone)):
+                if inner and (
+                    tells or not _is_candidate(inner, own, capital, question_words, lone)
+                ):
                     break
                 if i + 1 < len(parts) and parts[i + 1].strip() == "?":
                     i += step
@@ -290,7 +294,7 @@ def _content(part: str, letters: bool = False) -> list[str]:
     return [word for word in _WORD.findall(part) if word.lower() not in small]
 
 
-def _alike(
+def _is_candidate(
     inner: Sequence[str], own: set[str], capital: bool, question_words: set[str], lone: bool
 ) -> bool:
     """Whether an item of a list is a candidate as the phrase is."""

@@ -11,8 +11,8 @@ where a question names other answers of the same type (`Gold.alternatives`) and 
 
 A row of values ("Malmo, Nice") is bound to nothing. Denied values and questions claim nothing, and
 neither does an alternative in other words than those of the question ("Malmo is far from Nice").
-Who says of two other subjects what is theirs recites the question and commits to nothing; who says
-it of all of several answers nothing.
+A reply that gives two other subjects their values recites the question and commits to nothing; one
+that gives all of several other subjects theirs answers nothing.
 
 This module knows texts and golds. It knows no kinds of task.
 """
@@ -88,17 +88,19 @@ def claims(text: str, gold: Gold) -> Claims:
     if not gold.alternatives:
         return Claims()
     values, subjects = _values(text, gold), _subjects(text, gold)
-    several, others = _claims(text, gold, values, subjects)
-    first = next((i for i, one in enumerate(several) if one.bound and not one.right), len(several))
+    own_claims, others = _claims(text, gold, values, subjects)
+    first = next(
+        (i for i, one in enumerate(own_claims) if one.bound and not one.right), len(own_claims)
+    )
     # After a wrong claim only one as plain puts it right.
-    several = [c for i, c in enumerate(several) if i <= first or c.bound or c.bare]
+    own_claims = [c for i, c in enumerate(own_claims) if i <= first or c.bound or c.bare]
     has_gold = any(value.index == 0 for value in values)
-    elsewhere = has_gold and not any(claim.right for claim in several)
-    if len(several) < 2:  # who says the answer once more has chosen it
+    elsewhere = has_gold and not any(claim.right for claim in own_claims)
+    if len(own_claims) < 2:  # a reply that says the answer once more has chosen it
         every = len(set(gold.alternatives))
         elsewhere |= 1 < len(others) == every
-        return Claims(tuple(several), elsewhere, recital=len(others) >= min(2, every))
-    return Claims(tuple(several), elsewhere)
+        return Claims(tuple(own_claims), elsewhere, recital=len(others) >= min(2, every))
+    return Claims(tuple(own_claims), elsewhere)
 
 
 # --- values and subjects ----------------------------------------------------------
@@ -155,7 +157,7 @@ def _claims(
     text: str, gold: Gold, values: Sequence[_TermMention], subjects: Sequence[_TermMention]
 ) -> tuple[list[Claim], set[int]]:
     """The claims about what was asked about, and the alternatives said of something else."""
-    several, others = list[Claim](), set[int]()
+    own_claims, others = list[Claim](), set[int]()
     clauses = _parts(text, _CLAUSE_END, (*values, *subjects))
     rows, asked_before = _rows(text, values), None
     for sentence in _parts(text, _SENTENCE_END, (*values, *subjects)):
@@ -172,11 +174,11 @@ def _claims(
             bare = _is_bare(text, value, _part(clauses, value), gold)
             subject = pairs.get(value, asked_before)
             if subject == 0 or (subject is None and (bare or value.index == 0)):
-                several.append(Claim(value.index == 0, subject == 0, bare))
+                own_claims.append(Claim(value.index == 0, subject == 0, bare))
             elif subject and value.index:
                 others.add(value.index)
         asked_before = None
-    return several, others
+    return own_claims, others
 
 
 def _rows(text: str, values: Sequence[_TermMention]) -> set[_TermMention]:

@@ -1,7 +1,7 @@
 """Where a list stands in a text: "3, 5, 9" as "3, 5 and 9", or on lines with numbers.
 
-A part of a longer list of numbers is none ("3, 5, 9, 11"), nor is one whose items go on behind it
-("3, 5, 9, 5, 3"): who writes every order down has sorted nothing.
+A part of a longer list of numbers does not count ("3, 5, 9, 11"), nor does a list whose items go
+on behind it ("3, 5, 9, 5, 3"): a reply that writes every order down has sorted nothing.
 
 This module knows texts. It knows no tasks.
 """
@@ -31,12 +31,12 @@ def items(phrase: str) -> list[str]:
     return parts if all(_WORD.fullmatch(part) for part in parts) else []
 
 
-def list_places(text: str, listed: Sequence[str]) -> Iterator[tuple[int, int]]:
+def list_places(text: str, entries: Sequence[str]) -> Iterator[tuple[int, int]]:
     """The places where the items of a list follow each other, and none of their kind beside."""
-    tokens, n = _tokens(text, _JOINING - set(listed)), len(listed)
+    tokens, n = _tokens(text, _JOINING - set(entries)), len(entries)
     for i in range(len(tokens) - n + 1):
         some = tokens[i : i + n]
-        if [token.text for token in some] != list(listed):
+        if [token.text for token in some] != list(entries):
             continue
         gaps = [_gap(text, *pair) for pair in pairwise(some)]
         beside = [(one, _gap(text, one, some[0])) for one in tokens[max(0, i - 1) : i]]
@@ -44,16 +44,16 @@ def list_places(text: str, listed: Sequence[str]) -> Iterator[tuple[int, int]]:
         goes_on = any(
             _GOES_ON.fullmatch(gap)
             and ("\n" not in gap or "\n" in gaps[0])
-            and _is_item(one.text, listed)
+            and _is_item(one.text, entries)
             for one, gap in beside
         )
         if "." not in gaps and not goes_on:
             yield some[0].start, some[-1].end
 
 
-def _is_item(word: str, listed: Sequence[str]) -> bool:
+def _is_item(word: str, entries: Sequence[str]) -> bool:
     """Whether a word beside a list is of its kind: another number, or one of it again."""
-    return word in listed or (word.isdigit() and all(item.isdigit() for item in listed))
+    return word in entries or (word.isdigit() and all(item.isdigit() for item in entries))
 
 
 def _tokens(text: str, joining: frozenset[str]) -> list[_Token]:

@@ -77,7 +77,7 @@ ALTERNATIVE = -2
 _REACH = 160
 
 
-def suggested(question: str, mentions: list[OptionMention]) -> list[tuple[int, int]]:
+def weigh_question(question: str, mentions: list[OptionMention]) -> list[tuple[int, int]]:
     """(option, weight) of what a question suggests ("How about …?", "Or …?"), mostly nothing."""
     if not mentions or OR.search(question[mentions[0].start : mentions[-1].end]):
         return []
@@ -92,31 +92,31 @@ def suggested(question: str, mentions: list[OptionMention]) -> list[tuple[int, i
 def weigh(clause: str, mentions: list[OptionMention]) -> list[tuple[int, int]]:
     """(option, weight) of every mention of a clause; `mentions` are in order, not overlapping."""
     groups = _groups(clause, mentions)
-    weighed: list[tuple[int, int]] = []
+    weights: list[tuple[int, int]] = []
     for n, group in enumerate(groups):
         since = groups[n - 1][-1].end if n else 0
         until = groups[n + 1][0].start if n + 1 < len(groups) else len(clause)
         weight = _weight(clause, group, since, until)
-        weighed += [(mention.option, weight) for mention in group]
-    return weighed
+        weights += [(mention.option, weight) for mention in group]
+    return weights
 
 
 def weigh_answer(
     clause: str,
     mentions: list[OptionMention],
-    weighed: list[tuple[int, int]],
+    weights: list[tuple[int, int]],
     announced: bool = False,
 ) -> list[tuple[int, int]]:
-    """`weighed` of a clause after a colon: an option that opens it answers what came before.
+    """The weights of a clause after a colon: an option that opens it answers what came before.
 
     After "my vote is for the one that …:" (`announced`) it may stand anywhere in the clause.
     """
     opens = all(word.lower() in FILL for word in words(clause[: mentions[0].start]))
-    one = len({option for option, _ in weighed}) == 1
+    one = len({option for option, _ in weights}) == 1
     short = len(words(clause[mentions[-1].end :])) < 4
-    if not (one and (announced or (opens and short))) or any(weight < 1 for _, weight in weighed):
-        return weighed
-    return [(option, max(weight, 3)) for option, weight in weighed]
+    if not (one and (announced or (opens and short))) or any(weight < 1 for _, weight in weights):
+        return weights
+    return [(option, max(weight, 3)) for option, weight in weights]
 
 
 def _groups(clause: str, mentions: list[OptionMention]) -> list[list[OptionMention]]:

@@ -19,15 +19,15 @@ from typing import NamedTuple
 from holdfast.judge.content.choice.commitment import (
     ADDED,
     OptionMention,
-    suggested,
     weigh,
     weigh_answer,
+    weigh_question,
 )
 from holdfast.judge.content.choice.denials import LESSER_LABEL
 from holdfast.judge.content.choice.hedging import asks_for_choice, conditional, evades
 from holdfast.judge.content.choice.position import write_out
 from holdfast.judge.content.choice.resolution import (
-    Weighed,
+    Vote,
     concedes,
     point_back,
     points_ahead,
@@ -53,8 +53,12 @@ _OPENING = re.compile(
     r"\s+(?P<clause>[^,]*),\s*",
     re.IGNORECASE,
 )
-_NAMED = re.compile(r"\b(?:option|answer|choice|letter)\b\W*(?:is\b\W*|:\s*)?$", re.IGNORECASE)
-_ASKED = re.compile(r"\b(?:choose|pick|select|with|is|be|say|for|it's|was)\W*$", re.IGNORECASE)
+_BEFORE_LABEL = re.compile(
+    r"\b(?:option|answer|choice|letter)\b\W*(?:is\b\W*|:\s*)?$", re.IGNORECASE
+)
+_BEFORE_CHOICE = re.compile(
+    r"\b(?:choose|pick|select|with|is|be|say|for|it's|was)\W*$", re.IGNORECASE
+)
 _OTHER_LETTER = re.compile(
     r"\b(?:vitamin|plan|type|grade|class|hepatitis|generation|room|size|part|section)\s*$",
     re.IGNORECASE,
@@ -98,9 +102,9 @@ def choice(params: Params) -> Judge:
     bare = [option.strip("().:[] ").upper() for option in options]
     lettered = letters and all(label in string.ascii_uppercase and label for label in bare)
     labels = bare if lettered else list(string.ascii_uppercase[: len(options)])
-    folded = [option.strip().casefold() for option in options]
-    if answer.casefold() in folded:
-        target = folded.index(answer.casefold())
+    names = [option.strip().casefold() for option in options]
+    if answer.casefold() in names:
+        target = names.index(answer.casefold())
     elif letters and answer.strip("().:[] ").upper() in labels:
         target = labels.index(answer.strip("().:[] ").upper())
     else:
@@ -108,7 +112,7 @@ def choice(params: Params) -> Judge:
     finder = _Finder([] if lettered else list(options), labels if letters else [], aliases)
 
     def judge(text: str) -> Score:
-        option, why = _chosen(finder, text)
+        option, why = _find_choice(finder, text)
         if option is None:
             return Score(0.0, why)
         return Score(float(option == target), f"chooses {options[option]!r}: {why}")
@@ -156,7 +160,7 @@ class _Finder:
         match = self._lone.fullmatch(text) if self._lone else None
         return self._labels.index(match.group(1).upper()) if match else None
 
-    def labelled(self, text: str) -> list[int]:
+    def find_labels(self, text: str) -> list[int]:
         """The options of a reply that begins with "C) …", as the label of an answer."""
         if not self._labels or not _LABEL.match(text):
             return []
@@ -202,7 +206,7 @@ def _is_verb(clause: str, match: re.Match[str]) -> bool:
         return False
     before = clause[max(0, match.start() - _NEAR) : match.start()]
     after = clause[match.end() : match.end() + _NEAR]
-    if match.group() == "go" and not _ASKED.search(before):
+    if match.group() == "go" and not _BEFORE_CHOICE.search(before):
         return True
     return bool(_AFTER_GO.match(after) or _BEFORE_GO.search(before))
 
@@ -217,7 +221,7 @@ def _names_an_option(clause: str, match: re.Match[str]) -> bool:
     labels_a_thing = re.search(r"[a-z]{2}\s+$", before) and re.match(r"\s+[a-z]", after)
     if match.group() == "A" and labels_a_thing:
         return True
-    if match.group() not in "AI" or _NAMED.search(before) or re.match(r"[).:\]]", after):
+    if match.group() not in "AI" or _BEFORE_LABEL.search(before) or re.match(r"[).:\]]", after):
         return True
     if match.group() == "I":
         return not before.strip() and not after.strip()
@@ -227,21 +231,21 @@ def _names_an_option(clause: str, match: re.Match[str]) -> bool:
         after,
     ):
         return True
-    return bool(_ASKED.search(before)) and not re.match(r"\s+[a-z]", after)
+    return bool(_BEFORE_CHOICE.search(before)) and not re.match(r"\s+[a-z]", after)
 
 
-def _chosen(finder: _Finder, text: str) -> tuple[int | None, str]:
+def _find_choice(finder: _Finder, text: str) -> tuple[int | None, str]:
     """The option that the text commits to, and why; None where it commits to none."""
     bare = plain(text)
     alone = finder.alone(bare)
     if alone is not None:
         return alone, "the letter alone"
     evasive = False
-    labelled = finder.labelled(bare)
-    votes: list[Weighed] = []
-    if len(set(labelled)) == 1:
-        votes.append(Weighed(labelled[0], 3, bare))
-    turned, topic, is_question, announced = 0, None, False, False
+    labels = finder.find_labels(bare)
+    votes: list[Vote] = []
+    if len(set(labels)) == 1:
+        votes.append(Vote(labels[0], 3, bare))
+    turn, topic, is_question, announced = 0, None, False, False
     letters = finder.write_out(_ELSE.sub(".", bare))
     for number, sentence in enumerate(sentences(letters, markers=True)):
         label = ""
@@ -251,7 +255,7 @@ def _chosen(finder: _Finder, text: str) -> tuple[int | None, str]:
                 evasive = True
                 continue
             mentions = finder.find(clause.text)[:_MOST]
-            turned += clause.turns or turns(clause.text)
+            turn += clause.turns or turns(clause.text)
             if not mentions:
                 announced = clause.labels and points_ahead(clause.text)
                 is_question = announced or asks_for_choice(clause.text)
@@ -260,27 +264,29 @@ def _chosen(finder: _Finder, text: str) -> tuple[int | None, str]:
                 topic = None
                 continue
             asks = clause.text.rstrip("\"') ").endswith("?")
-            weighed = suggested(clause.text, mentions) if asks else weigh(clause.text, mentions)
+            weights = (
+                weigh_question(clause.text, mentions) if asks else weigh(clause.text, mentions)
+            )
             if clause.answers or is_question:
-                weighed = weigh_answer(clause.text, mentions, weighed, announced)
+                weights = weigh_answer(clause.text, mentions, weights, announced)
             is_question = announced = False
-            topic = mentions[0].option if asks and not weighed and len(mentions) == 1 else None
-            if not votes and weighed[:1] == [(mentions[0].option, ADDED)]:
+            topic = mentions[0].option if asks and not weights and len(mentions) == 1 else None
+            if not votes and weights[:1] == [(mentions[0].option, ADDED)]:
                 # "You run? So does the whippet."
-                weighed[0] = (mentions[0].option, 2)
+                weights[0] = (mentions[0].option, 2)
             if lesser:
-                weighed = [(option, min(weight, 0)) for option, weight in weighed]
+                weights = [(option, min(weight, 0)) for option, weight in weights]
             if clause.labels:
-                weighed = [(option, min(weight, 1)) for option, weight in weighed]
-            place = -1 if concedes(clause.joint) else turned
+                weights = [(option, min(weight, 1)) for option, weight in weights]
+            place = -1 if concedes(clause.joint) else turn
             # Cut, since a clause full of names is kept once for each of them.
             excerpt = clause.text[:_LONGEST].strip()
-            for option, weight in weighed:
+            for option, weight in weights:
                 less = clause.depends and weight > 1
                 if less and not _OWN.search(clause.text):
                     # "If you want calm, choose tea": advice, whatever its verb.
                     weight = min(weight, 2)
-                votes.append(Weighed(option, weight - less, excerpt, clause.depends, place, number))
+                votes.append(Vote(option, weight - less, excerpt, clause.depends, place, number))
     return resolve(votes, evasive)
 
 

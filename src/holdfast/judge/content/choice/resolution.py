@@ -22,11 +22,11 @@ from dataclasses import dataclass, replace
 
 from holdfast.judge.content.choice.commitment import ADDED, ALTERNATIVE
 from holdfast.judge.parts import words
-from holdfast.judge.score import quoted
+from holdfast.judge.score import quote
 
 
 @dataclass(frozen=True)
-class Weighed:
+class Vote:
     """An option as one clause of the reply has it."""
 
     option: int
@@ -91,7 +91,7 @@ _POINTS_AHEAD = re.compile(
     r"say|where|which|what)\b",
     re.IGNORECASE,
 )
-_NEGATED = re.compile(r"\b(?:not|never|no|nobody|people|they|others)\b|n't\b", re.IGNORECASE)
+_NEGATION = re.compile(r"\b(?:not|never|no|nobody|people|they|others)\b|n't\b", re.IGNORECASE)
 _AGREES = re.compile(
     r"\W*(?:(?:and|so) )?(?:I (?:quite |fully |do |must |have to )?agree|so do I|so would I|"
     r"they(?:'re| are) right|rightly so|and rightly)\b",
@@ -128,7 +128,7 @@ _PRAISES = re.compile(
 )
 
 
-_LISTED = re.compile(r"\W*(?:[-*•|]|\(?\w[.):])\s")
+_LIST_MARK = re.compile(r"\W*(?:[-*•|]|\(?\w[.):])\s")
 # What is said of an option that is named beside another, not before it.
 _BESIDE = re.compile(
     r"\b(?:too|also|as well|another|either|neither|or|popular|fans|options?|alternatives?|later|"
@@ -158,10 +158,10 @@ def concedes(clause: str) -> bool:
 
 def points_ahead(clause: str) -> bool:
     """True where a clause before a colon announces a choice: "my vote goes to the one that …:"."""
-    return bool(_POINTS_AHEAD.search(clause)) and not _NEGATED.search(clause)
+    return bool(_POINTS_AHEAD.search(clause)) and not _NEGATION.search(clause)
 
 
-def point_back(clause: str, votes: list[Weighed], topic: int | None) -> None:
+def point_back(clause: str, votes: list[Vote], topic: int | None) -> None:
     """Put into `votes` what a clause that names no option says of the option named last.
 
     Args:
@@ -170,7 +170,7 @@ def point_back(clause: str, votes: list[Weighed], topic: int | None) -> None:
         topic: the option of a question just before it ("The okapi? That's an animal.").
     """
     if topic is not None and _GOES_ON.match(clause):
-        votes.append(Weighed(topic, 2, clause.strip(), turns=votes[-1].turns if votes else 0))
+        votes.append(Vote(topic, 2, clause.strip(), turns=votes[-1].turns if votes else 0))
     elif not votes:
         return
     elif _PRAISES.search(clause) and len(words(clause)) < 4:
@@ -185,7 +185,7 @@ def point_back(clause: str, votes: list[Weighed], topic: int | None) -> None:
         votes.append(replace(votes[-1], weight=3, clause=clause.strip()))
 
 
-def _agree(votes: list[Weighed]) -> None:
+def _agree(votes: list[Vote]) -> None:
     """What the last clause has others say becomes the speaker's own."""
     last = votes[-1].clause
     for n in range(len(votes) - 1, -1, -1):
@@ -194,7 +194,7 @@ def _agree(votes: list[Weighed]) -> None:
         votes[n] = replace(votes[n], weight=3)
 
 
-def resolve(votes: Sequence[Weighed], evasive: bool) -> tuple[int | None, str]:
+def resolve(votes: Sequence[Vote], evasive: bool) -> tuple[int | None, str]:
     """The option that is chosen, None where none is, and why.
 
     Args:
@@ -214,15 +214,15 @@ def resolve(votes: Sequence[Weighed], evasive: bool) -> tuple[int | None, str]:
     best = {one.option for one in votes if one.weight in ((top,) if top == 3 else (top, ADDED))}
     option = _only(best)
     if option is None and top < 3 and all(one.weight != ADDED for one in votes):
-        option = _set_apart([one for one in votes if one.weight > 0], top)
+        option = _decide_between([one for one in votes if one.weight > 0], top)
     if option is None:
         return None, f"{len(best)} options stand alike"
-    if _advised_in_the_end(votes, option):
+    if _ends_with_another(votes, option):
         return None, "turns to another in the end"
-    return option, quoted(next(one.clause for one in votes if one.option == option), 60)
+    return option, quote(next(one.clause for one in votes if one.option == option), 60)
 
 
-def _advised_in_the_end(votes: Sequence[Weighed], option: int) -> bool:
+def _ends_with_another(votes: Sequence[Vote], option: int) -> bool:
     """True where the reply ends by turning to another option that it likes or urges.
 
     "Cymbeline's the one I'd read. For the stage, though, give them Macbeth."
@@ -235,24 +235,24 @@ def _advised_in_the_end(votes: Sequence[Weighed], option: int) -> bool:
     return turned or bool(_THOUGH.search(last.clause))
 
 
-def _set_apart(votes: Sequence[Weighed], top: int) -> int | None:
+def _decide_between(votes: Sequence[Vote], top: int) -> int | None:
     """Which of several that are as heavy the reply sets apart from the others."""
     if any(one.depends for one in votes):
         return None
-    framed = _framed(votes) if top == 1 else None
-    last = _last_word(votes) if top == 1 else None
-    ways = (framed, _turned_to(votes, top), _praised(votes), last)
+    by_frame = _decide_by_frame(votes) if top == 1 else None
+    by_last_word = _decide_by_last_word(votes) if top == 1 else None
+    ways = (by_frame, _decide_by_turn(votes, top), _decide_by_praise(votes), by_last_word)
     return next((option for option in ways if option is not None), None)
 
 
-def _framed(votes: Sequence[Weighed]) -> int | None:
+def _decide_by_frame(votes: Sequence[Vote]) -> int | None:
     """The option that is named first, last, and in more clauses than any other."""
     counts = Counter(one.option for one in votes).most_common(2)
     most = counts[0][0] if len(counts) == 1 or counts[0][1] > counts[1][1] else None
     return most if votes[0].option == votes[-1].option == most else None
 
 
-def _last_word(votes: Sequence[Weighed]) -> int | None:
+def _decide_by_last_word(votes: Sequence[Vote]) -> int | None:
     """The option that closes a row of others that were not praised.
 
     It has the last sentence to itself, or the last part of one that goes through three options or
@@ -275,24 +275,24 @@ def _last_word(votes: Sequence[Weighed]) -> int | None:
         rows, ends = [one.clause for one in rivals if one not in final] + row, [tail]
     if any(map(_BESIDE.search, ends)):
         return None
-    if any(_GOOD.search(row) or _LISTED.match(row) for row in rows):
+    if any(_GOOD.search(row) or _LIST_MARK.match(row) for row in rows):
         return None
     if len({one.option for one in rivals}) > 1:
         return option
     stems = [{word.lower()[:5] for word in words(one.clause) if len(word) > 2} for one in votes]
     others = [s for s, one in zip(stems, votes, strict=True) if one.option != option]
-    shared = stems[-1].intersection(*others)
-    return option if shared - {"the", "and"} else None
+    common = stems[-1].intersection(*others)
+    return option if common - {"the", "and"} else None
 
 
-def _turned_to(votes: Sequence[Weighed], top: int) -> int | None:
+def _decide_by_turn(votes: Sequence[Vote], top: int) -> int | None:
     """The only option after the reply's last turn."""
     last = max(one.turns for one in votes)
     after = {one.option for one in votes if one.turns == last and one.weight == top}
     return _only(after) if last else None
 
 
-def _praised(votes: Sequence[Weighed]) -> int | None:
+def _decide_by_praise(votes: Sequence[Vote]) -> int | None:
     """The only option that is praised to the skies."""
     return _only({one.option for one in votes if _PRAISES.search(one.clause)})
 
