@@ -29,7 +29,7 @@ from holdfast.training.permix.metrics import read_metrics
 from holdfast.training.permix.settings import DataSettings
 from holdfast.training.permix.train import plan_training, train
 from holdfast.training.prism.distillation import Distillation, distil, two_views
-from serve.running import client, served
+from serve.running import client, serve_app
 
 pytestmark = pytest.mark.real
 
@@ -131,7 +131,7 @@ def test_a_run_resumes_byte_for_byte(smollm2: LocalBackend, tmp_path: Path) -> N
 
 
 def test_the_server_says_what_the_model_says(smollm2: LocalBackend) -> None:
-    with served(create_app(smollm2)) as url:
+    with serve_app(create_app(smollm2)) as url:
         answer = client(url).chat.completions.create(
             model="smollm2", messages=list(CHATS[0]), max_tokens=16, temperature=0
         )

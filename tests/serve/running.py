@@ -50,27 +50,27 @@ def small(kind: str = "llama", template: str = "chatml", source: str = "") -> Lo
     inner, words = model(kind, dtype=torch.float64), tokenizer(template)
     if source:
         words.chat_template = source
-    made = LocalBackend(inner, words, "small", cache_bytes=8 << 20)
-    made.ends = frozenset()
-    return made
+    backend = LocalBackend(inner, words, "small", cache_bytes=8 << 20)
+    backend.ends = frozenset()
+    return backend
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
+def serve_app(app: FastAPI) -> Iterator[str]:
     """The server's base URL, with /v1; it is stopped at the end."""
-    bound = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", 0))
     has_limits = hasattr(app.state, "limits")  # an upstream of a test has none
     plain = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": 5}
     config = configuration(app, 5) if has_limits else uvicorn.Config(app, **plain)
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     end = time.monotonic() + DEADLINE
     while not server.started:
         assert thread.is_alive() and time.monotonic() < end, "the server did not start"
         thread.join(0.01)
     try:
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
     finally:
         server.should_exit = True
         thread.join(DEADLINE)
@@ -87,10 +87,10 @@ def control(text: str, **more: Any) -> dict[str, Any]:
     return {"holdfast": {"control": text, **more}}
 
 
-def until(done: Any) -> None:
+def until(condition: Any) -> None:
     """Wait for a thing to become true; it is another thread's."""
     end = time.monotonic() + DEADLINE
     turn = threading.Event()
-    while not done():
+    while not condition():
         assert time.monotonic() < end, "it did not happen"
         turn.wait(0.005)

@@ -20,8 +20,8 @@ from holdfast.serve.access import Keys
 from holdfast.serve.app import create_app
 from holdfast.serve.gateway import Upstream, create_gateway
 from holdfast.serve.limits import Limits
-from serve.gateway.upstreams import answered
-from serve.running import TEA, served, small
+from serve.gateway.upstreams import make_answer
+from serve.running import TEA, serve_app, small
 
 KEY = "sesame"
 BEARER = {"authorization": f"Bearer {KEY}"}
@@ -43,7 +43,7 @@ def gateway(seen: list[httpx.Request], **more: Any) -> FastAPI:
 
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(request)
-        return answered(json.dumps({"path": request.url.path}).encode())
+        return make_answer(json.dumps({"path": request.url.path}).encode())
 
     transport = httpx.MockTransport(answer)
     return create_gateway(Upstream("http://up/team-a/v1", "upkey"), transport=transport, **more)
@@ -115,7 +115,7 @@ def seen() -> list[httpx.Request]:
 @pytest.fixture(scope="module")
 def urls(backend: LocalBackend, seen: list[httpx.Request]) -> Iterator[tuple[str, str]]:
     """A local server and a gateway without keys."""
-    with served(local(backend)) as one, served(gateway(seen)) as other:
+    with serve_app(local(backend)) as one, serve_app(gateway(seen)) as other:
         yield one.removesuffix("/v1"), other.removesuffix("/v1")
 
 
@@ -160,9 +160,9 @@ PATHS = (
 
 def test_a_head_is_the_get_without_its_body_whoever_asks(backend: LocalBackend) -> None:
     seen: list[httpx.Request] = []
-    gated = gateway(seen, keys=[KEY], pass_through=["GET /v1/files"])
+    proxy = gateway(seen, keys=[KEY], pass_through=["GET /v1/files"])
     askers = ({}, BEARER, {**BEARER, "sec-fetch-site": "cross-site"}, {"host": "evil.example"})
-    for app in (local(backend, keys=[KEY]), gated, local(backend, limits=Limits(hosts=("here",)))):
+    for app in (local(backend, keys=[KEY]), proxy, local(backend, limits=Limits(hosts=("here",)))):
         with TestClient(app, base_url="http://here") as http:
             for path in PATHS:
                 for headers in askers:
@@ -265,19 +265,19 @@ def test_own_pages_and_allowed_sites_may_call(backend: LocalBackend) -> None:
     with TestClient(app, base_url="http://here:8000") as http:
 
         def status(**headers: str) -> int:
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
-            return http.post("/v1/chat/completions", json=CHAT, headers=named).status_code
+            dashed = {name.replace("_", "-"): value for name, value in headers.items()}
+            return http.post("/v1/chat/completions", json=CHAT, headers=dashed).status_code
 
         assert status() == status(origin="http://here:8000") == 200
         assert status(origin="https://proxied.example", sec_fetch_site="same-origin") == 200
         assert status(origin="http://here:3000") == 403
         assert status(origin="https://bot.example", sec_fetch_site="cross-site") == 200
-        asked = {
+        preflight = {
             "origin": "https://bot.example",
             "access-control-request-method": "POST",
             # As OpenAI's JavaScript client and our own guide have them.
             "access-control-request-headers": "authorization,x-stainless-lang,x-conversation-id",
         }
-        answer = http.options("/v1/chat/completions", headers=asked)
+        answer = http.options("/v1/chat/completions", headers=preflight)
         assert answer.status_code == 200
         assert answer.headers["access-control-allow-origin"] == "https://bot.example"

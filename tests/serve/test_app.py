@@ -20,7 +20,7 @@ from holdfast.models.local.load import load
 from holdfast.persona.suite import Persona, load_suite, select
 from holdfast.serve.app import create_app
 from holdfast.serve.detokenize import token_bytes
-from serve.running import JSON, SHOUT, TEA, client, control, served
+from serve.running import JSON, SHOUT, TEA, client, control, serve_app
 
 GREEDY = Sampling(max_new_tokens=2000, temperature=0.0)
 
@@ -32,19 +32,19 @@ def mini() -> LocalBackend:
 
 @pytest.fixture(scope="module")
 def url(mini: LocalBackend) -> Iterator[str]:
-    with served(create_app(mini)) as made:
-        yield made
+    with serve_app(create_app(mini)) as address:
+        yield address
 
 
 @pytest.fixture
 def ai(url: str) -> Iterator[openai.OpenAI]:
-    with client(url) as made:
-        yield made
+    with client(url) as connection:
+        yield connection
 
 
 def ask(ai: openai.OpenAI, *messages: Any, **more: Any) -> Any:
-    given = messages or (SHOUT, TEA)
-    return ai.chat.completions.create(model="mini", messages=list(given), **more)
+    chat = messages or (SHOUT, TEA)
+    return ai.chat.completions.create(model="mini", messages=list(chat), **more)
 
 
 def test_a_greedy_reply_is_the_local_backends(ai: openai.OpenAI, mini: LocalBackend) -> None:
@@ -109,10 +109,10 @@ def test_a_stream_without_usage_ends_with_what_was_held(ai: openai.OpenAI) -> No
 
 def test_a_request_chooses_its_control_and_is_told_the_prompt_share(ai: openai.OpenAI) -> None:
     plain = ask(ai, temperature=0)
-    held = ask(ai, temperature=0, extra_body=control("boost:10"))
+    boost = ask(ai, temperature=0, extra_body=control("boost:10"))
     assert plain.holdfast["control"] == "none"
-    assert held.holdfast["control"] == "boost:10"
-    assert 0 < plain.holdfast["prompt_share"] < held.holdfast["prompt_share"] < 1
+    assert boost.holdfast["control"] == "boost:10"
+    assert 0 < plain.holdfast["prompt_share"] < boost.holdfast["prompt_share"] < 1
 
 
 def test_the_prompt_share_is_the_local_backends(ai: openai.OpenAI, mini: LocalBackend) -> None:
@@ -176,8 +176,8 @@ def test_logprobs_are_of_the_tokens_and_the_likeliest_beside_them(ai: openai.Ope
         values = [top.logprob for top in one.top_logprobs]
         assert values == sorted(values, reverse=True)
         assert len(values) == 3
-    streamed = ask(ai, temperature=0, logprobs=True, stream=True)
-    pieces = [c.logprobs.content for chunk in streamed for c in chunk.choices if c.logprobs]
+    stream = ask(ai, temperature=0, logprobs=True, stream=True)
+    pieces = [c.logprobs.content for chunk in stream for c in chunk.choices if c.logprobs]
     assert [one.token for piece in pieces for one in piece] == [one.token for one in content]
 
 
@@ -271,8 +271,8 @@ def test_a_field_with_half_a_character_in_its_name_is_a_400(url: str) -> None:
 
 
 def test_a_locked_server_takes_no_other_control(mini: LocalBackend) -> None:
-    app = create_app(mini, persona=pinned(), control="boost:4", keys=["sesame"])
-    with served(app) as url, client(url, "sesame") as ai:
+    app = create_app(mini, persona=load_pinned(), control="boost:4", keys=["sesame"])
+    with serve_app(app) as url, client(url, "sesame") as ai:
         assert ask(ai, TEA).holdfast["control"] == "boost:4"
         for extra in (control("none"), {"chat_template_kwargs": {"custom": "x"}}):
             with pytest.raises(openai.PermissionDeniedError, match="locked"):
@@ -302,12 +302,12 @@ REFUSED: list[tuple[str, dict[str, Any], type[openai.APIStatusError]]] = [
 ]
 
 
-@pytest.mark.parametrize(("param", "given", "error"), REFUSED)
+@pytest.mark.parametrize(("param", "fields", "error"), REFUSED)
 def test_what_cannot_be_done_raises_the_clients_own_exception(
-    ai: openai.OpenAI, param: str, given: dict[str, Any], error: type[openai.APIStatusError]
+    ai: openai.OpenAI, param: str, fields: dict[str, Any], error: type[openai.APIStatusError]
 ) -> None:
     with pytest.raises(error) as caught:
-        ai.chat.completions.create(**{"model": "mini", "messages": [TEA], **given})
+        ai.chat.completions.create(**{"model": "mini", "messages": [TEA], **fields})
     assert caught.value.param == param
     assert isinstance(caught.value.body, dict)
     assert {"message", "type", "param", "code"} == set(caught.value.body)
@@ -363,13 +363,13 @@ def test_what_is_not_there_has_openais_shape_too(url: str) -> None:
 # A pinned persona
 
 
-def pinned(name: str = "upper-1") -> Persona:
+def load_pinned(name: str = "upper-1") -> Persona:
     return select(load_suite("mini"), [name])[0]
 
 
 def test_a_pinned_persona_goes_before_every_chat_and_is_judged(mini: LocalBackend) -> None:
-    persona = pinned()
-    with served(create_app(mini, persona=persona, control="anchor")) as url, client(url) as ai:
+    persona = load_pinned()
+    with serve_app(create_app(mini, persona=persona, control="anchor")) as url, client(url) as ai:
         reply = ask(ai, TEA, temperature=0)
         other = ask(ai, TEA, temperature=0, extra_body=control("none"))
         *_, last = ask(ai, TEA, temperature=0, stream=True)
@@ -383,8 +383,8 @@ def test_a_pinned_persona_goes_before_every_chat_and_is_judged(mini: LocalBacken
 
 
 def test_a_clients_own_system_prompt_follows_the_pinned_one(mini: LocalBackend) -> None:
-    persona = pinned()
-    with served(create_app(mini, persona=persona)) as url, client(url) as ai:
+    persona = load_pinned()
+    with serve_app(create_app(mini, persona=persona)) as url, client(url) as ai:
         reply = ask(ai, {"role": "developer", "content": "Be kind."}, TEA, temperature=0)
     prompt = {"role": "system", "content": f"{persona.prompt}\n\nBe kind."}
     (own,) = mini.reply([Ask((prompt, TEA), 0)], GREEDY)  # type: ignore[arg-type]

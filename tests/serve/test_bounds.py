@@ -22,11 +22,11 @@ from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.prompt_cache import PromptCache
 from holdfast.serve.app import create_app
 from holdfast.serve.http_errors import RequestError
-from holdfast.serve.json_body import DEPTH, read_once
+from holdfast.serve.json_body import DEPTH, read_unique
 from holdfast.serve.limits import Limits
 from holdfast.serve.requests import LONGEST_LIMIT
 from holdfast.serve.server import configuration
-from serve.running import JSON, TEA, connect, control, served, small, status, until
+from serve.running import JSON, TEA, connect, control, serve_app, small, status, until
 
 HEADERS, CONNECTIONS, BODY = 8_000, 12, 20_000
 
@@ -41,11 +41,11 @@ def url(backend: LocalBackend) -> Iterator[str]:
     limits = Limits(
         body=BODY, headers=HEADERS, connections=CONNECTIONS, head_timeout=1.0, read_timeout=1.0
     )
-    with served(create_app(backend, limits=limits)) as made:
-        yield made.removesuffix("/v1")
+    with serve_app(create_app(backend, limits=limits)) as address:
+        yield address.removesuffix("/v1")
 
 
-def received(connection: socket.socket) -> int:
+def count_received(connection: socket.socket) -> int:
     """Bytes until the server closes."""
     count = 0
     try:
@@ -56,7 +56,7 @@ def received(connection: socket.socket) -> int:
     return count
 
 
-def closed(connection: socket.socket) -> bool:
+def is_closed(connection: socket.socket) -> bool:
     """Wait until the server closes; False if it does not within the socket's time-out."""
     try:
         while connection.recv(65_536):
@@ -77,11 +77,11 @@ def test_a_reply_has_a_bound_where_the_model_states_no_context(
     backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend.engine, "context", None)
-    with served(create_app(backend)) as made:
-        answer = chat(made.removesuffix("/v1"), messages=[TEA], max_tokens=LONGEST_LIMIT + 1)
+    with serve_app(create_app(backend)) as address:
+        answer = chat(address.removesuffix("/v1"), messages=[TEA], max_tokens=LONGEST_LIMIT + 1)
         assert answer.status_code == 400 and answer.json()["error"]["param"] == "max_tokens"
         assert f"{LONGEST_LIMIT} tokens at most" in answer.json()["error"]["message"]
-        assert chat(made.removesuffix("/v1"), messages=[TEA], max_tokens=2).status_code == 200
+        assert chat(address.removesuffix("/v1"), messages=[TEA], max_tokens=2).status_code == 200
 
 
 def test_more_messages_than_tokens_are_refused_before_they_are_rendered(
@@ -90,9 +90,9 @@ def test_more_messages_than_tokens_are_refused_before_they_are_rendered(
     def render(*_: object, **__: object) -> None:
         raise AssertionError("rendered")
 
-    with served(create_app(backend, limits=Limits(context=50))) as made:
+    with serve_app(create_app(backend, limits=Limits(context=50))) as address:
         monkeypatch.setattr(LocalBackend, "request", render)
-        answer = chat(made.removesuffix("/v1"), messages=[TEA] * 51)
+        answer = chat(address.removesuffix("/v1"), messages=[TEA] * 51)
         assert answer.status_code == 400
         assert answer.json()["error"]["code"] == "context_length_exceeded"
 
@@ -102,14 +102,14 @@ def test_more_messages_than_tokens_are_refused_before_they_are_rendered(
 
 def test_an_endless_header_is_refused_after_its_bound(url: str) -> None:
     with connect(url, b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: ") as connection:
-        sent = 0
+        size = 0
         try:
-            while sent < 100 * HEADERS:
-                sent += connection.send(b"x" * 1000)
+            while size < 100 * HEADERS:
+                size += connection.send(b"x" * 1000)
                 time.sleep(0.001)
         except OSError:
             pass
-        assert sent < 100 * HEADERS
+        assert size < 100 * HEADERS
     with connect(url, b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: ") as connection:
         connection.sendall(b"x" * (HEADERS + 1))
         assert status(connection) == 431
@@ -130,14 +130,14 @@ def test_headers_behind_a_request_and_behind_a_body_are_bounded_too(url: str) ->
                 connection.sendall(b"x:y\r\n" * 100)
         except OSError:
             pass
-        assert closed(connection)
+        assert is_closed(connection)
 
 
 @pytest.mark.parametrize("start", [b"", b"G", b"GET / HTTP/1.1\r\nHost: x\r\n"])
 def test_a_head_that_does_not_come_is_given_up(url: str, start: bytes) -> None:
     began = time.monotonic()
     with connect(url, start) as connection:
-        assert closed(connection)
+        assert is_closed(connection)
     assert 0.5 < time.monotonic() - began < 10
 
 
@@ -145,7 +145,7 @@ def test_a_refused_request_that_goes_on_and_on_is_closed(url: str) -> None:
     head = b"POST /v1/nothing HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
     with connect(url, head + b"Content-Length: 1000000\r\n\r\n") as connection:
         assert status(connection) == 415
-        assert closed(connection)
+        assert is_closed(connection)
 
 
 def test_half_sent_requests_keep_nobody_out(url: str) -> None:
@@ -184,13 +184,13 @@ def test_a_large_body_in_pieces_is_read_beside_the_event_loop(
     threads: list[str] = []
     rewritten = backend.rewritten
 
-    def noted(*args: Any) -> Any:
+    def note_call(*args: Any) -> Any:
         threads.append(threading.current_thread().name)
         return rewritten(*args)
 
-    monkeypatch.setattr(backend, "rewritten", noted)
+    monkeypatch.setattr(backend, "rewritten", note_call)
     body = {"model": "small", "messages": [{"role": "user", "content": "x " * 50_000}]}
-    with served(create_app(backend)) as own:
+    with serve_app(create_app(backend)) as own:
         content = pieces(json.dumps(body).encode())
         answer = httpx.post(f"{own}/chat/completions", content=content, headers=JSON, timeout=60)
     assert answer.status_code == 400
@@ -200,15 +200,15 @@ def test_a_large_body_in_pieces_is_read_beside_the_event_loop(
 @pytest.mark.parametrize("depth", [DEPTH, 500, 990])
 @pytest.mark.parametrize("log_prompts", [False, True])
 def test_deeply_nested_json_is_a_400(backend: LocalBackend, depth: int, log_prompts: bool) -> None:
-    nested = '{"a":' * depth + '"x"' + "}" * depth
+    nest = '{"a":' * depth + '"x"' + "}" * depth
     body = '{"model": "small", "max_tokens": 1, "messages": [%s, %s, %s]%s}'
     tea, caller = json.dumps(TEA), '{"role": "assistant", "tool_calls": [{"function": %s}]}'
     bodies = [
-        body % (tea, tea, tea, f', "user": {nested}'),
-        body % (tea, caller % f'{{"arguments": {nested}}}', tea, ""),
-        body % (tea, caller % f'{{"arguments": {json.dumps(nested)}}}', tea, ""),
+        body % (tea, tea, tea, f', "user": {nest}'),
+        body % (tea, caller % f'{{"arguments": {nest}}}', tea, ""),
+        body % (tea, caller % f'{{"arguments": {json.dumps(nest)}}}', tea, ""),
     ]
-    with served(create_app(backend, log_prompts=log_prompts)) as own:
+    with serve_app(create_app(backend, log_prompts=log_prompts)) as own:
         answers = [
             httpx.post(f"{own}/chat/completions", content=one, headers=JSON, timeout=30)
             for one in bodies
@@ -220,7 +220,7 @@ def test_deeply_nested_json_is_a_400(backend: LocalBackend, depth: int, log_prom
 def test_a_lone_surrogate_in_the_log_breaks_nothing(backend: LocalBackend) -> None:
     content = b'{"model": "small", "max_tokens": 1, "messages": '
     content += b'[{"role": "user", "content": "x", "name": "\\ud800"}]}'
-    with served(create_app(backend, log_prompts=True)) as own:
+    with serve_app(create_app(backend, log_prompts=True)) as own:
         answer = httpx.post(f"{own}/chat/completions", content=content, headers=JSON, timeout=30)
     assert answer.status_code in (200, 400)
 
@@ -245,7 +245,7 @@ def test_a_chat_that_is_too_long_for_certain_is_not_rendered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mini = models.load("mini")
-    with served(create_app(mini)) as own:
+    with serve_app(create_app(mini)) as own:
         monkeypatch.setattr(mini.template, "render", lambda chat: 1 / 0)
         messages = [{"role": "system", "content": "Write well. " * 150_000}, TEA]
         answer = chat(own.removesuffix("/v1"), model="mini", messages=messages)
@@ -280,15 +280,15 @@ def test_a_client_that_never_reads_is_cut_off_and_one_that_reads_slowly_is_not(
 ) -> None:
     app, size = create_app(backend, limits=Limits(write_timeout=0.5)), 40 << 20
     app.add_api_route("/v1/large", lambda: Response(bytes(size)))
-    with served(app) as made:
+    with serve_app(app) as address:
         request = b"GET /v1/large HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        never, slow = connect(made, request), connect(made, request)
+        never, slow = connect(address, request), connect(address, request)
         total, pause = 0, threading.Event()
         while total < 10 << 20:
             total += len(slow.recv(400_000))
             pause.wait(0.04)
-        assert received(never) < size
-        assert total + received(slow) > size
+        assert count_received(never) < size
+        assert total + count_received(slow) > size
         never.close()
         slow.close()
 
@@ -300,11 +300,11 @@ def test_a_client_that_leaves_with_requests_behind_the_first_frees_its_row(
     content = json.dumps({"model": "small", "messages": [TEA], "stream": True, "max_tokens": 900})
     head = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
     request = f"POST /v1/chat/completions HTTP/1.1\r\n{head}\r\n\r\n{content}".encode()
-    with served(app) as made:
-        connection = connect(made, request * 2)
+    with serve_app(app) as address:
+        connection = connect(address, request * 2)
         connection.recv(100)
         connection.close()
-        page = made.replace("/v1", "/metrics")
+        page = address.replace("/v1", "/metrics")
         until(lambda: "holdfast_rows_running 0.0" in httpx.get(page).text)
         (steps,) = re.findall(r"^holdfast_decoding_steps (\d+)", httpx.get(page).text, re.M)
         assert int(steps) < 900
@@ -313,30 +313,32 @@ def test_a_client_that_leaves_with_requests_behind_the_first_frees_its_row(
 def test_what_a_stopping_server_waits_for_no_longer_ends_without_a_traceback(
     backend: LocalBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bound = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(configuration(create_app(backend), graceful=0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     until(lambda: server.started)
-    made = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     body = {"model": "small", "messages": [TEA], "max_tokens": 100_000}
     statuses: list[int] = []
 
     def whole() -> None:
         statuses.append(
-            httpx.post(f"{made}/v1/chat/completions", json=body, timeout=60).status_code
+            httpx.post(f"{address}/v1/chat/completions", json=body, timeout=60).status_code
         )
 
     asking = threading.Thread(target=whole)
     asking.start()
-    streamed = {**body, "stream": True}
+    stream_body = {**body, "stream": True}
     with (
         pytest.raises(httpx.RemoteProtocolError),
-        httpx.stream("POST", f"{made}/v1/chat/completions", json=streamed, timeout=60) as answer,
+        httpx.stream(
+            "POST", f"{address}/v1/chat/completions", json=stream_body, timeout=60
+        ) as answer,
     ):
         pieces = answer.iter_raw()
         next(pieces)
-        until(lambda: "holdfast_rows_running 2.0" in httpx.get(f"{made}/metrics").text)
+        until(lambda: "holdfast_rows_running 2.0" in httpx.get(f"{address}/metrics").text)
         server.should_exit = True
         list(pieces)
     thread.join(30)
@@ -376,5 +378,5 @@ def test_a_name_that_stands_twice_among_very_many_is_found_at_once() -> None:
     body = "{" + ", ".join([*names, names[-1]]) + "}"
     began = time.process_time()
     with pytest.raises(RequestError, match="k99999"):
-        read_once(body.encode())
+        read_unique(body.encode())
     assert time.process_time() - began < 10  # counting anew for each name takes minutes

@@ -18,8 +18,8 @@ from pydantic import BaseModel, Field
 from holdfast.models.local.load import load
 from holdfast.persona.suite import load_suite, select
 from holdfast.serve.app import create_app
-from serve.gateway.upstreams import Recorded, answered, gateway
-from serve.running import TEA, client, served
+from serve.gateway.upstreams import FakeUpstream, gateway, make_answer
+from serve.running import TEA, client, serve_app
 
 KEY = "sesame"
 SHOUT = "You always write in capital letters."
@@ -39,8 +39,8 @@ class Cat(BaseModel):
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with served(create_app(load("mini", device="cpu"), keys=[KEY])) as made:
-        yield made
+    with serve_app(create_app(load("mini", device="cpu"), keys=[KEY])) as address:
+        yield address
 
 
 def package(name: str) -> Any:
@@ -55,43 +55,43 @@ def package(name: str) -> Any:
 
 def completion(request: httpx.Request) -> httpx.Response:
     """An upstream that calls the first tool, or answers under `responses`."""
-    asked = json.loads(request.content)
+    fields = json.loads(request.content)
     if request.url.path.endswith("responses"):
         text = {"type": "output_text", "text": "AYE.", "annotations": []}
         item = {"type": "message", "id": "m", "role": "assistant", "status": "completed"}
         whole = {"id": "r", "object": "response", "created_at": 1, "model": "m", "output": [
             {**item, "content": [text]}], "parallel_tool_calls": True, "tool_choice": "auto",
             "tools": [], "status": "completed"}  # fmt: skip
-        if not asked.get("stream"):
-            return answered(json.dumps(whole).encode())
-        begun = {**whole, "status": "in_progress", "output": []}
+        if not fields.get("stream"):
+            return make_answer(json.dumps(whole).encode())
+        start = {**whole, "status": "in_progress", "output": []}
         part = {"output_index": 0, "content_index": 0, "item_id": "m", "sequence_number": 0}
         events = [
-            {"type": "response.created", "response": begun, "sequence_number": 0},
+            {"type": "response.created", "response": start, "sequence_number": 0},
             {"type": "response.output_item.added", "item": {**item, "content": []}, **part},
             {"type": "response.content_part.added", "part": {**text, "text": ""}, **part},
             {"type": "response.output_text.delta", "delta": "AYE.", "logprobs": [], **part},
             {"type": "response.completed", "response": whole, "sequence_number": 1},
         ]  # fmt: skip
         lines = [f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in events]
-        return answered(*lines, headers={"content-type": "text/event-stream"})
-    call = {"name": asked["tools"][0]["function"]["name"], "arguments": '{"city": "Ulm"}'}
+        return make_answer(*lines, headers={"content-type": "text/event-stream"})
+    call = {"name": fields["tools"][0]["function"]["name"], "arguments": '{"city": "Ulm"}'}
     calls = [{"id": "c1", "type": "function", "function": call}]
     message = {"role": "assistant", "content": None, "tool_calls": calls}
     choice = {"index": 0, "finish_reason": "tool_calls", "message": message}
     whole = {"id": "x", "object": "chat.completion", "created": 1, "model": "m"}
-    return answered(json.dumps({**whole, "choices": [choice]}).encode())
+    return make_answer(json.dumps({**whole, "choices": [choice]}).encode())
 
 
 @pytest.fixture(scope="module")
-def through() -> Iterator[tuple[Recorded, openai.OpenAI]]:
-    there, persona = Recorded(completion), select(load_suite("mini"), ["upper-1"])[0]
+def through() -> Iterator[tuple[FakeUpstream, openai.OpenAI]]:
+    there, persona = FakeUpstream(completion), select(load_suite("mini"), ["upper-1"])[0]
     with gateway(there, persona=persona, control="reminder:1") as url:
         yield there, client(url)
 
 
 def test_openais_tools_go_through_the_gateway_both_ways(
-    through: tuple[Recorded, openai.OpenAI],
+    through: tuple[FakeUpstream, openai.OpenAI],
 ) -> None:
     there, ai = through
     talk: list[Any] = [{"role": "user", "content": "Rain?"}]
@@ -101,13 +101,13 @@ def test_openais_tools_go_through_the_gateway_both_ways(
     assert there.body["tools"] == [TOOL]
     talk += [choice.message, {"role": "tool", "tool_call_id": call.id, "content": "dry"}]
     ai.chat.completions.create(model="m", messages=talk, tools=[TOOL])
-    sent = there.body["messages"]
-    assert sent[0] == {"role": "system", "content": "Every reply is in capitals."}
-    assert sent[-2]["tool_calls"][0]["id"] == sent[-1]["tool_call_id"] == "c1"
+    messages = there.body["messages"]
+    assert messages[0] == {"role": "system", "content": "Every reply is in capitals."}
+    assert messages[-2]["tool_calls"][0]["id"] == messages[-1]["tool_call_id"] == "c1"
 
 
 def test_openais_responses_go_through_the_gateway_whole_and_streamed(
-    through: tuple[Recorded, openai.OpenAI],
+    through: tuple[FakeUpstream, openai.OpenAI],
 ) -> None:
     there, ai = through
     assert ai.responses.create(model="m", input="Ahoy").output_text == "AYE."
@@ -128,15 +128,15 @@ def test_the_llm_command_completes_streams_and_goes_on(url: str, tmp_path: Path)
 
     def llm(*arguments: str) -> str:
         command = [sys.executable, "-m", "llm", *arguments, "--key", KEY, "-o", "temperature", "0"]
-        done = subprocess.run(
+        process = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=120,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        assert process.returncode == 0, process.stderr
+        return process.stdout.strip()
 
-    streamed = llm("-m", "held", "-s", SHOUT, QUESTION)
-    assert streamed and streamed.isupper()
+    stream = llm("-m", "held", "-s", SHOUT, QUESTION)
+    assert stream and stream.isupper()
     assert llm("-c", "Do you like cats?")  # the conversation before, with its persona
 
 

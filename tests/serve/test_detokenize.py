@@ -15,9 +15,9 @@ def decode(ids: Sequence[int]) -> str:
     return bytes(ids).decode("utf-8", "replace")
 
 
-def read(said: str, stops: Sequence[str] = ()) -> tuple[list[str], bool]:
+def read(reply: str, stops: Sequence[str] = ()) -> tuple[list[str], bool]:
     """The pieces of a text that comes byte by byte, and whether a stop string ended it."""
-    text, ids, pieces = ReplyText(decode, stops), list(said.encode()), []
+    text, ids, pieces = ReplyText(decode, stops), list(reply.encode()), []
     for n in range(1, len(ids) + 1):
         over = text.feed(ids[:n])
         pieces.append(text.take())
@@ -28,9 +28,9 @@ def read(said: str, stops: Sequence[str] = ()) -> tuple[list[str], bool]:
 
 
 @given(st.text(max_size=30))
-def test_the_pieces_joined_are_the_text(said: str) -> None:
-    pieces, over = read(said)
-    assert "".join(pieces) == said
+def test_the_pieces_joined_are_the_text(reply: str) -> None:
+    pieces, over = read(reply)
+    assert "".join(pieces) == reply
     assert not over
 
 
@@ -45,17 +45,17 @@ def test_what_is_no_text_is_shown_as_what_it_is(ids: list[int]) -> None:
 
 
 def test_a_reply_of_replacement_characters_takes_no_longer_than_another() -> None:
-    decoded = 0
+    count = 0
 
-    def counted(ids: Sequence[int]) -> str:
-        nonlocal decoded
-        decoded += len(ids)
+    def count_and_decode(ids: Sequence[int]) -> str:
+        nonlocal count
+        count += len(ids)
         return decode(ids)
 
-    text, ids = ReplyText(counted), list((BROKEN * 500).encode())
+    text, ids = ReplyText(count_and_decode), list((BROKEN * 500).encode())
     for n in range(1, len(ids) + 1):
         text.feed(ids[:n])
-    assert decoded < 40 * len(ids)
+    assert count < 40 * len(ids)
     assert text.take() == BROKEN * 499  # the last one could be the beginning of a character
 
 
@@ -63,18 +63,18 @@ def test_a_reply_of_replacement_characters_takes_no_longer_than_another() -> Non
     st.text("ab🙂é", max_size=20), st.lists(st.text("ab🙂é", min_size=1, max_size=4), max_size=3)
 )
 def test_a_stop_string_ends_the_text_before_it_and_is_never_shown(
-    said: str, stops: list[str]
+    reply: str, stops: list[str]
 ) -> None:
-    pieces, over = read(said, stops)
-    shown = "".join(pieces)
+    pieces, over = read(reply, stops)
+    output = "".join(pieces)
     # The first stop string to be complete ends the text; of those complete at once, the first.
-    ends = [(said.find(stop) + len(stop), said.find(stop)) for stop in stops if stop in said]
+    ends = [(reply.find(stop) + len(stop), reply.find(stop)) for stop in stops if stop in reply]
     assert over == bool(ends)
     if not ends:
-        assert shown == said
+        assert output == reply
         return
     first = min(end for end, _ in ends)
-    assert shown == said[: min(start for end, start in ends if end == first)]
+    assert output == reply[: min(start for end, start in ends if end == first)]
 
 
 def test_half_a_character_is_held_back_until_it_is_whole() -> None:
@@ -98,8 +98,8 @@ def test_what_could_begin_a_stop_string_waits() -> None:
 @pytest.mark.parametrize("character", ["é", "日", "🙂"])
 def test_the_bytes_of_half_characters_are_their_own(character: str) -> None:
     content = character.encode()
-    written = ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(character)[0][0]
-    for byte, token in zip(content, written, strict=True):
+    tokens = ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(character)[0][0]
+    for byte, token in zip(content, tokens, strict=True):
         assert token_bytes(token, BROKEN) == bytes([byte])
         assert token_bytes(f"<0x{byte:02X}>", BROKEN) == bytes([byte])
     assert token_bytes("anything", character) == content

@@ -13,18 +13,18 @@ from schemathesis import GenerationMode
 
 from holdfast.serve.app import create_app
 from holdfast.serve.limits import Limits
-from serve.running import TEA, served, small
+from serve.running import TEA, serve_app, small
 
 app = create_app(small(), limits=Limits(context=400, choices=4))
 schema = schemathesis.openapi.from_dict(app.openapi())
 # Operations by name: tests that schemathesis makes share one id, and of these xdist runs one.
-OPERATIONS = [made.ok() for made in schema.get_all_operations()]
+OPERATIONS = [operation.ok() for operation in schema.get_all_operations()]
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with served(create_app(small(), limits=Limits(context=400, choices=4))) as made:
-        yield made
+    with serve_app(create_app(small(), limits=Limits(context=400, choices=4))) as address:
+        yield address
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
@@ -57,6 +57,6 @@ def test_whatever_the_schema_yields_is_answered(
 
 
 def test_it_is_still_up_and_right(url: str) -> None:
-    asked = {"model": "small", "messages": [TEA], "max_tokens": 4}
-    answer = httpx.post(f"{url}/chat/completions", json=asked)
+    body = {"model": "small", "messages": [TEA], "max_tokens": 4}
+    answer = httpx.post(f"{url}/chat/completions", json=body)
     assert answer.json()["usage"]["completion_tokens"] == 4

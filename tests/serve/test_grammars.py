@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from holdfast.models import load as models
 from holdfast.serve.app import create_app
-from serve.running import TEA, client, served
+from serve.running import TEA, client, serve_app
 
 Age = {"type": "object", "properties": {"age": {"type": "integer", "maximum": 99, "minimum": 0}},
        "required": ["age"], "additionalProperties": False}  # fmt: skip
@@ -29,7 +29,7 @@ class Cat(BaseModel):
 
 @pytest.fixture(scope="module")
 def ai() -> Iterator[openai.OpenAI]:
-    with served(create_app(models.load("mini"))) as url:
+    with serve_app(create_app(models.load("mini"))) as url:
         yield client(url)
 
 

@@ -24,7 +24,7 @@ from serve.running import (
     client,
     connect,
     control,
-    served,
+    serve_app,
     small,
     status,
     until,
@@ -45,14 +45,14 @@ def figure(url: str, name: str) -> float:
 
 
 def post(url: str, **more: Any) -> httpx.Response:
-    asked = {"model": "small", "messages": [TEA], "max_tokens": 3, **more}
-    return httpx.post(f"{url}/chat/completions", json=asked, timeout=60)
+    body = {"model": "small", "messages": [TEA], "max_tokens": 3, **more}
+    return httpx.post(f"{url}/chat/completions", json=body, timeout=60)
 
 
 @pytest.fixture(scope="module")
 def url(backend: LocalBackend) -> Iterator[str]:
-    with served(create_app(backend, limits=Limits(body=20_000, read_timeout=0.3))) as made:
-        yield made
+    with serve_app(create_app(backend, limits=Limits(body=20_000, read_timeout=0.3))) as address:
+        yield address
 
 
 def raw(url: str, head: str, body: bytes = b"") -> socket.socket:
@@ -63,10 +63,10 @@ def raw(url: str, head: str, body: bytes = b"") -> socket.socket:
 # Keys
 
 
-@pytest.mark.parametrize("given", ["", "Bearer", "Bearer nearly", "Basic sesame", "sesame"])
-def test_a_wrong_key_is_not_let_in(given: str) -> None:
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer nearly", "Basic sesame", "sesame"])
+def test_a_wrong_key_is_not_let_in(header: str) -> None:
     keys = Keys(["sesame", "other"])
-    assert keys.owner(given) is None
+    assert keys.owner(header) is None
     assert keys.owner("Bearer sesame") == keys.owner("bearer other") == ""
 
 
@@ -77,21 +77,21 @@ def test_without_keys_anyone_is_let_in() -> None:
 def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
     from holdfast.serve import access
 
-    compared: list[bytes] = []
+    digests: list[bytes] = []
 
     def compare(a: bytes, b: bytes) -> bool:
-        compared.append(b)
+        digests.append(b)
         return a == b
 
     monkeypatch.setattr(access.hmac, "compare_digest", compare)
     assert Keys(["one", "two", "three"]).owner("Bearer one") == ""
-    assert len(compared) == 3  # none is left out once one has matched
+    assert len(digests) == 3  # none is left out once one has matched
 
 
 def test_a_server_with_a_key_raises_the_clients_authentication_error(
     backend: LocalBackend,
 ) -> None:
-    with served(create_app(backend, keys=["sesame"])) as url:
+    with serve_app(create_app(backend, keys=["sesame"])) as url:
         with client(url, "wrong") as ai, pytest.raises(openai.AuthenticationError) as caught:
             ai.models.list()
         assert caught.value.code == "invalid_api_key"
@@ -104,7 +104,7 @@ def test_a_server_with_a_key_raises_the_clients_authentication_error(
 def test_a_page_of_another_site_cannot_call_a_server_by_its_own_name(
     backend: LocalBackend,
 ) -> None:
-    with served(create_app(backend, limits=Limits(hosts=("127.0.0.1",)))) as url:
+    with serve_app(create_app(backend, limits=Limits(hosts=("127.0.0.1",)))) as url:
         assert httpx.get(f"{url}/models").status_code == 200
         answer = httpx.get(f"{url}/models", headers={"host": "evil.example"})
     assert answer.status_code == 403
@@ -170,10 +170,10 @@ def test_a_body_that_is_no_request_is_a_400_in_openais_shape(url: str, body: byt
 
 def test_what_is_no_http_does_no_harm(url: str) -> None:
     for junk in (b"\x00\xff\x16\x03\x01" * 20, b"GET\r\n\r\n", b"POST / HTTP/9\r\n\r\n"):
-        with connect(url) as made:
-            made.sendall(junk)
-            made.shutdown(socket.SHUT_WR)
-            made.recv(4096)
+        with connect(url) as connection:
+            connection.sendall(junk)
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(4096)
     assert post(url).status_code == 200
 
 
@@ -182,39 +182,39 @@ def test_what_is_no_http_does_no_harm(url: str) -> None:
 
 def test_a_flood_beyond_the_queue_is_told_to_come_back(backend: LocalBackend) -> None:
     app = create_app(backend, limits=Limits(concurrency=2, queue=3))
-    with served(app) as url, ThreadPoolExecutor(24) as pool:
+    with serve_app(app) as url, ThreadPoolExecutor(24) as pool:
         answers = list(pool.map(lambda i: post(url, seed=i, max_tokens=60), range(24)))
         kinds = {answer.status_code for answer in answers}
         assert kinds == {200, 429}
-        refused = next(answer for answer in answers if answer.status_code == 429)
-        assert int(refused.headers["retry-after"]) >= 1
-        assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+        refusal = next(answer for answer in answers if answer.status_code == 429)
+        assert int(refusal.headers["retry-after"]) >= 1
+        assert refusal.json()["error"]["code"] == "rate_limit_exceeded"
         assert sum(answer.status_code == 200 for answer in answers) >= 5
         assert post(url).status_code == 200
 
 
 def test_the_clients_own_retries_get_through_a_flood(backend: LocalBackend) -> None:
     app = create_app(backend, limits=Limits(concurrency=1, queue=1))
-    with served(app) as url, ThreadPoolExecutor(4) as pool:
+    with serve_app(app) as url, ThreadPoolExecutor(4) as pool:
         ai = client(url).with_options(max_retries=20)
-        asked = {"model": "small", "messages": [TEA], "max_tokens": 2}
-        made = pool.map(lambda i: ai.chat.completions.create(**asked, seed=i), range(4))
-        assert all(reply.usage.completion_tokens == 2 for reply in made)
+        options = {"model": "small", "messages": [TEA], "max_tokens": 2}
+        replies = pool.map(lambda i: ai.chat.completions.create(**options, seed=i), range(4))
+        assert all(reply.usage.completion_tokens == 2 for reply in replies)
 
 
 def test_no_more_rows_are_decoded_at_once_than_allowed(backend: LocalBackend) -> None:
-    with served(create_app(backend, limits=Limits(concurrency=2))) as url:
-        seen: list[float] = []
+    with serve_app(create_app(backend, limits=Limits(concurrency=2))) as url:
+        counts: list[float] = []
         with ThreadPoolExecutor(6) as pool:
-            made = [pool.submit(post, url, seed=i, max_tokens=80) for i in range(6)]
-            while not all(one.done() for one in made):
-                seen.append(figure(url, "holdfast_rows_running"))
-        assert {one.result().status_code for one in made} == {200}
-    assert 0 < max(seen) <= 2
+            futures = [pool.submit(post, url, seed=i, max_tokens=80) for i in range(6)]
+            while not all(one.done() for one in futures):
+                counts.append(figure(url, "holdfast_rows_running"))
+        assert {one.result().status_code for one in futures} == {200}
+    assert 0 < max(counts) <= 2
 
 
 def test_a_client_that_leaves_frees_its_row(backend: LocalBackend) -> None:
-    with served(create_app(backend, limits=Limits(concurrency=1))) as url:
+    with serve_app(create_app(backend, limits=Limits(concurrency=1))) as url:
         with httpx.stream("POST", f"{url}/chat/completions", json=LONG | {"stream": True}) as one:
             lines = one.iter_lines()  # httpx leaves where this is let go of
             next(lines)
@@ -228,7 +228,7 @@ def test_a_client_that_leaves_frees_its_row(backend: LocalBackend) -> None:
 
 
 def test_a_client_that_closes_its_half_has_left(backend: LocalBackend) -> None:
-    with served(create_app(backend, limits=Limits(concurrency=1))) as url:
+    with serve_app(create_app(backend, limits=Limits(concurrency=1))) as url:
         body = httpx.Request("POST", url, json=LONG).content
         head = "POST /v1/chat/completions HTTP/1.1\nHost: x\nContent-Type: application/json"
         with raw(url, f"{head}\nContent-Length: {len(body)}", body) as connection:
@@ -239,9 +239,9 @@ def test_a_client_that_closes_its_half_has_left(backend: LocalBackend) -> None:
 
 def test_a_client_that_reads_nothing_does_not_hold_the_others_up(backend: LocalBackend) -> None:
     app = create_app(backend, limits=Limits(write_timeout=0.2))
-    with served(app) as url:
-        asked = LONG | {"stream": True, "n": 8, "logprobs": True, "top_logprobs": 20}
-        body = httpx.Request("POST", url, json=asked).content
+    with serve_app(app) as url:
+        fields = LONG | {"stream": True, "n": 8, "logprobs": True, "top_logprobs": 20}
+        body = httpx.Request("POST", url, json=fields).content
         head = "POST /v1/chat/completions HTTP/1.1\nHost: x\nContent-Type: application/json"
         with raw(url, f"{head}\nContent-Length: {len(body)}", body):
             assert post(url).status_code == 200
@@ -255,33 +255,33 @@ def test_a_client_that_reads_nothing_does_not_hold_the_others_up(backend: LocalB
 def test_a_bad_request_does_not_change_the_others_tokens(
     backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = [
+    bodies = [
         {"model": "small", "messages": [SHOUT, TEA], "max_tokens": 120, "seed": i, **control(name)}
         for i, name in enumerate(["none", "anchor", "boost:4", "guidance:2"])
     ]
 
     def texts(url: str, extra: int) -> list[str]:
         with ThreadPoolExecutor(8) as pool:
-            made = [pool.submit(post, url, **one) for one in asked]
+            futures = [pool.submit(post, url, **one) for one in bodies]
             # Refused before the engine, refused by the engine, and broken inside of it.
             bad = [{"messages": [{"role": "wizard"}]}, {"messages": [TEA] * 90}, {"seed": 666}]
             worse = [pool.submit(post, url, **one) for one in bad * extra]
-            found = [one.result().status_code for one in worse]
-        assert found == [400, 400, 500] * extra
-        return [one.result().json()["choices"][0]["message"]["content"] for one in made]
+            statuses = [one.result().status_code for one in worse]
+        assert statuses == [400, 400, 500] * extra
+        return [one.result().json()["choices"][0]["message"]["content"] for one in futures]
 
     row = backend.engine.row
 
-    def sabotaged(request: Any, *args: Any) -> Any:
-        made = row(request, *args)
+    def sabotage(request: Any, *args: Any) -> Any:
+        job_row = row(request, *args)
         if request.seed == 666:
-            made.uniforms[:] = 0.5
+            job_row.uniforms[:] = 0.5
             # Nothing that can be put anywhere, and more than any other row could give.
-            made.cached_tokens, made.pages = len(made.ids) - 1, (None,)
-        return made
+            job_row.cached_tokens, job_row.pages = len(job_row.ids) - 1, (None,)
+        return job_row
 
-    monkeypatch.setattr(backend.engine, "row", sabotaged)
-    with served(create_app(backend)) as url:
+    monkeypatch.setattr(backend.engine, "row", sabotage)
+    with serve_app(create_app(backend)) as url:
         alone = texts(url, 0)
         assert texts(url, 3) == alone
 
@@ -291,7 +291,7 @@ def test_a_step_that_fails_is_a_500_and_the_next_request_is_served(
 ) -> None:
     from holdfast.models.engine.batch import Batch
 
-    with served(create_app(backend)) as url:
+    with serve_app(create_app(backend)) as url:
         with monkeypatch.context() as patch:
             patch.setattr(Batch, "advance", lambda self: 1 / 0)
             with client(url) as ai, pytest.raises(openai.InternalServerError):
@@ -309,25 +309,25 @@ def test_prompts_are_logged_only_where_asked(
     backend: LocalBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
     secret = {"role": "user", "content": "xyzzy"}
-    with caplog.at_level(logging.DEBUG), served(create_app(backend)) as url:
+    with caplog.at_level(logging.DEBUG), serve_app(create_app(backend)) as url:
         assert post(url, messages=[secret]).status_code == 200
         assert post(url, messages=[secret], temperature="xyzzy").status_code == 400
     assert "POST /v1/chat/completions 200" in caplog.text
     assert "xyzzy" not in caplog.text
-    with caplog.at_level(logging.INFO), served(create_app(backend, log_prompts=True)) as url:
+    with caplog.at_level(logging.INFO), serve_app(create_app(backend, log_prompts=True)) as url:
         post(url, messages=[secret])
     assert "xyzzy" in caplog.text
 
 
 def test_replies_under_way_are_finished_when_the_server_stops(backend: LocalBackend) -> None:
-    found: list[httpx.Response] = []
-    with served(create_app(backend)) as url:
-        asking = threading.Thread(target=lambda: found.append(post(url, max_tokens=200)))
+    answers: list[httpx.Response] = []
+    with serve_app(create_app(backend)) as url:
+        asking = threading.Thread(target=lambda: answers.append(post(url, max_tokens=200)))
         asking.start()
         until(lambda: figure(url, "holdfast_rows_running") == 1)
     asking.join()
-    assert found[0].status_code == 200
-    assert found[0].json()["usage"]["completion_tokens"] > 0
+    assert answers[0].status_code == 200
+    assert answers[0].json()["usage"]["completion_tokens"] > 0
 
 
 def test_the_engines_thread_ends_with_the_application(backend: LocalBackend) -> None:
@@ -335,6 +335,6 @@ def test_the_engines_thread_ends_with_the_application(backend: LocalBackend) -> 
         return sum(thread.name == "holdfast-engine" for thread in threading.enumerate())
 
     before = threads()
-    with served(create_app(backend)):
+    with serve_app(create_app(backend)):
         assert threads() == before + 1
     assert threads() == before

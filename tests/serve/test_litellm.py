@@ -10,13 +10,13 @@ import pytest
 
 from holdfast.models.local.load import load
 from holdfast.serve.app import create_app
-from serve.running import SHOUT, TEA, served
+from serve.running import SHOUT, TEA, serve_app
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with served(create_app(load("mini", device="cpu"), keys=["sesame"])) as made:
-        yield made
+    with serve_app(create_app(load("mini", device="cpu"), keys=["sesame"])) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,8 @@ def litellm() -> Any:
 
 
 def ask(litellm: Any, url: str, **more: Any) -> Any:
-    given = {"messages": [SHOUT, TEA], "temperature": 0, "api_key": "sesame", "num_retries": 0}
-    return litellm.completion(model="openai/mini", api_base=url, **{**given, **more})
+    defaults = {"messages": [SHOUT, TEA], "temperature": 0, "api_key": "sesame", "num_retries": 0}
+    return litellm.completion(model="openai/mini", api_base=url, **{**defaults, **more})
 
 
 def test_it_completes_and_hands_the_control_on(litellm: Any, url: str) -> None:

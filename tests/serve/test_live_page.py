@@ -19,7 +19,7 @@ from holdfast.serve.limits import Limits
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.page import PageSettings, add_page
 from holdfast.serve.tenants.live import LiveTenants
-from serve.running import served
+from serve.running import serve_app
 
 ALARM = Alarm(rounds="5", drop=0.31, conversation="c1", round=5, delay=12, conversations=80,
               replies=400, time=1_700_000_000.0)  # fmt: skip
@@ -40,7 +40,7 @@ def state(alarms: Sequence[Alarm] = (), replies: int = 400) -> WatchState:
 
 @contextmanager
 def live(
-    watched: WatchState | None, keys: Sequence[str] = (), aliases: Sequence[str] = ()
+    watch: WatchState | None, keys: Sequence[str] = (), aliases: Sequence[str] = ()
 ) -> Iterator[str]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -48,11 +48,11 @@ def live(
 
     app = base_app("x", Keys(keys), Limits(), Metrics(), lifespan, LiveTenants())
     add_page(app, PageSettings(None, None, "none", weights=False))
-    state = as_record(watched)
+    state = as_record(watch)
     if aliases:
-        state["aliases"] = [{**as_record(watched), "alias": one} for one in aliases]
+        state["aliases"] = [{**as_record(watch), "alias": one} for one in aliases]
     app.get("/holdfast/traffic")(lambda: state)
-    with served(app) as url:
+    with serve_app(app) as url:
         yield url.removesuffix("/v1")
 
 
@@ -77,17 +77,17 @@ def test_a_drift_is_the_headline_with_its_rounds_and_drop(page: Page) -> None:
         expect(page.locator(".verdict")).to_contain_text("in round 5 replies score 0.31 less")
         expect(page.locator(".verdict")).to_contain_text("12 conversations after")
         assert page.locator("rect.bar").count() == 4
-        slipped = page.locator("rect.bar.slipped")
-        assert slipped.count() == 1
-        assert slipped.evaluate("(bar) => getComputedStyle(bar).fill") != "rgb(0, 0, 0)"  # styled
+        bars = page.locator("rect.bar.slipped")
+        assert bars.count() == 1
+        assert bars.evaluate("(bar) => getComputedStyle(bar).fill") != "rgb(0, 0, 0)"  # styled
         expect(page.locator("tbody").first.locator("tr")).to_have_count(4)
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
 def test_what_holds_and_what_has_not_begun_say_so(page: Page) -> None:
-    for watched, words in ((state(), "It holds: no drop of 0.10"),
+    for watch, words in ((state(), "It holds: no drop of 0.10"),
                            (state(replies=0), "No reply has been scored yet")):  # fmt: skip
-        with live(watched) as address:
+        with live(watch) as address:
             page.goto(f"{address}/live")
             expect(page.locator(".verdict")).to_contain_text(words)
 

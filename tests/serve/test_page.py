@@ -15,8 +15,8 @@ from playwright.sync_api import Browser, Page, expect
 from holdfast.models import load as models
 from holdfast.persona.suite import check_suite, load_suite, select
 from holdfast.serve.app import create_app
-from serve.gateway.upstreams import Recorded, answered, gateway
-from serve.running import served
+from serve.gateway.upstreams import FakeUpstream, gateway, make_answer
+from serve.running import serve_app
 
 HAS_KEY = "secret"
 
@@ -25,30 +25,30 @@ HAS_KEY = "secret"
 def address() -> Iterator[str]:
     """A server of mini with a persona that its judge can tell."""
     persona = select(load_suite("mini"), ["upper-1"])[0]
-    with served(create_app(models.load("mini"), persona=persona, control="anchor")) as url:
+    with serve_app(create_app(models.load("mini"), persona=persona, control="anchor")) as url:
         yield url.removesuffix("/v1")
 
 
 @pytest.fixture
-def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     contexts, complaints = [], []
 
-    def open_page(url: str, **more: Any) -> Page:
+    def open_url(url: str, **more: Any) -> Page:
         context = browser.new_context(**more)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else 0)
+        page.on("console", lambda one: complaints.append(one.text) if one.type == "error" else 0)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(url)
         expect(page.locator("#model")).not_to_have_text("…")
         return page
 
-    yield open_page
+    yield open_url
     for context in contexts:
         context.close()
     # The browser notes refusals by itself; the page tells them in words.
     refusals = ("400 (Bad Request)", "401 (Unauthorized)")
-    assert [said for said in complaints if not any(one in said for one in refusals)] == []
+    assert [text for text in complaints if not any(one in text for one in refusals)] == []
 
 
 def say(page: Page, text: str) -> None:
@@ -66,23 +66,23 @@ def close_settings(page: Page) -> None:
 
 
 def test_each_side_answers_its_own_history_and_the_verdict_counts_both(
-    address: str, opened: Callable[..., Page]
+    address: str, open_page: Callable[..., Page]
 ) -> None:
-    page = opened(address)
+    page = open_page(address)
     expect(page.locator("#persona-text")).to_have_text("Every reply is in capitals.")
     expect(page.locator("#own-name")).to_have_text("with anchor")
-    sent: list[dict[str, Any]] = []
+    bodies: list[dict[str, Any]] = []
     page.on(
         "request",
-        lambda r: sent.append(json.loads(r.post_data)) if r.url.endswith("completions") else 0,
+        lambda r: bodies.append(json.loads(r.post_data)) if r.url.endswith("completions") else 0,
     )
     say(page, "What do you say about tea?")
     first = page.locator("#rounds > li").first
     own, plain = first.locator(".text").all_text_contents()
     expect(first.locator(".badge")).to_have_text(["✓ held", "✓ held"])
     say(page, "Do you like cats?")
-    assert [body["holdfast"]["control"] for body in sent] == ["anchor", "none"] * 2
-    assert [body["messages"][1]["content"] for body in sent[2:]] == [own, plain]
+    assert [body["holdfast"]["control"] for body in bodies] == ["anchor", "none"] * 2
+    assert [body["messages"][1]["content"] for body in bodies[2:]] == [own, plain]
     expect(page.locator("#verdict")).to_contain_text("Held 2 of 2 with anchor, without 2 of 2")
     expect(page.locator("#own-tally")).to_have_text("held 2 of 2")
     assert page.locator("#plain-squares i").count() == 2
@@ -94,9 +94,9 @@ def test_each_side_answers_its_own_history_and_the_verdict_counts_both(
 
 
 def test_a_mark_of_the_reader_counts_before_the_judge(
-    address: str, opened: Callable[..., Page]
+    address: str, open_page: Callable[..., Page]
 ) -> None:
-    page = opened(address)
+    page = open_page(address)
     say(page, "What do you say about tea?")
     page.locator(".reply.plain").get_by_role("button", name="out of character").click()
     expect(page.locator("#verdict")).to_contain_text("Held 1 of 1 with anchor, without 0 of 1")
@@ -106,10 +106,10 @@ def test_a_mark_of_the_reader_counts_before_the_judge(
 
 
 def test_the_newest_reply_is_never_behind_the_composer(
-    address: str, opened: Callable[..., Page]
+    address: str, open_page: Callable[..., Page]
 ) -> None:
     for width, height in ((1280, 700), (400, 700)):
-        page = opened(address, viewport={"width": width, "height": height})
+        page = open_page(address, viewport={"width": width, "height": height})
         page.click("#play")
         page.wait_for_selector("#rounds > li:nth-child(8) .badge:not(:empty)")
         page.wait_for_selector("#play:not([disabled])")
@@ -121,8 +121,8 @@ def test_the_newest_reply_is_never_behind_the_composer(
         assert page.evaluate("document.documentElement.scrollHeight") <= height
 
 
-def test_starters_are_sent_by_a_click(address: str, opened: Callable[..., Page]) -> None:
-    page = opened(address)
+def test_starters_are_sent_by_a_click(address: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(address)
     probe = page.locator("#starters button").first
     text = probe.text_content()
     probe.click()
@@ -130,9 +130,9 @@ def test_starters_are_sent_by_a_click(address: str, opened: Callable[..., Page])
     expect(page.locator(".said").first).to_contain_text(str(text))
 
 
-def test_a_server_without_a_persona_shows_one_and_judges_it(opened: Callable[..., Page]) -> None:
-    with served(create_app(models.load("mini"))) as url:
-        page = opened(url.removesuffix("/v1"))
+def test_a_server_without_a_persona_shows_one_and_judges_it(open_page: Callable[..., Page]) -> None:
+    with serve_app(create_app(models.load("mini"))) as url:
+        page = open_page(url.removesuffix("/v1"))
         expect(page.locator("#persona-text")).not_to_be_empty()
         say(page, str(page.locator("#starters button").first.text_content()))
         expect(page.locator(".badge").first).to_contain_text("held")
@@ -145,39 +145,39 @@ def test_a_server_without_a_persona_shows_one_and_judges_it(opened: Callable[...
         expect(page.locator("#verdict")).to_contain_text("mark the replies")
 
 
-def test_a_locked_server_has_one_side(opened: Callable[..., Page]) -> None:
+def test_a_locked_server_has_one_side(open_page: Callable[..., Page]) -> None:
     persona = select(load_suite("mini"), ["upper-1"])[0]
-    made = create_app(models.load("mini"), persona=persona, control="anchor", lock=True)
-    with served(made) as url:
-        page = opened(url.removesuffix("/v1"))
+    app = create_app(models.load("mini"), persona=persona, control="anchor", lock=True)
+    with serve_app(app) as url:
+        page = open_page(url.removesuffix("/v1"))
         say(page, "Do you like cats?")
         expect(page.locator(".reply")).to_have_count(1)
         expect(page.locator("#verdict")).to_contain_text("Held 1 of 1 with anchor")
         expect(page.locator("#plain-side")).to_be_hidden()
 
 
-def test_the_gateway_has_the_page_too(opened: Callable[..., Page]) -> None:
+def test_the_gateway_has_the_page_too(open_page: Callable[..., Page]) -> None:
     persona = select(load_suite("mini"), ["upper-1"])[0]
 
     def answer(request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
-            return answered(b'{"data": [{"id": "someone/a-model-with-a-long-name"}]}')
+            return make_answer(b'{"data": [{"id": "someone/a-model-with-a-long-name"}]}')
         reminded = request.content.count(persona.prompt.encode()) > 1
         delta = {"index": 0, "delta": {"content": "HI." if reminded else "Hi."}}
         event = json.dumps({"choices": [delta]}).encode()
-        return answered(
+        return make_answer(
             b"data: " + event + b"\n\ndata: [DONE]\n\n",
             headers={"content-type": "text/event-stream"},
         )
 
     options = {"persona": persona, "control": "reminder:1", "lock": False}
-    with gateway(Recorded(answer), **options) as url:
-        page = opened(url.removesuffix("/v1"), viewport={"width": 400, "height": 760})
+    with gateway(FakeUpstream(answer), **options) as url:
+        page = open_page(url.removesuffix("/v1"), viewport={"width": 400, "height": 760})
         page.wait_for_selector("#starters button")
         expect(page.locator("#model")).to_have_text("someone/a-model-with-a-long-name")
         assert page.evaluate("document.querySelector('.masthead').offsetHeight") < 60
-        offered = page.locator("#controls option").evaluate_all("(all) => all.map((e) => e.value)")
-        assert "reminder:1" in offered and "anchor" not in offered
+        choices = page.locator("#controls option").evaluate_all("(all) => all.map((e) => e.value)")
+        assert "reminder:1" in choices and "anchor" not in choices
         say(page, "Do you like cats?")
         say(page, "Do you like tea?")
         expect(page.locator("#verdict")).to_contain_text(
@@ -186,9 +186,9 @@ def test_the_gateway_has_the_page_too(opened: Callable[..., Page]) -> None:
 
 
 def test_the_control_can_be_changed_and_a_wrong_one_is_explained(
-    address: str, opened: Callable[..., Page]
+    address: str, open_page: Callable[..., Page]
 ) -> None:
-    page = opened(address)
+    page = open_page(address)
     open_settings(page)
     page.fill("#control", "reminder:1")
     expect(page.locator("#control-note")).to_contain_text("said again")
@@ -207,9 +207,9 @@ def test_the_control_can_be_changed_and_a_wrong_one_is_explained(
 
 
 def test_the_conversation_is_exported_as_a_persona_test_that_checks(
-    address: str, opened: Callable[..., Page], tmp_path: Path
+    address: str, open_page: Callable[..., Page], tmp_path: Path
 ) -> None:
-    page = opened(address)
+    page = open_page(address)
     for text in ('Do you like "cats"?', "What do you say about tea?"):
         say(page, text)
     with page.expect_download() as download:
@@ -220,21 +220,21 @@ def test_the_conversation_is_exported_as_a_persona_test_that_checks(
     (persona,) = suite.personas
     assert persona.probes == ('Do you like "cats"?', "What do you say about tea?")
     assert persona.passes or persona.fails
-    marked = page.locator(".reply").first
-    marked.get_by_role("button", name="out of character").click()
+    reply = page.locator(".reply").first
+    reply.get_by_role("button", name="out of character").click()
     with page.expect_download() as download:
         page.click("#export")
     download.value.save_as(tmp_path / "marked.toml")
     assert (
-        marked.locator(".text").text_content()
+        reply.locator(".text").text_content()
         in load_suite(tmp_path / "marked.toml").personas[0].fails
     )
 
 
 def test_it_fits_a_phone_and_is_used_with_the_keyboard_alone(
-    address: str, opened: Callable[..., Page]
+    address: str, open_page: Callable[..., Page]
 ) -> None:
-    page = opened(address, viewport={"width": 360, "height": 740}, has_touch=True)
+    page = open_page(address, viewport={"width": 360, "height": 740}, has_touch=True)
     page.focus("#message")
     page.keyboard.type("Do you like cats?")
     page.keyboard.press("Enter")
@@ -255,14 +255,14 @@ def test_it_fits_a_phone_and_is_used_with_the_keyboard_alone(
     assert max(heads.evaluate_all("(all) => all.map((one) => one.offsetHeight)")) < 40  # a line
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.get_by_role("button", name="Close").click()
-    pressed = page.get_by_role("button", name="in character", exact=True).first
-    assert pressed.get_attribute("aria-pressed") == "true"
+    button = page.get_by_role("button", name="in character", exact=True).first
+    assert button.get_attribute("aria-pressed") == "true"
 
 
 def test_a_screen_reader_hears_of_replies_and_errors_and_every_field_has_a_name(
-    address: str, opened: Callable[..., Page]
+    address: str, open_page: Callable[..., Page]
 ) -> None:
-    page = opened(address)
+    page = open_page(address)
     expect(page.get_by_role("log", name="Rounds")).to_have_attribute("aria-live", "polite")
     for role, name in (("textbox", "Your message"), ("button", "Send"), ("button", "Settings")):
         expect(page.get_by_role(role, name=name)).to_have_count(1)
@@ -270,11 +270,11 @@ def test_a_screen_reader_hears_of_replies_and_errors_and_every_field_has_a_name(
     for role, name in (("textbox", "The persona's system prompt"),
                        ("combobox", "Control of the left conversation")):  # fmt: skip
         expect(page.get_by_role(role, name=name)).to_have_count(1)
-    unnamed = page.evaluate(
+    nameless = page.evaluate(
         "[...document.querySelectorAll('input, textarea, button')]"
         ".filter((e) => !e.labels?.length && !e.textContent.trim()).map((e) => e.id)"
     )
-    assert unnamed == []
+    assert nameless == []
     assert page.get_attribute("#trouble", "role") == "alert"
 
 
@@ -289,9 +289,9 @@ def test_what_a_model_says_stays_text_and_the_page_calls_its_server_only(address
         assert "innerHTML" not in script and "insertAdjacentHTML" not in script
 
 
-def test_a_server_with_keys_asks_the_page_for_one(opened: Callable[..., Page]) -> None:
-    with served(create_app(models.load("mini"), keys=[HAS_KEY])) as url:
-        page = opened(url.removesuffix("/v1"))
+def test_a_server_with_keys_asks_the_page_for_one(open_page: Callable[..., Page]) -> None:
+    with serve_app(create_app(models.load("mini"), keys=[HAS_KEY])) as url:
+        page = open_page(url.removesuffix("/v1"))
         expect(page.locator("#trouble")).to_contain_text("needs a key")
         for empty in ("#composer", "#board", ".who"):
             expect(page.locator(empty)).to_be_hidden()
@@ -309,7 +309,7 @@ def test_a_server_with_keys_asks_the_page_for_one(opened: Callable[..., Page]) -
 
 def test_a_score_is_asked_for_with_a_key_and_in_its_form() -> None:
     persona = select(load_suite("mini"), ["upper-1"])[0]
-    with served(create_app(models.load("mini"), persona=persona, keys=[HAS_KEY])) as url:
+    with serve_app(create_app(models.load("mini"), persona=persona, keys=[HAS_KEY])) as url:
         place = url.replace("/v1", "/holdfast/score")
         key = {"authorization": f"Bearer {HAS_KEY}"}
         assert httpx.post(place, json={"reply": "A"}).status_code == 401

@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.serve.app import create_app
 from holdfast.serve.detokenize import ReplyText
-from serve.running import TEA, client, served, small
+from serve.running import TEA, client, serve_app, small
 
 OPENED = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -26,13 +26,13 @@ def ai(monkeypatch: pytest.MonkeyPatch) -> Iterator[openai.OpenAI]:
     """A server whose model writes `WRITTEN`, a character for each token."""
 
     def feed(self: ReplyText, ids: Sequence[int]) -> bool:
-        self._add(WRITTEN[self._read : len(ids)])
-        self._read = len(ids)
+        self._add(WRITTEN[self._read_end : len(ids)])
+        self._read_end = len(ids)
         return self._stopped
 
     monkeypatch.setattr(ReplyText, "feed", feed)
     monkeypatch.setattr(ReplyText, "end", lambda self, ids: feed(self, ids))
-    with served(create_app(small(source=OPENED))) as url:
+    with serve_app(create_app(small(source=OPENED))) as url:
         yield client(url)
 
 

@@ -13,7 +13,7 @@ from holdfast.models.local.backend import LocalBackend
 from holdfast.serve.app import create_app
 from holdfast.serve.detokenize import ReplyText
 from holdfast.serve.engine import worker
-from serve.running import TEA, client, served, small
+from serve.running import TEA, client, serve_app, small
 
 TEMPLATE = """
 {%- if tools -%}
@@ -54,7 +54,7 @@ def backend() -> LocalBackend:
 
 
 def test_tools_and_calls_are_rendered_and_the_persona_is_still_found(backend: LocalBackend) -> None:
-    with served(create_app(backend)) as url, client(url) as ai:
+    with serve_app(create_app(backend)) as url, client(url) as ai:
         reply = ai.chat.completions.create(
             model="small", messages=TALK, tools=[TOOL], max_tokens=3,
             extra_body={"holdfast": {"control": "boost:4"}},
@@ -68,9 +68,9 @@ def test_tools_and_calls_are_rendered_and_the_persona_is_still_found(backend: Lo
     assert reply.usage is not None and plain.usage is not None
     assert reply.usage.prompt_tokens == backend.count(text)
     assert plain.usage.prompt_tokens == backend.count(text.replace("\nweather\n", ""))
-    held: Any = reply.model_extra
-    assert 0 < held["holdfast"]["prompt_share"] < 1
-    assert "ignored" not in held["holdfast"]
+    extra: Any = reply.model_extra
+    assert 0 < extra["holdfast"]["prompt_share"] < 1
+    assert "ignored" not in extra["holdfast"]
 
 
 def test_the_personas_tokens_are_its_own_with_tools_beside_them(backend: LocalBackend) -> None:
@@ -86,7 +86,7 @@ def test_a_chat_that_breaks_the_template_is_a_400(backend: LocalBackend) -> None
 
     broken = {**CALL, "function": {"name": "weather", "arguments": "no JSON"}}
     talk = [*TALK[:2], {"role": "assistant", "tool_calls": [broken]}, TEA]
-    with served(create_app(backend)) as url, client(url) as ai:
+    with serve_app(create_app(backend)) as url, client(url) as ai:
         with pytest.raises(openai.BadRequestError) as caught:
             ai.chat.completions.create(model="small", messages=talk)
         assert caught.value.param == "messages"
@@ -99,7 +99,7 @@ class Written(ReplyText):
     """The text of a reply that calls a tool, whatever its tokens are."""
 
     def take(self) -> str:
-        text, self._sent = WRITTEN[self._sent :], len(WRITTEN)
+        text, self._sent_length = WRITTEN[self._sent_length :], len(WRITTEN)
         return text
 
 
@@ -107,26 +107,26 @@ def test_a_call_that_the_model_writes_is_a_tool_call(
     backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "ReplyText", Written)
-    asked: dict[str, Any] = {"model": "small", "messages": TALK[:2], "max_tokens": 3}
-    with served(create_app(backend)) as url, client(url) as ai:
-        (choice,) = ai.chat.completions.create(**asked, tools=[TOOL]).choices
-        chunks = list(ai.chat.completions.create(**asked, tools=[TOOL], stream=True))
-        (plain,) = ai.chat.completions.create(**asked, tools=[TOOL], tool_choice="none").choices
+    options: dict[str, Any] = {"model": "small", "messages": TALK[:2], "max_tokens": 3}
+    with serve_app(create_app(backend)) as url, client(url) as ai:
+        (choice,) = ai.chat.completions.create(**options, tools=[TOOL]).choices
+        chunks = list(ai.chat.completions.create(**options, tools=[TOOL], stream=True))
+        (plain,) = ai.chat.completions.create(**options, tools=[TOOL], tool_choice="none").choices
     assert choice.finish_reason == "tool_calls" and choice.message.content == "Let me look."
     (call,) = choice.message.tool_calls or []
     assert call.type == "function"
     assert call.function.name == "weather" and call.function.arguments == '{"city": "Ulm"}'
     deltas = [one.delta for chunk in chunks for one in chunk.choices]
-    (streamed,) = [call for delta in deltas for call in delta.tool_calls or []]
-    assert streamed.index == 0 and streamed.function is not None
-    assert streamed.function.arguments == '{"city": "Ulm"}'
+    (part,) = [one for delta in deltas for one in delta.tool_calls or []]
+    assert part.index == 0 and part.function is not None
+    assert part.function.arguments == '{"city": "Ulm"}'
     assert "".join(delta.content or "" for delta in deltas) == "Let me look."
     assert chunks[-1].choices[0].finish_reason == "tool_calls"
     assert plain.message.content == WRITTEN and plain.message.tool_calls is None
 
 
 def test_options_reach_the_template(backend: LocalBackend) -> None:
-    with served(create_app(backend)) as url, client(url) as ai:
+    with serve_app(create_app(backend)) as url, client(url) as ai:
         reply = ai.chat.completions.create(
             model="small", messages=TALK[:2], max_tokens=3,
             extra_body={"chat_template_kwargs": {"note": "Mind the gap."}},
@@ -142,7 +142,7 @@ def test_arguments_of_a_call_that_nest_too_deeply_are_a_400(backend: LocalBacken
     for depth in (200, 990, 100_000):
         function = {"name": "weather", "arguments": '{"city":' + "[" * depth + "]" * depth + "}"}
         talk = [*TALK[:2], {"role": "assistant", "tool_calls": [{**CALL, "function": function}]}]
-        with served(create_app(backend)) as url:
+        with serve_app(create_app(backend)) as url:
             answer = httpx.post(
                 f"{url}/chat/completions", json={"model": "small", "messages": talk}, timeout=60
             )

@@ -16,7 +16,7 @@ from typing import Any
 
 from holdfast.report import html as shell
 from holdfast.report.transcript import fold_text
-from holdfast.report.words import finite, number, quantity, signed, signed_span
+from holdfast.report.words import finite, number, quantity, signed_number, signed_span
 from holdfast.results.effect import EffectRow, EffectSummary, ReplyPair
 
 Pairs = Mapping[str, Sequence[ReplyPair]]
@@ -82,7 +82,7 @@ def _cell(row: EffectRow | None) -> dict[str, Any] | None:
         return None
     shade = sum(abs(row.delta) >= least for least in _SHADES)
     return {
-        "delta": signed(row.delta),
+        "delta": signed_number(row.delta),
         "interval": signed_span(row.interval),
         "n": row.n,
         "shade": f"{'up' if row.delta > 0 else 'down'}-{shade}" if shade else "level",
@@ -99,7 +99,7 @@ def _cells(summary: EffectSummary, pairs: Pairs) -> Iterator[dict[str, Any]]:
             "key": row.cell,
             "name": f"{row.category}, {row.persona}, {row.length}, {place}",
             "model": row.model if len(summary.models) > 1 else "",
-            "delta": signed(row.delta),
+            "delta": signed_number(row.delta),
             "interval": signed_span(row.interval),
             "pairs": [
                 {
@@ -115,7 +115,7 @@ def _cells(summary: EffectSummary, pairs: Pairs) -> Iterator[dict[str, Any]]:
 
 
 def _matrix(summary: EffectSummary) -> list[dict[str, Any]]:
-    """Every persona by every category, where that was asked for."""
+    """Every persona by every category, for a run that recorded these."""
     matrices = []
     for model in summary.models:
         mine = [row for row in summary.numbers.matrix if row.model == model]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree
 
 from holdfast.core.errors import shorten
-from holdfast.report.words import count, number, quantity, signed, signed_span
+from holdfast.report.words import count, number, quantity, signed_number, signed_span
 from holdfast.results.gate import Decision, GateRun, GateSummary, Loss
 
 ROWS = 20
@@ -27,7 +27,8 @@ def sentence(decision: Decision, baseline: GateRun, candidate: GateRun) -> str:
     margin, (low, high) = number(decision.margin), decision.interval
     figures = (
         f"stability {number(candidate.stability)} against {number(baseline.stability)}, "
-        f"change {signed(decision.change)} ({signed_span(decision.interval)}), n {decision.n}"
+        f"change {signed_number(decision.change)} ({signed_span(decision.interval)}), "
+        f"n {decision.n}"
     )
     if decision.same:
         return f"Holds: nothing differs between the runs, and every answer is the same ({figures})."
@@ -104,7 +105,7 @@ def markdown(summary: GateSummary) -> str:
                     f"`{one.persona}`",
                     number(one.baseline),
                     number(one.candidate),
-                    signed(one.change),
+                    signed_number(one.change),
                     str(one.n),
                 ]
                 for one in summary.personas[:ROWS]
@@ -113,7 +114,7 @@ def markdown(summary: GateSummary) -> str:
     ]
     if len(summary.personas) > ROWS:
         parts.append(f"and {len(summary.personas) - ROWS} more personas")
-    parts += [_quoted(one) for one in summary.losses]
+    parts += [_fold_loss(one) for one in summary.losses]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -122,9 +123,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(edges) if rows else ""
 
 
-def _quoted(loss: Loss) -> str:
+def _fold_loss(loss: Loss) -> str:
     """A lost probe, folded."""
-    text = "\n".join(_said(loss))
+    text = "\n".join(_quote_answers(loss))
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return (
         f"<details><summary><code>{loss.persona}</code>, round {loss.round}: "
@@ -133,7 +134,7 @@ def _quoted(loss: Loss) -> str:
     )
 
 
-def _said(loss: Loss) -> Iterator[str]:
+def _quote_answers(loss: Loss) -> Iterator[str]:
     yield f"asked:     {shorten(loss.probe, QUOTE)}"
     yield f"baseline:  {shorten(loss.baseline, QUOTE)}"
     yield f"candidate: {shorten(loss.candidate, QUOTE)}"
@@ -158,7 +159,7 @@ def junit(summary: GateSummary) -> str:
         )
         detail = [*lines(summary)]
         for loss in summary.losses:
-            detail += ["", f"{loss.persona}, round {loss.round}", *_said(loss)]
+            detail += ["", f"{loss.persona}, round {loss.round}", *_quote_answers(loss)]
         problem.text = _NOT_XML.sub("\ufffd", "\n".join(detail))
     out = ElementTree.SubElement(case, "system-out")
     out.text = _NOT_XML.sub("\ufffd", summary.sentence)

@@ -80,7 +80,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         number=words.number,
-        signed=words.signed,
+        signed_number=words.signed_number,
         percent=words.percent,
         between=words.between,
         signed_span=words.signed_span,

@@ -33,7 +33,7 @@ KINDS = {
     "harmful": ("harmful", "own"),
 }
 POINTS = 12  # of a curve at most
-SHOWN = 4  # rollouts shown from either end
+MOST_SAMPLES = 4  # rollouts shown from either end
 
 
 def write_permix(summary: PermixSummary, steps: StepSequence, path: Path) -> None:
@@ -88,7 +88,7 @@ _FLAT = (
 
 
 def _parts(steps: StepSequence) -> Iterator[StepSequence]:
-    """The steps, some together."""
+    """The steps in at most `POINTS` groups."""
     size = max(1, -(-len(steps) // POINTS))
     return (steps[i : i + size] for i in range(0, len(steps), size))
 
@@ -101,7 +101,7 @@ Value = Literal["accuracy", "zero_variance"]
 Weight = Literal["n", "groups"]
 
 
-def _weighted(metrics: Sequence[GroupMetrics], value: Value, weight: Weight) -> float | None:
+def _weighted_mean(metrics: Sequence[GroupMetrics], value: Value, weight: Weight) -> float | None:
     """The mean of a value over groups or rollouts; None without any."""
     total = sum(getattr(one, weight) for one in metrics)
     if not total:
@@ -117,7 +117,8 @@ def _by_kind(
     parts: Sequence[StepSequence], value: Value, weight: Weight, title: str, caption: str
 ) -> Figure:
     curves = {
-        kind: [_weighted(_of_kind(part, kind), value, weight) for part in parts] for kind in KINDS
+        kind: [_weighted_mean(_of_kind(part, kind), value, weight) for part in parts]
+        for kind in KINDS
     }
     series = [
         Series(KINDS[kind][1], values, label=f"{KINDS[kind][0]} {number(first_of(values[::-1]))}")
@@ -193,7 +194,7 @@ class PersonaRow(NamedTuple):
 
 
 def _personas(steps: StepSequence) -> Iterator[PersonaRow]:
-    """Accuracy of every persona in the first half of the steps and in the second."""
+    """Every persona's accuracy in the first half of the steps and in the second."""
     half = len(steps) // 2
     for persona in sorted({one for step in steps for one in step.by_persona or {}}):
         cells = []
@@ -204,8 +205,8 @@ def _personas(steps: StepSequence) -> Iterator[PersonaRow]:
                 if step.by_persona and persona in step.by_persona
             ]
             cells += [
-                number(_weighted(metrics, "accuracy", "n")),
-                number(_weighted(metrics, "zero_variance", "groups")),
+                number(_weighted_mean(metrics, "accuracy", "n")),
+                number(_weighted_mean(metrics, "zero_variance", "groups")),
                 str(sum(one.n for one in metrics)),
             ]
         yield PersonaRow("no persona" if persona == "none" else persona, cells)
@@ -215,7 +216,10 @@ def _samples(steps: StepSequence) -> list[tuple[str, list[Rollout]]]:
     first, last = ([one for step in part for one in step.samples] for part in (steps, steps[::-1]))
     if not first:
         return []
-    return [("In the first steps", first[:SHOWN]), ("In the last steps", last[:SHOWN])]
+    return [
+        ("In the first steps", first[:MOST_SAMPLES]),
+        ("In the last steps", last[:MOST_SAMPLES]),
+    ]
 
 
 def _sample(rollout: Rollout) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from holdfast.report.words import (
     number,
     percent,
     quantity,
-    signed,
+    signed_number,
     signed_span,
     with_interval,
 )
@@ -113,7 +113,7 @@ def remarks(summary: RobustnessSummary) -> list[str]:
         sentences += [
             f"Searching: {search.persona} is the best on {search.development_items} items and "
             f"has {number(search.accuracy)} on the {search.items} others, where no persona has "
-            f"{number(search.none)} ({signed(search.gain)}, "
+            f"{number(search.none)} ({signed_number(search.gain)}, "
             f"{signed_span(search.gain_interval)})."
         ]
     for count, what in (
@@ -204,8 +204,8 @@ def _axis(values: Sequence[float]) -> dict[str, Any]:
 
 
 def _numbers(numbers: RobustnessNumbers) -> Table:
-    """The extremes with what stands beside them."""
-    unbiased = {**numbers.halves, **numbers.spread}
+    """The extremes and their controls: read strictly, labels shuffled, unbiased."""
+    fair_estimates = {**numbers.halves, **numbers.spread}
 
     def beside(estimates: Mapping[str, ValueWithInterval], name: str) -> str:
         one = estimates.get(name)
@@ -220,7 +220,7 @@ def _numbers(numbers: RobustnessNumbers) -> Table:
                 number(value) if span is None else with_interval(value, span),
                 number(getattr(numbers.strict, name)),
                 beside(numbers.permuted, name),
-                beside(unbiased, name),
+                beside(fair_estimates, name),
             )
             for name, title in names.items()
             for value, span in [(getattr(numbers, name), numbers.intervals[name])]
@@ -231,11 +231,11 @@ def _numbers(numbers: RobustnessNumbers) -> Table:
 def _rows(numbers: RobustnessNumbers) -> list[dict[str, Any]]:
     """The matrix: no persona first, then from the worst to the best."""
     base = numbers.none.by_category
-    ordered = sorted(numbers.rows, key=lambda row: row.accuracy)
+    by_accuracy = sorted(numbers.rows, key=lambda row: row.accuracy)
     rows = []
     accuracy = (getattr(numbers.none, one.name) for one in fields(Accuracy))
     none = PersonaAccuracy("no persona", "", "", "", *accuracy)
-    for row in (none, *ordered):
+    for row in (none, *by_accuracy):
         cells = [
             {"value": number(value), "shade": _shade(value - base[category])}
             for category, value in row.by_category.items()
@@ -248,7 +248,7 @@ def _rows(numbers: RobustnessNumbers) -> list[dict[str, Any]]:
                 "cells": cells,
                 "accuracy": number(row.accuracy),
                 "interval": between(row.interval),
-                "delta": signed(row.delta) if row.text else "–",
+                "delta": signed_number(row.delta) if row.text else "–",
                 "delta_interval": signed_span(row.delta_interval) if row.text else "",
                 "significant": row.sign != 0,
                 "shade": _shade(row.delta),

@@ -288,16 +288,16 @@ def portraits(conversations: Sequence[Entry]) -> list[Portrait]:
 
 def specimens(conversations: Sequence[Entry]) -> list[Specimen]:
     """The conversation with the largest fall and the one in the middle, by stated rules."""
-    ranked = sorted(
+    by_fall = sorted(
         (e for e in conversations if e.fall is not None and any(x.own for x in e.exchanges)),
         key=lambda e: (-(e.fall or 0.0), e.id),
     )
-    if not ranked:
+    if not by_fall:
         return []
-    first, middle = ranked[0], ranked[len(ranked) // 2]
-    fell = (
+    first, middle = by_fall[0], by_fall[len(by_fall) // 2]
+    title = (
         "The largest fall" if round(first.fall or 0.0, 2) > 0 else "The least steady conversation"
     )
     if middle.id == first.id:
-        return [Specimen("The only conversation" if len(ranked) == 1 else fell, first)]
-    return [Specimen(fell, first), Specimen("The median conversation, by fall", middle)]
+        return [Specimen("The only conversation" if len(by_fall) == 1 else title, first)]
+    return [Specimen(title, first), Specimen("The median conversation, by fall", middle)]

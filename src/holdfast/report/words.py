@@ -44,7 +44,7 @@ def number(value: Any, places: int = 2) -> str:
     return f"{finite_value:z.{places}f}".replace("-", "−")
 
 
-def signed(value: Any) -> str:
+def signed_number(value: Any) -> str:
     """A change with its sign; three decimals where two would show a nonzero one as zero."""
     finite_value = finite(value)
     if finite_value is None:
@@ -78,7 +78,7 @@ def between(interval: Sequence[Any] | None, write: Callable[[Any], str] = number
 
 def signed_span(interval: Sequence[Any] | None) -> str:
     """The interval of a change, with signs."""
-    return between(interval, signed)
+    return between(interval, signed_number)
 
 
 def with_interval(value: Any, interval: Sequence[Any] | None) -> str:
@@ -108,7 +108,7 @@ def _overlap(one: tuple[float, float] | None, other: tuple[float, float] | None)
 
 
 def low_ceiling(setting: Setting, ceiling: float | None) -> str | None:
-    """That a run began too low to say anything; None where it did not, or was screened."""
+    """A sentence that a run began too low to say anything; None if it did not, or was screened."""
     if ceiling is None or ceiling >= LOW or setting.screened is not None:
         return None
     return (
@@ -128,7 +128,7 @@ def too_low(ceiling: float | None) -> str:
 
 
 def notes(*sentences: str | None) -> str | None:
-    """What must be said of a run, as one text; None where there is nothing."""
+    """The notes on a run, as one text; None where there are none."""
     return " ".join(filter(None, sentences)) or None
 
 
@@ -158,14 +158,14 @@ def inconclusive(scores: Iterable[float | None], cut: float) -> str | None:
     return None
 
 
-def screening(screened: Screened) -> str:
-    """What a screening kept, in one sentence."""
+def screening(outcome: Screened) -> str:
+    """Which personas a screening kept, in one sentence."""
     parts = [
-        f"{category} {count.kept} of {count.of}" for category, count in screened.by_category.items()
+        f"{category} {count.kept} of {count.of}" for category, count in outcome.by_category.items()
     ]
     return (
-        f"Only personas that the model holds before the conversation take part: {screened.kept} of "
-        f"{screened.of} score {number(screened.at_least)} or more there, on other seeds "
+        f"Only personas that the model holds before the conversation take part: {outcome.kept} of "
+        f"{outcome.of} score {number(outcome.at_least)} or more there, on other seeds "
         f"({', '.join(parts)})."
     )
 
@@ -205,19 +205,19 @@ def verdict(summary: DriftSummary) -> str:
     """
     stability = summary.curves.stability
     first, last = first_of(stability), finite(stability[-1])
-    moved = ends(summary.curves.change.interval)
+    change = ends(summary.curves.change.interval)
     if first is None or last is None or start_of(stability) == len(stability) - 1:
         return "unmeasured"
     if summary.setting.conversations == 1:
         return "single"
     if summary.curves.replies is None and low_ceiling(summary.setting, first):
         return "low"
-    if moved is None:
+    if change is None:
         return "unmeasured"
     floor = finite(summary.curves.floor)
     if floor is not None and first - floor < NEAR:
         return "absent"
-    if moved[1] < 0:
+    if change[1] < 0:
         if (
             floor is not None
             and last - floor <= NEAR
@@ -229,9 +229,9 @@ def verdict(summary: DriftSummary) -> str:
             return "gone"
         fall = first - last
         return "gives way" if fall >= LARGE else "slips" if fall >= NEAR else "slips a little"
-    if moved[0] > 0:
+    if change[0] > 0:
         return "firms"
-    return "holds" if moved[0] >= -NEAR else "unclear"
+    return "holds" if change[0] >= -NEAR else "unclear"
 
 
 def headline(summary: DriftSummary) -> str:
@@ -240,12 +240,12 @@ def headline(summary: DriftSummary) -> str:
     start, last, floor = start_of(stability), number(stability[-1]), number(summary.curves.floor)
     first = number(first_of(stability))
     begins = f"{first} {'at the start' if start == 0 else f'at round {start}'}"
-    moved = summary.curves.change
-    change = f"{signed(moved.value)}, 95% interval {signed_span(moved.interval)}"
+    delta = summary.curves.change
+    change = f"{signed_number(delta.value)}, 95% interval {signed_span(delta.interval)}"
     way = f"from {first if start == 0 else begins} to {last} over {rounds}"
     course = f"{way} ({change})"
     return {
-        "unmeasured": _unmeasured(stability, begins, f"{last} after {rounds}"),
+        "unmeasured": _headline_without_change(stability, begins, f"{last} after {rounds}"),
         "single": f"One conversation: {begins}, {last} after {rounds}",
         "low": f"Too low to say: {begins}, {last} after {rounds}, and below "
         f"{number(LOW)} there is too little to lose",
@@ -262,7 +262,7 @@ def headline(summary: DriftSummary) -> str:
     }[verdict(summary)]
 
 
-def _unmeasured(stability: Sequence[Any], begins: str, ends: str) -> str:
+def _headline_without_change(stability: Sequence[Any], begins: str, ends: str) -> str:
     """The headline where there is no change to speak of."""
     if first_of(stability) is None:
         return "Nothing was measured"
@@ -276,8 +276,8 @@ def _unmeasured(stability: Sequence[Any], begins: str, ends: str) -> str:
 
 def standfirst(summary: DriftSummary) -> list[str]:
     """The sentences under the headline, each only where its numbers were measured."""
-    screened = summary.setting.screened
-    selection = screening(screened) if screened else ""
+    outcome = summary.setting.screened
+    selection = screening(outcome) if outcome else ""
     sentences = (selection, _floor(summary), _filler(summary), _user(summary), _share(summary))
     return [sentence for sentence in sentences if sentence]
 

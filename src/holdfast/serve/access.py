@@ -27,7 +27,7 @@ OPEN = frozenset({
 })  # fmt: skip
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 # What servers behind a proxy may read as a separator, a dot or an end of the path.
-_ENCODED = re.compile(rb"%(?:2f|5c|2e|3f|23|25|00)", re.IGNORECASE)
+_ENCODED_SEPARATORS = re.compile(rb"%(?:2f|5c|2e|3f|23|25|00)", re.IGNORECASE)
 _SPECIAL = re.compile(r"[\x00-\x1f\x7f\\?#]")
 _MODEL = "/v1/models/"  # clients encode the separators in a model's name
 
@@ -105,7 +105,12 @@ def check_path(scope: MutableMapping[str, Any]) -> None:
     segments = path.split("/")[1:]
     plain_end = route_path(scope) == "/"
     empty = "" in (segments[:-1] if plain_end else segments)
-    if empty or {".", ".."} & set(segments) or _SPECIAL.search(path) or _ENCODED.search(raw):
+    if (
+        empty
+        or {".", ".."} & set(segments)
+        or _SPECIAL.search(path)
+        or _ENCODED_SEPARATORS.search(raw)
+    ):
         raise RequestError(
             400,
             "the path is not plain: leave out dot segments, doubled and closing slashes, and "

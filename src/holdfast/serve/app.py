@@ -112,13 +112,15 @@ def create_app(
         await asyncio.to_thread(watches.stop)
 
     live.serve(own_keys, lambda alias: _check_alias(backend, alias))
-    metrics = _watched(engine)
+    metrics = _watch_engine(engine)
     app = base_app("Holdfast", own_keys, limits, metrics, lifespan, live)
     locks = bool(persona and own_keys) if lock is None else lock
     watches = Watches(persona, control, metrics, traffic, live)
     add_traffic(app, watches)
-    watched = watches.own
-    context = CompletionContext(backend, engine, metrics, limits, persona, control, locks, watched)
+    own_watch = watches.own
+    context = CompletionContext(
+        backend, engine, metrics, limits, persona, control, locks, own_watch
+    )
     note, keyed = NOTES.get(backend.name, ""), bool(own_keys)
     add_page(app, PageSettings(backend.name, persona, control.text, note, keyed, locks))
     _add_model_routes(app, context, live)
@@ -149,7 +151,7 @@ def _check_control(backend: LocalBackend, control: Control, persona: Persona | N
     return control
 
 
-def _watched(engine: EngineProcess | EngineThread) -> Metrics:
+def _watch_engine(engine: EngineProcess | EngineThread) -> Metrics:
     """Metrics that read the engine's state when Prometheus asks."""
     metrics = Metrics()
     metrics.watch("holdfast_rows_running", "Replies under way", lambda: engine.running)
@@ -233,7 +235,7 @@ class _CompletionsRoute:
 
     def add_to(self, app: FastAPI) -> None:
         """Add the route, and Ollama's."""
-        Ollama(self.context, self.pick, self.ended, self.tenants).add_to(app)
+        Ollama(self.context, self.pick, self.record_end, self.tenants).add_to(app)
         app.post(
             "/v1/chat/completions",
             tags=["openai"],
@@ -260,7 +262,7 @@ class _CompletionsRoute:
         try:
             return Json(await until_client_leaves(request.receive, completion.whole()))
         finally:
-            self.ended(completion, scope[KEY_NAME])
+            self.record_end(completion, scope[KEY_NAME])
 
     def _read(
         self, content: bytes, route: str | None, key: str
@@ -305,10 +307,10 @@ class _CompletionsRoute:
                 async for chunk in chunks:
                     yield chunk
         finally:
-            self.ended(completion, key)
+            self.record_end(completion, key)
 
-    def ended(self, completion: Completion, key: str) -> None:
-        """Count what a completion has cost its key, and log it."""
+    def record_end(self, completion: Completion, key: str) -> None:
+        """Count a completion's tokens for its key, and log it."""
         if key:
             self.tenants.quotas.add(key, completion.tokens)
         if self.log_prompts:

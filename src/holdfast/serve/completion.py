@@ -178,9 +178,9 @@ class Completion:
                     raise RequestError(500, piece.error, code="model_error")
                 self._steps[index] = piece.result.steps if piece.result else piece.steps
                 piece = self._without_thought(index, piece)
-                self._first()
+                self._time_first_piece()
                 if piece.result is not None:
-                    await self._ended(index, piece.result)
+                    await self._finish_choice(index, piece.result)
                     if len(self.results) == len(self.jobs):
                         self._watch()
                 yield index, piece
@@ -198,12 +198,12 @@ class Completion:
         self.texts[index] += reply
         return piece._replace(text=reply, thought=thought)
 
-    def _first(self) -> None:
+    def _time_first_piece(self) -> None:
         if not self._has_text:
             self._has_text = True
             self.context.metrics.first.observe(time.perf_counter() - self.began)
 
-    async def _ended(self, index: int, result: Continuation) -> None:
+    async def _finish_choice(self, index: int, result: Continuation) -> None:
         self.results[index] = result
         judge = self.context.judge
         if judge is not None:
@@ -212,7 +212,7 @@ class Completion:
         self._observe(index, result)
 
     def _watch(self) -> None:
-        """Have the first choice watched as a reply of its conversation."""
+        """Hand the first choice to the watch, as a reply of its conversation."""
         live = self.context.live
         if live is None:
             return
@@ -269,17 +269,17 @@ class Completion:
         """Tokens; the prompt counts once, however many choices there are."""
         prompt = _prompt(self.jobs[0].request)
         completion = sum(result.steps for result in self.results.values())
-        cached = min((result.cached_tokens for result in self.results.values()), default=0)
+        cached_tokens = min((result.cached_tokens for result in self.results.values()), default=0)
         return {
             "prompt_tokens": prompt,
             "completion_tokens": completion,
             "total_tokens": prompt + completion,
-            "prompt_tokens_details": {"cached_tokens": cached},
+            "prompt_tokens_details": {"cached_tokens": cached_tokens},
         }
 
     def _summary(self) -> dict[str, Any]:
-        ignored = {"ignored": sorted(self.plan.ignored)} if self.plan.ignored else {}
-        return {"control": self.plan.control.text, **self._measures(list(self.results)), **ignored}
+        extra = {"ignored": sorted(self.plan.ignored)} if self.plan.ignored else {}
+        return {"control": self.plan.control.text, **self._measures(list(self.results)), **extra}
 
     def _measures(self, indices: Sequence[int]) -> dict[str, Any]:
         """Mean prompt share and score of some choices."""

@@ -1,8 +1,8 @@
-"""A connection with bounds on what no request has come of yet, on httptools.
+"""A connection with bounds on a client that has sent no whole request yet, on httptools.
 
 uvicorn makes a protocol of this class for each connection. A head has `Limits.headers` bytes and
-`Limits.head_timeout` seconds, and a connection ends where none of what waits for its client is
-taken for `Limits.write_timeout` seconds (`serve.server` says why).
+`Limits.head_timeout` seconds, and a connection ends once its client has read nothing of what waits
+for it for `Limits.write_timeout` seconds (`serve.server` says why).
 
 This module knows bytes and one connection's state. It knows no routes.
 """

@@ -67,18 +67,18 @@ class ReplyText:
         self._firsts = {stop[0] for stop in self._stops}
         self._longest = max(map(len, self._stops), default=0)
         self._text = ""
-        self._sent = 0  # characters
+        self._sent_length = 0  # characters
         # Tokens from `_start` on are decoded, since a character may span several; those before
         # `_read` are in the text.
-        self._start, self._read = 0, 0
+        self._start, self._read_end = 0, 0
         self._stopped = False
 
     def feed(self, ids: Sequence[int]) -> bool:
         """Read the tokens so far. True once a stop string has come."""
-        before = self._decode(ids[self._start : self._read])
+        before = self._decode(ids[self._start : self._read_end])
         now = self._decode(ids[self._start :])
         end = len(ids)
-        if now.endswith(BROKEN) and end - self._read > _MOST_PARTS:
+        if now.endswith(BROKEN) and end - self._read_end > _MOST_PARTS:
             # No character waits for so many tokens: those before the last few are what they are.
             end -= _MOST_PARTS
             whole, now = now, self._decode(ids[self._start : end])
@@ -87,7 +87,7 @@ class ReplyText:
         elif now.endswith(BROKEN):
             return self._stopped
         if len(now) > len(before):
-            self._start, self._read = self._read, end
+            self._start, self._read_end = self._read_end, end
             self._add(now[len(before) :])
         return self._stopped
 
@@ -95,15 +95,19 @@ class ReplyText:
         """Add what waited, half a character included: no token will follow."""
         if self._stopped:
             return
-        before = self._decode(ids[self._start : self._read])
-        self._start, self._read, tail = self._read, len(ids), self._decode(ids[self._start :])
+        before = self._decode(ids[self._start : self._read_end])
+        self._start, self._read_end, tail = (
+            self._read_end,
+            len(ids),
+            self._decode(ids[self._start :]),
+        )
         self._add(tail[len(before) :])
         self._longest = 0
 
     def take(self) -> str:
         """The text that can be sent and was not sent yet."""
-        end = len(self._text) - (0 if self._stopped else self._waiting())
-        piece, self._sent = self._text[self._sent : end], max(self._sent, end)
+        end = len(self._text) - (0 if self._stopped else self._count_waiting())
+        piece, self._sent_length = self._text[self._sent_length : end], max(self._sent_length, end)
         return piece
 
     def _add(self, piece: str) -> None:
@@ -124,7 +128,7 @@ class ReplyText:
             self._reply = len(self._text) - len(split.reply)
         return self._reply
 
-    def _waiting(self) -> int:
+    def _count_waiting(self) -> int:
         """Number of characters at the end that may be the beginning of a stop string."""
         for size in range(min(self._longest - 1, len(self._text) - self._reply), 0, -1):
             if self._text[-size] not in self._firsts:

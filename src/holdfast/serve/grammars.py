@@ -29,7 +29,7 @@ def grammar_of(body: ChatRequest) -> str:
     Raises:
         RequestError: with the field's name, if it asks for what cannot be done.
     """
-    grammars = list(_wanted(body))
+    grammars = list(_find_constraints(body))
     if not grammars:
         return ""
     name, kind, value = grammars[0]
@@ -48,7 +48,7 @@ def grammar_of(body: ChatRequest) -> str:
         raise unsupported_value(name, f"{name}: {error}.") from error
 
 
-def _wanted(body: ChatRequest) -> Iterator[tuple[str, str, Any]]:
+def _find_constraints(body: ChatRequest) -> Iterator[tuple[str, str, Any]]:
     """The fields that constrain the reply: name, kind and value."""
     form = body.response_format
     if form is not None and form.get("type") != "text":

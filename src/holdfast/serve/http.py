@@ -83,19 +83,19 @@ def base_app(
     app.add_middleware(RequestLog, metrics=metrics)
 
     @app.exception_handler(RequestError)
-    async def refused(request: Request, error: RequestError) -> Response:
+    async def refuse_request(request: Request, error: RequestError) -> Response:
         return error_response(error)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
+    async def refuse_invalid(request: Request, error: RequestValidationError) -> Response:
         return error_response(invalid_request(error.errors()))
 
     @app.exception_handler(HTTPException)
-    async def unrouted(request: Request, error: HTTPException) -> Response:
-        return error_response(_unrouted(request.scope["path"], error))
+    async def refuse_path(request: Request, error: HTTPException) -> Response:
+        return error_response(_path_error(request.scope["path"], error))
 
     @app.exception_handler(ClientLeft)
-    async def gone(request: Request, error: ClientLeft) -> Response:
+    async def end_abandoned(request: Request, error: ClientLeft) -> Response:
         return Response(status_code=499)  # nobody reads it; the log and the metrics do
 
     @app.get(
@@ -149,7 +149,7 @@ def _describe_chat_request(app: FastAPI) -> None:
     app.openapi = with_chat_request  # type: ignore[method-assign]
 
 
-def _unrouted(path: str, error: HTTPException) -> RequestError:
+def _path_error(path: str, error: HTTPException) -> RequestError:
     """The error of a path or method that nothing answers."""
     messages = {404: f"there is no {path} here.", 405: "this method is not allowed."}
     message = messages.get(error.status_code, str(error.detail))
@@ -179,7 +179,7 @@ class RequestLog:
             return
         start, status, name = time.perf_counter(), 0, _request_id(scope)
 
-        async def sending(message: AsgiMessage) -> None:
+        async def send_with_id(message: AsgiMessage) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -191,13 +191,13 @@ class RequestLog:
 
         line = f"{scope['method']} {_loggable(scope['path'])}"
         try:
-            await self.app(scope, receive, sending)
+            await self.app(scope, receive, send_with_id)
         except Exception:
             LOG.exception("%s failed (%s)", line, name)
             if status:
                 raise
             error = RequestError(500, "the server failed on this request; its log says why.")
-            await error_response(error)(scope, receive, sending)
+            await error_response(error)(scope, receive, send_with_id)
         finally:
             self.metrics.requests.labels(str(status or 499)).inc()
             key = f" key={scope[KEY_NAME]}" if scope.get(KEY_NAME) else ""

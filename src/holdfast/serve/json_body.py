@@ -83,7 +83,7 @@ class _Twice(Exception):
     """A name that an object has twice."""
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
         counts = Counter(name for name, _ in pairs)
@@ -91,10 +91,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def read_once(body: bytes) -> dict[str, Any]:
+def read_unique(body: bytes) -> dict[str, Any]:
     """A JSON object in which no name stands twice. Raises `RequestError`."""
     try:
-        return _object(json.loads(body.decode(), object_pairs_hook=_once))
+        return _object(json.loads(body.decode(), object_pairs_hook=_unique_fields))
     except _Twice as error:
         raise _invalid(f"the body has {str(error)[:100]!r} twice: write it once.") from None
     except (ValueError, RecursionError):

@@ -86,8 +86,8 @@ class Limits:
 class Guard:
     """ASGI middleware that checks host, path, origin, key, media type, load and body, in order.
 
-    `access` says which paths need a key. What asks for the head alone (HEAD) is answered as GET, so
-    that every rule behind this one is GET's.
+    `access` says which paths need a key. A HEAD request is answered as GET, so that every rule
+    behind this one is GET's.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Guard:
                 if rule := self.tenants.rule(scope[KEY_NAME]):
                     self.tenants.quotas.enter(rule)
             if scope["method"] not in READING or has_body(headers):
-                body = await self._body(receive)
+                body = await self._read_in_time(receive)
                 if body is None:
                     return
                 receive = _with_body(body, receive)
@@ -161,11 +161,11 @@ class Guard:
         self.in_flight += 1
         return True
 
-    async def _body(self, receive: Receive) -> bytes | None:
+    async def _read_in_time(self, receive: Receive) -> bytes | None:
         """The whole body, or None if the client left before it arrived."""
         try:
             async with asyncio.timeout(self.limits.read_timeout):
-                return await self._read(receive)
+                return await self._read_whole(receive)
         except TimeoutError:
             raise RequestError(
                 408,
@@ -173,7 +173,7 @@ class Guard:
                 headers={"connection": "close"},
             ) from None
 
-    async def _read(self, receive: Receive) -> bytes | None:
+    async def _read_whole(self, receive: Receive) -> bytes | None:
         content, size = bytearray(), 0
         while True:
             message = await receive()

@@ -92,14 +92,14 @@ class Metrics:
         values: Callable[[], Mapping[tuple[str, ...], float]],
     ) -> None:
         """The same with a value for each combination of labels."""
-        self.registry.register(_Watched(name, meaning, labels, values))
+        self.registry.register(_StateCollector(name, meaning, labels, values))
 
     def page(self) -> bytes:
         """All metrics in Prometheus's text format."""
         return generate_latest(self.registry)
 
 
-class _Watched(Collector):
+class _StateCollector(Collector):
     """A gauge or a counter that is read when Prometheus asks."""
 
     def __init__(

@@ -142,10 +142,10 @@ class CompletionContext:
                 f"the chat template does not take this chat ({type(error).__name__}: {error}).",
                 param="messages",
             ) from error
-        return self.bounded(request, body)
+        return self.add_options(request, body)
 
-    def bounded(self, request: Request, body: ChatRequest) -> Request:
-        """The request with what the body asks for beside its chat, unless one is too long."""
+    def add_options(self, request: Request, body: ChatRequest) -> Request:
+        """Add what the body asks for beside its chat. Raises `RequestError` if it is too long."""
         if self._longest_chat is not None and len(request.ids) > self._longest_chat:
             raise self._too_long(str(len(request.ids)))
         logprobs = (body.top_logprobs or 0) if body.logprobs else None
@@ -165,10 +165,10 @@ class CompletionContext:
 
     def _template_options(self, body: ChatRequest) -> dict[str, Any]:
         options = dict(body.chat_template_kwargs or {})
-        if reserved := options.keys() & _RESERVED:
+        if names := options.keys() & _RESERVED:
             raise invalid_value(
-                f"chat_template_kwargs.{min(reserved)}",
-                f"chat_template_kwargs may not set {min(reserved)}: it is a field of its own.",
+                f"chat_template_kwargs.{min(names)}",
+                f"chat_template_kwargs may not set {min(names)}: it is a field of its own.",
             )
         effort = body.reasoning_effort
         if effort is not None:

@@ -1,10 +1,10 @@
-"""The sockets of a server, with bounds on what no request has come of yet.
+"""The sockets of a server, with bounds on connections that have sent no whole request yet.
 
 uvicorn reads a head of any length for as long as it takes. Here a head has `Limits.headers` bytes
 and `Limits.head_timeout` seconds, a response whose request never ends closes its connection, and
 beyond `Limits.connections` the connection that has waited longest for a request is closed: clients
-that send nothing cannot keep others out. Nor can those that do not read: a connection ends where
-none of what waits for it is taken for `Limits.write_timeout` seconds.
+that send nothing cannot keep others out. Nor can those that do not read: a connection ends once
+its client has read nothing of what waits for it for `Limits.write_timeout` seconds.
 
 This module knows bytes and connections. It knows no routes.
 """
@@ -25,16 +25,16 @@ from fastapi import FastAPI
 from holdfast.serve.http_errors import unavailable
 from holdfast.serve.limits import Asgi, AsgiMessage, Limits, Receive, Scope, Send, send_error
 
-# What the other open files of a server are given at least: the model's, the upstream's, pipes.
+# Connections get one open file in two; the model, the upstream and pipes need the others.
 _SHARE = 2
 
 
-def run(app: FastAPI, bound: socket.socket) -> None:
+def run(app: FastAPI, listener: socket.socket) -> None:
     """Serve until interrupted; replies under way are finished first, for half a minute at most.
 
     Args:
         app: the application, made by `create_app` or `create_gateway`.
-        bound: the socket to listen on.
+        listener: the socket to listen on.
     """
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
@@ -43,7 +43,7 @@ def run(app: FastAPI, bound: socket.socket) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     settings = configuration(app)
     gc.freeze()  # what is here now stays: looking through it again and again takes time
-    uvicorn.Server(settings).run(sockets=[bound])
+    uvicorn.Server(settings).run(sockets=[listener])
 
 
 def configuration(app: FastAPI, graceful: int = 30) -> uvicorn.Config:
@@ -54,9 +54,9 @@ def configuration(app: FastAPI, graceful: int = 30) -> uvicorn.Config:
         graceful: seconds that replies under way may take once the server stops.
     """
     limits: Limits = app.state.limits
-    limits = replace(limits, connections=min(limits.connections, _files() // _SHARE))
+    limits = replace(limits, connections=min(limits.connections, _raise_file_limit() // _SHARE))
     return uvicorn.Config(
-        _Stopping(app),
+        _QuietStop(app),
         http=_protocol(limits),
         h11_max_incomplete_event_size=limits.headers,
         log_config=None,
@@ -68,8 +68,8 @@ def configuration(app: FastAPI, graceful: int = 30) -> uvicorn.Config:
     )
 
 
-class _Stopping:
-    """ASGI middleware: what the server no longer waits for ends without a traceback.
+class _QuietStop:
+    """ASGI middleware: a request that the server no longer waits for ends without a traceback.
 
     uvicorn cancels requests that are under way too long after it was told to stop, or told twice.
     """
@@ -81,13 +81,13 @@ class _Stopping:
         """Answer a request; one that is cancelled before its answer began gets a 503."""
         started = False
 
-        async def sending(message: AsgiMessage) -> None:
+        async def send_and_note(message: AsgiMessage) -> None:
             nonlocal started
             started = True
             await send(message)
 
         try:
-            await self.app(scope, receive, sending)
+            await self.app(scope, receive, send_and_note)
         except asyncio.CancelledError:
             if scope["type"] != "http":
                 raise
@@ -95,7 +95,7 @@ class _Stopping:
                 await send_error(unavailable("the server is stopping: try again.", 5), send)
 
 
-def _files() -> int:
+def _raise_file_limit() -> int:
     """Files that this process may open, after raising its soft limit as far as it goes."""
     try:
         import resource

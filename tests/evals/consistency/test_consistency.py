@@ -60,7 +60,7 @@ def log(tmp_path: Path) -> Path:
 
 def test_both_sides_are_measured_and_unparsed_verdicts_counted(log: Path) -> None:
     summary = consistency(log, Actor(judging))
-    assert summary.judge and summary.judge.balanced == 1.0 and summary.judge.n == 24
+    assert summary.judge and summary.judge.balanced_accuracy == 1.0 and summary.judge.n == 24
     assert summary.agent and summary.user
     assert (summary.agent.prompt_to_line.value, summary.agent.prompt_to_line.judged) == (0.5, 6)
     assert (summary.user.prompt_to_line.value, summary.user.prompt_to_line.unparsed) == (0.0, 3)
@@ -105,7 +105,7 @@ def test_a_judge_that_fails_on_the_labels_judges_nothing(log: Path) -> None:
         with pytest.raises(HoldfastError, match=f"no judge of lines.*{share}"):
             consistency(log, Actor(lambda ask, answer=answer: Reply(answer)))
     lenient = consistency(log, Actor(lambda ask: Reply('{"contradicts": false}')), least=0.5)
-    assert lenient.judge and lenient.judge.balanced == 0.5
+    assert lenient.judge and lenient.judge.balanced_accuracy == 0.5
 
 
 def test_labels_of_ones_own_are_read_and_bad_ones_named(log: Path, tmp_path: Path) -> None:

@@ -239,15 +239,15 @@ def test_the_pair_shown_is_the_one_with_the_largest_gain() -> None:
         t.side("anchor").late - t.side("none").late  # type: ignore[union-attr, operator]
         for t in found.conversations
     ]
-    assert found.shown is found.conversations[gains.index(max(gains))]
-    assert (found.left, found.right) == (found.shown.side("none"), found.shown.side("anchor"))
+    assert found.opening is found.conversations[gains.index(max(gains))]
+    assert (found.left, found.right) == (found.opening.side("none"), found.opening.side("anchor"))
 
 
 def test_conversations_past_the_budget_are_left_out_and_named() -> None:
     _, talks = small()
     talks[3]["controls"]["none"]["rounds"][1]["agent"] = "x" * 900_000
     found = side_by_side.transcripts(typed_talks(talks), FEW, ("none", "anchor"), 4, budget=600_000)
-    assert [t.id for t in found.conversations] == [0, 1, 2] and found.left_out == (3, 4, 5, 6, 7)
+    assert [t.id for t in found.conversations] == [0, 1, 2] and found.omissions == (3, 4, 5, 6, 7)
 
 
 def test_one_conversation_is_kept_whatever_its_size() -> None:

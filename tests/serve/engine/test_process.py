@@ -24,7 +24,7 @@ from holdfast.serve.app import create_app
 from holdfast.serve.engine import process as engine_process
 from holdfast.serve.engine.process import EngineProcess
 from holdfast.serve.engine.worker import EngineSpec
-from serve.running import SHOUT, TEA, client, control, served, until
+from serve.running import SHOUT, TEA, client, control, serve_app, until
 
 RECIPE = EngineSpec("mini", rows=4, cache_bytes=8 << 20)
 
@@ -32,16 +32,16 @@ RECIPE = EngineSpec("mini", rows=4, cache_bytes=8 << 20)
 @pytest.fixture(scope="module")
 def remote() -> Iterator[tuple[EngineProcess, str]]:
     """A server whose engine is another process, and its URL."""
-    made = EngineProcess(RECIPE)
-    with served(create_app(local.outline("mini"), remote=made)) as url:
-        yield made, url
-    assert not made.alive
+    engine = EngineProcess(RECIPE)
+    with serve_app(create_app(local.outline("mini"), remote=engine)) as url:
+        yield engine, url
+    assert not engine.alive
 
 
 @pytest.fixture(scope="module")
 def inside() -> Iterator[str]:
     """A server with its engine in this process."""
-    with served(create_app(local.load("mini", cache_bytes=8 << 20))) as url:
+    with serve_app(create_app(local.load("mini", cache_bytes=8 << 20))) as url:
         yield url
 
 
@@ -75,52 +75,52 @@ def test_replies_are_those_of_an_engine_in_this_process(
 def test_a_reply_comes_in_pieces_and_stops_where_it_is_told(
     remote: tuple[EngineProcess, str],
 ) -> None:
-    asked = {"model": "mini", "messages": [SHOUT, TEA], "seed": 3, "max_tokens": 30}
-    whole = client(remote[1]).chat.completions.create(**asked)  # type: ignore[call-overload]
+    options = {"model": "mini", "messages": [SHOUT, TEA], "seed": 3, "max_tokens": 30}
+    whole = client(remote[1]).chat.completions.create(**options)  # type: ignore[call-overload]
     text = whole.choices[0].message.content
-    stream = client(remote[1]).chat.completions.create(**asked, stream=True)  # type: ignore[call-overload]
+    stream = client(remote[1]).chat.completions.create(**options, stream=True)  # type: ignore[call-overload]
     pieces = [chunk.choices[0].delta.content or "" for chunk in stream]
     assert "".join(pieces) == text and sum(map(bool, pieces)) > 1
     stop = text[len(text) // 2 :][:3]
-    cut = client(remote[1]).chat.completions.create(**asked, stop=[stop])  # type: ignore[call-overload]
+    cut = client(remote[1]).chat.completions.create(**options, stop=[stop])  # type: ignore[call-overload]
     assert cut.choices[0].message.content == text[: text.index(stop)]
 
 
 @contextmanager
-def still(made: EngineProcess) -> Iterator[None]:
+def still(engine: EngineProcess) -> Iterator[None]:
     """The engine does nothing while the block runs."""
-    assert made.pid is not None
-    os.kill(made.pid, signal.SIGSTOP)
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGSTOP)
     try:
         yield
     finally:
-        os.kill(made.pid, signal.SIGCONT)
+        os.kill(engine.pid, signal.SIGCONT)
 
 
 def test_a_client_that_leaves_frees_its_row(remote: tuple[EngineProcess, str]) -> None:
-    made, url = remote
+    engine, url = remote
     body = {"model": "mini", "messages": [TEA], "max_tokens": 1500, "stream": True}
-    with still(made):
+    with still(engine):
         with (
             httpx.Client(timeout=30) as http,
             http.stream("POST", f"{url}/chat/completions", json=body) as answer,
         ):
             lines = answer.iter_lines()  # held on to: once it is collected the client has left
             next(lines)
-            assert len(made._jobs) == 1
-        until(lambda: not made._jobs)
+            assert len(engine._jobs) == 1
+        until(lambda: not engine._jobs)
     reply = client(url).chat.completions.create(model="mini", messages=[TEA])  # type: ignore[list-item]
     assert reply.choices[0].finish_reason == "stop"
-    assert (made.running, made.waiting) == (0, 0)
+    assert (engine.running, engine.waiting) == (0, 0)
 
 
 def test_what_cannot_be_loaded_is_said_in_the_models_own_sentence(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
-    made = EngineProcess(EngineSpec(str(tmp_path), rows=1))
+    engine = EngineProcess(EngineSpec(str(tmp_path), rows=1))
     with pytest.raises(ModelError, match="cannot be loaded"):
-        made.ready()
-    made.stop()
-    assert not made.alive
+        engine.ready()
+    engine.stop()
+    assert not engine.alive
 
 
 def metric(url: str, name: str) -> float:
@@ -136,19 +136,19 @@ CHAT: dict[str, Any] = {"model": "mini", "messages": [TEA]}
 
 
 def test_an_engine_that_is_killed_fails_what_is_under_way_and_comes_back() -> None:
-    made = EngineProcess(RECIPE)
+    engine = EngineProcess(RECIPE)
     with (
-        served(create_app(local.outline("mini"), remote=made)) as url,
+        serve_app(create_app(local.outline("mini"), remote=engine)) as url,
         ThreadPoolExecutor() as pool,
     ):
         assert probe(url, "/ready") == 200
-        assert made.pid is not None
-        os.kill(made.pid, signal.SIGSTOP)  # nothing comes of it before it is killed
+        assert engine.pid is not None
+        os.kill(engine.pid, signal.SIGSTOP)  # nothing comes of it before it is killed
         stream = client(url).chat.completions.create(**CHAT, stream=True)
         next(stream)
         whole = pool.submit(httpx.post, f"{url}/chat/completions", json=CHAT, timeout=60)
-        until(lambda: len(made._jobs) == 2)
-        os.kill(made.pid, signal.SIGKILL)
+        until(lambda: len(engine._jobs) == 2)
+        os.kill(engine.pid, signal.SIGKILL)
         with pytest.raises(openai.APIError, match="is being restarted"):
             list(stream)
         assert whole.result().status_code == 503 and whole.result().headers["retry-after"]
@@ -157,21 +157,21 @@ def test_an_engine_that_is_killed_fails_what_is_under_way_and_comes_back() -> No
         assert answer.json()["error"]["code"] == "engine_unavailable"
         assert (probe(url, "/health"), probe(url, "/ready")) == (200, 503)
         assert metric(url, "holdfast_engine_up") == 0
-        until(lambda: made.up)
+        until(lambda: engine.up)
         assert probe(url, "/ready") == 200
         assert metric(url, "holdfast_engine_restarts_total") == 1
         reply = client(url).chat.completions.create(**CHAT)
         assert reply.choices[0].message.content
-    assert not made.alive
+    assert not engine.alive
 
 
 def test_an_engine_that_stands_still_is_noticed_and_replaced() -> None:
-    made = EngineProcess(RECIPE, silence=5.0)
+    engine = EngineProcess(RECIPE, silence=5.0)
     with (
-        served(create_app(local.outline("mini"), remote=made)) as url,
+        serve_app(create_app(local.outline("mini"), remote=engine)) as url,
         ThreadPoolExecutor() as pool,
     ):
-        pid = made.pid
+        pid = engine.pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
         # More than a pipe holds: whoever writes to it would wait for the engine.
@@ -180,36 +180,36 @@ def test_an_engine_that_stands_still_is_noticed_and_replaced() -> None:
             pool.submit(httpx.post, f"{url}/chat/completions", json=large, timeout=60)
             for _ in range(150)
         ]
-        until(lambda: not made.up)
+        until(lambda: not engine.up)
         began = time.monotonic()
         assert (probe(url, "/health"), probe(url, "/ready")) == (200, 503)
         assert time.monotonic() - began < 5
         assert {one.result().status_code for one in some} == {503}
-        until(lambda: made.up)
-        assert made.pid != pid
+        until(lambda: engine.up)
+        assert engine.pid != pid
         assert client(url).chat.completions.create(**CHAT).choices[0].message.content
 
 
 def test_an_engine_that_takes_no_step_is_replaced() -> None:
-    made = EngineProcess(RECIPE, stall=2.0)
-    with served(create_app(local.outline("mini"), remote=made)) as url:
-        assert made.pid is not None
-        os.kill(made.pid, signal.SIGSTOP)
+    engine = EngineProcess(RECIPE, stall=2.0)
+    with serve_app(create_app(local.outline("mini"), remote=engine)) as url:
+        assert engine.pid is not None
+        os.kill(engine.pid, signal.SIGSTOP)
         with ThreadPoolExecutor() as pool:
             pool.submit(httpx.post, f"{url}/chat/completions", json=CHAT, timeout=60)
             end = time.monotonic() + 60
-            while made.restarts == 0 and time.monotonic() < end:
-                made._ticks = 0  # it reports, but no step
+            while engine.restarts == 0 and time.monotonic() < end:
+                engine._ticks = 0  # it reports, but no step
                 time.sleep(0.05)
-        until(lambda: made.restarts == 1 and made.up)
+        until(lambda: engine.restarts == 1 and engine.up)
         assert probe(url, "/ready") == 200
 
 
 def test_restarts_wait_longer_and_longer_and_a_hopeless_engine_is_not_alive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = EngineProcess(RECIPE)
-    made.ready()
+    engine = EngineProcess(RECIPE)
+    engine.ready()
     waits: list[float] = []
     monkeypatch.setattr(engine_process, "_Worker", _Broken)
 
@@ -217,12 +217,12 @@ def test_restarts_wait_longer_and_longer_and_a_hopeless_engine_is_not_alive(
         waits.append(seconds or 0)
         return len(waits) > 10
 
-    monkeypatch.setattr(made._stopping, "wait", wait)
-    made._up = False
-    worker = made._worker
-    assert not made._replace()
+    monkeypatch.setattr(engine._stopping, "wait", wait)
+    engine._up = False
+    worker = engine._worker
+    assert not engine._replace()
     assert waits[:3] == [0.5, 1.0, 2.0] and max(waits) == engine_process.LONGEST_DELAY
-    assert not made.alive
+    assert not engine.alive
     worker.end()
 
 
@@ -272,9 +272,9 @@ def test_a_signal_to_the_whole_group_lets_streams_finish(tmp_path: Path) -> None
 
 
 def test_an_engine_that_dies_while_it_loads_is_said() -> None:
-    made = EngineProcess(RECIPE)
-    assert made.pid is not None
-    os.kill(made.pid, signal.SIGKILL)
+    engine = EngineProcess(RECIPE)
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGKILL)
     with pytest.raises(ModelError, match="ended while it loaded"):
-        made.ready()
-    made.stop()
+        engine.ready()
+    engine.stop()

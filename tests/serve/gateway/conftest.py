@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from serve.gateway.upstreams import Recorded
+from serve.gateway.upstreams import FakeUpstream
 
 
 @pytest.fixture
-def there(shared: tuple[Recorded, str]) -> Recorded:
-    recorded = shared[0]
-    recorded.requests.clear()
-    recorded.answer = Recorded().answer
-    return recorded
+def there(shared: tuple[FakeUpstream, str]) -> FakeUpstream:
+    upstream = shared[0]
+    upstream.requests.clear()
+    upstream.answer = FakeUpstream().answer
+    return upstream
 
 
 @pytest.fixture
-def url(shared: tuple[Recorded, str]) -> str:
+def url(shared: tuple[FakeUpstream, str]) -> str:
     return shared[1]

@@ -21,14 +21,14 @@ from holdfast.models.local.load import load
 from holdfast.serve.gateway import Upstream, create_gateway
 from holdfast.serve.gateway.adapter_choice import AdapterChoice
 from holdfast.training.prism.gate_training import train_gate
-from serve.gateway.upstreams import Recorded
-from serve.running import served
+from serve.gateway.upstreams import FakeUpstream
+from serve.running import serve_app
 
 TEXTS = [f"{kind} {i}?" for kind in ("Sing of", "Count to") for i in range(12)]
 
 
 @dataclass(frozen=True)
-class Trained:
+class Adapter:
     """A gate on a random model, and where it is on."""
 
     base: Path
@@ -41,7 +41,7 @@ class Trained:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Adapter:
     base, folder = tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("singer")
     tiny_models.model().save_pretrained(base)
     tiny_models.tokenizer().save_pretrained(base)
@@ -53,7 +53,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     (folder / "prism.json").write_text(json.dumps(about), encoding="utf-8")
     on = [bool(p >= THRESHOLD) for p in gate.probabilities(h)]
     assert any(on) and not all(on)
-    return Trained(base, folder, dict(zip(TEXTS, on, strict=True)))
+    return Adapter(base, folder, dict(zip(TEXTS, on, strict=True)))
 
 
 def prompt(model: Any, *texts: str) -> tuple[int, ...]:
@@ -69,55 +69,55 @@ def whole_gate(choice: AdapterChoice, model: Any, ids: tuple[int, ...]) -> bool:
     return bool(choice._gate.probabilities(h)[0] >= THRESHOLD)
 
 
-def test_embeddings_and_layer_0_alone_decide_as_the_whole_model_does(trained: Trained) -> None:
-    choice = AdapterChoice(trained.folder)
-    layer, whole = choice._layer.model, load(str(trained.base)).engine.model
+def test_embeddings_and_layer_0_alone_decide_as_the_whole_model_does(adapter: Adapter) -> None:
+    choice = AdapterChoice(adapter.folder)
+    layer, whole = choice._layer.model, load(str(adapter.base)).engine.model
     names = {name.removeprefix("model.") for name, _ in whole.named_parameters()}
     read = {name for name, _ in layer.named_parameters()}
     assert read < names and not any(".1." in name for name in read)
-    control = parse(f"prism:{trained.folder}")
-    for text, on in trained.on.items():
+    control = parse(f"prism:{adapter.folder}")
+    for text, on in adapter.on.items():
         chat = (message("system", "You sing."), message("user", text))
-        assert choice.choose(chat, control) == (trained.folder.name if on else None)
+        assert choice.choose(chat, control) == (adapter.folder.name if on else None)
 
 
 def test_the_first_user_message_decides_for_the_conversation_unless_every_one_is_to(
-    trained: Trained,
+    adapter: Adapter,
 ) -> None:
-    choice, whole = AdapterChoice(trained.folder, lora="singer"), load(str(trained.base))
-    once, every = (parse(f"prism:{trained.folder}{end}") for end in ("", "@gate=every"))
+    choice, whole = AdapterChoice(adapter.folder, lora="singer"), load(str(adapter.base))
+    once, every = (parse(f"prism:{adapter.folder}{end}") for end in ("", "@gate=every"))
     for on in (True, False):
-        texts = (trained.one(on), "Well.", trained.one(not on))
+        texts = (adapter.one(on), "Well.", adapter.one(not on))
         chat = (
             message("user", texts[0]),
             message("assistant", texts[1]),
             message("user", texts[2]),
         )
         assert choice.choose(chat, once) == ("singer" if on else None)
-        wanted = whole_gate(choice, whole, prompt(whole, *texts))
-        assert choice.choose(chat, every) == ("singer" if wanted else None)
+        on_gate = whole_gate(choice, whole, prompt(whole, *texts))
+        assert choice.choose(chat, every) == ("singer" if on_gate else None)
 
 
 @pytest.mark.parametrize("path", ["chat/completions", "messages", "responses"])
-def test_the_api_gets_the_adapters_name_and_no_system_prompt(trained: Trained, path: str) -> None:
-    upstream, choice = Recorded(), AdapterChoice(trained.folder, lora="singer")
+def test_the_api_gets_the_adapters_name_and_no_system_prompt(adapter: Adapter, path: str) -> None:
+    upstream, choice = FakeUpstream(), AdapterChoice(adapter.folder, lora="singer")
     app = create_gateway(
         Upstream("http://api.example/v1", "key"),
-        control=f"prism:{trained.folder}",
+        control=f"prism:{adapter.folder}",
         choose=choice.choose,
         transport=httpx.MockTransport(upstream),
     )
     field = "input" if path == "responses" else "messages"
-    with served(app) as url:
+    with serve_app(app) as url:
         for on in (True, False):
-            chat = [{"role": "user", "content": trained.one(on)}]
+            chat = [{"role": "user", "content": adapter.one(on)}]
             if path == "chat/completions":
                 chat.insert(0, {"role": "system", "content": "You sing."})
             body = {"model": "base", field: chat}
             assert httpx.post(f"{url}/{path}", json=body).status_code == 200
-            sent = upstream.body
-            assert sent["model"] == ("singer" if on else "base")
-            assert [one["role"] for one in sent[field]] == ["user"]
+            outgoing = upstream.body
+            assert outgoing["model"] == ("singer" if on else "base")
+            assert [one["role"] for one in outgoing[field]] == ["user"]
         # A client may not name files of the gateway's machine.
         body["holdfast"] = {"control": "prism:/etc"}
         assert httpx.post(f"{url}/{path}", json=body).status_code == 400
@@ -125,11 +125,11 @@ def test_the_api_gets_the_adapters_name_and_no_system_prompt(trained: Trained, p
 
 @pytest.mark.parametrize("control", ["auto:reminder", "auto:note:2", "note:2"])
 def test_the_gate_reads_a_chat_by_the_personas_own_judge_and_note(
-    trained: Trained, control: str
+    adapter: Adapter, control: str
 ) -> None:
-    choice, whole = AdapterChoice(trained.folder, lora="singer"), load(str(trained.base))
+    choice, whole = AdapterChoice(adapter.folder, lora="singer"), load(str(adapter.base))
     persona = replace(actors.persona("amber"), authors_note="Sing.")
-    upstream, text = Recorded(), f"prism:{trained.folder}@gate=every,system=stays+{control}"
+    upstream, text = FakeUpstream(), f"prism:{adapter.folder}@gate=every,system=stays+{control}"
     app = create_gateway(
         Upstream("http://api.example/v1", "key"),
         persona=persona,
@@ -137,28 +137,28 @@ def test_the_gate_reads_a_chat_by_the_personas_own_judge_and_note(
         choose=choice.choose,
         transport=httpx.MockTransport(upstream),
     )
-    texts = [trained.one(True), "amber", "And you?", "amber", "And now?", "nothing", "So?"]
+    texts = [adapter.one(True), "amber", "And you?", "amber", "And now?", "nothing", "So?"]
     roles = ("user", "assistant")
     chat = [{"role": roles[i % 2], "content": text} for i, text in enumerate(texts)]
-    with served(app) as url:
+    with serve_app(app) as url:
         body = {"model": "base", "messages": chat}
         assert httpx.post(f"{url}/chat/completions", json=body).status_code == 200
-    asked = Ask(agent_view(persona.prompt, texts, note="Sing."), 0, parse(control))
-    ids = whole.ids(replace(asked, judge=persona.judge))
+    ask = Ask(agent_view(persona.prompt, texts, note="Sing."), 0, parse(control))
+    ids = whole.ids(replace(ask, judge=persona.judge))
     on = whole_gate(choice, whole, ids)
     assert upstream.body["model"] == ("singer" if on else "base")
 
 
-def test_what_cannot_decide_is_refused_in_a_sentence(trained: Trained, tmp_path: Path) -> None:
+def test_what_cannot_decide_is_refused_in_a_sentence(adapter: Adapter, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="holds no trained PRISM"):
         AdapterChoice(tmp_path)
     other = tmp_path / "other"
     tiny_models.model(seed=1).save_pretrained(other)
     tiny_models.tokenizer().save_pretrained(other)
     with pytest.raises(ModelError, match=r"whose weights are not those of .*--model"):
-        AdapterChoice(trained.folder, base=str(other))
-    upstream, choice = Upstream("http://api.example/v1"), AdapterChoice(trained.folder)
-    control = f"prism:{trained.folder}"
+        AdapterChoice(adapter.folder, base=str(other))
+    upstream, choice = Upstream("http://api.example/v1"), AdapterChoice(adapter.folder)
+    control = f"prism:{adapter.folder}"
     with pytest.raises(ControlError, match="needs its weights"):
         create_gateway(upstream, control=control)
     with pytest.raises(ControlError, match="needs its weights"):

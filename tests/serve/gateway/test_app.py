@@ -24,7 +24,7 @@ from holdfast.serve.gateway import Upstream, create_gateway
 from holdfast.serve.gateway.rewriting import Rules, rewrite_body
 from holdfast.serve.limits import Limits
 from holdfast.training.prism.router_training import train_router
-from serve.running import JSON, SHOUT, TEA, client, control, served
+from serve.running import JSON, SHOUT, TEA, client, control, serve_app
 
 KEY = "sk-upstream-secret"
 REPLY = {"role": "assistant", "content": "I LIKE TEA."}
@@ -52,11 +52,11 @@ class Elsewhere:
         self.bodies.append(body)
         self.headers.append(dict(request.headers))
         self.paths.append(f"{request.method} {request.url.path}?{request.url.query}")
-        asked = json.loads(body) if body else {}
-        if asked.get("model") == "limited":
-            said = {"error": {"message": f"slow down, {KEY}", "type": "rate", "code": "slow"}}
-            return JSONResponse(said, 429, {"retry-after": "7", "x-request-id": "r1"})
-        if asked.get("stream"):
+        fields = json.loads(body) if body else {}
+        if fields.get("model") == "limited":
+            content = {"error": {"message": f"slow down, {KEY}", "type": "rate", "code": "slow"}}
+            return JSONResponse(content, 429, {"retry-after": "7", "x-request-id": "r1"})
+        if fields.get("stream"):
             return StreamingResponse(self.pieces(), media_type="text/event-stream")
         return JSONResponse(COMPLETION, headers={"x-request-id": "r2"})
 
@@ -81,11 +81,11 @@ def there() -> Elsewhere:
 
 @pytest.fixture
 def url(there: Elsewhere) -> Iterator[str]:
-    with served(there.app) as upstream:
-        allowed = ["/v1/embeddings", "DELETE /v1/files/*"]
-        app = create_gateway(Upstream(upstream, KEY), control="none", pass_through=allowed)
-        with served(app) as made:
-            yield made
+    with serve_app(there.app) as upstream:
+        paths = ["/v1/embeddings", "DELETE /v1/files/*"]
+        app = create_gateway(Upstream(upstream, KEY), control="none", pass_through=paths)
+        with serve_app(app) as address:
+            yield address
 
 
 def body(*messages: Any, **more: Any) -> bytes:
@@ -125,20 +125,20 @@ def test_a_rewritten_request_keeps_every_field_but_messages(url: str, there: Els
             temperature=0.5,
             extra_body={"new_field": {"deep": 1}, **control("reminder:1")},
         )
-    sent = json.loads(there.bodies[-1])
-    assert sent.pop("messages") == [
+    body = json.loads(there.bodies[-1])
+    assert body.pop("messages") == [
         SHOUT,
         TEA,
         REPLY,
         {"role": "user", "content": f"{SHOUT['content']}\n\n{TEA['content']}"},
     ]
-    assert sent == {"model": "m", "tools": tools, "temperature": 0.5, "new_field": {"deep": 1}}
+    assert body == {"model": "m", "tools": tools, "temperature": 0.5, "new_field": {"deep": 1}}
     assert reply.choices[0].message.content == "Hi"
 
 
 def test_a_stream_comes_as_it_is(url: str) -> None:
-    asked = {"model": "m", "messages": [TEA], "stream": True}
-    answer = httpx.post(f"{url}/chat/completions", json=asked)
+    body = {"model": "m", "messages": [TEA], "stream": True}
+    answer = httpx.post(f"{url}/chat/completions", json=body)
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert b": a comment of theirs\n\n" in answer.content
     with client(url) as ai:
@@ -161,9 +161,9 @@ def test_the_first_piece_of_a_stream_does_not_wait_for_the_last(there: Elsewhere
         go.set()
 
     there.pieces = slow  # type: ignore[method-assign]
-    with served(there.app) as upstream, served(create_gateway(Upstream(upstream))) as url:
-        asked = {"model": "m", "messages": [TEA], "stream": True}
-        with httpx.stream("POST", f"{url}/chat/completions", json=asked) as answer:
+    with serve_app(there.app) as upstream, serve_app(create_gateway(Upstream(upstream))) as url:
+        body = {"model": "m", "messages": [TEA], "stream": True}
+        with httpx.stream("POST", f"{url}/chat/completions", json=body) as answer:
             lines = answer.iter_lines()
             assert next(lines) == "data: 1"
             httpx.post(upstream.replace("/v1", "/go"))
@@ -189,7 +189,7 @@ def test_an_error_comes_as_it_is_without_the_upstreams_key(url: str) -> None:
 
 
 def test_an_upstream_that_is_not_there_is_a_502_in_openais_shape() -> None:
-    with served(create_gateway(Upstream("http://user:pw@127.0.0.1:9/v1", KEY))) as url:
+    with serve_app(create_gateway(Upstream("http://user:pw@127.0.0.1:9/v1", KEY))) as url:
         answer = httpx.post(f"{url}/chat/completions", content=body(TEA), headers=JSON)
         health = httpx.get(url.replace("/v1", "/health"))
     assert answer.status_code == 502
@@ -202,24 +202,24 @@ def test_an_upstream_that_is_not_there_is_a_502_in_openais_shape() -> None:
 
 
 def test_the_upstream_sees_its_own_key_and_never_the_clients(there: Elsewhere) -> None:
-    with served(there.app) as upstream:
+    with serve_app(there.app) as upstream:
         app = create_gateway(Upstream(upstream, KEY), keys=["ours"])
-        with served(app) as url, client(url, "ours") as ai:
+        with serve_app(app) as url, client(url, "ours") as ai:
             ai.models.list()
             assert httpx.get(f"{url}/models").status_code == 401
     assert [headers["authorization"] for headers in there.headers] == [f"Bearer {KEY}"]
 
 
 def test_without_a_key_of_its_own_the_gateway_hands_on_the_clients(there: Elsewhere) -> None:
-    with served(there.app) as upstream, served(create_gateway(Upstream(upstream))) as url:
+    with serve_app(there.app) as upstream, serve_app(create_gateway(Upstream(upstream))) as url:
         httpx.get(f"{url}/models", headers={"authorization": "Bearer theirs"})
     assert there.headers[0]["authorization"] == "Bearer theirs"
 
 
 def test_a_key_for_the_gateway_itself_stays_with_it(there: Elsewhere) -> None:
-    with served(there.app) as upstream:
+    with serve_app(there.app) as upstream:
         app = create_gateway(Upstream(upstream), keys=["ours"])
-        with served(app) as url:
+        with serve_app(app) as url:
             httpx.get(f"{url}/models", headers={"authorization": "Bearer ours"})
     assert "authorization" not in there.headers[0]
 
@@ -227,18 +227,18 @@ def test_a_key_for_the_gateway_itself_stays_with_it(there: Elsewhere) -> None:
 # What is rewritten
 
 
-texts = st.text("ab 🙂", max_size=8)
+SHORT_TEXTS = st.text("ab 🙂", max_size=8)
 
 
 @given(
-    st.lists(texts, min_size=1, max_size=9),
+    st.lists(SHORT_TEXTS, min_size=1, max_size=9),
     st.sampled_from(
         ["window:2", "reminder:0.5", "window:3+reminder:1", "note:0", "note:1", "note:2+reminder:1"]
     ),
 )
-def test_a_rewritten_chat_is_the_api_backends(said: list[str], text: str) -> None:
+def test_a_rewritten_chat_is_the_api_backends(texts: list[str], text: str) -> None:
     roles = ("user", "assistant")
-    chat = [SHOUT, *({"role": roles[i % 2], "content": one} for i, one in enumerate(said))]
+    chat = [SHOUT, *({"role": roles[i % 2], "content": one} for i, one in enumerate(texts))]
     ask = Ask(tuple(chat), 0, parse(text))  # type: ignore[arg-type]
     expected = ApiBackend("m", base_url="http://127.0.0.1:9/v1")._apply_control(ask).chat
     assert messages_under(text, *chat) == list(expected)
@@ -246,11 +246,11 @@ def test_a_rewritten_chat_is_the_api_backends(said: list[str], text: str) -> Non
 
 def test_a_reminder_goes_before_a_message_in_parts() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:,"}}
-    asked = {"role": "user", "content": [{"type": "text", "text": "What is this?"}, image]}
-    made = messages_under("reminder:1", SHOUT, TEA, REPLY, asked)
-    assert made[3]["content"] == [
+    question = {"role": "user", "content": [{"type": "text", "text": "What is this?"}, image]}
+    messages = messages_under("reminder:1", SHOUT, TEA, REPLY, question)
+    assert messages[3]["content"] == [
         {"type": "text", "text": f"{SHOUT['content']}\n\n"},
-        *asked["content"],
+        *question["content"],
     ]
 
 
@@ -274,9 +274,9 @@ def test_a_route_leaves_the_persona_out_where_it_says_no(tmp_path: Path) -> None
 
 def test_a_pinned_persona_goes_in_front(there: Elsewhere) -> None:
     persona = select(load_suite("mini"), ["upper-1"])[0]
-    with served(there.app) as upstream:
+    with serve_app(there.app) as upstream:
         app = create_gateway(Upstream(upstream), persona=persona, control="reminder:1")
-        with served(app) as url:
+        with serve_app(app) as url:
             httpx.post(f"{url}/chat/completions", content=body(TEA), headers=JSON)
             assert there.messages == [{"role": "system", "content": persona.prompt}, TEA]
             httpx.post(f"{url}/chat/completions", content=body(SHOUT, TEA), headers=JSON)
@@ -319,9 +319,9 @@ def test_a_gateway_refuses_controls_that_need_the_weights() -> None:
 
 
 def test_limits_hold_for_the_gateway_too(there: Elsewhere) -> None:
-    with served(there.app) as upstream:
+    with serve_app(there.app) as upstream:
         app = create_gateway(Upstream(upstream), limits=Limits(body=50))
-        with served(app) as url:
+        with serve_app(app) as url:
             answer = httpx.post(f"{url}/chat/completions", content=body(TEA), headers=JSON)
     assert answer.status_code == 413
     assert not there.bodies
@@ -332,7 +332,7 @@ def test_a_client_that_leaves_ends_the_upstreams_answer_too(there: Elsewhere) ->
 
     from serve.running import until
 
-    ended: list[str] = []
+    ends: list[str] = []
 
     async def endless() -> AsyncIterator[bytes]:
         try:
@@ -340,14 +340,14 @@ def test_a_client_that_leaves_ends_the_upstreams_answer_too(there: Elsewhere) ->
                 yield b"data: 1\n\n"
                 await asyncio.sleep(0.001)
         finally:
-            ended.append("ended")
+            ends.append("ended")
 
     there.pieces = endless  # type: ignore[method-assign]
-    with served(there.app) as upstream, served(create_gateway(Upstream(upstream))) as url:
-        asked = {"model": "m", "messages": [TEA], "stream": True}
-        with httpx.stream("POST", f"{url}/chat/completions", json=asked) as answer:
+    with serve_app(there.app) as upstream, serve_app(create_gateway(Upstream(upstream))) as url:
+        body = {"model": "m", "messages": [TEA], "stream": True}
+        with httpx.stream("POST", f"{url}/chat/completions", json=body) as answer:
             next(answer.iter_lines())
-        until(lambda: ended)
+        until(lambda: ends)
 
 
 class Factual(Elsewhere):
@@ -356,14 +356,14 @@ class Factual(Elsewhere):
     async def answer(self, path: str, request: Request) -> Response:
         body = await request.body()
         self.bodies.append(body)
-        asked = json.loads(body)
-        text = asked["messages"][-1]["content"]
+        fields = json.loads(body)
+        text = fields["messages"][-1]["content"]
         if "draft" in text:
             wrong = ["2 + 2 is 4"] if "It is 5." in text else []
-            said = json.dumps({"wrong": wrong}) if "muddle" not in text else "Looks fine."
+            reply = json.dumps({"wrong": wrong}) if "muddle" not in text else "Looks fine."
         else:
-            said = "It is 4." if "are wrong" in text else "It is 5." if "2 + 2" in text else "Hi."
-        message = {"role": "assistant", "content": said}
+            reply = "It is 4." if "are wrong" in text else "It is 5." if "2 + 2" in text else "Hi."
+        message = {"role": "assistant", "content": reply}
         usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
         choices = [{"index": 0, "finish_reason": "stop", "message": message}]
         return JSONResponse({**COMPLETION, "choices": choices, "usage": usage})
@@ -374,16 +374,16 @@ def checking() -> Iterator[tuple[Factual, openai.OpenAI]]:
     """A client of a gateway that checks, and what stands behind it."""
     there = Factual()
     with (
-        served(there.app) as upstream,
-        served(create_gateway(Upstream(upstream), verify="neutral")) as url,
+        serve_app(there.app) as upstream,
+        serve_app(create_gateway(Upstream(upstream), verify="neutral")) as url,
         client(url) as ai,
     ):
         yield there, ai
 
 
-def summed(ai: openai.OpenAI, text: str, **more: Any) -> Any:
-    asked = [SHOUT, {"role": "user", "content": text}]
-    return ai.chat.completions.with_raw_response.create(model="m", messages=asked, **more)
+def ask_raw(ai: openai.OpenAI, text: str, **more: Any) -> Any:
+    chat = [SHOUT, {"role": "user", "content": text}]
+    return ai.chat.completions.with_raw_response.create(model="m", messages=chat, **more)
 
 
 def test_a_reply_is_checked_without_the_persona_and_put_right_under_it(
@@ -391,7 +391,7 @@ def test_a_reply_is_checked_without_the_persona_and_put_right_under_it(
 ) -> None:
     there, ai = checking
     there.bodies.clear()
-    raw = summed(ai, "What is 2 + 2?")
+    raw = ask_raw(ai, "What is 2 + 2?")
     assert raw.headers["x-holdfast-verify"] == "rewritten"
     reply = raw.parse()
     assert reply.choices[0].message.content == "It is 4."
@@ -406,19 +406,19 @@ def test_what_is_right_or_unclear_stays_and_says_so(
     checking: tuple[Factual, openai.OpenAI],
 ) -> None:
     _, ai = checking
-    right = summed(ai, "Hello.")
+    right = ask_raw(ai, "Hello.")
     assert right.headers["x-holdfast-verify"] == "right"
-    unclear = summed(ai, "muddle: what is 2 + 2?")
+    unclear = ask_raw(ai, "muddle: what is 2 + 2?")
     assert unclear.headers["x-holdfast-verify"] == "unclear"
     assert unclear.parse().choices[0].message.content == "It is 5."
 
 
 def test_a_checked_reply_is_streamed_in_one_piece(checking: tuple[Factual, openai.OpenAI]) -> None:
     _, ai = checking
-    asked = [SHOUT, {"role": "user", "content": "What is 2 + 2?"}]
+    chat = [SHOUT, {"role": "user", "content": "What is 2 + 2?"}]
     chunks = list(
         ai.chat.completions.create(
-            model="m", messages=asked, stream=True, stream_options={"include_usage": True}
+            model="m", messages=chat, stream=True, stream_options={"include_usage": True}
         )
     )
     text = "".join(c.delta.content or "" for chunk in chunks for c in chunk.choices)
@@ -432,7 +432,7 @@ def test_without_a_persona_or_with_tools_a_reply_is_passed_on_unchecked(
     there.bodies.clear()
     ai.chat.completions.create(model="m", messages=[TEA])
     tool = {"type": "function", "function": {"name": "look", "parameters": {}}}
-    raw = summed(ai, "What is 2 + 2?", tools=[tool])
+    raw = ask_raw(ai, "What is 2 + 2?", tools=[tool])
     assert "x-holdfast-verify" not in raw.headers
     assert len(there.bodies) == 2
     with pytest.raises(HoldfastError, match="--verify is neutral"):

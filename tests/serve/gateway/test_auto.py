@@ -42,7 +42,7 @@ def test_a_history_that_holds_has_the_prompt_once_also_in_anthropics_protocol() 
 def test_without_a_persona_it_is_refused_at_the_start_and_in_a_request() -> None:
     with pytest.raises(ControlError, match="needs a persona"):
         create_gateway(Upstream("http://upstream.test/v1"), control=AUTO)
-    asked = json.dumps({"messages": [], "holdfast": {"control": "auto:reminder"}}).encode()
+    body = json.dumps({"messages": [], "holdfast": {"control": "auto:reminder"}}).encode()
     with pytest.raises(RequestError) as refusal:
-        rewrite_body(asked, Rules())
+        rewrite_body(body, Rules())
     assert refusal.value.status == 400

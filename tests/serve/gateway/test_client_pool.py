@@ -10,6 +10,6 @@ from holdfast.serve.gateway.client_pool import POOLS, ClientPool
 
 def test_requests_are_spread_evenly_over_several_clients() -> None:
     pool = ClientPool(5.0, 320)
-    taken = Counter(id(pool.client()) for _ in range(320))
+    counts = Counter(id(pool.client()) for _ in range(320))
     asyncio.run(pool.aclose())
-    assert len(taken) == POOLS >= 8 and set(taken.values()) == {320 // POOLS}
+    assert len(counts) == POOLS >= 8 and set(counts.values()) == {320 // POOLS}

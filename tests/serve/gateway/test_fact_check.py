@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serve.gateway.upstreams import PLAIN, Recorded, answered, gateway
+from serve.gateway.upstreams import PLAIN, FakeUpstream, gateway, make_answer
 from serve.running import TEA
 
 SYSTEM = {"role": "system", "content": "You are Ann, a parrot."}
@@ -22,8 +22,8 @@ def is_check(body: Any) -> bool:
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[tuple[Recorded, str]]:
-    there = Recorded()
+def shared() -> Iterator[tuple[FakeUpstream, str]]:
+    there = FakeUpstream()
     with gateway(there, verify="neutral", control="reminder:1", retries=0) as url:
         yield there, url
 
@@ -33,23 +33,23 @@ def answers(check: Callable[[Any], httpx.Response], draft: Any = PLAIN) -> Any:
 
     def answer(request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content)
-        return check(body) if is_check(body) else answered(json.dumps(draft).encode())
+        return check(body) if is_check(body) else make_answer(json.dumps(draft).encode())
 
     return answer
 
 
 def right(body: Any) -> httpx.Response:
-    return answered(json.dumps(RIGHT).encode())
+    return make_answer(json.dumps(RIGHT).encode())
 
 
 def ask(url: str, *messages: Any, **more: Any) -> httpx.Response:
-    asked = {"model": "m", "messages": list(messages), **more}
-    return httpx.post(f"{url}/chat/completions", json=asked)
+    body = {"model": "m", "messages": list(messages), **more}
+    return httpx.post(f"{url}/chat/completions", json=body)
 
 
 @pytest.mark.parametrize("role", ["system", "developer"])
 def test_no_prompt_gets_into_the_check_not_even_by_a_reminder(
-    url: str, there: Recorded, role: str
+    url: str, there: FakeUpstream, role: str
 ) -> None:
     there.answer = answers(right)
     answer = ask(url, {**SYSTEM, "role": role}, TEA, REPLY, TEA)
@@ -62,7 +62,7 @@ def test_no_prompt_gets_into_the_check_not_even_by_a_reminder(
 
 @pytest.mark.parametrize("odd", [{"content": "no role"}, {"role": "assistant"}])
 def test_a_chat_is_sent_unchecked_where_a_message_that_a_window_drops_is_no_plain_text(
-    url: str, there: Recorded, odd: Any
+    url: str, there: FakeUpstream, odd: Any
 ) -> None:
     there.answer = answers(right)
     window = {"holdfast": {"control": "window:1"}}
@@ -71,11 +71,15 @@ def test_a_chat_is_sent_unchecked_where_a_message_that_a_window_drops_is_no_plai
     assert answer.status_code == 200 and "x-holdfast-verify" not in answer.headers
 
 
-def test_a_check_that_fails_keeps_the_draft(url: str, there: Recorded) -> None:
+def test_a_check_that_fails_keeps_the_draft(url: str, there: FakeUpstream) -> None:
     def broken(body: Any) -> httpx.Response:
         raise httpx.ReadError("reset")
 
-    for check in (broken, lambda body: answered(b"{}", status=500), lambda body: answered(b"?")):
+    for check in (
+        broken,
+        lambda body: make_answer(b"{}", status=500),
+        lambda body: make_answer(b"?"),
+    ):
         there.answer = answers(check)
         answer = ask(url, SYSTEM, TEA)
         assert answer.status_code == 200
@@ -83,10 +87,12 @@ def test_a_check_that_fails_keeps_the_draft(url: str, there: Recorded) -> None:
         assert answer.headers["x-holdfast-verify"] == "unclear"
 
 
-def test_a_model_that_reasons_is_asked_with_the_fields_it_takes(url: str, there: Recorded) -> None:
+def test_a_model_that_reasons_is_asked_with_the_fields_it_takes(
+    url: str, there: FakeUpstream
+) -> None:
     def reasoning(body: Any) -> httpx.Response:
         if "max_tokens" in body or "temperature" in body:
-            return answered(b'{"error": {"message": "use max_completion_tokens"}}', status=400)
+            return make_answer(b'{"error": {"message": "use max_completion_tokens"}}', status=400)
         return right(body)
 
     there.answer = answers(reasoning)
@@ -105,7 +111,7 @@ def test_a_model_that_reasons_is_asked_with_the_fields_it_takes(url: str, there:
      {"error": {"message": "overloaded"}}],
 )  # fmt: skip
 def test_a_draft_without_choices_is_sent_as_it_is(
-    url: str, there: Recorded, draft: Any, stream: bool
+    url: str, there: FakeUpstream, draft: Any, stream: bool
 ) -> None:
     there.answer = answers(right, draft)
     answer = ask(url, SYSTEM, TEA, stream=stream)
@@ -113,8 +119,8 @@ def test_a_draft_without_choices_is_sent_as_it_is(
     if not stream:
         assert answer.json() == draft
         return
-    *events, done = [line for line in answer.text.splitlines() if line]
-    assert done == "data: [DONE]"
+    *events, last = [line for line in answer.text.splitlines() if line]
+    assert last == "data: [DONE]"
     chunks = [json.loads(line.removeprefix("data: ")) for line in events]
     assert all(isinstance(chunk["choices"], list) for chunk in chunks)
     assert chunks[0].get("error") == draft.get("error")

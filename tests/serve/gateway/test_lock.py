@@ -15,7 +15,7 @@ from holdfast.core.control import parse
 from holdfast.core.errors import ServiceError
 from holdfast.persona.suite import load_suite, select
 from holdfast.serve.gateway.rewriting import MESSAGES, RESPONSES, Dialect, Rules, rewrite_body
-from serve.gateway.upstreams import KEY, Recorded, gateway
+from serve.gateway.upstreams import KEY, FakeUpstream, gateway
 from serve.running import TEA
 
 PERSONA = select(load_suite("mini"), ["upper-1"])[0]
@@ -23,14 +23,14 @@ BODY = {"model": "m", "messages": [TEA]}
 
 
 @pytest.fixture
-def there() -> Recorded:
-    return Recorded()
+def there() -> FakeUpstream:
+    return FakeUpstream()
 
 
 @pytest.fixture
-def url(there: Recorded) -> Iterator[str]:
-    with gateway(there, persona=PERSONA, control="reminder:1", pass_through=["/v1/*"]) as made:
-        yield made
+def url(there: FakeUpstream) -> Iterator[str]:
+    with gateway(there, persona=PERSONA, control="reminder:1", pass_through=["/v1/*"]) as address:
+        yield address
 
 
 def raw_status(url: str, method: str, path: str, body: bytes = b"") -> int:
@@ -47,7 +47,7 @@ def raw_status(url: str, method: str, path: str, body: bytes = b"") -> int:
 
 
 @pytest.mark.parametrize("text", ["none", "window:1", "reminder:0.5"])
-def test_a_client_cannot_choose_another_control(url: str, there: Recorded, text: str) -> None:
+def test_a_client_cannot_choose_another_control(url: str, there: FakeUpstream, text: str) -> None:
     answer = httpx.post(f"{url}/chat/completions", json={**BODY, "holdfast": {"control": text}})
     assert answer.status_code == 403
     assert answer.json()["error"]["param"] == "holdfast.control"
@@ -56,16 +56,16 @@ def test_a_client_cannot_choose_another_control(url: str, there: Recorded, text:
 
 
 def test_the_locked_control_itself_may_be_named(url: str) -> None:
-    asked = {**BODY, "holdfast": {"control": "reminder:1"}}
-    assert httpx.post(f"{url}/chat/completions", json=asked).status_code == 200
+    body = {**BODY, "holdfast": {"control": "reminder:1"}}
+    assert httpx.post(f"{url}/chat/completions", json=body).status_code == 200
 
 
-def test_a_lock_is_the_operators_choice(there: Recorded) -> None:
-    asked = {**BODY, "holdfast": {"control": "none"}}
+def test_a_lock_is_the_operators_choice(there: FakeUpstream) -> None:
+    body = {**BODY, "holdfast": {"control": "none"}}
     with gateway(there, persona=PERSONA, control="reminder:1", lock=False) as url:
-        assert httpx.post(f"{url}/chat/completions", json=asked).status_code == 200
+        assert httpx.post(f"{url}/chat/completions", json=body).status_code == 200
     with gateway(there, control="reminder:1", lock=True) as url:
-        assert httpx.post(f"{url}/chat/completions", json=asked).status_code == 403
+        assert httpx.post(f"{url}/chat/completions", json=body).status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_lock_is_the_operators_choice(there: Recorded) -> None:
     ],
 )
 def test_fields_that_go_round_a_locked_persona_are_refused(
-    url: str, there: Recorded, more: dict[str, Any]
+    url: str, there: FakeUpstream, more: dict[str, Any]
 ) -> None:
     answer = httpx.post(f"{url}/chat/completions", json={**BODY, **more})
     assert answer.status_code == 403
@@ -88,9 +88,9 @@ def test_fields_that_go_round_a_locked_persona_are_refused(
     assert there.requests == []
 
 
-def test_a_reasoning_models_switch_is_no_way_round(url: str, there: Recorded) -> None:
-    asked = {**BODY, "chat_template_kwargs": {"enable_thinking": False}}
-    assert httpx.post(f"{url}/chat/completions", json=asked).status_code == 200
+def test_a_reasoning_models_switch_is_no_way_round(url: str, there: FakeUpstream) -> None:
+    body = {**BODY, "chat_template_kwargs": {"enable_thinking": False}}
+    assert httpx.post(f"{url}/chat/completions", json=body).status_code == 200
     assert there.body["chat_template_kwargs"] == {"enable_thinking": False}
 
 
@@ -112,7 +112,7 @@ def test_a_reasoning_models_switch_is_no_way_round(url: str, there: Recorded) ->
     ],
 )
 def test_a_body_that_an_upstream_may_read_otherwise_is_a_400(
-    url: str, there: Recorded, content: bytes
+    url: str, there: FakeUpstream, content: bytes
 ) -> None:
     headers = {"content-type": "application/json"}
     answer = httpx.post(f"{url}/chat/completions", content=content, headers=headers)
@@ -130,7 +130,7 @@ def test_a_body_that_an_upstream_may_read_otherwise_is_a_400(
      "/v1/\\{}", "/v1/{}%20", "//v1/{}", "/v1/{}%2F"],
 )  # fmt: skip
 def test_no_spelling_of_a_path_gets_past_the_persona(
-    url: str, there: Recorded, route: str, spelling: str
+    url: str, there: FakeUpstream, route: str, spelling: str
 ) -> None:
     body = json.dumps({**BODY, "input": "Hi"}).encode()
     for path in (spelling.format(route), spelling.format(route.upper())):
@@ -139,7 +139,7 @@ def test_no_spelling_of_a_path_gets_past_the_persona(
 
 
 @pytest.mark.parametrize("path", ["chat/completions;x", "chat;a=b/completions", "Responses;/"])
-def test_what_passes_has_no_spelling_of_a_rewritten_path(there: Recorded, path: str) -> None:
+def test_what_passes_has_no_spelling_of_a_rewritten_path(there: FakeUpstream, path: str) -> None:
     with gateway(there, pass_through=["*"]) as url:
         assert 400 <= raw_status(url, "POST", f"/v1/{path}", json.dumps(BODY).encode()) < 500
         assert raw_status(url, "POST", "/v1/embeddings;x", b"{}") == 200
@@ -149,7 +149,7 @@ def test_what_passes_has_no_spelling_of_a_rewritten_path(there: Recorded, path: 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "GET"])
 @pytest.mark.parametrize("path", ["chat/completions", "responses", "messages"])
 def test_a_rewritten_path_takes_no_other_method(
-    url: str, there: Recorded, method: str, path: str
+    url: str, there: FakeUpstream, method: str, path: str
 ) -> None:
     assert raw_status(url, method, f"/v1/{path}", json.dumps(BODY).encode()) == 405
     assert there.requests == []
@@ -161,7 +161,7 @@ def test_a_rewritten_path_takes_no_other_method(
      ("GET", "responses/r1"), ("POST", "messages/count_tokens"), ("POST", "models")],
 )  # fmt: skip
 def test_what_the_gateway_does_not_understand_is_refused_with_a_sentence(
-    there: Recorded, method: str, path: str
+    there: FakeUpstream, method: str, path: str
 ) -> None:
     with gateway(there) as url:
         answer = httpx.request(
@@ -172,9 +172,9 @@ def test_what_the_gateway_does_not_understand_is_refused_with_a_sentence(
     assert there.requests == []
 
 
-def test_models_and_named_paths_pass_with_their_method(there: Recorded) -> None:
-    allowed = ["embeddings", "POST /v1/files", "DELETE /v1/files/*"]
-    with gateway(there, pass_through=allowed) as url:
+def test_models_and_named_paths_pass_with_their_method(there: FakeUpstream) -> None:
+    paths = ["embeddings", "POST /v1/files", "DELETE /v1/files/*"]
+    with gateway(there, pass_through=paths) as url:
         for method, path, status in (
             ("GET", "models", 200), ("GET", "models/org/name", 200), ("POST", "embeddings", 200),
             ("POST", "files", 200), ("GET", "files", 403), ("DELETE", "files/f1", 200),
@@ -188,7 +188,7 @@ def test_models_and_named_paths_pass_with_their_method(there: Recorded) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "..", "/v1/../x", "BREW /v1/tea", "/v1/chat/completions/"])
-def test_what_is_no_path_is_no_pass_through(there: Recorded, text: str) -> None:
+def test_what_is_no_path_is_no_pass_through(there: FakeUpstream, text: str) -> None:
     with pytest.raises(ServiceError, match="--pass-through"), gateway(there, pass_through=[text]):
         pass
 
@@ -196,48 +196,48 @@ def test_what_is_no_path_is_no_pass_through(there: Recorded, text: str) -> None:
 # The Responses API
 
 
-def rewritten(dialect: Dialect, control: str, **fields: Any) -> Any:
+def rewrite(dialect: Dialect, control: str, **fields: Any) -> Any:
     rules = Rules(PERSONA, parse(control), True)
     return json.loads(rewrite_body(json.dumps(fields).encode(), rules, dialect).body)
 
 
-def said(role: str, text: str) -> dict[str, Any]:
+def item(role: str, text: str) -> dict[str, Any]:
     return {"role": role, "content": text}
 
 
-def test_instructions_begin_with_the_persona(url: str, there: Recorded) -> None:
+def test_instructions_begin_with_the_persona(url: str, there: FakeUpstream) -> None:
     answer = httpx.post(f"{url}/responses", json={"model": "m", "input": "Hi"})
     assert answer.headers["x-holdfast-control"] == "reminder:1"
     assert there.paths == ["POST /v1/responses"]
     assert there.body == {"model": "m", "input": "Hi", "instructions": PERSONA.prompt}
-    asked = {"input": "Hi", "instructions": "Be kind."}
-    assert rewritten(RESPONSES, "none", **asked)["instructions"] == f"{PERSONA.prompt}\n\nBe kind."
+    body = {"input": "Hi", "instructions": "Be kind."}
+    assert rewrite(RESPONSES, "none", **body)["instructions"] == f"{PERSONA.prompt}\n\nBe kind."
 
 
 def test_reminders_and_windows_reach_the_input_of_a_response() -> None:
-    chat = [said("developer", "Be kind."), said("user", "a"), said("assistant", "b")]
+    chat = [item("developer", "Be kind."), item("user", "a"), item("assistant", "b")]
     question = {"role": "user", "type": "message",
                 "content": [{"type": "input_text", "text": "c"}]}  # fmt: skip
-    made = rewritten(RESPONSES, "reminder:1", input=[*chat, question])["input"]
-    assert made[:3] == chat
+    result = rewrite(RESPONSES, "reminder:1", input=[*chat, question])["input"]
+    assert result[:3] == chat
     reminder = f"{PERSONA.prompt}\n\nBe kind.\n\n"
-    assert made[3]["content"] == [{"type": "input_text", "text": reminder}, *question["content"]]
-    made = rewritten(RESPONSES, "window:1", input=[*chat, question])
-    assert made["input"] == [chat[0], question] and made["instructions"] == PERSONA.prompt
+    assert result[3]["content"] == [{"type": "input_text", "text": reminder}, *question["content"]]
+    result = rewrite(RESPONSES, "window:1", input=[*chat, question])
+    assert result["input"] == [chat[0], question] and result["instructions"] == PERSONA.prompt
 
 
 def test_a_window_keeps_reasoning_calls_and_results_of_a_response_together() -> None:
     think = {"type": "reasoning", "id": "r", "summary": []}
     calls = [{"type": "function_call", "call_id": f"c{i}", "name": "f"} for i in range(2)]
     results = [{"type": "function_call_output", "call_id": f"c{i}", "output": "4"} for i in (0, 1)]
-    chat = [said("user", "a"), said("assistant", "b"), said("user", "c"), think, *calls, *results]
+    chat = [item("user", "a"), item("assistant", "b"), item("user", "c"), think, *calls, *results]
     for size in (1, 2, 3):
-        assert rewritten(RESPONSES, f"window:{size}", input=chat)["input"] == chat[2:]
+        assert rewrite(RESPONSES, f"window:{size}", input=chat)["input"] == chat[2:]
 
 
 @pytest.mark.parametrize("name", ["previous_response_id", "conversation", "prompt"])
 def test_a_chat_kept_behind_the_api_cannot_be_rewritten(
-    url: str, there: Recorded, name: str
+    url: str, there: FakeUpstream, name: str
 ) -> None:
     answer = httpx.post(f"{url}/responses", json={"model": "m", "input": "Hi", name: "x"})
     assert 400 <= answer.status_code < 500
@@ -248,18 +248,20 @@ def test_a_chat_kept_behind_the_api_cannot_be_rewritten(
 # Anthropic's messages
 
 
-def test_the_system_prompt_of_messages_begins_with_the_persona(url: str, there: Recorded) -> None:
-    asked = {"model": "m", "max_tokens": 9, "messages": [TEA]}
+def test_the_system_prompt_of_messages_begins_with_the_persona(
+    url: str, there: FakeUpstream
+) -> None:
+    body = {"model": "m", "max_tokens": 9, "messages": [TEA]}
     headers = {"x-api-key": "theirs", "anthropic-version": "2023-06-01"}
-    answer = httpx.post(f"{url}/messages", json=asked, headers=headers)
+    answer = httpx.post(f"{url}/messages", json=body, headers=headers)
     assert answer.status_code == 200
-    assert there.body == {**asked, "system": PERSONA.prompt}
+    assert there.body == {**body, "system": PERSONA.prompt}
     assert there.requests[0].headers["x-api-key"] == KEY
     assert there.requests[0].headers["anthropic-version"] == "2023-06-01"
     block = {"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral"}}
-    made = rewritten(MESSAGES, "none", messages=[TEA], system=[block])["system"]
-    assert made == [{"type": "text", "text": f"{PERSONA.prompt}\n\n"}, block]
-    assert rewritten(MESSAGES, "none", messages=[TEA], system="Be kind.")["system"] == (
+    system = rewrite(MESSAGES, "none", messages=[TEA], system=[block])["system"]
+    assert system == [{"type": "text", "text": f"{PERSONA.prompt}\n\n"}, block]
+    assert rewrite(MESSAGES, "none", messages=[TEA], system="Be kind.")["system"] == (
         f"{PERSONA.prompt}\n\nBe kind."
     )
 
@@ -267,18 +269,18 @@ def test_the_system_prompt_of_messages_begins_with_the_persona(url: str, there: 
 def test_a_window_never_parts_a_tools_result_from_its_use() -> None:
     use = {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f"}]}
     result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t"}]}
-    chat = [said("user", "a"), said("assistant", "b"), said("user", "c"), use, result]
-    assert rewritten(MESSAGES, "window:1", messages=chat)["messages"] == chat[2:]
-    assert rewritten(MESSAGES, "reminder:1", messages=chat)["messages"] == [
-        *chat[:2], said("user", f"{PERSONA.prompt}\n\nc"), use, result,
+    chat = [item("user", "a"), item("assistant", "b"), item("user", "c"), use, result]
+    assert rewrite(MESSAGES, "window:1", messages=chat)["messages"] == chat[2:]
+    assert rewrite(MESSAGES, "reminder:1", messages=chat)["messages"] == [
+        *chat[:2], item("user", f"{PERSONA.prompt}\n\nc"), use, result,
     ]  # fmt: skip
 
 
-def test_a_key_of_the_gateway_may_come_as_anthropics_clients_send_it(there: Recorded) -> None:
-    asked = {"model": "m", "max_tokens": 9, "messages": [TEA]}
+def test_a_key_of_the_gateway_may_come_as_anthropics_clients_send_it(there: FakeUpstream) -> None:
+    body = {"model": "m", "max_tokens": 9, "messages": [TEA]}
     with gateway(there, keys=["ours"]) as url:
         for key, status in (("ours", 200), ("other", 401)):
-            answer = httpx.post(f"{url}/messages", json=asked, headers={"x-api-key": key})
+            answer = httpx.post(f"{url}/messages", json=body, headers={"x-api-key": key})
             assert answer.status_code == status
     assert there.requests[0].headers["x-api-key"] == KEY
 

@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.serve.gateway.upstream import ERROR_BYTES
 from holdfast.serve.tenants.live import LiveTenants
-from serve.gateway.upstreams import Recorded, answered, gateway
+from serve.gateway.upstreams import FakeUpstream, gateway, make_answer
 from serve.running import client
 
 
@@ -44,8 +44,8 @@ def tenants(tmp_path: Path) -> LiveTenants:
     return LiveTenants(path)
 
 
-def listing(content: bytes = BYTES, **more: Any) -> Recorded:
-    return Recorded(lambda request: answered(content, **more))
+def listing(content: bytes = BYTES, **more: Any) -> FakeUpstream:
+    return FakeUpstream(lambda request: make_answer(content, **more))
 
 
 def test_aliases_follow_the_apis_models_and_come_in_place_of_one_with_their_name(
@@ -72,9 +72,9 @@ def test_a_key_of_certain_aliases_sees_these_alone_and_the_api_is_not_asked(
 ) -> None:
     there = listing()
     with gateway(there, tenants=tenants) as url:
-        listed = httpx.get(f"{url}/models", headers=BOT).json()
-        assert [one["id"] for one in listed["data"]] == ["loud"]
-        assert httpx.get(f"{url}/models/loud", headers=BOT).json() == listed["data"][0]
+        own = httpx.get(f"{url}/models", headers=BOT).json()
+        assert [one["id"] for one in own["data"]] == ["loud"]
+        assert httpx.get(f"{url}/models/loud", headers=BOT).json() == own["data"][0]
         for name in ("o9", "team%2Fquiet", "gpt-there", "loud/more"):
             answer = httpx.get(f"{url}/models/{name}", headers=BOT)
             assert answer.status_code == 404, name
@@ -111,9 +111,9 @@ def test_a_list_in_pages_has_the_aliases_on_its_last_one(tenants: LiveTenants) -
     def page(request: httpx.Request) -> httpx.Response:
         more = "after_id" not in request.url.params
         items = [{"id": "a" if more else "b"}]
-        return answered(json.dumps({"data": items, "has_more": more}).encode())
+        return make_answer(json.dumps({"data": items, "has_more": more}).encode())
 
-    with gateway(Recorded(page), tenants=tenants) as url:
+    with gateway(FakeUpstream(page), tenants=tenants) as url:
         first = httpx.get(f"{url}/models", headers=ALL).json()
         last = httpx.get(f"{url}/models?after_id=a", headers=ALL).json()
     assert [one["id"] for one in first["data"]] == ["a"]
@@ -139,7 +139,7 @@ def test_errors_of_the_api_come_as_they_are_and_its_absence_is_a_502(tenants: Li
     with gateway(there, tenants=tenants) as url:
         answer = httpx.get(f"{url}/models", headers=ALL)
         assert (answer.status_code, answer.content) == (401, b'{"error": "no"}')
-        there.answer = lambda request: answered(b"x" * (ERROR_BYTES + 1), status=500)
+        there.answer = lambda request: make_answer(b"x" * (ERROR_BYTES + 1), status=500)
         assert "upstream_error_too_large" in httpx.get(f"{url}/models", headers=ALL).text
 
         def away(request: httpx.Request) -> httpx.Response:

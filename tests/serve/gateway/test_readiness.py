@@ -6,15 +6,19 @@ import httpx
 import pytest
 
 from holdfast.serve.gateway import readiness
-from serve.gateway.upstreams import Recorded, answered, gateway
+from serve.gateway.upstreams import FakeUpstream, gateway, make_answer
 
 
 @pytest.mark.parametrize(
     ("answer", "status"),
-    [(answered, 200), (lambda: answered(status=401), 200), (lambda: answered(status=502), 503)],
+    [
+        (make_answer, 200),
+        (lambda: make_answer(status=401), 200),
+        (lambda: make_answer(status=502), 503),
+    ],
 )
 def test_an_upstream_that_answers_is_ready(answer: object, status: int) -> None:
-    there = Recorded(lambda request: answer())  # type: ignore[operator]
+    there = FakeUpstream(lambda request: answer())  # type: ignore[operator]
     with gateway(there) as url:
         for _ in range(3):
             assert httpx.get(url.replace("/v1", "/ready")).status_code == status
@@ -23,8 +27,8 @@ def test_an_upstream_that_answers_is_ready(answer: object, status: int) -> None:
 
 
 def test_an_upstream_that_comes_back_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readiness, "KEPT", 0.0)
-    there = Recorded()
+    monkeypatch.setattr(readiness, "LIFETIME", 0.0)
+    there = FakeUpstream()
 
     def away(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("no route")

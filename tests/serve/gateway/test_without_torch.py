@@ -31,8 +31,8 @@ def test_a_gateway_starts_and_answers_where_torch_is_not_installed() -> None:
         text=True,
         env=settings,
     )
-    bound = threading.Timer(120, process.kill)
-    bound.start()
+    timer = threading.Timer(120, process.kill)
+    timer.start()
     try:
         assert process.stdout is not None and process.stderr is not None
         url = process.stdout.readline().strip()
@@ -40,6 +40,6 @@ def test_a_gateway_starts_and_answers_where_torch_is_not_installed() -> None:
         with urllib.request.urlopen(url.replace("/v1", "/health"), timeout=30) as answer:
             assert answer.status == 200
     finally:
-        bound.cancel()
+        timer.cancel()
         process.kill()
         process.wait()

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from holdfast.serve.gateway import Upstream, create_gateway
-from serve.running import served
+from serve.running import serve_app
 
 KEY = "sk-upstream-secret"
 PLAIN = {
@@ -22,7 +22,7 @@ PLAIN = {
 }
 
 
-def answered(
+def make_answer(
     *pieces: bytes, status: int = 200, headers: Any = None, error: Exception | None = None
 ) -> httpx.Response:
     """A response whose body comes in pieces, and then breaks if there is an error."""
@@ -36,12 +36,12 @@ def answered(
     return httpx.Response(status, headers=headers, content=body())
 
 
-class Recorded:
+class FakeUpstream:
     """The requests that an upstream got, and how it answers."""
 
     def __init__(self, answer: Callable[[httpx.Request], httpx.Response] | None = None) -> None:
         self.requests: list[httpx.Request] = []
-        self.answer = answer or (lambda request: answered(json.dumps(PLAIN).encode()))
+        self.answer = answer or (lambda request: make_answer(json.dumps(PLAIN).encode()))
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
@@ -59,10 +59,10 @@ class Recorded:
 
 
 @contextmanager
-def gateway(there: Recorded, *, key: str | None = KEY, **options: Any) -> Iterator[str]:
+def gateway(there: FakeUpstream, *, key: str | None = KEY, **options: Any) -> Iterator[str]:
     """The base URL of a gateway before an upstream."""
     place = {name: options.pop(name) for name in ("timeout", "retries") if name in options}
     upstream = Upstream("http://upstream.test/v1", key, **place)
     app = create_gateway(upstream, transport=httpx.MockTransport(there), **options)
-    with served(app) as url:
+    with serve_app(app) as url:
         yield url

@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from holdfast.persona.suite import Persona
-from serve.gateway.upstreams import Recorded, answered, gateway
+from serve.gateway.upstreams import FakeUpstream, gateway, make_answer
 from serve.running import until
 
 DEPLOY = Path(__file__).parents[3] / "deploy" / "watch"
@@ -45,8 +45,8 @@ def promtool(*args: str, text: str = "") -> str:
 def board_queries() -> list[str]:
     board = json.loads((DEPLOY / "grafana.json").read_text(encoding="utf-8"))
     queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-    filled = [query.replace("$__rate_interval", "1m") for query in queries]
-    return [query.replace("$persona", ".*") for query in filled]
+    expressions = [query.replace("$__rate_interval", "1m") for query in queries]
+    return [query.replace("$persona", ".*") for query in expressions]
 
 
 def converse(url: str, number: int, rounds: int) -> None:
@@ -66,9 +66,9 @@ def broken_gateway() -> Iterator[str]:
 
     def answer(request: httpx.Request) -> httpx.Response:
         rounds = sum(one["role"] == "user" for one in json.loads(request.content)["messages"])
-        return answered(completion("YES" if rounds < 3 else "no"))
+        return make_answer(completion("YES" if rounds < 3 else "no"))
 
-    with gateway(Recorded(answer), persona=SHOUT) as url:
+    with gateway(FakeUpstream(answer), persona=SHOUT) as url:
         yield url
 
 
@@ -76,12 +76,12 @@ def test_rules_and_board_name_only_metrics_that_there_are() -> None:
     with broken_gateway() as url:
         converse(url, 0, 1)
         page = httpx.get(f"{url.removesuffix('/v1')}/metrics").text
-    known = set(re.findall(r"^# TYPE (\w+)", page, re.MULTILINE))
-    known |= {f"{name}_{part}" for name in known for part in ("sum", "count", "bucket")}
-    known |= {"holdfast_engine_up"}  # the local server's
+    metrics = set(re.findall(r"^# TYPE (\w+)", page, re.MULTILINE))
+    metrics |= {f"{name}_{part}" for name in metrics for part in ("sum", "count", "bucket")}
+    metrics |= {"holdfast_engine_up"}  # the local server's
     texts = [(DEPLOY / "alerts.yml").read_text(encoding="utf-8"), *board_queries()]
-    named = {name for text in texts for name in re.findall(r"\bholdfast_\w+", text)}
-    assert named <= known
+    names = {name for text in texts for name in re.findall(r"\bholdfast_\w+", text)}
+    assert names <= metrics
 
 
 @needs_prometheus
@@ -152,8 +152,8 @@ def ready(url: str) -> bool:
 def query(api: str, text: str) -> list[dict[str, Any]]:
     answer = httpx.get(f"{api}/query", params={"query": text}).json()
     assert answer["status"] == "success", answer
-    found: list[dict[str, Any]] = answer["data"]["result"]
-    return found
+    result: list[dict[str, Any]] = answer["data"]["result"]
+    return result
 
 
 def firing(api: str) -> set[str]:

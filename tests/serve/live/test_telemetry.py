@@ -23,8 +23,8 @@ from holdfast.serve.live.reply import LiveReply
 from holdfast.serve.live.telemetry import Moment, Telemetry
 from holdfast.serve.live.traffic import LiveSettings, LiveTraffic
 from holdfast.serve.metrics import Metrics
-from serve.gateway.upstreams import Recorded, gateway
-from serve.running import TEA, served, small
+from serve.gateway.upstreams import FakeUpstream, gateway
+from serve.running import TEA, serve_app, small
 
 SHOUT = Persona("shout", "pattern", "Shout.", ("Tea?",), {"name": "case", "to": "upper"})
 REPLY = LiveReply(
@@ -148,12 +148,12 @@ def test_a_reply_judged_in_the_background_ends_when_it_ended_within_its_request(
     live._seconds = 1.0  # as if the judge had been slow so far
     with sdk.provider.get_tracer("test").start_as_current_span("request") as request:
         live.reply(replace(REPLY, began=time.time()))
-        ended = time.time_ns()
+        end = time.time_ns()
     judging.set()
     live.wait()
     (span,) = sdk.spans
     assert span.parent.span_id == request.get_span_context().span_id
-    assert span.start_time <= span.end_time <= ended
+    assert span.start_time <= span.end_time <= end
 
 
 @dataclass
@@ -171,7 +171,7 @@ def collector() -> Iterator[Collector]:
     from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
     from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
-    seen = Collector()
+    store = Collector()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -181,11 +181,11 @@ def collector() -> Iterator[Collector]:
             if self.path == "/v1/traces":
                 traces = trace_service_pb2.ExportTraceServiceRequest.FromString(content)
                 for one in traces.resource_spans:
-                    seen.spans += [span for scope in one.scope_spans for span in scope.spans]
+                    store.spans += [span for scope in one.scope_spans for span in scope.spans]
             else:
                 figures = metrics_service_pb2.ExportMetricsServiceRequest.FromString(content)
                 for each in figures.resource_metrics:
-                    seen.metrics += [m for scope in each.scope_metrics for m in scope.metrics]
+                    store.metrics += [m for scope in each.scope_metrics for m in scope.metrics]
             self.send_response(200)
             self.send_header("content-length", "0")
             self.end_headers()
@@ -194,10 +194,10 @@ def collector() -> Iterator[Collector]:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    seen.port = server.server_port
+    store.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield seen
+    yield store
     server.shutdown()
     thread.join()
     server.server_close()
@@ -241,7 +241,7 @@ def attribute(span: Any, name: str) -> Any:
 def test_the_server_sends_its_last_spans_to_a_collector_before_it_stops(
     otlp: Collector, stream: bool
 ) -> None:
-    with served(create_app(small(), persona=SHOUT)) as url:
+    with serve_app(create_app(small(), persona=SHOUT)) as url:
         body = {"model": "small", "max_tokens": 2, "messages": [TEA], "stream": stream}
         assert httpx.post(f"{url}/chat/completions", json=body).status_code == 200
     (span,) = [one for one in otlp.spans if one.name == "chat small"]
@@ -253,7 +253,7 @@ def test_the_server_sends_its_last_spans_to_a_collector_before_it_stops(
 
 
 def test_the_gateway_sends_its_spans_to_a_collector(otlp: Collector) -> None:
-    with gateway(Recorded(), persona=SHOUT) as url:
+    with gateway(FakeUpstream(), persona=SHOUT) as url:
         body = {"model": "there", "messages": [TEA]}
         assert httpx.post(f"{url}/chat/completions", json=body).status_code == 200
     (span,) = [one for one in otlp.spans if one.name == "chat there"]

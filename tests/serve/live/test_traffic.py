@@ -22,8 +22,8 @@ from holdfast.serve.live.reply import LiveReply, conversation_id
 from holdfast.serve.live.traffic import LiveSettings, LiveTraffic
 from holdfast.serve.live.webhook import post
 from holdfast.serve.metrics import Metrics
-from serve.gateway.upstreams import Recorded, answered, gateway
-from serve.running import served, small, until
+from serve.gateway.upstreams import FakeUpstream, gateway, make_answer
+from serve.running import serve_app, small, until
 
 SHOUT = Persona("shout", "pattern", "Shout.", ("Tea?",), {"name": "case", "to": "upper"})
 KIND = Persona("kind", "character", "Be kind.", ("Tea?",), {"name": "rubric", "criteria": "kind"})
@@ -57,7 +57,7 @@ def value(page: bytes | str, name: str) -> float:
 
 def test_the_gateway_counts_rounds_scores_and_tells_where_it_stands(tmp_path: Path) -> None:
     log = tmp_path / "traffic.jsonl"
-    there = Recorded(lambda request: answered(completion("LOUD"), headers={"a": "b"}))
+    there = FakeUpstream(lambda request: make_answer(completion("LOUD"), headers={"a": "b"}))
     messages: list[dict[str, str]] = []
     with gateway(there, persona=SHOUT, traffic=LiveSettings(log=log)) as url:
         for r in range(3):
@@ -81,7 +81,7 @@ def test_a_stream_through_the_gateway_is_watched_whole() -> None:
         b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": text}}]}).encode()
         for text in ("LO", "UD")
     ]
-    there = Recorded(lambda request: answered(*(piece + b"\n\n" for piece in pieces)))
+    there = FakeUpstream(lambda request: make_answer(*(piece + b"\n\n" for piece in pieces)))
     with gateway(there, persona=SHOUT) as url:
         body = {"messages": [{"role": "user", "content": "hi"}], "stream": True}
         httpx.post(f"{url}/chat/completions", json=body)
@@ -94,7 +94,7 @@ def test_a_stream_through_the_gateway_is_watched_whole() -> None:
 def test_the_gateway_counts_replies_tokens_and_seconds() -> None:
     whole = {"choices": [{"message": {"content": "LOUD"}, "finish_reason": "length"}]}
     whole["usage"] = {"prompt_tokens": 7, "completion_tokens": 2}  # type: ignore[assignment]
-    there = Recorded(lambda request: answered(json.dumps(whole).encode()))
+    there = FakeUpstream(lambda request: make_answer(json.dumps(whole).encode()))
     with gateway(there, control="window:3") as url:
         body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
         httpx.post(f"{url}/chat/completions", json=body)
@@ -107,7 +107,7 @@ def test_the_gateway_counts_replies_tokens_and_seconds() -> None:
 
 
 def test_the_local_server_watches_too_and_takes_the_id_from_the_header() -> None:
-    with served(create_app(small(), persona=SHOUT, lock=False)) as url:
+    with serve_app(create_app(small(), persona=SHOUT, lock=False)) as url:
         for _ in range(3):
             body = {
                 "model": "small", "max_tokens": 2, "messages": [{"role": "user", "content": "hi"}],
@@ -123,7 +123,7 @@ def test_the_local_server_watches_too_and_takes_the_id_from_the_header() -> None
 
 
 def test_without_a_persona_there_is_nothing_to_watch() -> None:
-    with gateway(Recorded()) as url:
+    with gateway(FakeUpstream()) as url:
         assert httpx.get(f"{url.removesuffix('/v1')}/holdfast/traffic").json() is None
 
 
@@ -166,29 +166,31 @@ def test_a_rubric_is_judged_in_the_background_on_a_sample() -> None:
         def reply(self, asks: Any, sampling: Any) -> list[Reply]:
             return [Reply('{"reason": "kind", "score": 5}') for _ in asks]
 
-    settings = LiveSettings(judge_model=Grader(), sampled=1.0)  # type: ignore[arg-type]
+    settings = LiveSettings(judge_model=Grader(), sample_share=1.0)  # type: ignore[arg-type]
     live = LiveTraffic(KIND, NONE, Metrics(), settings)
     live.reply(reply(0, 1, "Of course, dear."))
     live.wait()
     assert live.state()["rounds"][0]["score"] == 1.0
-    unsampled = LiveTraffic(KIND, NONE, Metrics(), LiveSettings())
-    unsampled.reply(reply(0, 1, "Of course, dear."))
-    assert unsampled.state()["replies"] == 0
+    unused = LiveTraffic(KIND, NONE, Metrics(), LiveSettings())
+    unused.reply(reply(0, 1, "Of course, dear."))
+    assert unused.state()["replies"] == 0
 
 
 def test_a_slow_judge_goes_to_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
     live = LiveTraffic(SHOUT, NONE, Metrics(), LiveSettings())
     live._seconds = 1.0
-    seen: list[str] = []
+    threads: list[str] = []
     score = live.traffic.score
     monkeypatch.setattr(
         live.traffic,
         "score",
-        lambda text, persona=None: (seen.append(threading.current_thread().name), score(text))[1],
+        lambda text, persona=None: (threads.append(threading.current_thread().name), score(text))[
+            1
+        ],
     )
     live.reply(reply(0, 1, "YES"))
     live.wait()
-    assert seen == ["traffic"]
+    assert threads == ["traffic"]
 
 
 def test_texts_are_in_the_log_only_if_they_are_asked_for(tmp_path: Path) -> None:
@@ -254,13 +256,13 @@ def test_a_full_disk_costs_no_client_its_reply(
     full = LiveSettings(log=Path("/dev/full"))
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
-    with served(create_app(small(), persona=SHOUT, lock=False, traffic=full)) as url:
+    with serve_app(create_app(small(), persona=SHOUT, lock=False, traffic=full)) as url:
         assert httpx.post(f"{url}/chat/completions", json=body).status_code == 200
         stream = httpx.post(f"{url}/chat/completions", json={**body, "stream": True})
         place = f"{url.removesuffix('/v1')}/metrics"
         until(lambda: value(httpx.get(place).text, "holdfast_watch_dropped_total") == 2)
     assert stream.text.endswith("data: [DONE]\n\n") and "error" not in stream.text
     assert "No space left" in caplog.text
-    with gateway(Recorded(), persona=SHOUT, traffic=full) as url:
+    with gateway(FakeUpstream(), persona=SHOUT, traffic=full) as url:
         body["stream"] = True
         assert httpx.post(f"{url}/chat/completions", json=body).status_code == 200

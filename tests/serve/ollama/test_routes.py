@@ -17,7 +17,7 @@ from holdfast.models.local.load import load
 from holdfast.persona.suite import Persona
 from holdfast.serve.app import create_app
 from holdfast.serve.tenants.live import LiveTenants
-from serve.running import JSON, SHOUT, TEA, served
+from serve.running import JSON, SHOUT, TEA, serve_app
 
 GREEDY = {"temperature": 0, "num_predict": 12}
 
@@ -29,8 +29,11 @@ def mini() -> LocalBackend:
 
 @pytest.fixture(scope="module")
 def http(mini: LocalBackend) -> Iterator[httpx.Client]:
-    with served(create_app(mini)) as url, httpx.Client(base_url=url.removesuffix("/v1")) as made:
-        yield made
+    with (
+        serve_app(create_app(mini)) as url,
+        httpx.Client(base_url=url.removesuffix("/v1")) as connection,
+    ):
+        yield connection
 
 
 def lines(answer: httpx.Response) -> list[dict[str, Any]]:
@@ -45,9 +48,9 @@ def test_open_webui_finds_the_server_and_its_model(http: httpx.Client) -> None:
     assert len(model["digest"]) == 64 and model["size"] > 1e6
     assert model["details"]["family"] == "llama"
     assert http.get("/api/ps").json()["models"][0]["name"] == "mini:latest"
-    shown = http.post("/api/show", json={"model": "mini:latest"}).json()
-    assert shown["capabilities"] == ["completion"]
-    assert shown["model_info"]["llama.context_length"] > 100
+    details = http.post("/api/show", json={"model": "mini:latest"}).json()
+    assert details["capabilities"] == ["completion"]
+    assert details["model_info"]["llama.context_length"] > 100
     assert http.post("/api/show", json={"name": "mini"}).status_code == 200
 
 
@@ -62,11 +65,11 @@ def test_a_chat_of_open_webui_is_streamed_line_by_line(
         "options": {**GREEDY, "num_ctx": 4096},
         "keep_alive": "5m",
     }
-    found = lines(http.post("/api/chat", content=json.dumps(payload), headers=JSON))
-    *pieces, last = found
+    answer = lines(http.post("/api/chat", content=json.dumps(payload), headers=JSON))
+    *pieces, last = answer
     assert all(not one["done"] and one["message"]["role"] == "assistant" for one in pieces)
     (own,) = mini.reply([Ask((SHOUT, TEA), 0)], Sampling(max_new_tokens=12, temperature=0))
-    assert "".join(one["message"]["content"] for one in found) == own.text
+    assert "".join(one["message"]["content"] for one in answer) == own.text
     assert last["done"] and last["done_reason"] in ("stop", "length")
     assert last["prompt_eval_count"] == own.prompt_tokens
     assert last["eval_count"] == own.completion_tokens
@@ -76,8 +79,8 @@ def test_a_chat_of_open_webui_is_streamed_line_by_line(
 
 def test_a_chat_without_a_stream_is_one_object(http: httpx.Client) -> None:
     payload = {"model": "mini", "messages": [SHOUT, TEA], "stream": False, "options": GREEDY}
-    found = http.post("/api/chat", json=payload).json()
-    assert found["message"]["content"].isupper() and found["done"]
+    answer = http.post("/api/chat", json=payload).json()
+    assert answer["message"]["content"].isupper() and answer["done"]
 
 
 def test_curl_as_ollamas_manual_writes_it_is_answered_but_no_browser(http: httpx.Client) -> None:
@@ -118,18 +121,18 @@ def test_sillytavern_finds_the_model_and_continues_a_raw_prompt(
             "typical_p": 1,
         },
     }
-    found = lines(http.post("/api/generate", json=payload))
+    answer = lines(http.post("/api/generate", json=payload))
     (own,) = mini.reply([Ask((SHOUT, TEA), 0)], Sampling(max_new_tokens=12, temperature=0))
-    assert "".join(one["response"] for one in found) == own.text
-    assert found[-1]["prompt_eval_count"] == own.prompt_tokens
+    assert "".join(one["response"] for one in answer) == own.text
+    assert answer[-1]["prompt_eval_count"] == own.prompt_tokens
     whole = http.post("/api/generate", json={**payload, "stream": False}).json()
     assert whole["response"] == own.text
 
 
 def test_a_prompt_has_the_chat_template_and_a_system_prompt(http: httpx.Client) -> None:
     payload = {"model": "mini", "prompt": TEA["content"], "system": SHOUT["content"]}
-    found = http.post("/api/generate", json={**payload, "stream": False, "options": GREEDY}).json()
-    assert found["response"].isupper()
+    answer = http.post("/api/generate", json={**payload, "stream": False, "options": GREEDY}).json()
+    assert answer["response"].isupper()
 
 
 def test_a_raw_prompt_does_not_go_round_a_pinned_persona(mini: LocalBackend) -> None:
@@ -137,25 +140,25 @@ def test_a_raw_prompt_does_not_go_round_a_pinned_persona(mini: LocalBackend) -> 
         "loud", "pattern", SHOUT["content"], ("Hi?",), {"name": "case", "to": "upper"}
     )
     payload = {"model": "mini", "prompt": TEA["content"], "raw": True, "stream": False}
-    with served(create_app(mini, persona=persona)) as url:
+    with serve_app(create_app(mini, persona=persona)) as url:
         base = url.removesuffix("/v1")
-        found = httpx.post(f"{base}/api/generate", json={**payload, "options": GREEDY}).json()
-    assert found["response"].isupper() and found["holdfast"]["score"] > 0.9
+        answer = httpx.post(f"{base}/api/generate", json={**payload, "options": GREEDY}).json()
+    assert answer["response"].isupper() and answer["holdfast"]["score"] > 0.9
 
 
 def test_a_raw_prompt_does_not_go_round_a_locked_control(mini: LocalBackend) -> None:
     payload = {"model": "mini", "prompt": TEA["content"], "raw": True, "stream": False}
-    with served(create_app(mini, control="window:3", lock=True)) as url:
+    with serve_app(create_app(mini, control="window:3", lock=True)) as url:
         base = url.removesuffix("/v1")
-        found = httpx.post(f"{base}/api/generate", json={**payload, "options": GREEDY}).json()
-    assert found["holdfast"]["control"] == "window:3"
+        answer = httpx.post(f"{base}/api/generate", json={**payload, "options": GREEDY}).json()
+    assert answer["holdfast"]["control"] == "window:3"
 
 
 def test_a_conversation_is_recognised_by_its_header_here_too(mini: LocalBackend) -> None:
     persona = Persona(
         "loud", "pattern", SHOUT["content"], ("Hi?",), {"name": "case", "to": "upper"}
     )
-    with served(create_app(mini, persona=persona)) as url:
+    with serve_app(create_app(mini, persona=persona)) as url:
         base, own = url.removesuffix("/v1"), {"x-conversation-id": "one"}
         for text in ("Hi.", "Do you like tea?"):
             payload = {"model": "mini", "messages": [{"role": "user", "content": text}]}
@@ -181,20 +184,20 @@ def test_whatever_an_unknown_option_is_called_it_changes_nothing_and_is_named(
 ) -> None:
     options = {**GREEDY, "max_tokens": 2, "messages": [], "stream": False, "logit_bias": {"1": 5}}
     payload = {"name": "mini", "messages": [TEA], "stream": False, "think": "high", "shift": True}
-    found = http.post("/api/chat", json={**payload, "options": options}).json()
-    assert found["model"] == "mini" and found["message"]["content"]
+    answer = http.post("/api/chat", json={**payload, "options": options}).json()
+    assert answer["model"] == "mini" and answer["message"]["content"]
     names = ["logit_bias", "max_tokens", "messages", "shift", "stream", "think"]
-    assert found["holdfast"]["ignored"] == names
+    assert answer["holdfast"]["ignored"] == names
 
 
 def test_a_request_without_a_prompt_loads_the_model(http: httpx.Client) -> None:
     for path, fields in (("chat", {"messages": []}), ("generate", {"keep_alive": 0})):
-        found = http.post(f"/api/{path}", json={"model": "mini", **fields}).json()
-        assert found["done"] and found["done_reason"] == "load"
+        answer = http.post(f"/api/{path}", json={"model": "mini", **fields}).json()
+        assert answer["done"] and answer["done_reason"] == "load"
 
 
 @pytest.mark.parametrize(
-    ("path", "fields", "status", "said"),
+    ("path", "fields", "status", "sentence"),
     [
         ("chat", {"model": "llama3", "messages": [TEA]}, 404, "model 'llama3' not found"),
         ("chat", {"messages": "x"}, 400, "list of objects"),
@@ -208,11 +211,11 @@ def test_a_request_without_a_prompt_loads_the_model(http: httpx.Client) -> None:
     ],
 )
 def test_errors_have_ollamas_shape(
-    http: httpx.Client, path: str, fields: dict[str, Any], status: int, said: str
+    http: httpx.Client, path: str, fields: dict[str, Any], status: int, sentence: str
 ) -> None:
     answer = http.post(f"/api/{path}", json={"model": "mini", **fields})
     assert answer.status_code == status
-    assert said in answer.json()["error"]
+    assert sentence in answer.json()["error"]
 
 
 TENANTS = f"""
@@ -229,12 +232,12 @@ def test_a_keys_own_persona_and_quota_hold_here_too(mini: LocalBackend, tmp_path
     path = tmp_path / "tenants.toml"
     path.write_text(TENANTS, encoding="utf-8")
     payload = {"model": "mini", "prompt": TEA["content"], "raw": True, "options": GREEDY}
-    with served(create_app(mini, tenants=LiveTenants(path))) as url:
+    with serve_app(create_app(mini, tenants=LiveTenants(path))) as url:
         base, key = url.removesuffix("/v1"), {"authorization": "Bearer bot"}
         names = [m["name"] for m in httpx.get(f"{base}/api/tags", headers=key).json()["models"]]
         assert names == ["mini:latest", "loud:latest"]
         assert httpx.post(f"{base}/api/generate", json=payload).status_code == 401
-        found = lines(httpx.post(f"{base}/api/generate", json=payload, headers=key))
-        assert "".join(one["response"] for one in found).isupper()
+        answer = lines(httpx.post(f"{base}/api/generate", json=payload, headers=key))
+        assert "".join(one["response"] for one in answer).isupper()
         again = httpx.post(f"{base}/api/generate", json=payload, headers=key)
         assert again.status_code == 429

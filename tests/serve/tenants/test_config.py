@@ -23,7 +23,7 @@ fails = ["no"]
 KEY = f'sha256 = "{hashlib.sha256(b"sesame").hexdigest()}"'
 
 
-def written(folder: Path, text: str) -> Path:
+def write(folder: Path, text: str) -> Path:
     (folder / "pirate.toml").write_text(PERSONA, encoding="utf-8")
     path = folder / "tenants.toml"
     path.write_text(text, encoding="utf-8")
@@ -34,7 +34,7 @@ def test_personas_are_looked_for_beside_the_file_and_among_the_built_in_ones(
     tmp_path: Path,
 ) -> None:
     tenants = read_tenants(
-        written(
+        write(
             tmp_path,
             '[alias.guide]\npersona = "pirate.toml"\ncontrol = "reminder:1"\n'
             '[alias.named]\npersona = "pirate.toml:pirate"\n'
@@ -50,7 +50,7 @@ def test_personas_are_looked_for_beside_the_file_and_among_the_built_in_ones(
 
 def test_the_longest_route_counts_and_only_whole_names_do(tmp_path: Path) -> None:
     text = '[alias.a]\n[alias.b]\n[route."/bot"]\nalias = "a"\n[route."/bot/b"]\nalias = "b"\n'
-    tenants = read_tenants(written(tmp_path, text))
+    tenants = read_tenants(write(tmp_path, text))
     paths = ("/bot/v1/models", "/bot/b/v1/models", "/bots/v1/models", "/v1/models")
     assert [tenants.route_of(path) for path in paths] == ["/bot", "/bot/b", None, None]
 
@@ -60,7 +60,7 @@ def test_a_key_comes_from_a_digest_or_from_the_environment(
 ) -> None:
     monkeypatch.setenv("BOT_KEY", "open")
     text = f'[key.one]\n{KEY}\nrequests_per_minute = 3\n[key.two]\nenv = "BOT_KEY"\n'
-    one, two = read_tenants(written(tmp_path, text)).keys
+    one, two = read_tenants(write(tmp_path, text)).keys
     assert (one.name, one.digest) == ("one", hashlib.sha256(b"sesame").digest())
     assert one.requests_per_minute == 3 and one.tokens_per_day is None
     assert two.digest == hashlib.sha256(b"open").digest()
@@ -93,5 +93,5 @@ def test_a_key_comes_from_a_digest_or_from_the_environment(
 )
 def test_a_wrong_file_is_refused_with_its_place(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(ServiceError, match=r"tenants\.toml") as caught:
-        read_tenants(written(tmp_path, text))
+        read_tenants(write(tmp_path, text))
     assert sentence in str(caught.value)

@@ -26,8 +26,8 @@ from holdfast.serve.live.watches import Watches
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.tenants import live as module
 from holdfast.serve.tenants.live import LiveTenants
-from serve.gateway.upstreams import Recorded, answered, gateway
-from serve.running import TEA, client, served, small, until
+from serve.gateway.upstreams import FakeUpstream, gateway, make_answer
+from serve.running import TEA, client, serve_app, small, until
 
 
 def digest(key: str) -> str:
@@ -70,8 +70,8 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def url(path: Path, backend: LocalBackend) -> Iterator[str]:
-    with served(create_app(backend, tenants=LiveTenants(path))) as made:
-        yield made
+    with serve_app(create_app(backend, tenants=LiveTenants(path))) as address:
+        yield address
 
 
 def ask(url: str, key: str, model: str = "small", **more: Any) -> Any:
@@ -116,13 +116,13 @@ def test_a_key_of_certain_aliases_sees_nothing_of_the_others(url: str) -> None:
 
 def test_a_key_of_certain_aliases_gets_past_the_gateway_nowhere(path: Path) -> None:
     options = {"pass_through": ["/v1/embeddings"], "tenants": LiveTenants(path)}
-    there = Recorded(lambda request: answered(b'{"data": []}'))
-    with gateway(there, **options) as made:
+    there = FakeUpstream(lambda request: make_answer(b'{"data": []}'))
+    with gateway(there, **options) as base:
         for key, status in (("bot", 403), ("all", 200)):
             headers = {"authorization": f"Bearer {key}"}
-            answer = httpx.post(f"{made}/embeddings", json={"input": "x"}, headers=headers)
+            answer = httpx.post(f"{base}/embeddings", json={"input": "x"}, headers=headers)
             assert answer.status_code == status
-            assert httpx.get(f"{made}/models", headers=headers).status_code == 200
+            assert httpx.get(f"{base}/models", headers=headers).status_code == 200
     assert there.paths == ["POST /v1/embeddings", "GET /v1/models"]
 
 
@@ -167,7 +167,7 @@ def test_a_client_that_leaves_a_stream_pays_for_what_it_got(
     tenants = LiveTenants(path)
     body = {"model": "small", "messages": [TEA], "max_tokens": 200, "stream": True}
     headers = {"authorization": "Bearer little"}
-    with served(create_app(backend, tenants=tenants)) as url:
+    with serve_app(create_app(backend, tenants=tenants)) as url:
         prompt = tokens(ask(url, "all"))
         whole = {"json": body, "headers": headers, "timeout": 60}
         with httpx.stream("POST", f"{url}/chat/completions", **whole) as one:
@@ -196,13 +196,13 @@ def test_a_change_of_the_file_is_taken_and_a_mistake_is_not(
     path.write_text(TEXT.replace("alias.loud", "alias.shout").replace('"loud"', '"shout"').replace(
         digest("all"), digest("new")), encoding="utf-8")  # fmt: skip
 
-    def moved() -> bool:
+    def has_moved() -> bool:
         try:
             return bool(ask(url, "new", "shout"))
         except openai.APIStatusError:
             return False
 
-    until(moved)
+    until(has_moved)
     with pytest.raises(openai.AuthenticationError):
         ask(url, "all")
     with pytest.raises(openai.NotFoundError):
@@ -279,20 +279,20 @@ def test_what_a_server_cannot_do_is_said_at_its_start(path: Path, backend: Local
         create_app(backend, tenants=LiveTenants(path))
     with (
         pytest.raises(HoldfastError, match="no router in nowhere"),
-        gateway(Recorded(), tenants=LiveTenants(path)),
+        gateway(FakeUpstream(), tenants=LiveTenants(path)),
     ):
         pass
     path.write_text('[alias.a]\ncontrol = "anchor"\n', encoding="utf-8")
     with (
         pytest.raises(HoldfastError, match=r"alias a: .*needs its weights"),
-        gateway(Recorded(), tenants=LiveTenants(path)),
+        gateway(FakeUpstream(), tenants=LiveTenants(path)),
     ):
         pass
 
 
 def test_a_gateway_puts_each_alias_under_its_persona_and_asks_for_its_model(path: Path) -> None:
     path.write_text(TEXT.replace("lock = false", 'lock = false\nmodel = "gpt-there"'), "utf-8")
-    there = Recorded()
+    there = FakeUpstream()
     with gateway(there, tenants=LiveTenants(path)) as url:
         ask(url, "all", "quiet")
         assert there.body["model"] == "gpt-there"
@@ -306,8 +306,8 @@ def test_a_gateway_puts_each_alias_under_its_persona_and_asks_for_its_model(path
             with pytest.raises(openai.PermissionDeniedError):
                 ask(url, "bot", model)
         assert len(there.requests) == 3
-        bot, unnamed = {"authorization": "Bearer bot"}, {"messages": [TEA]}
-        answer = httpx.post(f"{url}/chat/completions", json=unnamed, headers=bot)
+        bot, body = {"authorization": "Bearer bot"}, {"messages": [TEA]}
+        answer = httpx.post(f"{url}/chat/completions", json=body, headers=bot)
         assert answer.status_code == 200 and "model" not in there.body
         assert "bot" not in str(there.requests[-1].headers.get("authorization"))
 
@@ -315,13 +315,13 @@ def test_a_gateway_puts_each_alias_under_its_persona_and_asks_for_its_model(path
 def state(url: str) -> dict[str, Any]:
     """Where the watches stand."""
     address = f"{url.removesuffix('/v1')}/holdfast/traffic"
-    found: dict[str, Any] = httpx.get(address, headers={"authorization": "Bearer all"}).json()
-    return found
+    result: dict[str, Any] = httpx.get(address, headers={"authorization": "Bearer all"}).json()
+    return result
 
 
 def test_a_gateway_watches_every_personas_replies_apart(path: Path) -> None:
     loud = {"choices": [{"index": 0, "message": {"content": "LOUD"}}]}
-    there = Recorded(lambda request: answered(json.dumps(loud).encode()))
+    there = FakeUpstream(lambda request: make_answer(json.dumps(loud).encode()))
     persona = load_persona("mini:lower-1")
     with gateway(there, tenants=LiveTenants(path), persona=persona) as url:
         for model in ("loud", "quiet", "quiet", "other"):
@@ -370,12 +370,12 @@ def test_a_gateway_counts_the_tokens_of_a_key(path: Path, usage: bool, stream: b
     if usage:
         body["usage"] = {"prompt_tokens": 4, "completion_tokens": 1}
     content = json.dumps(body).encode()
-    there = Recorded(lambda request: answered(b"data: " + content if stream else content))
+    there = FakeUpstream(lambda request: make_answer(b"data: " + content if stream else content))
     with gateway(there, tenants=LiveTenants(path)) as url:
-        sent = {"model": "m", "messages": [TEA], "stream": stream}
+        body = {"model": "m", "messages": [TEA], "stream": stream}
         headers = {"authorization": "Bearer little"}
         codes = [
-            httpx.post(f"{url}/chat/completions", json=sent, headers=headers).status_code
+            httpx.post(f"{url}/chat/completions", json=body, headers=headers).status_code
             for _ in range(2)
         ]
     assert codes == [200, 429]
@@ -386,12 +386,12 @@ def test_a_reply_whose_client_leaves_is_counted_as_far_as_it_came() -> None:
         yield b"one"
         yield b"two"
 
-    seen: list[tuple[bytes, bool]] = []
+    ends: list[tuple[bytes, bool]] = []
 
     async def leave() -> None:
-        collected = upstream._collected(pieces(), lambda *what: seen.append(what), lambda: None)
-        assert await anext(collected) == b"one"
-        await collected.aclose()
+        stream = upstream._collect(pieces(), lambda *what: ends.append(what), lambda: None)
+        assert await anext(stream) == b"one"
+        await stream.aclose()
 
     asyncio.run(leave())
-    assert seen == [(b"one", False)]
+    assert ends == [(b"one", False)]

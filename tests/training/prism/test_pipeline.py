@@ -35,7 +35,7 @@ from holdfast.training.prism import pipeline, stages
 from holdfast.training.prism.deciders import held_out_probabilities
 from holdfast.training.prism.distillation import Distillation, distil, two_views
 from holdfast.training.prism.evaluation import ARMS, decide, evaluate
-from serve.running import client, served
+from serve.running import client, serve_app
 from tiny_models import model, tokenizer
 
 ANN = Expert("ann", ("talk",), "You are Ann.", "You are Ann.", "You are Ann, who says: xyz xyz.")
@@ -188,7 +188,7 @@ def test_a_server_answers_every_request_as_the_gate_says(
     held = f"prism:{folder}"
     own = [Ask(agent_view(ANN.full, [], text), 5, parse(held)) for text in texts]
     wanted = [reply.text for reply in backend().reply(own, SHORT)]
-    with served(create_app(backend(), control=held)) as url, client(url) as ai:
+    with serve_app(create_app(backend(), control=held)) as url, client(url) as ai:
         said = [
             ai.chat.completions.create(
                 model="small",

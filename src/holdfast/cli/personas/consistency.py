@@ -77,7 +77,8 @@ def _lines(summary: ConsistencySummary) -> Iterator[str]:
         check = summary.judge
         yield (
             f"{check.judge} as a judge, on {check.n} labelled lines: balanced accuracy "
-            f"{number(check.balanced)} ({between(check.interval)}), {check.unparsed} unparsed"
+            f"{number(check.balanced_accuracy)} ({between(check.interval)}), "
+            f"{check.unparsed} unparsed"
         )
     for name, side in (("user", summary.user), ("agent", summary.agent)):
         if side is not None:

@@ -142,7 +142,7 @@ def _run(
 def _check_judge(judge: ModelJudge, settings: ConsistencySettings) -> JudgeCheck:
     labels = read_labels(settings.labels or LABELS)
     check = check_judge(judge.contradictions, judge.name, labels)
-    if check.balanced < settings.least:
+    if check.balanced_accuracy < settings.least:
         raise HoldfastError(
             f"{judge.name} is no judge of lines: on {check.n} labelled ones it finds "
             f"{check.contradictions:.0%} of the contradictions and lets {check.agreements:.0%} of "

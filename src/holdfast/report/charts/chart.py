@@ -116,19 +116,19 @@ def spread(heights: Sequence[float], gap: float, low: float, high: float) -> lis
     Labels pushed past the lower end push their neighbours back up.
     """
     order = sorted(range(len(heights)), key=lambda i: heights[i])
-    placed = [0.0] * len(heights)
+    places = [0.0] * len(heights)
     last = low - gap
     for i in order:
-        placed[i] = last = max(heights[i], last + gap)
+        places[i] = last = max(heights[i], last + gap)
     last = high + gap
     for i in reversed(order):
-        placed[i] = last = min(placed[i], last - gap)
-    return placed
+        places[i] = last = min(places[i], last - gap)
+    return places
 
 
 def _runs(points: Sequence[tuple[float, float] | None]) -> list[list[tuple[float, float]]]:
-    grouped = groupby(points, key=lambda point: point is not None)
-    return [[p for p in run if p is not None] for there, run in grouped if there]
+    groups = groupby(points, key=lambda point: point is not None)
+    return [[p for p in run if p is not None] for there, run in groups if there]
 
 
 def _line(series: Series, xs: Sequence[float], y: Callable[[float], float]) -> list[Markup]:
@@ -152,9 +152,9 @@ def _band(series: Series, xs: Sequence[float], y: Callable[[float], float]) -> l
         None if ends is None else (x, y(ends[0]), y(ends[1]))
         for x, ends in zip(xs, series.band, strict=False)
     ]
-    grouped = groupby(edges, key=lambda edge: edge is not None)
+    groups = groupby(edges, key=lambda edge: edge is not None)
     marks: list[Markup] = []
-    for there, group in grouped:
+    for there, group in groups:
         run = [edge for edge in group if edge is not None] if there else []
         if len(run) > 1:
             ring = [(x, b) for x, _, b in run] + [(x, a) for x, a, _ in reversed(run)]

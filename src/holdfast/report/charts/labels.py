@@ -34,7 +34,7 @@ class Box(NamedTuple):
             and other.top < self.bottom
         )
 
-    def shared(self, other: Box) -> float:
+    def common_area(self, other: Box) -> float:
         """The area in both."""
         wide = min(self.right, other.right) - max(self.left, other.left)
         high = min(self.bottom, other.bottom) - max(self.top, other.top)
@@ -72,13 +72,13 @@ def place(
 ) -> list[Box | None]:
     """A box for each label, in the order of their importance; None where there is no room."""
     obstacles: list[Box] = []
-    placed: list[Box | None] = []
+    boxes: list[Box | None] = []
     for one in labels:
         box = _best(one, bounds, [*points, *obstacles], soft)
-        placed.append(box)
+        boxes.append(box)
         if box is not None:
             obstacles.append(box)
-    return placed
+    return boxes
 
 
 def _best(one: PointLabel, bounds: Box, hard: Sequence[Box], soft: Sequence[Box]) -> Box | None:
@@ -91,7 +91,7 @@ def _best(one: PointLabel, bounds: Box, hard: Sequence[Box], soft: Sequence[Box]
             cost = reach + 0.2 * turn
             if cost >= least or not box.within(bounds) or any(box.meets(h) for h in hard):
                 continue
-            cost += sum(0.12 * box.shared(s) for s in soft)
+            cost += sum(0.12 * box.common_area(s) for s in soft)
             if cost < least:
                 best, least = box, cost
     return best

@@ -168,11 +168,11 @@ def _cross(point: Point, frame: Frame, x: Axis, y: Axis) -> list[list[tuple[floa
 
 def _staircase(corners: Sequence[tuple[float, float]], frame: Frame) -> list[tuple[float, float]]:
     """The edge of what the corners dominate: each is best to the right or above the next."""
-    ordered = sorted(set(corners))
-    if not ordered:
+    steps = sorted(set(corners))
+    if not steps:
         return []
-    line = [(frame.left, ordered[0][1])]
-    for here, after in zip(ordered, [*ordered[1:], None], strict=True):
+    line = [(frame.left, steps[0][1])]
+    for here, after in zip(steps, [*steps[1:], None], strict=True):
         down = frame.bottom_edge if after is None else after[1]
         line += [here, (here[0], down)]
     return line
@@ -185,14 +185,14 @@ def _thin(bar: Sequence[tuple[float, float]]) -> Box:
 
 def _marker(point: Point, x: float, y: float) -> Markup:
     inside = [tag("title", point.note)]
-    if _ringed(point):
+    if _has_ring(point):
         inside.append(tag("circle", class_=f"halo {point.kind}", cx=x, cy=y, r=RADIUS * 2.3))
     inside.append(tag("circle", class_="hit", cx=x, cy=y, r=RADIUS * 2))
     inside.append(mark(point.shape, x, y, f"mark {point.kind}"))
     return tag("a", *inside, href=point.link, tabindex="-1", data_k=point.key)
 
 
-def _ringed(point: Point) -> bool:
+def _has_ring(point: Point) -> bool:
     return "best" in point.kind.split()
 
 
@@ -209,7 +209,7 @@ def _labels(
         PointLabel(x, y, 7.1 * len(s) + 4, 14.0) for s, (x, y) in zip(texts, places, strict=True)
     ]
     bounds = Box(frame.left + 1, frame.top - 4, frame.width - 2, frame.bottom_edge - 2)
-    sizes = [2.4 if _ringed(p) else 1.3 for p in points]
+    sizes = [2.4 if _has_ring(p) else 1.3 for p in points]
     obstacles = [around(x, y, RADIUS * size) for (x, y), size in zip(at, sizes, strict=True)]
     marks: list[Markup] = []
     for spot, text, box in zip(spots, texts, place(labels, bounds, obstacles, soft), strict=True):

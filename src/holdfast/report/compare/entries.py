@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from holdfast.report.words import between, number, signed, signed_span
+from holdfast.report.words import between, number, signed_number, signed_span
 from holdfast.results.compare import CompareSummary, ControlRow, Interval
 
 FAMILIES = {
@@ -92,7 +92,7 @@ class ControlEntry:
         return self.number == 1
 
     @property
-    def named(self) -> bool:
+    def has_label(self) -> bool:
         """Whether curves carry its name."""
         return self.plain or self.recommended or self.leads
 
@@ -125,7 +125,7 @@ class ControlEntry:
                 )
         if not self.plain and row.late_delta is not None:
             interval = signed_span(row.late_delta_interval)
-            lines.append(f"late against none {signed(row.late_delta)} ({interval})")
+            lines.append(f"late against none {signed_number(row.late_delta)} ({interval})")
         if row.tokens_per_reply is not None:
             lines.append(f"{row.tokens_per_reply:,.0f} tokens a reply")
         return "\n".join(lines)
@@ -166,8 +166,8 @@ def control_entries(summary: CompareSummary) -> list[ControlEntry]:
 def counterpart(entries: Sequence[ControlEntry]) -> ControlEntry | None:
     """The control shown beside none: the recommended, or where that is none the best other."""
     others = [entry for entry in entries if not entry.plain]
-    recommended = next((entry for entry in others if entry.recommended), None)
-    return recommended or max(others, key=lambda e: e.row.late_stability or 0.0, default=None)
+    choice = next((entry for entry in others if entry.recommended), None)
+    return choice or max(others, key=lambda e: e.row.late_stability or 0.0, default=None)
 
 
 def short(name: str, most: int = 30) -> str:

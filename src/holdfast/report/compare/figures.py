@@ -175,14 +175,14 @@ def curves(summary: CompareSummary) -> Figure:
                 entry.css,
                 numbers(entry.row.curve),
                 _band(entry),
-                _label(entry, entry.row.curve, wide) if entry.named else "",
+                _label(entry, entry.row.curve, wide) if entry.has_label else "",
                 note=_course(entry),
                 key=f"k{entry.number}",
             )
             for entry in entries
         ]
 
-    courses = "; ".join(_course(entry) for entry in entries if entry.named)
+    courses = "; ".join(_course(entry) for entry in entries if entry.has_label)
     figure = line_figure(
         Text("curves", "Stability by round under every control", courses),
         "Mean judge score of the probe’s answers. Named are none, the recommended control and the "
@@ -274,7 +274,7 @@ def _by_length(
                 entry.css,
                 line,
                 (),
-                _label(entry, line, wide) if entry.named else "",
+                _label(entry, line, wide) if entry.has_label else "",
                 note=f"{entry.number} {entry.name}: {' '.join(map(number, line))}",
                 key=f"k{entry.number}",
                 dots=entry.plain or entry.recommended,

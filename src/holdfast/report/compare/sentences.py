@@ -18,7 +18,7 @@ from holdfast.report.words import (
     number,
     quantity,
     screening,
-    signed,
+    signed_number,
     signed_span,
 )
 from holdfast.results.compare import CompareSummary, ControlRow
@@ -40,8 +40,8 @@ def lead_sentences(summary: CompareSummary) -> list[str]:
     if not entries:
         return []
     none, other = entries[0], counterpart(entries)
-    screened = summary.setting.screened
-    sentences = [screening(screened)] if screened else []
+    outcome = summary.setting.screened
+    sentences = [screening(outcome)] if outcome else []
     sentences.append(_loss(none.row, summary.setting.rounds))
     sentences.append(_capability_says_nothing(summary))
     if summary.refused:
@@ -70,7 +70,7 @@ def _gain(other: ControlEntry) -> str:
         return ""
     interval = signed_span(row.late_delta_interval)
     name = other.name if other.recommended else f"The best of the others, {other.name},"
-    gain = f"{signed(row.late_delta)}, 95% interval {interval}"
+    gain = f"{signed_number(row.late_delta)}, 95% interval {interval}"
     return f"{name} ends at {number(row.late_stability)} ({gain})."
 
 
@@ -95,7 +95,7 @@ def _cost(none: ControlRow, row: ControlRow) -> str:
     edges = inconclusive([none.capability, row.capability], 0.0)
     if row.capability_delta is not None and edges is None:
         interval = signed_span(row.capability_delta_interval)
-        costs.append(f"capability changes by {signed(row.capability_delta)} ({interval})")
+        costs.append(f"capability changes by {signed_number(row.capability_delta)} ({interval})")
     text = "; ".join(costs)
     return f"{text[0].upper()}{text[1:]}." if costs else ""
 
@@ -108,7 +108,7 @@ def _steadier(row: ControlRow, entries: Sequence[ControlEntry]) -> str:
     text = f"The highest is {top.control} at {number(top.late_stability)}"
     if top.capability_delta_interval is None or top.capability_delta_interval[1] >= 0:
         return f"{text}."
-    text += f", which loses capability ({signed(top.capability_delta)})"
+    text += f", which loses capability ({signed_number(top.capability_delta)})"
     own, plain = top.capability_by_kind, entries[0].row.capability_by_kind
     falls = {
         kind: before - after

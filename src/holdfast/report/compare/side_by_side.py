@@ -40,7 +40,7 @@ FRAME = 30
 
 
 @dataclass(frozen=True)
-class AskedQuestion:
+class TranscriptQuestion:
     """One capability question with the expected answer and the model's."""
 
     kind: str
@@ -57,7 +57,7 @@ class TranscriptRound:
     """One round under one control: the exchange, and the questions asked after it."""
 
     exchange: Exchange
-    questions: tuple[AskedQuestion, ...]
+    questions: tuple[TranscriptQuestion, ...]
 
     @property
     def right(self) -> int:
@@ -102,9 +102,9 @@ class Transcripts:
     """The conversations in the page, and the pair that it opens with."""
 
     conversations: tuple[ConversationSides, ...]
-    left_out: tuple[int, ...]
+    omissions: tuple[int, ...]
     """Ids of conversations beyond the budget."""
-    shown: ConversationSides | None
+    opening: ConversationSides | None
     left: TranscriptSide | None
     right: TranscriptSide | None
 
@@ -125,16 +125,16 @@ def transcripts(
         rounds: rounds of a conversation.
         budget: characters of all texts; one conversation is kept whatever its size.
     """
-    sides, left_out = list[ConversationSides](), list[int]()
+    sides, omissions = list[ConversationSides](), list[int]()
     for conversation in conversations:
         budget -= _size(conversation)
         if budget >= 0 or not sides:
             sides.append(_conversation(conversation, controls, rounds))
         else:
-            left_out.append(conversation.id)
+            omissions.append(conversation.id)
     first = max(sides, key=lambda conversation: _gain(conversation, pair), default=None)
     left, right = (first.side(name) if first else None for name in pair)
-    return Transcripts(tuple(sides), tuple(left_out), first, left, right)
+    return Transcripts(tuple(sides), tuple(omissions), first, left, right)
 
 
 def _gain(conversation: ConversationSides, pair: tuple[str, str]) -> float:
@@ -176,7 +176,7 @@ def _conversation(
 
 
 def _side(key: int, control: str, under: ConversationUnderControl, rounds: int) -> TranscriptSide:
-    questions: dict[int, list[AskedQuestion]] = {}
+    questions: dict[int, list[TranscriptQuestion]] = {}
     for question in under.questions:
         questions.setdefault(question.round, []).append(_question(question))
     scores = [transcript.mean(at.probes, "own") for at in under.rounds]
@@ -195,8 +195,8 @@ def _side(key: int, control: str, under: ConversationUnderControl, rounds: int) 
     )
 
 
-def _question(answer: CapabilityAnswer) -> AskedQuestion:
-    return AskedQuestion(
+def _question(answer: CapabilityAnswer) -> TranscriptQuestion:
+    return TranscriptQuestion(
         visible(answer.kind),
         fold_text(answer.question),
         visible(answer.plant),

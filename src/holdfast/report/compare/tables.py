@@ -26,7 +26,7 @@ from holdfast.report.compare.entries import (
     control_entries,
     counterpart,
 )
-from holdfast.report.words import between, number, signed, signed_span
+from holdfast.report.words import between, number, signed_number, signed_span
 from holdfast.results.compare import CompareSummary, ControlRow
 
 STEP = 0.1
@@ -141,7 +141,7 @@ def _change(entry: ControlEntry, measure: Measure) -> Cell:
     if entry.plain or value is None:
         return Cell("–", "", 0.0 if entry.plain and value is not None else None)
     css = "" if span is None else "better" if span[0] > 0 else "worse" if span[1] < 0 else ""
-    return Cell(signed(value), signed_span(span) if span else "", value, css)
+    return Cell(signed_number(value), signed_span(span) if span else "", value, css)
 
 
 def _tokens(value: float | None) -> Cell:
@@ -195,7 +195,7 @@ def parts_table(summary: CompareSummary) -> SortableTable:
             columns.append(Column(name, group))
             base = parts[0].get(name)
             values = [of_row.get(name) for of_row in parts]
-            cells.append([_shaded(v, None if e.row is none else base)
+            cells.append([_shade_cell(v, None if e.row is none else base)
                           for e, v in zip(entries, values, strict=True)])  # fmt: skip
     return SortableTable(
         tuple(columns),
@@ -206,7 +206,7 @@ def parts_table(summary: CompareSummary) -> SortableTable:
     )
 
 
-def _shaded(value: float | None, base: float | None) -> Cell:
+def _shade_cell(value: float | None, base: float | None) -> Cell:
     if value is None:
         return Cell("–")
     step = 0 if base is None else min(SHADES, int((abs(value - base) + 0.05) / STEP))

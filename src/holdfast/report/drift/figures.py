@@ -31,7 +31,7 @@ from holdfast.report.words import (
 from holdfast.results.drift import CategoryCurve, DriftSummary
 
 X_NAME = "complete rounds before the probe"
-DOTTED = 17
+MOST_DOTS = 17
 SCORES = ((0.0, "0"), (0.25, ".25"), (0.5, ".50"), (0.75, ".75"), (1.0, "1"))
 
 
@@ -186,14 +186,14 @@ def stability(summary: DriftSummary) -> Figure:
                 t.values,
                 t.intervals if t.kind == "own" else (),
                 f"{t.label if wide else t.short} {number(last_of(t.values))}",
-                dots=t.kind == "own" and len(x) <= DOTTED,
+                dots=t.kind == "own" and len(x) <= MOST_DOTS,
             )
             for t in curves
         ]
 
     return line_figure(
         Text("stability", title, f"Mean judge score from 0 to 1 after each round. {ranges}."),
-        f"Mean judge score of {_judged(summary)}; 1 is wholly in persona. The band is the 95% "
+        f"Mean judge score of {_source(summary)}; 1 is wholly in persona. The band is the 95% "
         "interval.",
         series,
         (Frame(740, 400, 34, 216, 14, 40), Frame(360, 330, 28, 126, 12, 40)),
@@ -211,8 +211,8 @@ def stability(summary: DriftSummary) -> Figure:
     )
 
 
-def _judged(summary: DriftSummary) -> str:
-    """What the persona's curve is the score of."""
+def _source(summary: DriftSummary) -> str:
+    """Which texts the persona's curve scores."""
     if summary.setting.model:
         return "the probe’s answers after each complete round"
     return "the recorded replies, round by round"

@@ -14,7 +14,7 @@ from holdfast.report.charts import chart
 from holdfast.report.charts import heatmap as tiles
 from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.drift.figures import (
-    DOTTED,
+    MOST_DOTS,
     X_NAME,
     Figure,
     Panel,
@@ -65,7 +65,7 @@ def share(summary: DriftSummary) -> Figure | None:
                 t.values,
                 (),
                 f"{t.label if wide else t.short} {percent(last_of(t.values))}",
-                dots=t.kind == "share" and len(x) <= DOTTED,
+                dots=t.kind == "share" and len(x) <= MOST_DOTS,
             )
             for t in curves
         ]
@@ -143,8 +143,8 @@ def heads(summary: DriftSummary) -> list[Panel]:
     top = max((v or 0.0 for one in by_round.values() for row in one for v in row), default=0.0)
     count = min(MOST_HEAD_MAPS, len(by_round))
     rounds = list(by_round)
-    picked = [rounds[round(i * (len(rounds) - 1) / max(1, count - 1))] for i in range(count)]
-    return [_heads_at(r, by_round[r], top) for r in picked]
+    map_rounds = [rounds[round(i * (len(rounds) - 1) / max(1, count - 1))] for i in range(count)]
+    return [_heads_at(r, by_round[r], top) for r in map_rounds]
 
 
 def _heads_at(r: int, rows: list[tuple[float | None, ...]], top: float) -> Panel:

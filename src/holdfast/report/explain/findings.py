@@ -17,7 +17,7 @@ from holdfast.report.words import (
     number,
     percent,
     quantity,
-    signed,
+    signed_number,
     signed_span,
 )
 from holdfast.results.explain import (
@@ -101,7 +101,7 @@ def _control(one: ControlExplanation) -> Iterator[str]:
     yield (
         f"{one.control} {share_moves} ({_points(share.value)} on average over rounds, "
         f"{_points_between(share.interval)}) {link} {score_moves} "
-        f"({signed(stability.value)}, {signed_span(stability.interval)})."
+        f"({signed_number(stability.value)}, {signed_span(stability.interval)})."
     )
 
 
@@ -128,7 +128,8 @@ def _dimension(dimension: DimensionSummary | None, control: str, rounds: int) ->
     yield (
         f"At an equal number of vectors ({dimension.vectors['many']}) the intrinsic dimension of "
         f"the values in view {grows} from round {row.from_round} to round {rounds} "
-        f"(participation ratio {signed(row.growth.value)}, {signed_span(row.growth.interval)})."
+        f"(participation ratio {signed_number(row.growth.value)}, "
+        f"{signed_span(row.growth.interval)})."
     )
     for name, beyond in row.beyond.items():
         if not ends(beyond.interval):
@@ -136,15 +137,15 @@ def _dimension(dimension: DimensionSummary | None, control: str, rounds: int) ->
         more = {1: "it grows more", -1: "it grows less", 0: "no difference in growth is shown"}
         yield (
             f"Beside {SETS[name]} {more[sign(beyond.interval)]} "
-            f"({signed(beyond.value)}, {signed_span(beyond.interval)})."
+            f"({signed_number(beyond.value)}, {signed_span(beyond.interval)})."
         )
 
 
 def _association(row: Association) -> Iterator[str]:
     if row.measure not in MEASURES:
         return
-    pooled, measure = row.pooled, MEASURES[row.measure]
-    if pooled.rho is None or not ends(pooled.interval):
+    correlation, measure = row.pooled, MEASURES[row.measure]
+    if correlation.rho is None or not ends(correlation.interval):
         yield (
             f"Whether {measure} goes with the score cannot be said: scores do not differ enough "
             "between conversations."
@@ -152,16 +153,17 @@ def _association(row: Association) -> Iterator[str]:
         return
     goes = {1: "goes with a higher", -1: "goes with a lower", 0: "is not shown to go with the"}
     yield (
-        f"Across {quantity(pooled.n, 'conversation')}, within rounds, "
-        f"{measure} {goes[sign(pooled.interval)]} score (rank correlation {number(pooled.rho)}, "
-        f"{between(pooled.interval)}{_at_equal_dilution(row.given_dilution)})."
+        f"Across {quantity(correlation.n, 'conversation')}, within rounds, "
+        f"{measure} {goes[sign(correlation.interval)]} score (rank correlation "
+        f"{number(correlation.rho)}, {between(correlation.interval)}"
+        f"{_at_equal_dilution(row.given_dilution)})."
     )
 
 
-def _at_equal_dilution(fixed: RankCorrelation | None) -> str:
-    if not fixed or fixed.rho is None or not ends(fixed.interval):
+def _at_equal_dilution(correlation: RankCorrelation | None) -> str:
+    if not correlation or correlation.rho is None or not ends(correlation.interval):
         return ""
     return (
-        f"; {number(fixed.rho)}, {between(fixed.interval)} where the prompt’s part of the "
-        "text is held fixed"
+        f"; {number(correlation.rho)}, {between(correlation.interval)} where the prompt’s part of "
+        "the text is held fixed"
     )

@@ -34,7 +34,7 @@ from holdfast.report.words import (
     number,
     percent,
     quantity,
-    signed,
+    signed_number,
     signed_span,
 )
 from holdfast.results.drift import Interval, Values
@@ -60,7 +60,7 @@ def write_explain(summary: ExplainSummary, path: Path) -> None:
 def render(summary: ExplainSummary) -> str:
     """The page as text."""
     controls, rounds = summary.controls, summary.setting.rounds
-    measured = [(i, one) for i, one in enumerate(controls) if one.share.share_detail]
+    share_controls = [(i, one) for i, one in enumerate(controls) if one.share.share_detail]
     overview = [_share(controls, rounds), _stability(controls, rounds)]
     return html.fill(
         "explain/page.html.j2",
@@ -68,9 +68,9 @@ def render(summary: ExplainSummary) -> str:
         setting=summary.setting,
         headline=headline(summary),
         overview=[figure for figure in overview if figure],
-        panels=[_panel(i, one) for i, one in measured],
-        layers=[_layers(i, one) for i, one in measured],
-        heads=[panel for i, one in measured for panel in _heads(i, one)],
+        panels=[_panel(i, one) for i, one in share_controls],
+        layers=[_layers(i, one) for i, one in share_controls],
+        heads=[panel for i, one in share_controls for panel in _heads(i, one)],
         dimension=_dimension(summary.dimension, rounds) if summary.dimension else None,
         growth=_growth(summary.dimension) if summary.dimension else None,
         association=_association(summary),
@@ -298,7 +298,7 @@ def _growth(dimension: DimensionSummary) -> Table:
 def _change(estimate: ConversationMean | None) -> str:
     if not estimate or estimate.value is None:
         return "–"
-    return f"{signed(estimate.value)} ({signed_span(estimate.interval)})"
+    return f"{signed_number(estimate.value)} ({signed_span(estimate.interval)})"
 
 
 def _association(summary: ExplainSummary) -> Table:

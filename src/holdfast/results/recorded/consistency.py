@@ -67,7 +67,7 @@ class JudgeCheck:
     """95% interval of the mean of both."""
 
     @property
-    def balanced(self) -> float:
+    def balanced_accuracy(self) -> float:
         """The mean of both shares: .5 is chance."""
         return (self.contradictions + self.agreements) / 2
 

@@ -39,7 +39,7 @@ STEADY = 60.0  # seconds after which an engine's end counts as its first failure
 HOPELESS = 8  # failures in a row after which the server reports that it is not alive
 TICK = 0.25  # seconds between two looks at the engine's silence
 LATE = 3.0  # seconds of silence after which the server reports that it is not ready
-GONE = "the engine's process has ended and is being restarted: try again"
+ENGINE_GONE = "the engine's process has ended and is being restarted: try again"
 
 _Outgoing = list[JobMessage] | tuple[int, ...] | None
 
@@ -50,12 +50,12 @@ class _Worker:
     def __init__(self, spec: EngineSpec) -> None:
         # A fresh process: a fork of one that has used CUDA or OpenMP may hang.
         context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
+        self.pipe, child_pipe = context.Pipe()
         self.process = context.Process(
-            target=run_engine, args=(spec, theirs), name="holdfast-engine", daemon=True
+            target=run_engine, args=(spec, child_pipe), name="holdfast-engine", daemon=True
         )
         self.process.start()
-        theirs.close()
+        child_pipe.close()
         # It ignores SIGTERM, by which Python ends processes that are left at its exit.
         atexit.register(self.process.kill)
         self._outbox: queue.SimpleQueue[_Outgoing] = queue.SimpleQueue()
@@ -76,20 +76,20 @@ class _Worker:
                 f"{self.process.exitcode}): the log above may say why; too little memory is the "
                 "usual cause."
             ) from None
-        if first.failed is not None:
-            raise ModelError(first.failed)
+        if first.failure is not None:
+            raise ModelError(first.failure)
         return first
 
-    def send(self, what: _Outgoing) -> None:
+    def send(self, message: _Outgoing) -> None:
         """Send jobs, numbers of jobs to drop, or None to stop. Does not wait."""
-        self._outbox.put(what)
+        self._outbox.put(message)
 
     def _send_all(self) -> None:
         with suppress(OSError):  # nobody reads: the jobs are failed by whoever listens
             while True:
-                what = self._outbox.get()
-                self.pipe.send(what)
-                if what is None:
+                message = self._outbox.get()
+                self.pipe.send(message)
+                if message is None:
                     return
 
     def end(self, patience: float = 0.0) -> None:
@@ -121,7 +121,7 @@ class EngineProcess:
         self._lock = threading.Lock()  # of `_up` and of what is sent while it is true
         self._up, self._stopping = False, threading.Event()
         self._ticks = 0  # since the last message
-        self._moved = time.monotonic()  # when the last step was taken, or no job was there
+        self._last_move = time.monotonic()  # when the last step was taken, or no job was there
         self._why = ""
         self._supervisor: threading.Thread | None = None
         self._worker = _Worker(spec)
@@ -172,7 +172,7 @@ class EngineProcess:
         """Queue jobs; their pieces arrive in their inboxes. Raises `EngineDown`."""
         with self._lock:
             if not self._up:
-                raise EngineDown(GONE)
+                raise EngineDown(ENGINE_GONE)
             messages = []
             for job in jobs:
                 number = next(self._numbers)
@@ -226,7 +226,7 @@ class EngineProcess:
                 update: Update = worker.pipe.recv()
                 self._ticks = 0
                 if update.steps != self.steps or not (update.waiting or update.running):
-                    self._moved = time.monotonic()
+                    self._last_move = time.monotonic()
                 self._waiting, self._running, self.steps = update[1:]
                 pieces = [
                     (job, piece)
@@ -250,7 +250,7 @@ class EngineProcess:
             self._ticks += 1
             if self._ticks * TICK >= self.silence:
                 self._why = f"sent nothing for {self.silence:g} seconds"
-            elif time.monotonic() - self._moved > self.stall:
+            elif time.monotonic() - self._last_move > self.stall:
                 self._why = f"took no step for {self.stall:g} seconds"
             else:
                 continue
@@ -274,11 +274,11 @@ class EngineProcess:
                 continue
             self.restarts += 1
             self.steps = self._ticks = 0
-            self._moved, self._why = time.monotonic(), ""
+            self._last_move, self._why = time.monotonic(), ""
             LOG.info("the engine's process is back")
             self._up = True
             return True
 
     def _fail(self, numbers: Sequence[int]) -> None:
         jobs = [job for number in numbers if (job := self._jobs.pop(number, None)) is not None]
-        post([(job, Piece("", error=GONE, lost=True)) for job in jobs])
+        post([(job, Piece("", error=ENGINE_GONE, lost=True)) for job in jobs])

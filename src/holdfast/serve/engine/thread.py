@@ -129,7 +129,7 @@ class EngineThread:
         self.steps = self.restarts = 0
         self._waiting: deque[Job] = deque()
         self._batches: dict[Batch, list[Job]] = {}
-        self._shared = Batch(engine, ends)
+        self._shared_batch = Batch(engine, ends)
         self._wake = threading.Condition()
         self._stopped = False
         self._thread: threading.Thread | None = None
@@ -213,12 +213,12 @@ class EngineThread:
         for jobs in self._batches.values():
             self._fail(jobs, why)
         self._batches.clear()
-        self._shared = Batch(self.engine, self.ends)
+        self._shared_batch = Batch(self.engine, self.ends)
         self.engine.forget()
 
     def _admit(self) -> None:
         """Turn waiting jobs into rows, as far as there is room, and prefill them together."""
-        jobs = self._next()
+        jobs = self._take_next()
         if not jobs:
             return
         ready = [job for job in jobs if self._prepare(job)]
@@ -227,9 +227,9 @@ class EngineThread:
             if job not in together:
                 self._join(Batch(self.engine, self.ends), [job])
         if together:
-            self._join(self._shared, together)
+            self._join(self._shared_batch, together)
 
-    def _next(self) -> list[Job]:
+    def _take_next(self) -> list[Job]:
         running = self.running
         with self._wake:
             jobs: list[Job] = []
@@ -287,8 +287,8 @@ class EngineThread:
             self._fail(jobs, f"the model failed ({type(error).__name__})")
             self.engine.forget()  # the buffers may hold anything
             del self._batches[batch]
-            if batch is self._shared:
-                self._shared = Batch(self.engine, self.ends)
+            if batch is self._shared_batch:
+                self._shared_batch = Batch(self.engine, self.ends)
 
     def _deliver_step(self, jobs: list[Job]) -> None:
         """Deliver the pieces of a step, and take jobs that have ended off the list."""

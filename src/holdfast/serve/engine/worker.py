@@ -59,7 +59,7 @@ class Ready(NamedTuple):
     """The engine's first message: why the model cannot be under anchor, or why it did not load."""
 
     no_anchor: str | None = None
-    failed: str | None = None
+    failure: str | None = None
 
 
 class JobMessage(NamedTuple):
@@ -112,19 +112,19 @@ def run_engine(spec: EngineSpec, pipe: Connection[Any, Any]) -> None:
     try:
         backend = load_engine(spec)
     except ModelError as error:
-        pipe.send(Ready(failed=str(error)))
+        pipe.send(Ready(failure=str(error)))
         return
     if backend.small:  # its operations are too short to be shared out, and the server needs a core
         torch.set_num_threads(1)
     jobs: dict[int, Job] = {}
-    sending, ended = threading.Lock(), threading.Event()
+    pipe_lock, stop = threading.Lock(), threading.Event()
 
-    def send(numbered: Sequence[tuple[int, Piece]]) -> None:
-        with suppress(OSError), sending:  # if nobody is there the loop below ends as well
-            pipe.send(Update(numbered, engine.waiting, engine.running, engine.steps))
+    def send(pieces: Sequence[tuple[int, Piece]]) -> None:
+        with suppress(OSError), pipe_lock:  # if nobody is there the loop below ends as well
+            pipe.send(Update(pieces, engine.waiting, engine.running, engine.steps))
 
     def pulse() -> None:
-        while not ended.wait(PULSE):
+        while not stop.wait(PULSE):
             send(())
 
     def deliver(pieces: Pieces) -> None:
@@ -149,11 +149,11 @@ def run_engine(spec: EngineSpec, pipe: Connection[Any, Any]) -> None:
             if isinstance(message, tuple):
                 engine.drop([job for number in message if (job := jobs.pop(number, None))])
                 continue
-            fresh = [
+            new_jobs = [
                 Job(number, request, sampling, reply_text(backend, request, sampling), streams)
                 for number, request, sampling, streams in message
             ]
-            jobs |= {job.index: job for job in fresh}
-            engine.submit(fresh)
+            jobs |= {job.index: job for job in new_jobs}
+            engine.submit(new_jobs)
     engine.stop()
-    ended.set()
+    stop.set()

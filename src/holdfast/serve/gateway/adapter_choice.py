@@ -68,10 +68,10 @@ class AdapterChoice:
             control: says whether the gate reads its first user message or all of it.
             persona: has the judge by which `auto:` decides, and what a note says.
         """
-        read = chat if control.gate == "every" else first_turn(chat)
+        part = chat if control.gate == "every" else first_turn(chat)
         template = self._layer.template
         rewritten = rewrite(
-            read,
+            part,
             control,
             system_anywhere=template.system_anywhere,
             user_first=template.user_first,

@@ -35,7 +35,13 @@ from holdfast.models.fact_check import METHODS
 from holdfast.persona.suite import Persona
 from holdfast.serve.access import Keys
 from holdfast.serve.gateway.client_pool import ClientPool
-from holdfast.serve.gateway.fact_check import HEADER, as_events, check_draft, checkable, unstreamed
+from holdfast.serve.gateway.fact_check import (
+    HEADER,
+    as_events,
+    check_draft,
+    is_checkable,
+    without_stream,
+)
 from holdfast.serve.gateway.models import ModelList
 from holdfast.serve.gateway.paths import METHODS as HTTP_METHODS
 from holdfast.serve.gateway.paths import MODELS, REWRITTEN, PathRule, passes, read_rule
@@ -45,7 +51,7 @@ from holdfast.serve.gateway.rewriting import (
     DIALECTS,
     ChooseAdapter,
     Dialect,
-    Rewritten,
+    RewrittenRequest,
     Rules,
     refusal,
     rewrite_body,
@@ -125,7 +131,7 @@ def create_gateway(
     pool = ClientPool(upstream.timeout, limits.concurrency + limits.queue, transport)
 
     @asynccontextmanager
-    async def running(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         live.watch()
         yield
         live.stop()
@@ -134,7 +140,7 @@ def create_gateway(
 
     live.serve(own_keys, _check_alias)
     metrics = Metrics()
-    app = base_app("Holdfast gateway", own_keys, limits, metrics, running, live)
+    app = base_app("Holdfast gateway", own_keys, limits, metrics, lifespan, live)
     proxy = Proxy(upstream, pool, own_keys, limits, metrics)
     add_health(app, Readiness(upstream, pool))
     keyed, choice = bool(own_keys), _Choice(rules, live, lock)
@@ -226,20 +232,20 @@ class _RewritingRoute:
         about = {CONTROL: chat.control.text.encode("ascii", "backslashreplace").decode()}
         if self.log_prompts:
             LOG.info("asked under %s: %s", about[CONTROL], json.dumps(chat.fields))
-        if self.verify and self.dialect is CHAT and checkable(chat.fields, chat.chat):
-            return await self._checked(request, chat, about)
+        if self.verify and self.dialect is CHAT and is_checkable(chat.fields, chat.chat):
+            return await self._forward_checked(request, chat, about)
         start = time.time()
-        ended = partial(self._ended, request, chat, start)
-        return await self.proxy.forward(request, self.dialect.path, chat.body, about, ended)
+        on_end = partial(self._record_reply, request, chat, start)
+        return await self.proxy.forward(request, self.dialect.path, chat.body, about, on_end)
 
-    def _ended(
-        self, request: Request, chat: Rewritten, began: float, content: bytes, whole: bool
+    def _record_reply(
+        self, request: Request, chat: RewrittenRequest, start: float, content: bytes, whole: bool
     ) -> None:
-        """Count what a reply has cost its key, and have one that came whole watched."""
+        """Count a reply's tokens for its key, and hand a whole reply to the watch."""
         answer = read_wire_reply(content)
         whole = whole and not answer.failed
         finish = answer.finish if whole else "incomplete"
-        self.proxy.metrics.count_reply(chat.control, finish, answer.tokens, time.time() - began)
+        self.proxy.metrics.count_reply(chat.control, finish, answer.tokens, time.time() - start)
         if key := request.scope[KEY_NAME]:
             # Where the upstream does not say, four bytes count as a token.
             tokens = answer.tokens or (len(chat.body) // 4, len(answer.text.encode()) // 4)
@@ -254,14 +260,14 @@ class _RewritingRoute:
                 control=chat.control,
                 model=str(chat.fields.get("model", ""))[:_LONGEST_MODEL],
                 id=conversation_id(request.headers, chat.fields),
-                began=began,
+                began=start,
                 tokens=answer.tokens,
                 finish=answer.finish,
             )
         )
 
-    async def _checked(
-        self, request: Request, chat: Rewritten, about: Mapping[str, str]
+    async def _forward_checked(
+        self, request: Request, chat: RewrittenRequest, about: Mapping[str, str]
     ) -> Response:
         """Forward a request; the reply is checked without its system prompt before it is sent."""
         fields, proxy, start = chat.fields, self.proxy, time.time()
@@ -274,19 +280,19 @@ class _RewritingRoute:
                 return None
             return object_or_none(content) if content and answer.status_code < 400 else None
 
-        answer = await proxy.send(request, CHAT.path, json.dumps(unstreamed(fields)).encode())
+        answer = await proxy.send(request, CHAT.path, json.dumps(without_stream(fields)).encode())
         headers = proxy.headers(answer, about)
         if answer.status_code >= 400:
             content = await proxy.read_error(answer)
             return with_headers(Response(content, answer.status_code), headers)
         whole = await proxy.read(answer, REPLY_BYTES)
         if whole is None:
-            raise proxy.broken("sent a reply that is too long")
+            raise proxy.unusable("sent a reply that is too long")
         draft = object_or_none(whole)
         if draft is None:
             return with_headers(Response(whole, answer.status_code), headers)
         completion, outcome = await check_draft(fields, chat.chat, draft, post)
-        self._ended(request, chat, start, json.dumps(completion).encode(), True)
+        self._record_reply(request, chat, start, json.dumps(completion).encode(), True)
         extra = {**about, HEADER: outcome}
         if not fields.get("stream"):
             return Json(completion, headers=extra)
@@ -330,8 +336,8 @@ def _add_other_paths(
         if path in REWRITTEN:
             raise RequestError(405, "chats are sent with POST.", headers={"allow": "POST"})
         rule = tenants.rule(request.scope[KEY_NAME])
-        allowed = MODELS if rule and rule.only else (*MODELS, *further)
-        if not passes(allowed, request.method, path):
+        open_paths = MODELS if rule and rule.only else (*MODELS, *further)
+        if not passes(open_paths, request.method, path):
             raise RequestError(
                 403,
                 f"the gateway does not forward {request.method} /v1/{path[:200]}: an operator "

@@ -38,16 +38,16 @@ def _beginning(text: bytes, secrets: Sequence[bytes]) -> int:
 
 async def unpack(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
     """Gzip or zlib unpacked, at most `_PIECE` bytes at a time. Raises `zlib.error`."""
-    packed = zlib.decompressobj(wbits=47)
+    unpacker = zlib.decompressobj(wbits=47)
     has_output = False
     async for piece in pieces:
         while piece:
-            if packed.eof:  # a further member of the file
-                packed = zlib.decompressobj(wbits=47)
-            text = packed.decompress(piece, _PIECE)
-            piece = packed.unused_data if packed.eof else packed.unconsumed_tail
+            if unpacker.eof:  # a further member of the file
+                unpacker = zlib.decompressobj(wbits=47)
+            text = unpacker.decompress(piece, _PIECE)
+            piece = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
             has_output = True
             if text:
                 yield text
-    if has_output and not packed.eof:
+    if has_output and not unpacker.eof:
         raise zlib.error("the packed body ends early")

@@ -25,19 +25,19 @@ _REASONING_TOKENS = 4096  # of a check by a model that reasons first
 _BEYOND_TEXT = ("tools", "functions", "logprobs", "audio", "response_format")
 
 
-def checkable(fields: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> bool:
+def is_checkable(fields: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> bool:
     """True if a request asks for one reply in text under a system prompt.
 
     Args:
         fields: the request's body.
         messages: its messages before the control, which may drop some; the check reads all.
     """
-    sent = fields["messages"]
-    if not all(map(_is_plain, [*messages, *sent])):
+    outgoing = fields["messages"]
+    if not all(map(_is_plain, [*messages, *outgoing])):
         return False
-    prompted = bool(sent) and sent[0]["role"] in _PROMPT_ROLES
+    has_prompt = bool(outgoing) and outgoing[0]["role"] in _PROMPT_ROLES
     return (
-        prompted and fields.get("n") in (None, 1) and not any(fields.get(n) for n in _BEYOND_TEXT)
+        has_prompt and fields.get("n") in (None, 1) and not any(fields.get(n) for n in _BEYOND_TEXT)
     )
 
 
@@ -76,7 +76,8 @@ async def check_draft(
     if not facts:
         return _with_usage(draft, check), "right"
     chat = cast(Chat, tuple(fields["messages"]))
-    new = await post({**unstreamed(fields), "messages": list(ask_for_rewrite(chat, text, facts))})
+    messages = list(ask_for_rewrite(chat, text, facts))
+    new = await post({**without_stream(fields), "messages": messages})
     if not new or not _text(new):
         return _with_usage(draft, check), "unclear"
     return _with_usage(new, draft, check), "rewritten"
@@ -102,7 +103,7 @@ async def _check(
     return None
 
 
-def unstreamed(fields: Mapping[str, Any]) -> dict[str, Any]:
+def without_stream(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The same request, for a reply in one piece."""
     return {name: v for name, v in fields.items() if name not in ("stream", "stream_options")}
 

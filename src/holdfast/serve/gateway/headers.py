@@ -44,12 +44,12 @@ def for_upstream(headers: Iterable[tuple[bytes, bytes]], keys: bool) -> Headers:
         headers: as they came.
         keys: whether the client's API key goes on.
     """
-    left_out = _OVERRIDES if keys else _OVERRIDES | _KEYS
+    blocklist = _OVERRIDES if keys else _OVERRIDES | _KEYS
     # Some servers take `a_b` for `a-b`, so that it would come beside what was read.
     return [
         (name, value)
         for name, value in _of_message(headers)
-        if name.lower() not in left_out and b"_" not in name
+        if name.lower() not in blocklist and b"_" not in name
     ]
 
 
@@ -67,5 +67,5 @@ def _of_message(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Headers without those of one connection."""
     pairs = list(headers)
     values = [value for name, value in pairs if name.lower() == b"connection"]
-    dropped = _CONNECTION | {one.strip().lower() for value in values for one in value.split(b",")}
-    return [(name, value) for name, value in pairs if name.lower() not in dropped]
+    hop_names = _CONNECTION | {one.strip().lower() for value in values for one in value.split(b",")}
+    return [(name, value) for name, value in pairs if name.lower() not in hop_names]

@@ -52,20 +52,20 @@ class ModelList:
         """
         key, aliases = request.scope[KEY_NAME], self._tenants.current.aliases
         rule = self._tenants.rule(key)
-        bound = bool(rule and rule.only)
+        is_restricted = bool(rule and rule.only)
         cards = {name: self._card(aliases[name]) for name in self._tenants.visible(aliases, key)}
-        if path == LIST and bound:
+        if path == LIST and is_restricted:
             return Json({"object": "list", "data": list(cards.values())})
         if path == LIST and cards:
-            return await self._joined(request, cards)
+            return await self._join_cards(request, cards)
         name = path.removeprefix(_ONE)
-        if name == path or (name not in cards and not bound):
+        if name == path or (name not in cards and not is_restricted):
             return None
         if name not in cards:
             raise unknown_model(name)
         return Json(cards[name])
 
-    async def _joined(self, request: Request, cards: dict[str, dict[str, Any]]) -> Response:
+    async def _join_cards(self, request: Request, cards: dict[str, dict[str, Any]]) -> Response:
         """The API's list with our cards at its end; an error of the API's as it is."""
         answer = await self._proxy.send(request, LIST, b"")
         if answer.status_code != 200:
@@ -74,7 +74,7 @@ class ModelList:
             return with_headers(Response(content, answer.status_code), headers)
         whole = _read_list(await self._proxy.read(answer, REPLY_BYTES) or b"")
         if whole is None:
-            raise self._proxy.broken("sent no list of models that can be read")
+            raise self._proxy.unusable("sent no list of models that can be read")
         others = [one for one in whole["data"] if str(one.get("id")) not in cards]
         # A list in pages, as Anthropic's, has the aliases on its last one.
         last = not whole.get("has_more")

@@ -16,7 +16,7 @@ from holdfast.serve.gateway.upstream import Upstream
 from holdfast.serve.http_errors import unavailable
 from holdfast.serve.json_body import Json
 
-KEPT = 5.0  # seconds that an answer counts, so that nobody makes the gateway ask for ever
+LIFETIME = 5.0  # seconds that an answer counts, so that nobody makes the gateway ask for ever
 PATIENCE = 3.0  # seconds that the API may take
 _PATH = "models"
 
@@ -32,14 +32,14 @@ class Readiness:
     def __init__(self, upstream: Upstream, pool: ClientPool) -> None:
         self._upstream, self._pool = upstream, pool
         self._lock = asyncio.Lock()
-        self._asked, self._why = -KEPT, ""
+        self._last_ask, self._why = -LIFETIME, ""
 
     async def why_not(self) -> str:
         """Why the API does not answer; empty if it does, even with an error of the client's."""
         async with self._lock:
-            if time.monotonic() - self._asked >= KEPT:
+            if time.monotonic() - self._last_ask >= LIFETIME:
                 self._why = await self._ask()
-                self._asked = time.monotonic()
+                self._last_ask = time.monotonic()
             return self._why
 
     async def _ask(self) -> str:
@@ -65,5 +65,5 @@ def add_health(app: FastAPI, readiness: Readiness) -> None:
     async def ready() -> Json:
         """503 while it does not; asked at most every few seconds."""
         if why := await readiness.why_not():
-            raise unavailable(f"the upstream: {why}.", KEPT)
+            raise unavailable(f"the upstream: {why}.", LIFETIME)
         return Json({"status": "ok"})

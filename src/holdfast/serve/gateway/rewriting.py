@@ -31,7 +31,7 @@ from holdfast.core.control import NONE, Control
 from holdfast.core.records import Record
 from holdfast.persona.suite import Persona
 from holdfast.serve.http_errors import RequestError, invalid_value, unsupported_value
-from holdfast.serve.json_body import read_once
+from holdfast.serve.json_body import read_unique
 from holdfast.serve.protocol import HoldfastOptions, invalid_request
 from holdfast.serve.requests import check_locked, pick_control
 
@@ -60,7 +60,7 @@ DIALECTS = (CHAT, RESPONSES, MESSAGES)
 
 # Fields that hold a chat in some protocol, or a part of one that is kept elsewhere.
 _CHAT_FIELDS = frozenset({"messages", "input", "system", "instructions", "prompt", "holdfast"})
-_STORED = ("previous_response_id", "conversation", "prompt")
+_STORED_CHAT = ("previous_response_id", "conversation", "prompt")
 _PROMPT_ROLES = ("system", "developer")
 
 
@@ -81,7 +81,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Rewritten:
+class RewrittenRequest:
     """A request under its control."""
 
     body: bytes
@@ -98,7 +98,7 @@ class Rewritten:
 
 def rewrite_body(
     body: bytes, rules: Rules | Callable[[object], Rules], dialect: Dialect = CHAT
-) -> Rewritten:
+) -> RewrittenRequest:
     """Rewrite a request's body.
 
     Args:
@@ -110,7 +110,7 @@ def rewrite_body(
         RequestError: the body cannot be understood, its control needs the weights, or it
             chooses what is locked.
     """
-    fields = read_once(body)
+    fields = read_unique(body)
     if callable(rules):
         rules = rules(fields.get("model"))
     options = fields.pop("holdfast", None)
@@ -120,19 +120,19 @@ def rewrite_body(
     _check(fields, rules, control, dialect)
     original = dict(fields)
     try:
-        prompted = _with_persona(fields, rules.persona, dialect)
-        fields = _under(control, prompted, dialect, rules.persona)
+        own_fields = _with_persona(fields, rules.persona, dialect)
+        fields = _apply_control(control, own_fields, dialect, rules.persona)
         if rules.model is not None:
             fields["model"] = rules.model
         if control.prism is not None and rules.choose is not None:
-            _, turns, system = _parts(prompted, dialect)
+            _, turns, system = _parts(own_fields, dialect)
             if adapter := rules.choose((*system, *map(_shadow, turns)), control, rules.persona):
                 fields["model"] = adapter
         if fields != original or options is not None:
             body = json.dumps(fields).encode()
     except RecursionError:
         raise RequestError(400, "the body is nested too deeply.", code="invalid_json") from None
-    return Rewritten(body, fields, control, _items(prompted, dialect), rules.persona)
+    return RewrittenRequest(body, fields, control, _items(own_fields, dialect), rules.persona)
 
 
 def roles_and_texts(chat: Sequence[Record], dialect: Dialect) -> list[tuple[str, str]]:
@@ -175,7 +175,7 @@ def _check(fields: Record, rules: Rules, control: Control, dialect: Dialect) -> 
         own = {dialect.prompt, dialect.messages}
         check_locked(fields, _CHAT_FIELDS - own)
     if dialect is RESPONSES and control.rewrites:
-        for name in _STORED:
+        for name in _STORED_CHAT:
             if fields.get(name) is not None:
                 raise unsupported_value(
                     name,
@@ -202,18 +202,18 @@ def _with_persona(fields: Record, persona: Persona | None, dialect: Dialect) -> 
     if dialect.prompt is None:
         messages = fields[dialect.messages]
         if messages and messages[0].get("role") in _PROMPT_ROLES:
-            head = _prefixed(persona.prompt, messages[0], dialect)
+            head = _prepend_text(persona.prompt, messages[0], dialect)
             return {**fields, dialect.messages: [head, *messages[1:]]}
         head = {"role": "system", "content": persona.prompt}
         return {**fields, dialect.messages: [head, *messages]}
     own = fields.get(dialect.prompt)
     if not isinstance(own, str | list | None):
         raise RequestError(400, f"{dialect.prompt} must be text.", param=dialect.prompt)
-    prompt = _prefixed(persona.prompt, {"content": own or None}, dialect)["content"]
+    prompt = _prepend_text(persona.prompt, {"content": own or None}, dialect)["content"]
     return {**fields, dialect.prompt: prompt}
 
 
-def _prefixed(text: str, one: Mapping[str, Any], dialect: Dialect) -> Record:
+def _prepend_text(text: str, one: Mapping[str, Any], dialect: Dialect) -> Record:
     """A message with a text and a blank line before its content, whatever its shape."""
     content = one.get("content")
     if isinstance(content, list):
@@ -221,7 +221,7 @@ def _prefixed(text: str, one: Mapping[str, Any], dialect: Dialect) -> Record:
     return {**one, "content": text if content is None else f"{text}\n\n{content}"}
 
 
-def _suffixed(text: str, one: Mapping[str, Any], dialect: Dialect) -> Record:
+def _append_text(text: str, one: Mapping[str, Any], dialect: Dialect) -> Record:
     """A message with a blank line and a text after its content, whatever its shape."""
     content = one.get("content")
     if isinstance(content, list):
@@ -232,7 +232,9 @@ def _suffixed(text: str, one: Mapping[str, Any], dialect: Dialect) -> Record:
 # The control
 
 
-def _under(control: Control, fields: Record, dialect: Dialect, persona: Persona | None) -> Record:
+def _apply_control(
+    control: Control, fields: Record, dialect: Dialect, persona: Persona | None
+) -> Record:
     """The fields under the control; messages that stay are the same objects."""
     head, turns, system = _parts(fields, dialect)
     shadows = tuple(_shadow(turn) for turn in turns)
@@ -241,7 +243,7 @@ def _under(control: Control, fields: Record, dialect: Dialect, persona: Persona 
         (*system, *shadows), control, system_anywhere=True, user_first=True, judge=judge, note=note
     )
     stays = not system or (bool(chat) and chat[0] is system[0])
-    body = _rewritten_turns(chat[1:] if system and stays else chat, shadows, turns, dialect)
+    body = _merge_turns(chat[1:] if system and stays else chat, shadows, turns, dialect)
     result = dict(fields)
     if not stays and dialect.prompt:
         result.pop(dialect.prompt, None)
@@ -261,12 +263,12 @@ def _parts(fields: Record, dialect: Dialect) -> tuple[list[Record], list[list[Re
     return items[:count], list(_turns(items[count:], dialect)), system
 
 
-def _rewritten_turns(
+def _merge_turns(
     chat: Chat, shadows: Chat, turns: Sequence[list[Record]], dialect: Dialect
 ) -> Iterator[Record]:
     """The turns that stay; a reminder or note joins the user's message beside it."""
     own = {id(shadow): turn for shadow, turn in zip(shadows, turns, strict=True)}
-    rewritten: list[list[Record]] = []
+    result: list[list[Record]] = []
     waiting: list[str] = []  # texts that no turn has yet
     for shadow in chat:
         if id(shadow) not in own:
@@ -275,18 +277,18 @@ def _rewritten_turns(
         turn = own[id(shadow)]
         if shadow["role"] == "user":
             for text in reversed(waiting):
-                turn = [_prefixed(text, turn[0], dialect), *turn[1:]]
+                turn = [_prepend_text(text, turn[0], dialect), *turn[1:]]
         else:
-            _add_after(rewritten, waiting, dialect)
+            _add_after(result, waiting, dialect)
         waiting = []
-        rewritten.append(turn)
-    _add_after(rewritten, waiting, dialect)
-    return (item for turn in rewritten for item in turn)
+        result.append(turn)
+    _add_after(result, waiting, dialect)
+    return (item for turn in result for item in turn)
 
 
 def _add_after(turns: list[list[Record]], texts: Sequence[str], dialect: Dialect) -> None:
     for text in texts:
-        turns[-1] = [*turns[-1][:-1], _suffixed(text, turns[-1][-1], dialect)]
+        turns[-1] = [*turns[-1][:-1], _append_text(text, turns[-1][-1], dialect)]
 
 
 def _items(fields: Record, dialect: Dialect) -> list[Record]:

@@ -82,8 +82,8 @@ class Upstream:
 
     def url_for(self, path: str, query: str) -> str:
         """The URL of a path below the base URL; the path is not encoded yet."""
-        encoded = quote(path, safe="/:@!$&'()*+,;=~")
-        return f"{self.url.rstrip('/')}/{encoded}" + (f"?{query}" if query else "")
+        escaped_path = quote(path, safe="/:@!$&'()*+,;=~")
+        return f"{self.url.rstrip('/')}/{escaped_path}" + (f"?{query}" if query else "")
 
     def key_headers(self, path: str) -> Headers:
         """The headers that carry the key, as OpenAI's protocol and Anthropic's have them."""
@@ -116,7 +116,7 @@ class Proxy:
         path: str,
         body: bytes,
         about: Mapping[str, str],
-        ended: Callable[[bytes, bool], None] | None = None,
+        on_end: Callable[[bytes, bool], None] | None = None,
     ) -> Response:
         """Forward a request; the upstream's response is sent as it comes.
 
@@ -125,7 +125,7 @@ class Proxy:
             path: where it goes, below the base URL.
             body: the body to forward.
             about: headers of ours.
-            ended: gets the body, up to `REPLY_BYTES` of it, and whether it came whole.
+            on_end: gets the body, up to `REPLY_BYTES` of it, and whether it came whole.
         """
         start = time.perf_counter()
         answer = await self.send(request, path, body)
@@ -135,9 +135,9 @@ class Proxy:
                 Response(await self.read_error(answer), answer.status_code), headers
             )
         pieces = self._pieces(answer)
-        if ended is not None:
+        if on_end is not None:
             first = self.metrics.first
-            pieces = _collected(pieces, ended, lambda: first.observe(time.perf_counter() - start))
+            pieces = _collect(pieces, on_end, lambda: first.observe(time.perf_counter() - start))
         timeout = self.limits.write_timeout
         return with_headers(StreamingAnswer(pieces, timeout, answer.status_code), headers)
 
@@ -169,17 +169,19 @@ class Proxy:
                 answer = await until_client_leaves(request.receive, sending)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 if last:
-                    raise self._failed(502, "unreachable", error) from error
+                    raise self._failure(502, "unreachable", error) from error
             except httpx.TimeoutException as error:
-                raise self._failed(504, "timeout", error) from error
+                raise self._failure(504, "timeout", error) from error
             except httpx.HTTPError as error:
-                raise self._failed(502, "unreachable", error) from error
+                raise self._failure(502, "unreachable", error) from error
             else:
                 if answer.has_redirect_location and path in REWRITTEN:
                     await answer.aclose()
-                    raise self.broken("sends chats elsewhere: give the other address as --upstream")
+                    raise self.unusable(
+                        "sends chats elsewhere: give the other address as --upstream"
+                    )
                 if last or answer.status_code != 503:
-                    return await self._unpackable(answer)
+                    return await self._check_packing(answer)
                 await answer.aclose()
         raise AssertionError("the last try returns or raises")
 
@@ -197,23 +199,25 @@ class Proxy:
         try:
             async with (
                 asyncio.timeout(self.upstream.timeout),
-                aclosing(self._decoded(answer)) as it,
+                aclosing(self._unpack_body(answer)) as it,
             ):
                 async for piece in it:
                     content += piece
                     if len(content) > limit:
                         return None
         except TimeoutError as error:
-            raise self._failed(504, "timeout", error) from error
+            raise self._failure(504, "timeout", error) from error
         except (httpx.HTTPError, zlib.error) as error:
-            raise self._failed(502, "broken", error) from error
+            raise self._failure(502, "broken", error) from error
         finally:
             await answer.aclose()
-        return self._masked(bytes(content))
+        return self._mask_secrets(bytes(content))
 
     def headers(self, answer: httpx.Response, about: Mapping[str, str]) -> Headers:
         """The response's headers for the client, and ours."""
-        headers = [(name, self._masked(value)) for name, value in for_client(answer.headers.raw)]
+        headers = [
+            (name, self._mask_secrets(value)) for name, value in for_client(answer.headers.raw)
+        ]
         return [*headers, *((name.encode(), value.encode()) for name, value in about.items())]
 
     def _request_headers(self, request: Request, path: str) -> Headers:
@@ -223,8 +227,8 @@ class Proxy:
     async def _pieces(self, answer: httpx.Response) -> AsyncGenerator[bytes]:
         """A response's body without secrets, as it comes."""
         try:
-            async with aclosing(self._decoded(answer)) as decoded:
-                async for piece in mask(decoded, self.upstream.secrets):
+            async with aclosing(self._unpack_body(answer)) as body:
+                async for piece in mask(body, self.upstream.secrets):
                     yield piece
         except (httpx.HTTPError, zlib.error) as error:
             self._count("broken", error)
@@ -233,16 +237,16 @@ class Proxy:
         finally:
             await answer.aclose()
 
-    async def _unpackable(self, answer: httpx.Response) -> httpx.Response:
+    async def _check_packing(self, answer: httpx.Response) -> httpx.Response:
         """The response. Raises `RequestError` if it is packed in a way that we cannot unpack."""
         packing = _packing(answer)
         if packing not in _PACKINGS:
             await answer.aclose()
             cause = ValueError(f"content-encoding {packing[:40]!r}, although asked for identity")
-            raise self._failed(502, "broken", cause)
+            raise self._failure(502, "broken", cause)
         return answer
 
-    async def _decoded(self, answer: httpx.Response) -> AsyncGenerator[bytes]:
+    async def _unpack_body(self, answer: httpx.Response) -> AsyncGenerator[bytes]:
         """A response's body, unpacked."""
         if not _PACKINGS[_packing(answer)]:
             async for piece in answer.aiter_raw():
@@ -252,12 +256,12 @@ class Proxy:
             async for piece in pieces:
                 yield piece
 
-    def _masked(self, content: bytes) -> bytes:
+    def _mask_secrets(self, content: bytes) -> bytes:
         for secret in self.upstream.secrets:
             content = content.replace(secret, MASK)
         return content
 
-    def broken(self, problem: str) -> RequestError:
+    def unusable(self, problem: str) -> RequestError:
         """Count and log an answer that is of no use; the error for the client.
 
         Args:
@@ -266,7 +270,7 @@ class Proxy:
         self._count("broken", ValueError(problem))
         return RequestError(502, f"{self.upstream.public} {problem}.")
 
-    def _failed(self, status: int, kind: str, cause: Exception) -> RequestError:
+    def _failure(self, status: int, kind: str, cause: Exception) -> RequestError:
         self._count(kind, cause)
         sentences = {
             "unreachable": "cannot be reached.",
@@ -277,29 +281,29 @@ class Proxy:
 
     def _count(self, kind: str, cause: Exception) -> None:
         self.metrics.upstream_errors.labels(kind).inc()
-        reason = self._masked(f"{type(cause).__name__}: {cause}".encode())
+        reason = self._mask_secrets(f"{type(cause).__name__}: {cause}".encode())
         text = reason.decode(errors="replace")[:300].encode("unicode_escape").decode()
         LOG.warning("upstream %s: %s (%s)", kind, self.upstream.public, text)
 
 
-async def _collected(
+async def _collect(
     pieces: AsyncGenerator[bytes],
-    ended: Callable[[bytes, bool], None],
-    began: Callable[[], None],
+    on_end: Callable[[bytes, bool], None],
+    on_begin: Callable[[], None],
 ) -> AsyncGenerator[bytes]:
-    """The pieces as they come; at their end `ended` gets them, and whether these are all."""
+    """The pieces as they come; at their end `on_end` gets them, and whether these are all."""
     content, whole = bytearray(), False
     try:
         async with aclosing(pieces):
             async for piece in pieces:
                 if not content:
-                    began()
+                    on_begin()
                 if len(content) <= REPLY_BYTES:
                     content += piece
                 yield piece
         whole = len(content) <= REPLY_BYTES
     finally:  # also where the client leaves
-        ended(bytes(content), whole)
+        on_end(bytes(content), whole)
 
 
 def with_headers(response: Response, headers: Headers) -> Response:

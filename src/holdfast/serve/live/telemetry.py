@@ -10,7 +10,7 @@ is the request's where FastAPI makes such. The metrics are
     holdfast.persona.score           1         persona, control, rounds
     holdfast.drift.alarms            {alarm}   persona
 
-Nothing of it holds texts. Where it is sent is OpenTelemetry's own configuration (`OTEL_…`). Without
+No span or metric holds texts. OpenTelemetry's own settings (`OTEL_…`) say where they go. Without
 the package `opentelemetry` nothing is done, and with its API alone nothing is sent.
 
 Sources: semantic-conventions-genai, "GenAI spans", "GenAI metrics" and "GenAI events".
@@ -44,7 +44,7 @@ class Moment:
 
     context: Any
     """OpenTelemetry's context; None without it."""
-    ended: float
+    time: float
     """Seconds since 1970."""
 
 
@@ -94,15 +94,15 @@ class Telemetry:
         """
         if self._tracer is None:
             return
-        start = reply.began or moment.ended
+        start = reply.began or moment.time
         common = {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": "holdfast",
             "gen_ai.request.model": _plain(reply.model),
         }
         self._add_span(reply, record, common, start, moment)
-        common["gen_ai.request.model"] = self._known(common["gen_ai.request.model"])
-        self._seconds.record(max(0.0, moment.ended - start), common, moment.context)
+        common["gen_ai.request.model"] = self._model_label(common["gen_ai.request.model"])
+        self._seconds.record(max(0.0, moment.time - start), common, moment.context)
         for kind, count in zip(("input", "output"), reply.tokens or (), strict=False):
             self._tokens.record(count, {**common, "gen_ai.token.type": kind}, moment.context)
         if record.score is not None:
@@ -150,7 +150,7 @@ class Telemetry:
             start_time=int(start * 1e9),
             attributes=attributes,
         )
-        end = int(max(start, moment.ended) * 1e9)
+        end = int(max(start, moment.time) * 1e9)
         if record.score is not None:
             evaluation = {
                 "gen_ai.evaluation.name": f"persona {record.persona}",
@@ -159,7 +159,7 @@ class Telemetry:
             span.add_event("gen_ai.evaluation.result", evaluation, timestamp=end)
         span.end(end_time=end)
 
-    def _known(self, model: str) -> str:
+    def _model_label(self, model: str) -> str:
         """The model's name in metrics."""
         if len(self._models) < MODELS:
             self._models.add(model)

@@ -58,7 +58,7 @@ class LiveSettings:
     """URL that alarms are posted to."""
     judge_model: Backend | None = None
     """The model of a persona that a rubric judges."""
-    sampled: float = 0.05
+    sample_share: float = 0.05
     """Share of the replies that the model judges."""
 
 
@@ -95,7 +95,7 @@ class LiveTraffic:
         self._lock = threading.Lock()
         self._queue: queue.Queue[Callable[[], None]] = queue.Queue(QUEUE)
         self._worker: threading.Thread | None = None
-        self._posting: threading.Thread | None = None  # the newest alarm's
+        self._post_thread: threading.Thread | None = None  # the newest alarm's
         self._random = random.Random()
         if settings.webhook is not None:
             check_url(settings.webhook)
@@ -109,12 +109,15 @@ class LiveTraffic:
         """
         moment = self._figures.telemetry.moment()
         if self.persona.needs_model and one.score is None:
-            if self.settings.judge_model is None or self._random.random() >= self.settings.sampled:
+            if (
+                self.settings.judge_model is None
+                or self._random.random() >= self.settings.sample_share
+            ):
                 self._try(lambda: self._take(one, moment, judged=False))
             else:
-                self._later(lambda: self._judge(one, moment))
+                self._defer(lambda: self._judge(one, moment))
         elif self._queue.unfinished_tasks or (self._seconds > IN_LINE and one.score is None):
-            self._later(lambda: self._take(one, moment))
+            self._defer(lambda: self._take(one, moment))
         else:
             self._try(lambda: self._take(one, moment))
 
@@ -127,17 +130,17 @@ class LiveTraffic:
     def wait(self) -> None:
         """Return when everything handed over so far has been taken into account."""
         self._queue.join()
-        if self._posting is not None:
-            self._posting.join()
+        if self._post_thread is not None:
+            self._post_thread.join()
 
-    def _later(self, work: Callable[[], None]) -> None:
+    def _defer(self, work: Callable[[], None]) -> None:
         if self._worker is None:
             self._worker = threading.Thread(target=self._work, name="traffic", daemon=True)
             self._worker.start()
         try:
             self._queue.put_nowait(work)
         except queue.Full:
-            self._figures.dropped.inc()
+            self._figures.drops.inc()
 
     def _work(self) -> None:
         while True:
@@ -148,7 +151,7 @@ class LiveTraffic:
         try:
             work()
         except Exception:
-            self._figures.dropped.inc()
+            self._figures.drops.inc()
             LOG.exception("a reply could not be watched")
 
     def _judge(self, one: LiveReply, moment: Moment) -> None:
@@ -202,10 +205,10 @@ class LiveTraffic:
             about = {"event": "drift", "persona": self.persona.id, "model": model}
             content = {**about, "control": self.control.text, **as_record(alarm)}
             # In a thread of its own: a slow receiver must not keep replies waiting.
-            self._posting = threading.Thread(
-                target=lambda: self._figures.posted(post(url, content)), daemon=True
+            self._post_thread = threading.Thread(
+                target=lambda: self._figures.count_post(post(url, content)), daemon=True
             )
-            self._posting.start()
+            self._post_thread.start()
 
 
 class Figures:
@@ -229,7 +232,7 @@ class Figures:
         self.webhooks = Counter(
             "holdfast_drift_webhooks", "Alarms posted, by outcome", ["outcome"], registry=registry
         )
-        self.dropped = Counter(
+        self.drops = Counter(
             "holdfast_watch_dropped", "Replies left out: the queue was full, or watching failed",
             registry=registry,
         )  # fmt: skip
@@ -270,7 +273,7 @@ class Figures:
 
         metrics.watch_each(name, meaning, ("persona", "alias"), values)
 
-    def posted(self, arrived: bool) -> None:
+    def count_post(self, arrived: bool) -> None:
         self.webhooks.labels("sent" if arrived else "failed").inc()
 
 

@@ -22,10 +22,10 @@ def check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         httpx.URL(url)  # which is stricter, and posts
-        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except (ValueError, httpx.InvalidURL):
-        known = False
-    if not known:
+        is_url = False
+    if not is_url:
         raise ServiceError("--webhook is the URL that alarms are posted to: https://…")
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from holdfast.core.records import Record
 from holdfast.serve.json_body import object_or_none
 
-_WRITTEN = "cache_creation_input_tokens"
+_CACHE_WRITES = "cache_creation_input_tokens"
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ def _with_usage(answer: WireReply, body: Record) -> WireReply:
     if not usage or not isinstance(prompt, int) or not isinstance(reply, int):
         return answer
     if "input_tokens" in usage:  # Anthropic's is without what its cache reads and keeps
-        cached = (usage.get(name) for name in ("cache_read_input_tokens", _WRITTEN))
-        prompt += sum(count for count in cached if isinstance(count, int))
+        counts = (usage.get(name) for name in ("cache_read_input_tokens", _CACHE_WRITES))
+        prompt += sum(count for count in counts if isinstance(count, int))
     return replace(answer, tokens=(prompt, reply))
 
 

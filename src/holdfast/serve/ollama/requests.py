@@ -48,7 +48,7 @@ def read_chat(fields: dict[str, Any], context: CompletionContext) -> CompletionP
     if not messages:
         return None
     plan = context.read(_request(fields, context, _plain_messages(messages)))
-    return replace(plan, ignored=[*plan.ignored, *_ignored(fields)])
+    return replace(plan, ignored=[*plan.ignored, *_find_ignored(fields)])
 
 
 def read_prompt(fields: dict[str, Any], context: CompletionContext) -> CompletionPlan | None:
@@ -65,11 +65,11 @@ def read_prompt(fields: dict[str, Any], context: CompletionContext) -> Completio
     messages.append({"role": "user", "content": prompt})
     body = _request(fields, context, messages)
     raw = fields.get("raw") is True and context.persona is None and not context.lock
-    plan = _raw(body, prompt, context) if raw else context.read(body)
-    return replace(plan, ignored=[*plan.ignored, *_ignored(fields)])
+    plan = _plan_raw(body, prompt, context) if raw else context.read(body)
+    return replace(plan, ignored=[*plan.ignored, *_find_ignored(fields)])
 
 
-def _ignored(fields: Mapping[str, Any]) -> list[str]:
+def _find_ignored(fields: Mapping[str, Any]) -> list[str]:
     """Fields and options that are set and change nothing."""
     options = fields.get("options") or {}
     names = [name for name in options if name not in _OPTIONS and name != "num_predict"]
@@ -78,14 +78,14 @@ def _ignored(fields: Mapping[str, Any]) -> list[str]:
     return names + (["think"] if isinstance(fields.get("think"), str) else [])
 
 
-def _raw(body: ChatRequest, text: str, context: CompletionContext) -> CompletionPlan:
+def _plan_raw(body: ChatRequest, text: str, context: CompletionContext) -> CompletionPlan:
     """A plan that continues a text as it is, special tokens in it read as such."""
     from holdfast.models.engine.request import Request
 
     body.check()
     seed = secrets.randbits(62) if body.seed is None else body.seed
     request = Request(tuple(context.backend.tokenizer(text).input_ids), seed)
-    return CompletionPlan(body, NONE, context.bounded(request, body), body.unknown, 1)
+    return CompletionPlan(body, NONE, context.add_options(request, body), body.unknown, 1)
 
 
 def _request(fields: dict[str, Any], context: CompletionContext, messages: Any) -> ChatRequest:

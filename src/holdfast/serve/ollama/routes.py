@@ -41,8 +41,8 @@ from holdfast.serve.tenants.live import LiveTenants
 
 NDJSON = {"content-type": "application/x-ndjson"}
 TAG = ":latest"
-_SHOWN = ("content", "reasoning_content", "tool_calls")
-"""What a chunk may bring to show."""
+_VISIBLE = ("content", "reasoning_content", "tool_calls")
+"""Fields of a chunk that a client shows."""
 _TEXTS = ("content", "response", "thinking")
 """Fields whose texts are joined where nothing is streamed."""
 Read = Callable[[dict[str, Any], CompletionContext], "CompletionPlan | None"]
@@ -61,8 +61,8 @@ class Ollama:
     """The server's own persona and control."""
     pick: ContextPick
     """Finds what a request is under."""
-    ended: Callable[[Completion, str], None]
-    """Is told of every completion's end, with the request's key."""
+    on_end: Callable[[Completion, str], None]
+    """Takes every completion at its end, with the request's key."""
     tenants: LiveTenants
     """The model's other names, and which of them a key may use."""
 
@@ -86,12 +86,12 @@ class Ollama:
         async def models(request: Request) -> Json:
             every = (own, *self.tenants.current.aliases)
             names = self.tenants.visible(every, request.scope[KEY_NAME])
-            return Json({"models": [_named(card, name) for name in names]})
+            return Json({"models": [_name_card(card, name) for name in names]})
 
         @app.get("/api/ps", tags=["ollama"], summary="The model in memory")
         async def running() -> Json:
             state = {"expires_at": "2100-01-01T00:00:00Z", "size_vram": 0}
-            return Json({"models": [_named(card, own) | state]})
+            return Json({"models": [_name_card(card, own) | state]})
 
         @app.get("/api/version", tags=["ollama"], summary="Holdfast's version")
         async def version() -> Json:
@@ -124,15 +124,15 @@ class Ollama:
                 return Json(line(name, {"delta": {}, "done": True, "done_reason": "load"}))
             plan = replace(plan, conversation=conversation_id(request.headers, fields))
             completion = Completion(context, plan)
-            lines = self._counted(completion, key, _lines(completion, name, line, start))
+            lines = self._count_at_end(completion, key, _lines(completion, name, line, start))
             if fields.get("stream", True):
                 timeout = context.limits.write_timeout
-                return StreamingAnswer(_encoded(lines), timeout, headers=NDJSON)
-            return Json(await until_client_leaves(request.receive, _whole(lines)))
+                return StreamingAnswer(_encode_lines(lines), timeout, headers=NDJSON)
+            return Json(await until_client_leaves(request.receive, _join_lines(lines)))
         except RequestError as error:
             return _error(error)
 
-    async def _counted(
+    async def _count_at_end(
         self, completion: Completion, key: str, lines: AsyncGenerator[dict[str, Any]]
     ) -> AsyncGenerator[dict[str, Any]]:
         try:
@@ -140,7 +140,7 @@ class Ollama:
                 async for one in lines:
                     yield one
         finally:
-            self.ended(completion, key)
+            self.on_end(completion, key)
 
 
 def _model_name(fields: Mapping[str, Any]) -> str:
@@ -206,7 +206,7 @@ async def _lines(
             for choice in chunk["choices"]:
                 delta = choice["delta"]
                 reason = choice["finish_reason"] or reason
-                if any(delta.get(name) for name in _SHOWN):
+                if any(delta.get(name) for name in _VISIBLE):
                     first = first or time.perf_counter()
                     yield line(name, {"delta": delta, "done": False})
             if chunk.get("usage"):
@@ -229,7 +229,7 @@ def _end(chunk: Mapping[str, Any], reason: str, start: float, first: float) -> d
     }
 
 
-async def _whole(lines: AsyncGenerator[dict[str, Any]]) -> dict[str, Any]:
+async def _join_lines(lines: AsyncGenerator[dict[str, Any]]) -> dict[str, Any]:
     """All lines as one."""
     texts, calls, last = dict[str, str](), [], {}
     async with aclosing(lines):
@@ -246,7 +246,7 @@ async def _whole(lines: AsyncGenerator[dict[str, Any]]) -> dict[str, Any]:
     return {**last, "message": message}
 
 
-async def _encoded(lines: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[bytes]:
+async def _encode_lines(lines: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[bytes]:
     """Lines of JSON; an error on the way is the last of them."""
     async with aclosing(lines):
         try:
@@ -283,8 +283,8 @@ def _thinking(delta: Mapping[str, Any]) -> dict[str, Any]:
 def _call(function: Mapping[str, Any]) -> dict[str, Any]:
     """A tool call with its arguments as an object."""
     arguments = function.get("arguments")
-    read = json.loads(arguments) if isinstance(arguments, str) and arguments else arguments or {}
-    return {"name": function["name"], "arguments": read}
+    fields = json.loads(arguments) if isinstance(arguments, str) and arguments else arguments or {}
+    return {"name": function["name"], "arguments": fields}
 
 
 def _error(error: RequestError) -> Json:
@@ -292,10 +292,10 @@ def _error(error: RequestError) -> Json:
     return Json({"error": error.message}, error.status, headers=error.headers)
 
 
-def _named(card: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _name_card(card: Mapping[str, Any], name: str) -> dict[str, Any]:
     """A card under a name with a tag, which Ollama's clients add where there is none."""
-    tagged = name if ":" in name.rpartition("/")[2] else name + TAG
-    return {"name": tagged, "model": tagged, **card}
+    full_name = name if ":" in name.rpartition("/")[2] else name + TAG
+    return {"name": full_name, "model": full_name, **card}
 
 
 def _now() -> str:

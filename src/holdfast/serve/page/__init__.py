@@ -46,7 +46,7 @@ CONTROLS: Mapping[str, str] = {
     "none": "Nothing is done: the persona is said once, at the beginning.",
 }
 # Personas that show at a glance, for a server without one of its own.
-_SHOWN = {"mini": "ending-1", "core": "stadium-announcer"}
+_EXAMPLES = {"mini": "ending-1", "core": "stadium-announcer"}
 _STARTERS = 24
 # Rounds that the page plays by itself. mini is quick, and slips after ten or so.
 _ROUNDS = {"mini": 18, "core": 6}
@@ -84,14 +84,14 @@ class PageSettings:
     """True if the model is here, so that controls of its attention are possible."""
     starters: tuple[str, ...] = field(init=False)
     """Messages that a visitor can send with a click."""
-    shown: Persona = field(init=False)
+    page_persona: Persona = field(init=False)
     """The pinned persona, or the proposed one."""
 
     def __post_init__(self) -> None:
         suite = _suite(self._own)
-        persona = self.persona or select(suite, [_SHOWN[self._own]])[0]
+        persona = self.persona or select(suite, [_EXAMPLES[self._own]])[0]
         texts = (*persona.probes, *suite.starters)
-        object.__setattr__(self, "shown", persona)
+        object.__setattr__(self, "page_persona", persona)
         object.__setattr__(self, "starters", tuple(dict.fromkeys(texts))[:_STARTERS])
 
     @property
@@ -105,7 +105,7 @@ class PageSettings:
         return {
             "model": self.model,
             "note": self.note,
-            "persona": _public_fields(self.shown),
+            "persona": _public_fields(self.page_persona),
             "pinned": self.persona is not None,
             "control": self.control,
             "controls": [
@@ -134,7 +134,7 @@ def add_page(app: FastAPI, settings: PageSettings) -> None:
     for path, (name, kind) in _FILES.items():
         app.add_api_route(path, _file_route(name, kind), include_in_schema=False)
     about = settings.public()
-    persona = settings.shown
+    persona = settings.page_persona
     own = persona.build_judge()
 
     @app.get("/holdfast", tags=["server"], summary="What the page at / shows")

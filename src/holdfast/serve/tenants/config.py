@@ -105,13 +105,13 @@ def read_tenants(path: Path) -> Tenants:
         raise ServiceError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
         raise ServiceError(f"{path} cannot be read: {error}") from error
-    _known(path, "the file", table, {"alias", "route", "key"})
+    _check_fields(path, "the file", table, {"alias", "route", "key"})
     aliases = {
         name: _alias(path, name, one) for name, one in _tables(path, table, "alias", _NAME).items()
     }
     routes = {}
     for route, one in _tables(path, table, "route", _ROUTE).items():
-        _known(path, f"route {route}", one, {"alias"})
+        _check_fields(path, f"route {route}", one, {"alias"})
         if route.split("/")[1] in _RESERVED:
             raise ServiceError(f"{path}: the route {route} is a path of the server's own.")
         routes[route] = _alias_name(path, f"route {route}", one.get("alias"), aliases)
@@ -135,7 +135,7 @@ def _tables(
     return some
 
 
-def _known(path: Path, place: str, table: Mapping[str, Any], names: set[str]) -> None:
+def _check_fields(path: Path, place: str, table: Mapping[str, Any], names: set[str]) -> None:
     if unknown := sorted(table.keys() - names):
         hint = suggestion(unknown[0], sorted(names))
         raise ServiceError(f"{path}: {place} has an unknown field {unknown[0]!r}: {hint}")
@@ -143,11 +143,11 @@ def _known(path: Path, place: str, table: Mapping[str, Any], names: set[str]) ->
 
 def _alias(path: Path, name: str, table: Mapping[str, Any]) -> Alias:
     place = f"alias {name}"
-    _known(path, place, table, {"persona", "control", "lock", "model"})
+    _check_fields(path, place, table, {"persona", "control", "lock", "model"})
     persona, control = table.get("persona"), table.get("control")
     lock, model = table.get("lock"), table.get("model")
-    _typed(path, place, {"persona": persona, "control": control, "model": model}, str)
-    _typed(path, place, {"lock": lock}, bool)
+    _check_types(path, place, {"persona": persona, "control": control, "model": model}, str)
+    _check_types(path, place, {"lock": lock}, bool)
     try:
         return Alias(
             name,
@@ -160,7 +160,7 @@ def _alias(path: Path, name: str, table: Mapping[str, Any]) -> Alias:
         raise ServiceError(f"{path}: {place}: {error}") from error
 
 
-def _typed(path: Path, place: str, values: Mapping[str, Any], kind: type) -> None:
+def _check_types(path: Path, place: str, values: Mapping[str, Any], kind: type) -> None:
     for name, value in values.items():
         if value is not None and type(value) is not kind:
             raise ServiceError(f"{path}: {place}: {name} must be {kind.__name__}, not {value!r}.")
@@ -174,9 +174,9 @@ def _alias_name(path: Path, place: str, name: Any, aliases: Mapping[str, Alias])
 
 def _key(path: Path, name: str, table: Mapping[str, Any], aliases: Mapping[str, Alias]) -> KeyRule:
     place = f"key {name}"
-    _known(path, place, table, {"sha256", "env", "alias", "only", *_QUOTAS})
+    _check_fields(path, place, table, {"sha256", "env", "alias", "only", *_QUOTAS})
     quotas = {quota: table.get(quota) for quota in _QUOTAS}
-    _typed(path, place, quotas, int)
+    _check_types(path, place, quotas, int)
     if any(value is not None and value < 1 for value in quotas.values()):
         raise ServiceError(f"{path}: {place}: a quota is at least 1.")
     only = table.get("only", [])

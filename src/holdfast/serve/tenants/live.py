@@ -35,10 +35,10 @@ class LiveTenants:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
-        self._check: Callable[[Alias], None] = _any_alias
+        self._check: Callable[[Alias], None] = _accept_alias
         self.quotas = Quotas()
         self.keys: Keys | None = None
-        self._ended = threading.Event()
+        self._stop_event = threading.Event()
         self._stamp = _stamp(path)
         self.current = read_tenants(path) if path else Tenants()
 
@@ -60,24 +60,26 @@ class LiveTenants:
 
     def stop(self) -> None:
         """End the watching."""
-        self._ended.set()
+        self._stop_event.set()
 
     def reload(self) -> bool:
         """Read the file again. False, and a line in the log, if it is wrong."""
         assert self.path is not None
         try:
-            fresh = read_tenants(self.path)
-            for alias in fresh.aliases.values():
+            tenants = read_tenants(self.path)
+            for alias in tenants.aliases.values():
                 self._check(alias)
-            if self.keys is not None and self.keys and not (fresh.keys or self.keys.own):
+            if self.keys is not None and self.keys and not (tenants.keys or self.keys.own):
                 raise ServiceError("it has no key any more, so that anybody could call this server")
         except HoldfastError as error:
             LOG.error("%s is not taken, and what was read before stays: %s", self.path, error)
             return False
-        self.current = fresh
+        self.current = tenants
         if self.keys is not None:
-            self.keys.name({rule.digest: rule.name for rule in fresh.keys})
-        LOG.info("%s is read: %d aliases, %d keys", self.path, len(fresh.aliases), len(fresh.keys))
+            self.keys.name({rule.digest: rule.name for rule in tenants.keys})
+        LOG.info(
+            "%s is read: %d aliases, %d keys", self.path, len(tenants.aliases), len(tenants.keys)
+        )
         return True
 
     def rule(self, name: str | None) -> KeyRule | None:
@@ -99,7 +101,7 @@ class LiveTenants:
         names = (route, model if isinstance(model, str) else None, rule.alias if rule else None)
         name = next((one for one in names if one is not None and one in aliases), None)
         if rule and rule.only and name not in rule.only:
-            raise _bound(rule)
+            raise _model_error(rule)
         return aliases[name] if name is not None else None
 
     def check_own_model(self, key: str | None) -> None:
@@ -109,7 +111,7 @@ class LiveTenants:
             RequestError: the key is one.
         """
         if (rule := self.rule(key)) and rule.only:
-            raise _bound(rule)
+            raise _model_error(rule)
 
     def visible(self, names: Iterable[str], key: str | None) -> list[str]:
         """Those of the models and aliases that a key may use."""
@@ -126,7 +128,7 @@ class LiveTenants:
         return any(one.auto is not None for one in controls)
 
     def _look(self) -> None:
-        while not self._ended.wait(LOOK):
+        while not self._stop_event.wait(LOOK):
             stamp = _stamp(self.path)
             if stamp != self._stamp and stamp is not None:
                 self._stamp = stamp
@@ -140,7 +142,7 @@ class LiveTenants:
             LOG.exception("%s could not be read", self.path)
 
 
-def _bound(rule: KeyRule) -> RequestError:
+def _model_error(rule: KeyRule) -> RequestError:
     """The error of a key that asks for another model than its own."""
     return RequestError(
         403,
@@ -159,5 +161,5 @@ def _stamp(path: Path | None) -> tuple[int, int, int] | None:
     return None if about is None else (about.st_mtime_ns, about.st_size, about.st_ino)
 
 
-def _any_alias(alias: Alias) -> None:
+def _accept_alias(alias: Alias) -> None:
     """Every alias is fine until the server says otherwise."""

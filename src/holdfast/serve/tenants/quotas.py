@@ -31,7 +31,7 @@ class Quotas:
         """
         now = time.time() if now is None else now
         if rule.tokens_per_day is not None and self.tokens(rule.name, now) >= rule.tokens_per_day:
-            raise self._spent(rule, now)
+            raise self._quota_error(rule, now)
         times = self._requests[rule.name]
         while times and times[0] <= now - _MINUTE:
             times.popleft()
@@ -57,7 +57,7 @@ class Quotas:
         day, count = self._tokens.get(name, (0, 0))
         return count if day == int(now // _DAY) else 0
 
-    def _spent(self, rule: KeyRule, now: float) -> RequestError:
+    def _quota_error(self, rule: KeyRule, now: float) -> RequestError:
         rest = (now // _DAY + 1) * _DAY - now
         return too_busy(
             f"the key {rule.name} has used its {rule.tokens_per_day} tokens of today.", rest
