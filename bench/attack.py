@@ -36,7 +36,7 @@ ATTACKS: tuple[Attack, ...] = (
 )  # fmt: skip
 FUZZ = "fuzz"
 QUICK, ENDING = 290.0, 25.0  # seconds of --quick in all, and of what follows the random requests
-SHOWN = 5  # findings of an attack that the table's notes show
+MAX_FINDINGS = 5  # findings of an attack that the table's notes show
 
 
 async def run_attack(attack: Attack, place: Place) -> Tally:
@@ -48,7 +48,7 @@ async def run_attack(attack: Attack, place: Place) -> Tally:
     except Exception as error:
         tally.findings.append(f"the attack ended early: {type(error).__name__}: {error}")
     tally.figures["seconds"] = round(time.perf_counter() - began, 1)
-    for finding in tally.findings[:SHOWN]:
+    for finding in tally.findings[:MAX_FINDINGS]:
         print(f"  FINDING {finding}", file=sys.stderr)
     return tally
 
@@ -73,7 +73,7 @@ async def run(args: argparse.Namespace) -> list[Tally]:
     await upstream.start()
     address = ("--upstream", f"http://127.0.0.1:{upstream.port}/v1", "--persona", PERSONA)
     own = {"HOLDFAST_UPSTREAM_KEY": SECRET}
-    started: list[Target] = []
+    targets: list[Target] = []
     try:
         for options in (
             (
@@ -91,26 +91,26 @@ async def run(args: argparse.Namespace) -> list[Tally]:
             ("gateway", "there", *address),
             ("verifying gateway", "there", *address, "--verify", "neutral"),
         ):
-            started.append(serve(*options, **own))
+            targets.append(serve(*options, **own))
             # In a thread: the API that the gateways talk to is in this loop.
-            await asyncio.to_thread(listen, started[-1])
-        place = Place(*started, upstream, args.quick)
+            await asyncio.to_thread(listen, targets[-1])
+        place = Place(*targets, upstream, args.quick)
         if not await ready(place.local):
             sys.exit("the server does not get ready")
-        wanted = [one for one in ATTACKS if not args.only or one.__name__ in args.only]
-        tallies = [await run_attack(one, place) for one in wanted]
+        attacks = [one for one in ATTACKS if not args.only or one.__name__ in args.only]
+        tallies = [await run_attack(one, place) for one in attacks]
         if not args.only or FUZZ in args.only:
-            left = QUICK - (time.monotonic() - began) - ENDING
-            seconds = max(15.0, min(50.0, left / 2)) if args.quick else 900.0
+            rest = QUICK - (time.monotonic() - began) - ENDING
+            seconds = max(15.0, min(50.0, rest / 2)) if args.quick else 900.0
             tallies += await run_fuzz(place, args.requests, seconds)
         last = [one for one in failures.LAST if not args.only or one.__name__ in args.only]
         tallies += [await run_attack(one, place) for one in last]
         if any(one.findings for one in tallies):
-            for target in started:
+            for target in targets:
                 print(f"The log of the {target.name} ends:\n{target.log_tail()}", file=sys.stderr)
         return tallies
     finally:
-        for target in started:
+        for target in targets:
             processes.kill(target.process)
 
 
@@ -121,9 +121,9 @@ def row(tally: Tally) -> dict[str, Any]:
         name: sum(n for status, n in tally.statuses.items() if start <= status < start + 100)
         for name, start in kinds.items()
     }
-    ended = sum(n for status, n in tally.statuses.items() if status <= 0)
+    unanswered = sum(n for status, n in tally.statuses.items() if status <= 0)
     figures = "; ".join(f"{name} {value:g}" for name, value in tally.figures.items())
-    return {"attack": tally.name, "requests": tally.requests, **counts, "none": ended,
+    return {"attack": tally.name, "requests": tally.requests, **counts, "none": unanswered,
             "findings": len(tally.findings), "figures": figures}  # fmt: skip
 
 
@@ -142,12 +142,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     findings = [f"{one.name}: {what}" for one in tallies for what in one.findings]
     total = sum(one.requests for one in tallies)
     if args.json:
-        done = {
+        report = {
             "requests": total,
             "findings": findings,
             "attacks": [asdict(one) for one in tallies],
         }
-        print(json.dumps(done))
+        print(json.dumps(report))
     else:
         print(
             f"{table([row(one) for one in tallies])}\n\n{total} requests, {len(findings)} findings"

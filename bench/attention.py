@@ -58,7 +58,7 @@ def case(
             torch.testing.assert_close(
                 entries[name](OFF), entries[against](OFF), atol=2e-2, rtol=2e-2
             )
-    seconds = interleaved(entries, args.repeats, args.device)
+    seconds = time_in_turns(entries, args.repeats, args.device)
     ratios = {
         f"{a} / {b}": statistics.median(x / y for x, y in zip(seconds[a], seconds[b], strict=True))
         for a, b in RATIOS
@@ -69,7 +69,7 @@ def case(
         "keys": keys,
         "queries": queries,
         "dtype": str(dtype).removeprefix("torch."),
-        **{f"{name}, ms": 1e3 * statistics.median(spent) for name, spent in seconds.items()},
+        **{f"{name}, ms": 1e3 * statistics.median(times) for name, times in seconds.items()},
         **ratios,
     }
 
@@ -112,26 +112,26 @@ def contenders(keys: int, queries: int, args: argparse.Namespace, dtype: torch.d
     pads = torch.arange(rows, device=device)[:, None] * 5
     span = ((at >= TEMPLATE) & (at < TEMPLATE + PERSONA)).expand(rows, keys)
     late = (at >= TEMPLATE + pads) & (at < TEMPLATE + PERSONA + pads)
-    seen = (at >= pads)[:, None, None] & causal
+    visible = (at >= pads)[:, None, None] & causal
 
-    def fused(mask: Tensor | None) -> Tensor:
+    def attend(mask: Tensor | None) -> Tensor:
         return scaled_dot_product_attention(query, key, value, mask, enable_gqa=True)
 
     def two_part(span: Tensor, share: SplitSoftmax, mask: Tensor | None) -> Tensor:
         return two_part_attention(query, key, value, span, share, mask)[0]
 
     entries: Contenders = {
-        "fused": lambda _: fused(mask),
+        "fused": lambda _: attend(mask),
         "two-part": lambda share: two_part(span, share, mask),
         "matrix": lambda share: matrix(query, key, value, span, share, bias),
         "in place": lambda share: in_place(query, key, value, share, mask),
-        "fused, padded": lambda _: fused(seen),
-        "padded": lambda share: two_part(late, share, seen),
+        "fused, padded": lambda _: attend(visible),
+        "padded": lambda share: two_part(late, share, visible),
     }
     if device.startswith("cuda"):
         columns = TEMPLATE, TEMPLATE + PERSONA
         ending = causal_lower_right(queries, keys) if queries > 1 else None
-        entries["flash"] = lambda _: fused(ending)
+        entries["flash"] = lambda _: attend(ending)
         entries["slices"] = lambda share: sliced_attention(
             Queries(query, query), key, value, columns, share, causal=True
         )[0]
@@ -164,8 +164,8 @@ def in_place(
 ) -> Tensor:
     """The reweighted matrix without needless copies."""
     rows, heads, queries, size = query.shape
-    grouped = query.reshape(rows, key.shape[1], -1, size) @ key.transpose(-1, -2)
-    scores = grouped.reshape(rows, heads, queries, -1).mul_(size**-0.5)
+    products = query.reshape(rows, key.shape[1], -1, size) @ key.transpose(-1, -2)
+    scores = products.reshape(rows, heads, queries, -1).mul_(size**-0.5)
     if mask is not None:
         scores = scores.masked_fill_(~mask, -torch.inf)
     weights = scores.softmax(-1, dtype=torch.float32).to(query.dtype)
@@ -180,7 +180,7 @@ def in_place(
     return out.reshape(rows, heads, queries, size)
 
 
-def interleaved(
+def time_in_turns(
     entries: Mapping[str, Callable[[SplitSoftmax], Tensor]], repeats: int, device: str
 ) -> dict[str, list[float]]:
     """Seconds of each contender at each turn; they take turns in order."""

@@ -33,12 +33,12 @@ class Side:
 
     def rate(self) -> float:
         """Replies per second over the rounds that both sides have."""
-        counted = [self.by_round[number] for number in range(self.rounds + 1)]
-        return sum(n for n, _ in counted) / sum(seconds for _, seconds in counted)
+        rounds = [self.by_round[number] for number in range(self.rounds + 1)]
+        return sum(n for n, _ in rounds) / sum(seconds for _, seconds in rounds)
 
 
 @dataclass
-class Timed:
+class ClockedBackend:
     """A backend whose calls go on a side's clock."""
 
     backend: Backend
@@ -59,7 +59,7 @@ class Timed:
         return replies
 
 
-class Interleaved(Progress):
+class AlternatingProgress(Progress):
     """Holds each round of the reference after the same round of ours, off our clock."""
 
     def __init__(

@@ -27,7 +27,7 @@ from typing import Any
 
 import torch
 import transformers
-from clock import Interleaved, Side, Timed
+from clock import AlternatingProgress, ClockedBackend, Side
 from reference import Stock, random_llama
 from tables import table
 
@@ -78,20 +78,28 @@ def measure(
     """Hold the case's conversations on both sides, and make tables of the times."""
     suite, n = load_suite("mini"), case.conversations
     plans = plan(suite.personas, suite.personas, suite, pairs=n, seed=protocol.seed)
-    sampled = {plans[i * n // case.sample].id for i in range(case.sample)}
+    sample_ids = {plans[i * n // case.sample].id for i in range(case.sample)}
     ours, stock = Side(case.rounds), Side(case.rounds)
 
     def self_chat(of: Backend, side: Side) -> SelfChat:
-        agent, user = Timed(of, side, "agent turns, twins"), Timed(of, side, "user turns")
+        agent, user = (
+            ClockedBackend(of, side, "agent turns, twins"),
+            ClockedBackend(of, side, "user turns"),
+        )
         return SelfChat(agent, user, protocol, suite.fillers)
 
     reference = self_chat(Stock(backend), stock)
     records: list[RoundRecord] = []
     for start in range(0, n, protocol.batch):
         batch = plans[start : start + protocol.batch]
-        sample = [OpenConversation(one) for one in batch if one.id in sampled]
+        sample = [OpenConversation(one) for one in batch if one.id in sample_ids]
         run: ConversationRun = Run(None, {}, RoundRecord, JudgeVerdict)
-        converse(self_chat(backend, ours), batch, run, Interleaved(ours, stock, reference, sample))
+        converse(
+            self_chat(backend, ours),
+            batch,
+            run,
+            AlternatingProgress(ours, stock, reference, sample),
+        )
         records += run.records
     name = f"{case.model}, {n} × {case.rounds}"
     return {

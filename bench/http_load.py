@@ -97,7 +97,7 @@ def ready(at: Running) -> None:
     sys.exit(f"a server did not start: {at.server.name} (VERBOSE=1 shows what it prints)")
 
 
-def _encoded(at: Running, body: Mapping[str, Any]) -> bytes:
+def _encode(at: Running, body: Mapping[str, Any]) -> bytes:
     """A body as an HTTP request."""
     text = json.dumps({"model": at.server.model, "stream": True, **body}).encode()
     head = (
@@ -113,7 +113,7 @@ async def _client(at: Running, draw: Draw, end: float, load: Load, seed: int) ->
     reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
     try:
         while time.perf_counter() < end:
-            request = _encoded(at, draw(rng))
+            request = _encode(at, draw(rng))
             began = time.perf_counter()
             writer.write(request)
             first = await _read_reply(reader)
@@ -176,8 +176,8 @@ def measure(at: Running, draw: Draw, clients: int, seconds: float, seed: int = 0
 def rates(loads: Sequence[Load]) -> tuple[float, float]:
     """Replies per second, and per second of the server's processor time."""
     replies = sum(len(load.whole) for load in loads)
-    spent = sum(load.cpu for load in loads)
-    return replies / sum(load.seconds for load in loads), replies / spent if spent else 0.0
+    work = sum(load.cpu for load in loads)
+    return replies / sum(load.seconds for load in loads), replies / work if work else 0.0
 
 
 def times(loads: Sequence[Load]) -> dict[str, Any]:

@@ -87,7 +87,9 @@ def plain(backend: LocalBackend, plan: TrainingPlan, reward: Reward, folder: Pat
     )
 
 
-def timed(side: str, backend: LocalBackend, plan: TrainingPlan, reward: Reward) -> list[Seconds]:
+def time_steps(
+    side: str, backend: LocalBackend, plan: TrainingPlan, reward: Reward
+) -> list[Seconds]:
     """Seconds of each step of a new trainer on a fresh copy of the model."""
     fresh = LocalBackend(copy.deepcopy(backend.engine.model), backend.tokenizer, backend.name)
     clock = Clock()
@@ -152,7 +154,7 @@ def main() -> None:
     for turn in range(args.rounds):
         order = list(sides.items())
         for side, plan in order if turn % 2 == 0 else order[::-1]:
-            seconds[side] += timed(side, backend, plan, reward)
+            seconds[side] += time_steps(side, backend, plan, reward)
     table_rows = [_row(side, steps, seconds["plain"]) for side, steps in seconds.items()]
     reward.math.close()
     if args.json:

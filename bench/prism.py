@@ -43,7 +43,7 @@ def lora(model: torch.nn.Module, rank: int = 16) -> Lora:
     return Lora(matrices, 2.0)
 
 
-def routed(
+def call_with_gate(
     engine: Engine, rows: RowLora, requests: list[Request], sampling: Sampling, on: str
 ) -> None:
     """One call in which the gate reads layer 0, and `on` overrules its decision."""
@@ -82,9 +82,9 @@ def main() -> None:
     sampling = Sampling(max_new_tokens=args.tokens)
     sides = {
         "base": partial(engine.generate, requests, sampling),
-        "off": partial(routed, engine, rows, requests, sampling, "off"),
-        "half": partial(routed, engine, rows, requests, sampling, "half"),
-        "on": partial(routed, engine, rows, requests, sampling, "on"),
+        "off": partial(call_with_gate, engine, rows, requests, sampling, "off"),
+        "half": partial(call_with_gate, engine, rows, requests, sampling, "half"),
+        "on": partial(call_with_gate, engine, rows, requests, sampling, "on"),
     }
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     for turn in range(args.repeats + 1):

@@ -16,10 +16,10 @@ from pathlib import Path
 
 def family(process: subprocess.Popen[bytes]) -> list[Path]:
     """The folders of a process and of all that it and these have started, in /proc."""
-    found = [process.pid]
-    for one in found:  # grows on the way
-        found += children(one)
-    return [Path("/proc") / str(one) for one in found]
+    processes = [process.pid]
+    for one in processes:  # grows on the way
+        processes += children(one)
+    return [Path("/proc") / str(one) for one in processes]
 
 
 def children(process: int) -> list[int]:
@@ -30,11 +30,11 @@ def children(process: int) -> list[int]:
 
 def cpu(process: subprocess.Popen[bytes]) -> float:
     """Seconds of processor that a server has used, all its threads and processes."""
-    spent = 0
+    ticks = 0
     for folder in family(process):
         fields = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2]
-        spent += sum(map(int, fields.split()[11:13]))  # user and system
-    return spent / os.sysconf("SC_CLK_TCK")
+        ticks += sum(map(int, fields.split()[11:13]))  # user and system
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def memory(process: subprocess.Popen[bytes]) -> float:

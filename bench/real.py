@@ -94,12 +94,12 @@ def hold(backend: Backend, conversations: Sequence[Conversation], o: argparse.Na
     began = time.perf_counter()
     converse(SelfChat(backend, backend, protocol, o.fillers), conversations, run, progress)
     seconds = time.perf_counter() - began
-    computed = sum(
+    tokens = sum(
         prompt - cached + completion
         for record in run.records
         for prompt, cached, completion in _tokens(record)
     )
-    return Rate(progress.replies, seconds, computed)
+    return Rate(progress.replies, seconds, tokens)
 
 
 def _tokens(record: RoundRecord) -> Iterator[tuple[int, int, int]]:
@@ -151,7 +151,7 @@ def dense_folder(backend: LocalBackend) -> Iterator[str]:
 
 
 @contextmanager
-def served(command: str, backend: LocalBackend, o: argparse.Namespace) -> Iterator[ApiBackend]:
+def serve_vllm(command: str, backend: LocalBackend, o: argparse.Namespace) -> Iterator[ApiBackend]:
     """The same weights behind vLLM's API, with prefix caching."""
     with dense_folder(backend) as folder, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -214,10 +214,10 @@ def in_process(command: str, backend: LocalBackend, o: argparse.Namespace) -> Ra
         order = [str(python), __file__, "--order", json.dumps(vars(o) | {"folder": folder})]
         # vLLM's own process would read this script again, beside which `vllm.py` lies.
         environment = {**os.environ, "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
-        done = subprocess.run(order, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        raise RuntimeError(f"vllm: failed:\n{done.stderr[-3000:]}")
-    return Rate(**json.loads(done.stdout.splitlines()[-1]))
+        process = subprocess.run(order, capture_output=True, text=True, env=environment)
+    if process.returncode:
+        raise RuntimeError(f"vllm: failed:\n{process.stderr[-3000:]}")
+    return Rate(**json.loads(process.stdout.splitlines()[-1]))
 
 
 def carry_out(order: str) -> None:
@@ -225,12 +225,12 @@ def carry_out(order: str) -> None:
     o = argparse.Namespace(**json.loads(order))
     unhide_vllm()
     backend = load_any(f"vllm:{o.folder}", dtype=o.dtype)
-    plans = planned(o)
+    plans = plan_conversations(o)
     hold(backend, plans[:1], argparse.Namespace(**{**vars(o), "rounds": 1, "tokens": 8}))
     print(json.dumps(asdict(hold(backend, plans, o))))
 
 
-def planned(o: argparse.Namespace) -> list[Conversation]:
+def plan_conversations(o: argparse.Namespace) -> list[Conversation]:
     """The conversations of all sides; their filler turns become part of the options."""
     suite = load_suite("core")
     o.fillers = suite.fillers
@@ -241,7 +241,7 @@ def measure(name: str, o: argparse.Namespace) -> dict[str, float | None]:
     """One model's numbers; says on standard error how far it is."""
     backend = load(name, dtype=o.dtype)
     say(backend.format_line)
-    plans = planned(o)
+    plans = plan_conversations(o)
     warm = argparse.Namespace(**{**vars(o), "rounds": 1, "tokens": 8})
     hold(backend, plans[:1], warm)
     rate = matmul_rate(backend.engine.model.dtype)
@@ -250,28 +250,28 @@ def measure(name: str, o: argparse.Namespace) -> dict[str, float | None]:
     backend.forget()
     reference = hold(Stock(backend), plans[: o.sample], o)
     say(f"reference: {reference.replies} replies in {reference.seconds:.1f} s")
-    needed = 2 * backend.engine.model.num_parameters() * ours.computed / ours.seconds
-    found: dict[str, float | None] = {
+    operations = 2 * backend.engine.model.num_parameters() * ours.computed / ours.seconds
+    figures: dict[str, float | None] = {
         "ours": round(ours.per_second, 3),
         "reference": round(reference.per_second, 3),
         "vllm": None,
-        "matmul_share": round(needed / rate, 4),
+        "matmul_share": round(operations / rate, 4),
     }
     command = find_vllm()
     if command:
         try:
-            with served(command, backend, o) as api:
+            with serve_vllm(command, backend, o) as api:
                 hold(api, plans[:1], warm)
                 vllm = hold(api, plans, o)
             say(f"vLLM: {vllm.replies} replies in {vllm.seconds:.1f} s")
-            found["vllm"] = round(vllm.per_second, 3)
+            figures["vllm"] = round(vllm.per_second, 3)
             if o.in_process:
                 own = in_process(command, backend, o)
                 say(f"vllm:, in process: {own.replies} replies in {own.seconds:.1f} s")
-                found["vllm_in_process"] = round(own.per_second, 3)
+                figures["vllm_in_process"] = round(own.per_second, 3)
         except RuntimeError as error:
             print(error, file=sys.stderr)
-    return found
+    return figures
 
 
 def options() -> argparse.Namespace:

@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
 TOKENS = 24  # of a reply
 CONTENDERS = ("plain", "plugin_none", "plugin_half", "plugin_all", "engine")
-HELD = {"plugin_half": 2, "plugin_all": 1}  # every so manieth chat
+STEERED_EVERY = {"plugin_half": 2, "plugin_all": 1}  # every so manieth chat
 PROCESSES = {"plain": "plain", "engine": "engine"}  # the others are the plugin's
 PERSONA = "You are Ann, a grumpy pirate. Always mention the sea, and never say yes. " * 3
 WORDS = ["sea", "bread", "Rome", "rice", "river", "stone", "garden", "winter", "letter", "bridge"]
@@ -71,9 +71,9 @@ def work(kind: str, folder: str, control: str) -> None:
     for line in sys.stdin:
         order = json.loads(line)
         draw = random.Random(order["seed"])
-        given = [chat_of(draw) for _ in range(order["chats"])]
+        chats = [chat_of(draw) for _ in range(order["chats"])]
         began, clock = time.perf_counter(), time.process_time()
-        run(given, order["every"], order["tokens"])
+        run(chats, order["every"], order["tokens"])
         print(json.dumps([time.perf_counter() - began, time.process_time() - clock]), flush=True)
 
 
@@ -85,7 +85,7 @@ def _vllm(folder: str, control: str) -> Any:
         folder, dtype="bfloat16", enforce_eager=True, max_model_len=1024, max_num_seqs=64
     )
 
-    def run(given: list[Any], every: int, tokens: int) -> None:
+    def run(chats: list[Any], every: int, tokens: int) -> None:
         parameters = [
             vllm.SamplingParams(
                 temperature=0,
@@ -93,9 +93,9 @@ def _vllm(folder: str, control: str) -> Any:
                 ignore_eos=True,
                 extra_args={"holdfast": control} if every and i % every == 0 else None,
             )
-            for i in range(len(given))
+            for i in range(len(chats))
         ]
-        llm.chat(given, parameters, use_tqdm=False)
+        llm.chat(chats, parameters, use_tqdm=False)
 
     return run
 
@@ -109,14 +109,14 @@ def _engine(folder: str, control: str) -> Any:
     model = load(folder, dtype="bfloat16")
     model.ends = frozenset()  # every reply has its full length, as above
 
-    def run(given: list[Any], every: int, tokens: int) -> None:
+    def run(chats: list[Any], every: int, tokens: int) -> None:
         asks = [
             Ask(
                 tuple(message(m["role"], m["content"]) for m in chat),
                 i,
                 parse(control if every and i % every == 0 else "none"),
             )
-            for i, chat in enumerate(given)
+            for i, chat in enumerate(chats)
         ]
         model.reply(asks, Sampling(max_new_tokens=tokens, temperature=0.0))
 
@@ -173,13 +173,13 @@ def folder_of(model: str) -> tuple[str, str]:
         "file = cache_folder() / 'studies' / name / f'{name}.gguf';"
         "print(dense_folder(str(file) if file.exists() else name)); print(file)"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [str(python()), "-c", code, model], capture_output=True, text=True, check=False
     )
-    if done.returncode:
+    if process.returncode:
         print(f"{model} is not here, so this is mini: studies/fetch.py {model}.", file=sys.stderr)
         return folder_of("mini")
-    folder, gguf = done.stdout.strip().splitlines()[-2:]
+    folder, gguf = process.stdout.strip().splitlines()[-2:]
     return folder, gguf
 
 
@@ -195,13 +195,13 @@ def measure(folder: str, control: str, size: int, rounds: int) -> dict[str, list
     try:
         for turn in range(rounds + 1):  # the first warms up
             for name in CONTENDERS:
-                every = 1 if name == "engine" else HELD.get(name, 0)
+                every = 1 if name == "engine" else STEERED_EVERY.get(name, 0)
                 seed = size * 1000 + turn * 10 + CONTENDERS.index(name)
                 took = running[kinds[name]].round(chats=size, seed=seed, every=every, tokens=TOKENS)
                 if turn:
                     times[name].append(took)
-                spent = f"{took[0]:.2f} s, {took[1]:.2f} s of its processor"
-                print(f"round {turn}, {name}: {spent}", file=sys.stderr)
+                note = f"{took[0]:.2f} s, {took[1]:.2f} s of its processor"
+                print(f"round {turn}, {name}: {note}", file=sys.stderr)
     finally:
         for one in running.values():
             one.process.terminate()

@@ -51,7 +51,7 @@ def contenders(python: Path, folder: str, control: str, llama: Path | None, gguf
     theirs = (str(here.with_name("transformers")), "serve", folder, "--device", "cpu")
     theirs += ("--dtype", "bfloat16")
     batches = ("--continuous-batching", "--cb-num-blocks", "2048")
-    found = [
+    sides = [
         Contender("vLLM without the plugin", plain),
         Contender("with it, nothing held", plugin),
         Contender("with it, every second chat held", plugin, 2),
@@ -69,11 +69,11 @@ def contenders(python: Path, folder: str, control: str, llama: Path | None, gguf
     ]
     if llama is None:
         print("llama.cpp is left out: --llama names a Python with xllamacpp.", file=sys.stderr)
-        return found
+        return sides
     script = str(Path(__file__).with_name("llama_server.py"))
     command = (str(llama), script, "--model", gguf, "--threads", "1")
     command += ("--slots", str(SLOTS), "--tokens", str(CONTEXT // 2))
-    return [*found, Contender("llama.cpp, 4 bits", Server("llama.cpp", command, "any"))]
+    return [*sides, Contender("llama.cpp, 4 bits", Server("llama.cpp", command, "any"))]
 
 
 def drawing(chat: Callable[[random.Random], Chat], every: int, control: str, tokens: int) -> Draw:
@@ -81,9 +81,9 @@ def drawing(chat: Callable[[random.Random], Chat], every: int, control: str, tok
     number = itertools.count()
 
     def draw(rng: random.Random) -> dict[str, Any]:
-        held = every and next(number) % every == 0
+        is_steered = every and next(number) % every == 0
         body: dict[str, Any] = {"messages": chat(rng), "max_tokens": tokens, "temperature": 0}
-        return body | ({"vllm_xargs": {"holdfast": control}} if held else {})
+        return body | ({"vllm_xargs": {"holdfast": control}} if is_steered else {})
 
     return draw
 

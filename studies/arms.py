@@ -48,7 +48,7 @@ DEVELOPMENT = 100  # the seed of the conversations and personas that settings ar
 _OWN = ConversationProtocol(
     runs=1, filler=False, history_floor=False, user_persona=False, measure=False
 )
-ALLOWED = 0.05  # capability that a setting may lose, in the rule of `choose`
+ALLOWANCE = 0.05  # capability that a setting may lose, in the rule of `choose`
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Arm:
 class Case:
     """What arms are put on: conversations, their length, and the questions at their end."""
 
-    planned: tuple[Conversation, ...]
+    conversations: tuple[Conversation, ...]
     rounds: int
     seed: int
     questions: tuple[Question, ...] = ()
@@ -81,46 +81,46 @@ class Case:
         cls, suite: Suite, agents: Sequence[Persona], pairs: int, rounds: int, seed: int
     ) -> Case:
         """`pairs` conversations of these agents with users from the whole suite."""
-        planned = plan(agents, suite.personas, suite, pairs=pairs, seed=seed)
+        conversations = plan(agents, suite.personas, suite, pairs=pairs, seed=seed)
         questions = capability.load(suite.name, n=pairs, seed=seed, rounds=rounds)
-        return cls(planned, rounds, seed, questions)
+        return cls(conversations, rounds, seed, questions)
 
     def hold(self, name: str, agent: Backend, user: Backend, *, control: str = "none") -> Arm:
         """Hold the conversations and ask the questions; says on standard error how long it took."""
         began = time.monotonic()
         run: ConversationRun = Run(None, {}, RoundRecord, JudgeVerdict)
         protocol = replace(_OWN, rounds=self.rounds, seed=self.seed, control=control)
-        converse(SelfChat(agent, user, protocol), self.planned, run, Progress(enabled=False))
-        talks = judge_conversations(run, self.planned, None)
+        converse(SelfChat(agent, user, protocol), self.conversations, run, Progress(enabled=False))
+        talks = judge_conversations(run, self.conversations, None)
         right = self._right(agent, {talk.id: _turns(talk) for talk in talks}, control)
         seconds = time.monotonic() - began
-        print(f"{name}: {len(self.planned)} conversations, {seconds:.0f} s", file=sys.stderr)
+        print(f"{name}: {len(self.conversations)} conversations, {seconds:.0f} s", file=sys.stderr)
         kinds = tuple(self._by_kind())
         own = scores(talks, "own", self.rounds + 1)
         return Arm(name, own, self._length(run), right, kinds, seconds)
 
     def _length(self, run: ConversationRun) -> Array:
         """Prompt tokens of every probe, NaN where it was not asked."""
-        length = np.full((len(self.planned), self.rounds + 1), np.nan)
-        rows = {conversation.id: row for row, conversation in enumerate(self.planned)}
+        length = np.full((len(self.conversations), self.rounds + 1), np.nan)
+        rows = {conversation.id: row for row, conversation in enumerate(self.conversations)}
         for record in run.records:
             for answer in (a for a in record.answers if a.arm == "own"):
                 length[rows[record.conversation], record.round] = answer.tokens[0]
         return length
 
     def _by_kind(self) -> dict[str, list[Question]]:
-        found: dict[str, list[Question]] = {}
+        by_kind: dict[str, list[Question]] = {}
         for question in self.questions:
-            found.setdefault(question.kind, []).append(question)
-        return found
+            by_kind.setdefault(question.kind, []).append(question)
+        return by_kind
 
-    def _right(self, agent: Backend, said: dict[int, list[str]], control: str) -> Array:
+    def _right(self, agent: Backend, turns_of: dict[int, list[str]], control: str) -> Array:
         """Whether each conversation's question of each kind was answered right."""
         asks = []
-        for i, conversation in enumerate(self.planned):
+        for i, conversation in enumerate(self.conversations):
             for kind, of in self._by_kind().items():
                 question, seed = of[i % len(of)], seed_of(conversation.seed, "question", kind)
-                prompt, turns = conversation.agent.prompt, said[conversation.id]
+                prompt, turns = conversation.agent.prompt, turns_of[conversation.id]
                 chat = capability.chat(question, prompt, turns)
                 asks.append((question, Ask(chat, seed, parse(control), keep=False)))
         replies = agent.reply([ask for _, ask in asks], GREEDY)
@@ -128,7 +128,7 @@ class Case:
             capability.right(question, reply.text)
             for (question, _), reply in zip(asks, replies, strict=True)
         ]
-        return np.array(answers, float).reshape(len(self.planned), -1)
+        return np.array(answers, float).reshape(len(self.conversations), -1)
 
 
 def case_options(parser: argparse.ArgumentParser) -> None:
@@ -169,11 +169,11 @@ _NAMES = {
 }
 
 
-def rows(arms: Sequence[Arm], planned: Sequence[Conversation]) -> list[Row]:
+def rows(arms: Sequence[Arm], conversations: Sequence[Conversation]) -> list[Row]:
     """A row for each arm; `delta`s are differences from the first arm, paired."""
-    sample = sample_of(planned)
-    found = [_row(arm, arms[0], planned, sample) for arm in arms]
-    return [row | {"pareto": not any(_beats(other, row) for other in found)} for row in found]
+    sample = sample_of(conversations)
+    table = [_row(arm, arms[0], conversations, sample) for arm in arms]
+    return [row | {"pareto": not any(_beats(other, row) for other in table)} for row in table]
 
 
 def _beats(other: Row, row: Row) -> bool:
@@ -182,51 +182,53 @@ def _beats(other: Row, row: Row) -> bool:
     return theirs[0] >= mine[0] and theirs[1] >= mine[1] and theirs != mine
 
 
-def _row(arm: Arm, base: Arm, planned: Sequence[Conversation], sample: Sample) -> Row:
-    found: Row = {"control": arm.name, "n": len(planned)}
+def _row(arm: Arm, base: Arm, conversations: Sequence[Conversation], sample: Sample) -> Row:
+    row: Row = {"control": arm.name, "n": len(conversations)}
     for what, (value, interval, delta) in _NAMES.items():
         own, other = by_conversation(arm, what), by_conversation(base, what)
-        found[value] = numbers(mean(own))
-        found[interval] = numbers(sample.score_interval(own))
-        found[delta] = numbers(mean(own - other))
-        found[f"{delta}_interval"] = numbers(sample.difference_interval(own, other))
-    categories = np.array([c.agent.category for c in planned])
+        row[value] = numbers(mean(own))
+        row[interval] = numbers(sample.score_interval(own))
+        row[delta] = numbers(mean(own - other))
+        row[f"{delta}_interval"] = numbers(sample.difference_interval(own, other))
+    categories = np.array([c.agent.category for c in conversations])
     own = by_conversation(arm, "stability")
-    found["by_category"] = {
+    row["by_category"] = {
         str(name): numbers(mean(own[categories == name])) for name in dict.fromkeys(categories)
     }
     by_kind = mean(arm.right)
-    found["capability_by_kind"] = dict(zip(arm.kinds, numbers(by_kind), strict=True))
-    found["curve"] = numbers(mean(arm.scores))
-    found["probe_tokens"] = [None if np.isnan(n) else round(float(n)) for n in mean(arm.length)]
-    found["seconds"] = round(arm.seconds, 1)
-    return found
+    row["capability_by_kind"] = dict(zip(arm.kinds, numbers(by_kind), strict=True))
+    row["curve"] = numbers(mean(arm.scores))
+    row["probe_tokens"] = [None if np.isnan(n) else round(float(n)) for n in mean(arm.length)]
+    row["seconds"] = round(arm.seconds, 1)
+    return row
 
 
-def choose(found: Iterable[Row], base: Row) -> Row:
+def choose(rows_of_settings: Iterable[Row], base: Row) -> Row:
     """The setting that development conversations speak for.
 
-    Of the rows whose capability is at most `ALLOWED` below the base's, the one with the
+    Of the rows whose capability is at most `ALLOWANCE` below the base's, the one with the
     highest stability; where there is none, the one with the highest capability. Ties go to
     the first.
     """
-    kept = list(found)
-    if not kept:
+    candidates = list(rows_of_settings)
+    if not candidates:
         raise HoldfastError("there is no setting to choose from; name at least one")
-    least = (base["capability"] or 0.0) - ALLOWED
-    able = [row for row in kept if (row["capability"] or 0.0) >= least]
+    least = (base["capability"] or 0.0) - ALLOWANCE
+    able = [row for row in candidates if (row["capability"] or 0.0) >= least]
     if able:
         return max(able, key=lambda row: row["stability"])
-    return max(kept, key=lambda row: row["capability"] or 0.0)
+    return max(candidates, key=lambda row: row["capability"] or 0.0)
 
 
-def sampled(suite: Suite, each: int, seed: int, apart: Sequence[Persona] = ()) -> list[Persona]:
+def sample_personas(
+    suite: Suite, each: int, seed: int, apart: Sequence[Persona] = ()
+) -> list[Persona]:
     """`each` personas of every category, none of those in `apart` or judged by a model."""
     rng = random.Random(seed_of(seed, "personas"))
-    taken = {persona.id for persona in apart}
+    other_ids = {persona.id for persona in apart}
     by_category: dict[str, list[Persona]] = {}
     for persona in suite.personas:
-        if persona.id not in taken and not persona.needs_model:
+        if persona.id not in other_ids and not persona.needs_model:
             by_category.setdefault(persona.category, []).append(persona)
     return [
         persona for of in by_category.values() for persona in rng.sample(of, min(each, len(of)))
@@ -239,10 +241,10 @@ def openers(suite: Suite, most: int = 128) -> tuple[str, ...]:
     Where there are more than `most`, that many of them.
     """
     probes = (probe for persona in suite.personas for probe in persona.probes)
-    found = tuple(dict.fromkeys([*suite.starters, *probes]))
-    if len(found) <= most:
-        return found
-    return tuple(random.Random(seed_of("openers")).sample(found, most))
+    texts = tuple(dict.fromkeys([*suite.starters, *probes]))
+    if len(texts) <= most:
+        return texts
+    return tuple(random.Random(seed_of("openers")).sample(texts, most))
 
 
 def plain(backend: Backend) -> list[str]:

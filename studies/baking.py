@@ -34,9 +34,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from arms import Case, case_options, openers, plain, rows, sampled, suite_of
+from arms import Case, case_options, openers, plain, rows, sample_personas, suite_of
 from peft import LoraConfig
-from routed import Routed, State, Told, beside, exchanges, padded, told
+from routed import (
+    RoutedBackend,
+    State,
+    TokenizedDialogue,
+    beside,
+    exchanges,
+    pad_right,
+    tokenize_dialogue,
+)
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -75,28 +83,30 @@ class Recipe:
 class Pair:
     """One reply with the prompt (the teacher's view) and without: the same tokens at the end."""
 
-    prompted: Told
-    bare: Told
+    prompted: TokenizedDialogue
+    bare: TokenizedDialogue
 
 
 def pairs(
-    backend: LocalBackend, persona: Persona, asked: Sequence[str], recipe: Recipe, seed: int
+    backend: LocalBackend, persona: Persona, first_turns: Sequence[str], recipe: Recipe, seed: int
 ) -> list[Pair]:
     """The persona's own replies, each after every shorter history of its dialogue."""
-    found = []
-    asked = [*islice(cycle(persona.probes), recipe.own), *asked]
-    for turns in exchanges(backend, persona.prompt, asked, recipe.rounds, seed, recipe.sampling):
+    examples = []
+    first_turns = [*islice(cycle(persona.probes), recipe.own), *first_turns]
+    for turns in exchanges(
+        backend, persona.prompt, first_turns, recipe.rounds, seed, recipe.sampling
+    ):
         for end in range(2, len(turns) + 1, 2):
-            with_ = told(backend.template, persona.prompt, turns[:end])
-            without = told(backend.template, None, turns[:end])
+            with_ = tokenize_dialogue(backend.template, persona.prompt, turns[:end])
+            without = tokenize_dialogue(backend.template, None, turns[:end])
             if with_.reply == without.reply:  # else the tokenizer joined text across a border
-                found.append(Pair(with_, without))
-    return found
+                examples.append(Pair(with_, without))
+    return examples
 
 
-def reply_logits(model: PreTrainedModel, chats: Sequence[Told]) -> Tensor:
+def reply_logits(model: PreTrainedModel, chats: Sequence[TokenizedDialogue]) -> Tensor:
     """Logits that predict the tokens of the replies, one after another: (tokens, vocabulary)."""
-    ids, mask = padded(chats, model.device)
+    ids, mask = pad_right(chats, model.device)
     logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits.float()
     parts = [logits[i, c.start - 1 : len(c.ids) - 1] for i, c in enumerate(chats)]
     return torch.cat(parts)
@@ -119,7 +129,7 @@ def wearing(model: PreTrainedModel, adapter: str) -> Iterator[None]:
         model.disable_adapters()
 
 
-def added(model: PreTrainedModel, adapter: str, recipe: Recipe) -> dict[str, Tensor]:
+def add_adapter(model: PreTrainedModel, adapter: str, recipe: Recipe) -> dict[str, Tensor]:
     """Add an untrained adapter to the model; its parameters by name."""
     config = LoraConfig(
         r=recipe.rank, lora_alpha=2 * recipe.rank, target_modules="all-linear", bias="none"
@@ -139,7 +149,7 @@ def bake(model: PreTrainedModel, adapter: str, data: Sequence[Pair], recipe: Rec
     Returns the divergence without the prompt: at the first step, and the mean of the last ten.
     """
     torch.manual_seed(seed_of("bake", adapter) % 2**63)
-    mine = list(added(model, adapter, recipe).values())
+    mine = list(add_adapter(model, adapter, recipe).values())
     optimiser = torch.optim.AdamW(mine, lr=recipe.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.learning_rate, total_steps=recipe.steps, pct_start=0.1
@@ -163,10 +173,10 @@ def bake(model: PreTrainedModel, adapter: str, data: Sequence[Pair], recipe: Rec
     return {"first": round(losses[0], 4), "last": round(sum(last) / len(last), 4)}
 
 
-def baked(
+def bake_personas(
     backend: LocalBackend,
     personas: Sequence[Persona],
-    asked: Sequence[str],
+    first_turns: Sequence[str],
     recipe: Recipe,
     seed: int,
     folder: Path | None = None,
@@ -181,15 +191,15 @@ def baked(
         adapter = f"{folder.name.replace('.', '-') if folder else 'persona'}{number}"
         file = folder / f"{persona.id}.safetensors" if folder else None
         if file and file.exists():
-            own = added(model, adapter, recipe)
+            own = add_adapter(model, adapter, recipe)
             for name, value in load_file(file).items():
                 own[name].data.copy_(value)
         else:
-            _train(backend, persona, adapter, asked, recipe, seed)
+            _train(backend, persona, adapter, first_turns, recipe, seed)
             if file:
-                trained = parameters_of(model, adapter)
+                parameters = parameters_of(model, adapter)
                 file.parent.mkdir(parents=True, exist_ok=True)
-                save_file({name: value.detach() for name, value in trained.items()}, file)
+                save_file({name: value.detach() for name, value in parameters.items()}, file)
         model.disable_adapters()
         states[persona.prompt] = partial(wearing, model, adapter)
     return states
@@ -199,15 +209,15 @@ def _train(
     backend: LocalBackend,
     persona: Persona,
     adapter: str,
-    asked: Sequence[str],
+    first_turns: Sequence[str],
     recipe: Recipe,
     seed: int,
 ) -> None:
     """Train a persona's adapter and print how far it came."""
     began = time.monotonic()
-    data = pairs(backend, persona, asked, recipe, seed)
-    found = bake(backend.engine.model, adapter, data, recipe)
-    line = {"persona": persona.id, "replies": len(data), "divergence": found}
+    data = pairs(backend, persona, first_turns, recipe, seed)
+    losses = bake(backend.engine.model, adapter, data, recipe)
+    line = {"persona": persona.id, "replies": len(data), "divergence": losses}
     line["seconds"] = round(time.monotonic() - began, 1)
     print(dumps({"part": "training", **line}), flush=True)
 
@@ -225,14 +235,14 @@ def main() -> None:
     )
     backend = load(options.model)
     suite = suite_of(backend)
-    personas = sampled(suite, options.personas, options.seed)
-    states = baked(backend, personas, openers(suite), recipe, options.seed)
+    personas = sample_personas(suite, options.personas, options.seed)
+    states = bake_personas(backend, personas, openers(suite), recipe, options.seed)
     case = Case.of(suite, personas, options.each * len(personas), options.rounds, options.seed)
     user = beside(backend)
     arms = [case.hold(c, backend, user, control=c) for c in plain(backend)]
     for name, prompted in (("baking", False), ("baking+prompt", True)):
-        arms.append(case.hold(name, Routed(backend, states, prompted=prompted), user))
-    for row in rows(arms, case.planned):
+        arms.append(case.hold(name, RoutedBackend(backend, states, prompted=prompted), user))
+    for row in rows(arms, case.conversations):
         print(dumps({"part": "reported", "personas": len(personas), **row}), flush=True)
 
 

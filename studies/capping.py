@@ -38,10 +38,20 @@ from arms import (
     openers,
     plain,
     rows,
-    sampled,
+    sample_personas,
     suite_of,
 )
-from routed import Routed, State, Told, beside, decoder_layers, exchanges, hooked, padded, told
+from routed import (
+    RoutedBackend,
+    State,
+    TokenizedDialogue,
+    beside,
+    decoder_layers,
+    exchanges,
+    hook_layers,
+    pad_right,
+    tokenize_dialogue,
+)
 from torch import Tensor, nn
 
 from holdfast.core.backend import Sampling
@@ -90,13 +100,15 @@ def settings(count: int) -> list[Setting]:
 
 
 @torch.no_grad()
-def activations(model: nn.Module, layers: Sequence[nn.Module], chats: Sequence[Told]) -> Tensor:
+def activations(
+    model: nn.Module, layers: Sequence[nn.Module], chats: Sequence[TokenizedDialogue]
+) -> Tensor:
     """Outputs of every layer at the tokens of the replies: (layers, tokens, width), float32."""
     device = next(model.parameters()).device
-    found: list[list[Tensor]] = [[] for _ in layers]
+    outputs: list[list[Tensor]] = [[] for _ in layers]
     for first in range(0, len(chats), 16):
         part = chats[first : first + 16]
-        ids, mask = padded(part, device)
+        ids, mask = pad_right(part, device)
         replies = torch.zeros_like(mask, dtype=torch.bool)
         for i, chat in enumerate(part):
             # The token that ends a reply is predicted, never an input of it.
@@ -106,10 +118,10 @@ def activations(model: nn.Module, layers: Sequence[nn.Module], chats: Sequence[T
             into.append(hidden[at].float().cpu())
             return hidden
 
-        notes = [partial(note, into, replies) for into in found]
-        with hooked(list(zip(layers, notes, strict=True))):
+        notes = [partial(note, into, replies) for into in outputs]
+        with hook_layers(list(zip(layers, notes, strict=True))):
             model(input_ids=ids, attention_mask=mask, use_cache=False)
-    return torch.stack([torch.cat(parts) for parts in found])
+    return torch.stack([torch.cat(parts) for parts in outputs])
 
 
 def direction(under: Tensor, without: Tensor) -> Direction:
@@ -127,15 +139,15 @@ def _mean_of_usual(hidden: Tensor, largest: Tensor) -> Tensor:
     return (hidden * usual).sum(1) / usual.sum(1)
 
 
-def floored(hidden: Tensor, vector: Tensor, least: float, largest: float) -> Tensor:
+def apply_floor(hidden: Tensor, vector: Tensor, least: float, largest: float) -> Tensor:
     """h + max(0, τ - ⟨h, v⟩) v at every position but those of sinks."""
     lack = (least - hidden @ vector).clamp(min=0)
     lack = lack.where(hidden.norm(dim=-1) <= largest, 0)
     return hidden + lack[..., None] * vector
 
 
-def capped(
-    model: nn.Module, layers: Sequence[nn.Module], found: Direction, setting: Setting
+def cap_persona(
+    model: nn.Module, layers: Sequence[nn.Module], persona: Direction, setting: Setting
 ) -> State:
     """The state of a model whose projections on the persona's direction are floored."""
     parameter = next(model.parameters())
@@ -144,21 +156,21 @@ def capped(
         (
             layers[layer],
             partial(
-                floored,
-                vector=found.vectors[layer].to(parameter.device, parameter.dtype),
-                least=found.threshold(layer, setting.quantile),
-                largest=float(found.largest[layer]),
+                apply_floor,
+                vector=persona.vectors[layer].to(parameter.device, parameter.dtype),
+                least=persona.threshold(layer, setting.quantile),
+                largest=float(persona.largest[layer]),
             ),
         )
         for layer in range(low, high + 1)
     ]
-    return partial(hooked, hooks)
+    return partial(hook_layers, hooks)
 
 
 def directions(
     backend: LocalBackend,
     personas: Sequence[Persona],
-    asked: Sequence[str],
+    first_turns: Sequence[str],
     seed: int,
     sampling: Sampling | None = None,
 ) -> dict[str, Direction]:
@@ -166,29 +178,31 @@ def directions(
     began, model = time.monotonic(), backend.engine.model
 
     def replies(prompt: str | None) -> Tensor:
-        dialogues = exchanges(backend, prompt, asked, 1, seed, sampling)
-        chats = [told(backend.template, prompt, turns) for turns in dialogues]
+        dialogues = exchanges(backend, prompt, first_turns, 1, seed, sampling)
+        chats = [tokenize_dialogue(backend.template, prompt, turns) for turns in dialogues]
         return activations(model, decoder_layers(model), chats)
 
     without = replies(None)
-    found = {p.prompt: direction(replies(p.prompt), without) for p in personas}
+    by_prompt = {p.prompt: direction(replies(p.prompt), without) for p in personas}
     seconds = (time.monotonic() - began) / len(personas)
     print(f"directions: {seconds:.1f} s a persona", file=sys.stderr, flush=True)
-    return found
+    return by_prompt
 
 
 def states(
-    setting: Setting, backend: LocalBackend, found: Mapping[str, Direction]
+    setting: Setting, backend: LocalBackend, by_prompt: Mapping[str, Direction]
 ) -> dict[str, State]:
     """The capped state of every persona, by system prompt."""
     model = backend.engine.model
     layers = decoder_layers(model)
-    return {prompt: capped(model, layers, at, setting) for prompt, at in found.items()}
+    return {prompt: cap_persona(model, layers, at, setting) for prompt, at in by_prompt.items()}
 
 
-def arm(setting: Setting, backend: LocalBackend, found: Mapping[str, Direction], case: Case) -> Arm:
+def arm(
+    setting: Setting, backend: LocalBackend, by_prompt: Mapping[str, Direction], case: Case
+) -> Arm:
     """The conversations with every agent's persona capped; the users are left alone."""
-    agent = Routed(backend, states(setting, backend, found))
+    agent = RoutedBackend(backend, states(setting, backend, by_prompt))
     return case.hold(str(setting), agent, beside(backend))
 
 
@@ -200,27 +214,27 @@ def main() -> None:
     options = parser.parse_args()
     backend = load(options.model)
     suite = suite_of(backend)
-    asked = openers(suite)
-    chosen_on = sampled(suite, options.personas_dev, DEVELOPMENT)
+    first_turns = openers(suite)
+    chosen_on = sample_personas(suite, options.personas_dev, DEVELOPMENT)
     pairs = options.each_dev * len(chosen_on)
     case = Case.of(suite, chosen_on, pairs, options.rounds, DEVELOPMENT)
-    found = directions(backend, chosen_on, asked, DEVELOPMENT)
-    tried = settings(len(decoder_layers(backend.engine.model)))
+    by_prompt = directions(backend, chosen_on, first_turns, DEVELOPMENT)
+    candidates = settings(len(decoder_layers(backend.engine.model)))
     arms = [case.hold("none", backend, beside(backend))]
-    arms += [arm(setting, backend, found, case) for setting in tried]
-    base, *development = rows(arms, case.planned)
+    arms += [arm(setting, backend, by_prompt, case) for setting in candidates]
+    base, *development = rows(arms, case.conversations)
     for row in (base, *development):
         print(dumps({"part": "development", **row}), flush=True)
     best = choose(development, base)["control"]
-    setting = next(one for one in tried if str(one) == best)
-    reported = sampled(suite, options.personas, options.seed, chosen_on)
-    pairs = options.each * len(reported)
-    case = Case.of(suite, reported, pairs, options.rounds, options.seed)
-    found = directions(backend, reported, asked, options.seed)
+    setting = next(one for one in candidates if str(one) == best)
+    others = sample_personas(suite, options.personas, options.seed, chosen_on)
+    pairs = options.each * len(others)
+    case = Case.of(suite, others, pairs, options.rounds, options.seed)
+    by_prompt = directions(backend, others, first_turns, options.seed)
     arms = [case.hold(c, backend, beside(backend), control=c) for c in plain(backend)]
-    arms.append(arm(setting, backend, found, case))
-    for row in rows(arms, case.planned):
-        print(dumps({"part": "reported", "personas": len(reported), **row}), flush=True)
+    arms.append(arm(setting, backend, by_prompt, case))
+    for row in rows(arms, case.conversations):
+        print(dumps({"part": "reported", "personas": len(others), **row}), flush=True)
 
 
 if __name__ == "__main__":

@@ -43,8 +43,8 @@ def near_subspace(epsilon: Array | float, inside: int, across: int) -> Array:
 
 def frame(generators: Array) -> Array:
     """An orthonormal basis (D, d) of the span of generators (D, m)."""
-    left, values, _ = np.linalg.svd(generators, full_matrices=False)
-    return np.asarray(left[:, values > 1e-9 * values[0]])
+    vectors, values, _ = np.linalg.svd(generators, full_matrices=False)
+    return np.asarray(vectors[:, values > 1e-9 * values[0]])
 
 
 def nearest(generators: Array, target: Array) -> Array:
@@ -61,18 +61,18 @@ def nearest(generators: Array, target: Array) -> Array:
             break
         free[entering] = True
         while True:
-            found = np.zeros_like(weights)
-            found[free] = np.linalg.lstsq(generators[:, free], target, rcond=None)[0]
-            negative = free & (found <= 0)
+            solution = np.zeros_like(weights)
+            solution[free] = np.linalg.lstsq(generators[:, free], target, rcond=None)[0]
+            negative = free & (solution <= 0)
             if not negative.any():
                 break
-            share = (weights[negative] / (weights[negative] - found[negative])).min()
-            weights = weights + share * (found - weights)
+            share = (weights[negative] / (weights[negative] - solution[negative])).min()
+            weights = weights + share * (solution - weights)
             free &= weights > 1e-14
             if not free.any():
                 break
             weights[~free] = 0.0
-        weights = found
+        weights = solution
     return weights
 
 
@@ -80,14 +80,14 @@ def distance(generators: Array, targets: Array) -> Array:
     """Distance of unit vectors in the direction of targets (n, D) to a cone: (n,), in [0, 1]."""
     basis = frame(generators)
     inner = basis.T @ generators
-    found = np.empty(len(targets))
+    distances = np.empty(len(targets))
     for i, target in enumerate(targets):
         unit = target / np.linalg.norm(target)
         part = basis.T @ unit
         gap = part - inner @ nearest(inner, part)
         across = max(0.0, 1.0 - float(part @ part))
-        found[i] = math.sqrt(min(1.0, across + float(gap @ gap)))
-    return found
+        distances[i] = math.sqrt(min(1.0, across + float(gap @ gap)))
+    return distances
 
 
 def faces(generators: Array, draws: int, rng: np.random.Generator) -> Array:
@@ -95,8 +95,8 @@ def faces(generators: Array, draws: int, rng: np.random.Generator) -> Array:
     nearest to random directions of its span lie."""
     inner = frame(generators).T @ generators
     inside = inner.shape[0]
-    found = [np.count_nonzero(nearest(inner, rng.normal(size=inside))) for _ in range(draws)]
-    return np.bincount(found, minlength=inside + 1)[: inside + 1] / draws
+    dimensions = [np.count_nonzero(nearest(inner, rng.normal(size=inside))) for _ in range(draws)]
+    return np.bincount(dimensions, minlength=inside + 1)[: inside + 1] / draws
 
 
 def measure(volumes: Array, epsilons: Array, across: int) -> Array:
@@ -111,10 +111,10 @@ def surrounds(vectors: Array) -> bool:
     if np.linalg.matrix_rank(vectors) < vectors.shape[1]:
         return False
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    stacked = np.vstack([units.T, np.ones(len(units))])
-    target = np.zeros(stacked.shape[0])
+    augmented = np.vstack([units.T, np.ones(len(units))])
+    target = np.zeros(augmented.shape[0])
     target[-1] = 1.0
-    return bool(np.linalg.norm(stacked @ nearest(stacked, target) - target) < 1e-7)
+    return bool(np.linalg.norm(augmented @ nearest(augmented, target) - target) < 1e-7)
 
 
 def wendel(count: int, across: int) -> float:

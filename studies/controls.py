@@ -47,7 +47,7 @@ from holdfast.results.compare import CapabilityAnswer, ConversationUnderControl
 Row = dict[str, Any]
 LENGTHS = (2, 4, 8, 16)
 FAMILIES = ("window", "reminder", "guidance", "split-softmax", "boost", "spotlight")
-FIXED = (
+FIXED_CONTROLS = (
     "none",
     "window:1",
     "window:3",
@@ -65,30 +65,30 @@ def family(control: str) -> str | None:
     return name if name in FAMILIES and "+" not in control else None
 
 
-def choose_settings(found: Sequence[Row]) -> dict[str, str]:
+def choose_settings(table: Sequence[Row]) -> dict[str, str]:
     """One setting for each family, from development rows of which the first is none's."""
     return {
-        name: str(choose([r for r in found if family(r["control"]) == name], found[0])["control"])
+        name: str(choose([r for r in table if family(r["control"]) == name], table[0])["control"])
         for name in FAMILIES
     }
 
 
-def controls_to_measure(chosen: Mapping[str, str]) -> list[str]:
+def controls_to_measure(settings: Mapping[str, str]) -> list[str]:
     """The controls that are measured: the fixed ones, those chosen, and anchor with a share."""
-    joined = f"anchor+{chosen['split-softmax']}"
-    return list(dict.fromkeys([*FIXED, *chosen.values(), joined]))
+    anchor = f"anchor+{settings['split-softmax']}"
+    return list(dict.fromkeys([*FIXED_CONTROLS, *settings.values(), anchor]))
 
 
 def develop(model: str, out: Path, pairs: int) -> dict[str, str]:
     """Run the development stage and keep its choice beside it."""
-    found = _compare(model, DEFAULT_CONTROLS, DEVELOPMENT, pairs, 8, out / "development")
-    chosen = choose_settings(as_record(found.rows))
-    made: Row = {"chosen": chosen, "rows": as_record(found.rows)}
-    (out / "development.json").write_text(dumps(made) + "\n", encoding="utf-8")
-    return chosen
+    comparison = _compare(model, DEFAULT_CONTROLS, DEVELOPMENT, pairs, 8, out / "development")
+    settings = choose_settings(as_record(comparison.rows))
+    row: Row = {"chosen": settings, "rows": as_record(comparison.rows)}
+    (out / "development.json").write_text(dumps(row) + "\n", encoding="utf-8")
+    return settings
 
 
-def _developed(out: Path) -> Row:
+def _read_development(out: Path) -> Row:
     path = out / "development.json"
     if not path.exists():
         raise HoldfastError(f"{path} is missing: run `controls.py develop --out {out}` first")
@@ -97,7 +97,7 @@ def _developed(out: Path) -> Row:
 
 def measure(model: str, out: Path, seed: int, pairs: int, lengths: Sequence[int]) -> Comparison:
     """One seed's conversations under every control that is reported."""
-    controls = controls_to_measure(_developed(out)["chosen"])
+    controls = controls_to_measure(_read_development(out)["chosen"])
     return _compare(model, controls, seed, pairs, lengths, out / f"seed-{seed}")
 
 
@@ -124,9 +124,9 @@ def _compare(
     )
 
 
-def pool_seeds(found: Mapping[int, Comparison], length: int) -> list[Arm]:
+def pool_seeds(by_seed: Mapping[int, Comparison], length: int) -> list[Arm]:
     """Every control over the first `length` rounds of all seeds' conversations, seed by seed."""
-    talks = [talk for comparison in found.values() for talk in comparison.conversations]
+    talks = [talk for comparison in by_seed.values() for talk in comparison.conversations]
     return [
         _arm(control, [talk.controls[control] for talk in talks], length)
         for control in talks[0].controls
@@ -135,34 +135,34 @@ def pool_seeds(found: Mapping[int, Comparison], length: int) -> list[Arm]:
 
 def _arm(control: str, under: Sequence[ConversationUnderControl], length: int) -> Arm:
     own = scores(under, "own", max(len(talk.rounds) for talk in under))[:, : length + 1]
-    asked = [[q for q in talk.questions if q.round == length] for talk in under]
-    kinds = tuple(dict.fromkeys(q.kind for of in asked for q in of))
-    right = np.array([[_share(of, kind) for kind in kinds] for of in asked])
+    answers = [[q for q in talk.questions if q.round == length] for talk in under]
+    kinds = tuple(dict.fromkeys(q.kind for of in answers for q in of))
+    right = np.array([[_share(of, kind) for kind in kinds] for of in answers])
     return Arm(control, own, np.full_like(own, np.nan), right, kinds, 0.0)
 
 
-def _share(asked: Sequence[CapabilityAnswer], kind: str) -> float:
-    marks = [float(q.right) for q in asked if q.kind == kind]
+def _share(answers: Sequence[CapabilityAnswer], kind: str) -> float:
+    marks = [float(q.right) for q in answers if q.kind == kind]
     return float(np.mean(marks)) if marks else float("nan")
 
 
-def add_costs(found: Mapping[int, Comparison], of_all: Sequence[Row]) -> list[Row]:
+def add_costs(by_seed: Mapping[int, Comparison], of_all: Sequence[Row]) -> list[Row]:
     """The rows, with the means over seeds of tokens a reply and of the time a token takes."""
     names = ("tokens_per_reply", "relative_ms_per_token")
     with_costs = []
     for row in of_all:
-        its_rows = [_row_of(as_record(c.rows), row["control"]) for c in found.values()]
+        its_rows = [_row_of(as_record(c.rows), row["control"]) for c in by_seed.values()]
         with_costs.append(row | {name: _mean_of(its_rows, name) for name in names})
     return with_costs
 
 
-def _row_of(found: Sequence[Row], control: str) -> Row:
-    return next(row for row in found if row["control"] == control)
+def _row_of(table: Sequence[Row], control: str) -> Row:
+    return next(row for row in table if row["control"] == control)
 
 
-def _mean_of(found: Sequence[Row], name: str) -> float | None:
-    known = [row[name] for row in found if row[name] is not None]
-    return round(float(np.mean(known)), 3) if known else None
+def _mean_of(table: Sequence[Row], name: str) -> float | None:
+    values = [row[name] for row in table if row[name] is not None]
+    return round(float(np.mean(values)), 3) if values else None
 
 
 def plan_of_seeds(seeds: Sequence[int], pairs: int) -> list[Conversation]:
@@ -189,37 +189,37 @@ def part(arm: Arm, at: Sequence[int]) -> Arm:
     return replace(arm, scores=arm.scores[where], length=arm.length[where], right=arm.right[where])
 
 
-def by_prompt(arms: Sequence[Arm], planned: Sequence[Conversation]) -> dict[str, list[Row]]:
+def by_prompt(arms: Sequence[Arm], conversations: Sequence[Conversation]) -> dict[str, list[Row]]:
     """Rows for the conversations whose agent has a prompt of each length."""
-    found = {}
+    tables = {}
     for name in LENGTH_NAMES:
-        at = [i for i, c in enumerate(planned) if prompt_length(c.agent.prompt) == name]
+        at = [i for i, c in enumerate(conversations) if prompt_length(c.agent.prompt) == name]
         if at:
-            found[name] = rows([part(arm, at) for arm in arms], [planned[i] for i in at])
-    return found
+            tables[name] = rows([part(arm, at) for arm in arms], [conversations[i] for i in at])
+    return tables
 
 
 def report(model: str, out: Path, seeds: Sequence[int], pairs: int, lengths: Sequence[int]) -> Row:
     """All seeds together; what the page's tables are made of."""
-    developed = _developed(out)
-    found = {seed: measure(model, out, seed, pairs, lengths) for seed in seeds}
-    planned = plan_of_seeds(seeds, pairs)
+    development = _read_development(out)
+    by_seed = {seed: measure(model, out, seed, pairs, lengths) for seed in seeds}
+    conversations = plan_of_seeds(seeds, pairs)
     values = ("stability", "late_stability", "capability")
     return {
         "seeds": list(seeds),
-        "conversations": len(planned),
+        "conversations": len(conversations),
         "lengths": list(lengths),
-        "chosen": developed["chosen"],
-        "development": developed["rows"],
+        "chosen": development["chosen"],
+        "development": development["rows"],
         "by_rounds": {
-            str(n): add_costs(found, rows(pool_seeds(found, n), planned)) for n in lengths
+            str(n): add_costs(by_seed, rows(pool_seeds(by_seed, n), conversations)) for n in lengths
         },
-        "by_prompt": by_prompt(pool_seeds(found, lengths[-1]), planned),
+        "by_prompt": by_prompt(pool_seeds(by_seed, lengths[-1]), conversations),
         "by_seed": {
             str(seed): {r["control"]: {v: r[v] for v in values} for r in as_record(c.rows)}
-            for seed, c in found.items()
+            for seed, c in by_seed.items()
         },
-        "recommendations": {str(s): c.recommendation for s, c in found.items()},
+        "recommendations": {str(s): c.recommendation for s, c in by_seed.items()},
     }
 
 
@@ -240,8 +240,8 @@ def main() -> None:
     if options.step == "develop":
         print(dumps(develop(options.model, options.out, options.pairs_dev)))
     elif options.step == "measure":
-        found = measure(options.model, options.out, options.seed, options.pairs, lengths)
-        print(found.recommendation, file=sys.stderr)
+        comparison = measure(options.model, options.out, options.seed, options.pairs, lengths)
+        print(comparison.recommendation, file=sys.stderr)
     else:
         seeds = [int(seed) for seed in options.seeds.split(",")]
         whole = report(options.model, options.out, seeds, options.pairs, lengths)

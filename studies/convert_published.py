@@ -83,10 +83,10 @@ class Conversion:
     out: Path
 
     def __str__(self) -> str:
-        named = ", ".join(f"{name} {n}" for name, n in self.judges.items())
+        counts = ", ".join(f"{name} {n}" for name, n in self.judges.items())
         rubric = self.judges.get("rubric", 0)
         model = f" {rubric} of them need a judge model (rubric)." if rubric else ""
-        return f"{self.personas} personas written to {self.out}, judged by {named}.{model}"
+        return f"{self.personas} personas written to {self.out}, judged by {counts}.{model}"
 
 
 def convert(source: str | Path, out: str | Path) -> Conversion:
@@ -156,7 +156,7 @@ def _read_python(text: str) -> tuple[list[Row], list[str]]:
         name = node.targets[0].id if isinstance(node.targets[0], ast.Name) else ""
         items = node.value.elts
         if name == "random_probes":
-            random_probes = [found for item in items if (found := _string(item))]
+            random_probes = [phrase for item in items if (phrase := _string(item))]
         for item in items:
             if isinstance(item, ast.Tuple) and len(item.elts) >= 2:
                 prompt, probe = _string(item.elts[0]), _string(item.elts[1])
@@ -177,13 +177,15 @@ def _objects(text: str, suffix: str) -> Iterator[Mapping[str, object]]:
     if suffix == ".jsonl":
         values = [json.loads(line) for line in text.splitlines() if line.strip()]
     else:
-        loaded = json.loads(text)
-        if isinstance(loaded, dict):
-            columns = {k: list(v.values()) if isinstance(v, dict) else v for k, v in loaded.items()}
-            loaded = [
+        content = json.loads(text)
+        if isinstance(content, dict):
+            columns = {
+                k: list(v.values()) if isinstance(v, dict) else v for k, v in content.items()
+            }
+            content = [
                 dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
             ]
-        values = loaded if isinstance(loaded, list) else []
+        values = content if isinstance(content, list) else []
     return (value for value in values if isinstance(value, dict))
 
 
@@ -224,9 +226,9 @@ def assign(row: Row, probes: Sequence[str]) -> tuple[Mapping[str, object], tuple
         return {"name": "choice", "options": options, "answer": literal[0], "letters": True}, tuple(
             probes
         )
-    seen = " ".join(row.prompt.casefold().split())
+    words = " ".join(row.prompt.casefold().split())
     for rule in rules() if len(options) < 2 else ():
-        if all(piece in seen for piece in rule.has):
+        if all(piece in words for piece in rule.has):
             return rule.judge, (rule.probe,) if rule.probe else tuple(probes)
     if literal and len(literal[0]) > 1:
         text, absent = literal
@@ -239,10 +241,10 @@ def assign(row: Row, probes: Sequence[str]) -> tuple[Mapping[str, object], tuple
 @lru_cache(maxsize=1)
 def rules() -> tuple[_Rule, ...]:
     """The rules of `published.toml`."""
-    listed = tomllib.loads(_RULES.read_text(encoding="utf-8"))["rule"]
+    table = tomllib.loads(_RULES.read_text(encoding="utf-8"))["rule"]
     return tuple(
         _Rule(tuple(piece.casefold() for piece in one["has"]), one["judge"], one.get("probe"))
-        for one in listed
+        for one in table
     )
 
 
@@ -266,9 +268,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("source", metavar="FILE", help="the published prompts: .py, .jsonl or .csv")
     parser.add_argument("--out", required=True, help="the TOML file to write")
-    given = parser.parse_args()
+    options = parser.parse_args()
     try:
-        print(convert(given.source, given.out))
+        print(convert(options.source, options.out))
     except PersonaError as error:
         sys.exit(str(error))
 

@@ -72,18 +72,22 @@ def blocks(settings: Settings) -> Iterator[tuple[str, Callable[[], list[Row]]]]:
     """Every block's name and what simulates it."""
     replications, quick = settings.replications, settings.quick
     kinds = coverage_plans.QUICK if quick else coverage_plans.KINDS
-    for label, planned in coverage_plans.plans(quick):
+    for label, conversations in coverage_plans.plans(quick):
         for kind, runs in kinds:
-            name = f"{label} {len(planned)} {kind} {runs}"
+            name = f"{label} {len(conversations)} {kind} {runs}"
             seed = seed_of(settings.seed, name)
-            cells = partial(coverage_plans.cells, label, planned, kind, runs, replications, seed)
+            cells = partial(
+                coverage_plans.cells, label, conversations, kind, runs, replications, seed
+            )
             yield name, cells
     for name, function, n, share in coverage_statistics.parts(quick):
         seed = seed_of(settings.seed, name)
-        yield name, partial(_drawn, function, seed, round(share * replications), n)
+        yield name, partial(_simulate_part, function, seed, round(share * replications), n)
 
 
-def _drawn(function: coverage_statistics.Part, seed: int, replications: int, n: int) -> list[Row]:
+def _simulate_part(
+    function: coverage_statistics.Part, seed: int, replications: int, n: int
+) -> list[Row]:
     rows = function(np.random.default_rng(seed), replications, n)
     return [row for row in rows if row is not None]
 
@@ -92,11 +96,13 @@ def simulate(settings: Settings, out: Path | None, workers: int) -> list[Row]:
     """All rows; those of blocks that the run has are read."""
     run: Run[Block] = Run(out, settings, Block)
     whole, began = dict(blocks(settings)), time.monotonic()
-    left = {name: task for name, task in whole.items() if name not in {b.name for b in run.records}}
-    for name, rows in _results(left, workers):
+    missing = {
+        name: task for name, task in whole.items() if name not in {b.name for b in run.records}
+    }
+    for name, rows in _results(missing, workers):
         run.append([Block(name, tuple(rows))])
-        done = f"{len(run.records)} of {len(whole)}"
-        print(f"{done}: {name}, {time.monotonic() - began:.0f} s", file=sys.stderr)
+        count = f"{len(run.records)} of {len(whole)}"
+        print(f"{count}: {name}, {time.monotonic() - began:.0f} s", file=sys.stderr)
     by_name = {block.name: block.rows for block in run.records}
     return [row for name in whole for row in by_name[name]]
 
@@ -134,26 +140,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1, help="Processes, one thread each.")
     parser.add_argument("--out", type=Path, help="Folder of the run, which it can go on from.")
     parser.add_argument("--pages", action="store_true", help="Write the tables into docs/.")
-    given = parser.parse_args(arguments)
-    replications = given.replications or (QUICK_REPLICATIONS if given.quick else REPLICATIONS)
+    options = parser.parse_args(arguments)
+    replications = options.replications or (QUICK_REPLICATIONS if options.quick else REPLICATIONS)
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(_CODE))).hexdigest()
-    settings = Settings(replications, given.quick, given.seed, code)
+    settings = Settings(replications, options.quick, options.seed, code)
     try:
-        rows = simulate(settings, given.out, given.workers)
+        rows = simulate(settings, options.out, options.workers)
     except RunError as error:
         print(error, file=sys.stderr)
         return 2
-    if given.pages:
+    if options.pages:
         write(rows, settings)
     else:
         print(f"{table(rows)}\n\n{summary(rows)}")
-    failed = [row for row in rows if not row.passes]
-    for row in failed:
+    failures = [row for row in rows if not row.passes]
+    for row in failures:
         print(f"outside: {row.label}, n = {row.n}, mean {row.mean:.2f}: {row.coverage:.3f}")
     wider = list(widening(rows))
     for label, few, many in wider:
         print(f"wider: {label}, from {few} to {many}")
-    return 1 if failed or wider else 0
+    return 1 if failures or wider else 0
 
 
 if __name__ == "__main__":

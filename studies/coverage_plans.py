@@ -43,25 +43,25 @@ class World:
     """Scores of a plan's conversations, drawn many times from one population."""
 
     def __init__(
-        self, planned: Sequence[Conversation], rng: np.random.Generator, agent: float = AGENT
+        self, conversations: Sequence[Conversation], rng: np.random.Generator, agent: float = AGENT
     ) -> None:
         self.rng, self.agent = rng, agent
         self.agents, self.users, self.categories = (
             np.unique(names, return_inverse=True)[1]
             for names in (
-                [c.agent.id for c in planned],
-                [c.user.id for c in planned],
-                [c.agent.category for c in planned],
+                [c.agent.id for c in conversations],
+                [c.user.id for c in conversations],
+                [c.agent.category for c in conversations],
             )
         )
-        fixed = self.categories
+        strata = self.categories
         if np.bincount(self.agents).size < GROUPS:  # taken as given
-            self.agent, fixed = 0.0, self.agents
-        levels = np.linspace(-1.5, 1.5, fixed.max() + 1) * CATEGORY * (fixed.max() > 0)
-        self.offset = levels[fixed]
+            self.agent, strata = 0.0, self.agents
+        levels = np.linspace(-1.5, 1.5, strata.max() + 1) * CATEGORY * (strata.max() > 0)
+        self.offset = levels[strata]
         self.deviation = np.sqrt(self.agent**2 + USER**2 + CONVERSATION**2)
         uses = np.bincount(self.agents) / len(self.agents)
-        self.effective = len(fixed) if self.agent == 0 else 1 / (uses**2).sum()
+        self.effective = len(strata) if self.agent == 0 else 1 / (uses**2).sum()
 
     @cached_property
     def sample(self) -> Sample:
@@ -73,12 +73,12 @@ class World:
     def effects(self, replications: int, scale: float = 1.0) -> Array:
         """Random effects of conversations: (conversations, replications)."""
 
-        def drawn(groups: int, deviation: float) -> Array:
+        def draw(groups: int, deviation: float) -> Array:
             return self.rng.normal(0, scale * deviation, (groups, replications))
 
-        total = drawn(self.agents.max() + 1, self.agent)[self.agents]
-        total += drawn(self.users.max() + 1, USER)[self.users]
-        return np.asarray(total + drawn(len(self.agents), CONVERSATION))
+        total = draw(self.agents.max() + 1, self.agent)[self.agents]
+        total += draw(self.users.max() + 1, USER)[self.users]
+        return np.asarray(total + draw(len(self.agents), CONVERSATION))
 
     def scores(self, target: float, effects: Array, runs: int, kind: str) -> Array:
         """Scores with a population mean of `target`, given the effects of conversations."""
@@ -102,13 +102,18 @@ class World:
 
 
 def cells(
-    label: str, planned: Sequence[Conversation], kind: str, runs: int, replications: int, seed: int
+    label: str,
+    conversations: Sequence[Conversation],
+    kind: str,
+    runs: int,
+    replications: int,
+    seed: int,
 ) -> list[Row]:
     """Levels, changes, and normalised scores, of one plan and one kind of score."""
-    world = World(planned, np.random.default_rng(seed), STRONG if "own" in label else AGENT)
-    drawn = Scores(world, label, kind, runs, replications)
-    rows = [row for first, last in POINTS for row in drawn.point(first, last)]
-    return [row for row in [*rows, drawn.category()] if row is not None]
+    world = World(conversations, np.random.default_rng(seed), STRONG if "own" in label else AGENT)
+    scores = Scores(world, label, kind, runs, replications)
+    rows = [row for first, last in POINTS for row in scores.point(first, last)]
+    return [row for row in [*rows, scores.category()] if row is not None]
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def table(rows: Sequence[Row]) -> str:
     if of_plans:
         lines += _head("interval", "plan", "conversations", "mean", *kinds, "width")
     for (interval, plan, n, mean), by in of_plans.items():
-        cells = [_shown(by[kind]) if kind in by else "–" for kind in kinds]
+        cells = [_format_mean(by[kind]) if kind in by else "–" for kind in kinds]
         width = f"{by[kinds[0]].width:.3f}" if kinds[0] in by else "–"
         lines.append(
             " | ".join(["| " + interval, plan, str(n), f"{mean:.2f}", *cells, width]) + " |"
@@ -122,7 +122,7 @@ def table(rows: Sequence[Row]) -> str:
     if others:
         lines += ["", *_head("interval", "observations", "mean", "coverage", "width")]
     lines += [
-        _line(row.interval, str(row.n), f"{row.mean:.2f}", _shown(row), f"{row.width:.3f}")
+        _line(row.interval, str(row.n), f"{row.mean:.2f}", _format_mean(row), f"{row.width:.3f}")
         for row in others
     ]
     return "\n".join(lines).strip()
@@ -153,8 +153,8 @@ def _range(rows: Sequence[Row]) -> str:
 
 
 def _head(*names: str) -> list[str]:
-    left = sum(name in ("interval", "plan") for name in names)
-    rule = ["---"] * left + ["---:"] * (len(names) - left)
+    names_first = sum(name in ("interval", "plan") for name in names)
+    rule = ["---"] * names_first + ["---:"] * (len(names) - names_first)
     return [_line(*names), _line(*rule)]
 
 
@@ -162,5 +162,5 @@ def _line(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _shown(row: Row) -> str:
+def _format_mean(row: Row) -> str:
     return f"{row.coverage:.3f}{'' if row.passes else ' !'}"

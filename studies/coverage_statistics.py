@@ -42,8 +42,8 @@ def effect(rng: np.random.Generator, replications: int, n: int) -> Iterator[Row 
         sample = _sample(texts)
         for gain in (0.0, 0.05, -0.1):
             easy = rng.beta(18, 2, (n, replications))
-            moved = easy + gain * (1 - easy if gain > 0 else easy)
-            before, after = (_answers(rng, p, texts) for p in (easy, moved))
+            after_gain = easy + gain * (1 - easy if gain > 0 else easy)
+            before, after = (_answers(rng, p, texts) for p in (easy, after_gain))
             truth = gain * (0.1 if gain > 0 else 0.9)
             limits = sample.difference_interval(after, before)
             name = f"effect, {gain:+.2f} of the room, {layout}"
@@ -78,11 +78,11 @@ def kappa(rng: np.random.Generator, replications: int, n: int) -> Iterator[Row |
         truth = float(STATISTICS["kappa"](joint))
         limits = np.full((replications, 2), np.nan)
         for i in range(replications):
-            drawn = rng.choice(GRADES**2, n, p=joint.ravel())
-            people, judge = drawn // GRADES + 1, drawn % GRADES + 1
-            measured = agreement([Label(int(p)) for p in people], judge.tolist())
-            if measured.kappa_interval[0] is not None:
-                limits[i] = measured.kappa_interval
+            pairs = rng.choice(GRADES**2, n, p=joint.ravel())
+            people, judge = pairs // GRADES + 1, pairs % GRADES + 1
+            result = agreement([Label(int(p)) for p in people], judge.tolist())
+            if result.kappa_interval[0] is not None:
+                limits[i] = result.kappa_interval
         mean = 0.95 if name == "alike" else 0.5
         yield Row.of(f"kappa, grades {name}", limits, truth, n, mean, n * (1 - mean) < 6)
 
@@ -138,7 +138,7 @@ def _sample(texts: Array) -> Sample:
 
 def _answers(rng: np.random.Generator, chance: Array, texts: Array) -> Array:
     """Right (1) or wrong (0) of tasks (tasks, ...) from the chance of each text (texts, ...)."""
-    shared = (rng.random(chance.shape) < chance)[texts]
+    common = (rng.random(chance.shape) < chance)[texts]
     each = chance[texts]
     own = rng.random(each.shape) < each
-    return np.where(rng.random(each.shape) < SAME, shared, own).astype(float)
+    return np.where(rng.random(each.shape) < SAME, common, own).astype(float)

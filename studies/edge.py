@@ -58,10 +58,10 @@ def main() -> None:
     """Run a control and print what it keeps."""
     options = _parser().parse_args()
     try:
-        found = edge(options)
+        row = edge(options)
     except HoldfastError as error:
         sys.exit(f"error: {error}")
-    print(json.dumps(found) if options.json else "\n".join(f"{k}: {v}" for k, v in found.items()))
+    print(json.dumps(row) if options.json else "\n".join(f"{k}: {v}" for k, v in row.items()))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,12 +85,12 @@ def edge(options: argparse.Namespace) -> Row:
     if options.quick:
         pairs, rounds, runs = 12, 3, 1
     model = open_model(options.model)
-    with carried(options.control) as control:
+    with register_control(options.control) as control:
         comparison = compare(
             model,
             controls=["none", control],
             suite=load_suite("core"),
-            persona=screened(options.model, options.part),
+            persona=screen_personas(options.model, options.part),
             pairs=pairs,
             rounds=rounds,
             runs=runs,
@@ -101,7 +101,7 @@ def edge(options: argparse.Namespace) -> Row:
         )
     if options.out:
         write_changed(options.out / "changed.jsonl", comparison, control)
-    return summarised(options.control, control, comparison)
+    return summarise(options.control, control, comparison)
 
 
 def open_model(name: str) -> Backend:
@@ -109,7 +109,7 @@ def open_model(name: str) -> Backend:
     return load(str(fetch(name)) if name in MODELS else name)
 
 
-def screened(model: str, part: str) -> Suite:
+def screen_personas(model: str, part: str) -> Suite:
     """The personas of core that a model holds at round 0, of one part."""
     if model not in PERSONAS:
         raise HoldfastError(
@@ -124,7 +124,7 @@ def screened(model: str, part: str) -> Suite:
 
 
 @contextmanager
-def carried(control: str) -> Iterator[str]:
+def register_control(control: str) -> Iterator[str]:
     """A control's text; for a function of one's own, a text that stands for it in the block."""
     file, colon, name = control.rpartition(":")
     if not colon or not file.endswith(".py"):
@@ -168,7 +168,7 @@ def _function(file: Path, name: str) -> Callable[[Tensor, int], Tensor]:
     return function
 
 
-def summarised(name: str, control: str, comparison: Comparison) -> Row:
+def summarise(name: str, control: str, comparison: Comparison) -> Row:
     """Stability and recall of both, and what the control keeps of round 0."""
     rows = {row.control: row for row in comparison.rows}
     none, other = rows["none"], rows[control]
@@ -215,13 +215,13 @@ def _ceiling(comparison: Comparison) -> float:
 
 def write_changed(path: Path, comparison: Comparison, control: str) -> None:
     """Write the probe answers whose score a control changed, the largest changes first."""
-    changed = []
+    changes = []
     for conversation in comparison.conversations:
         none = {(r, run): answer for r, run, answer in _own(conversation, "none")}
         for r, run, answer in _own(conversation, control):
             before = none.get((r, run))
             if before is not None and r and before.score != answer.score:
-                changed.append(
+                changes.append(
                     {
                         "agent": conversation.agent.id,
                         "round": r,
@@ -232,8 +232,8 @@ def write_changed(path: Path, comparison: Comparison, control: str) -> None:
                         "control_score": answer.score,
                     }
                 )
-    changed.sort(key=lambda one: -abs(one["control_score"] - one["none_score"]))
-    lines = (json.dumps(one, ensure_ascii=False) for one in changed)
+    changes.sort(key=lambda one: -abs(one["control_score"] - one["none_score"]))
+    lines = (json.dumps(one, ensure_ascii=False) for one in changes)
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 

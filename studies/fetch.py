@@ -37,15 +37,15 @@ def fetch(name: str) -> Path:
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        joined, digest = Path(folder) / "joined", hashlib.sha256()
-        with joined.open("wb") as out:
+        whole, digest = Path(folder) / "joined", hashlib.sha256()
+        with whole.open("wb") as out:
             for i in range(about.get("count", 1)):
                 content = part_of(about, i)
                 digest.update(content)
                 out.write(content)
         if digest.hexdigest() != about["sha256"]:
             raise ModelError(f"the file of {name} is not the one that models.toml names.")
-        joined.replace(path)
+        whole.replace(path)
     return path
 
 

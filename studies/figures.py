@@ -34,8 +34,8 @@ plt.rcParams.update(
 
 def axes(columns: int, width: float = 8.4, height: float = 3.3) -> tuple[Figure, list[Axes]]:
     """Panels side by side."""
-    figure, found = plt.subplots(1, columns, figsize=(width, height), layout="constrained")
-    return figure, list(np.atleast_1d(found))
+    figure, panels = plt.subplots(1, columns, figsize=(width, height), layout="constrained")
+    return figure, list(np.atleast_1d(panels))
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -59,7 +59,7 @@ def run_all(model: Backend, plan: Plan, folder: Path, progress: Progress) -> Non
     personas = run(model, plan, folder, progress)
     for idea in ideas(folder, plan):
         if not (file := rows_file(folder, idea.name)).exists():
-            with changed(idea.change):
+            with change_shares(idea.change):
                 setup, questions = set_up(model, plan, personas, parse(CONTROL), measure=False)
                 write_rows(file, setup, questions, progress)
 
@@ -106,22 +106,22 @@ def at_heads(heads: Tensor) -> Change:
     return change
 
 
-def at_first_tokens(passed: SteeredPass, _: int, pi: Tensor, w: Tensor, c: Tensor) -> Tensor:
+def at_first_tokens(steered: SteeredPass, _: int, pi: Tensor, w: Tensor, c: Tensor) -> Tensor:
     """In the queries of the first tokens of each reply alone."""
-    at = torch.arange(passed.column, passed.column + passed.queries)
-    since = at - passed.steering.replies[..., None]  # (B, replies, Lq)
+    at = torch.arange(steered.column, steered.column + steered.queries)
+    since = at - steered.steering.replies[..., None]  # (B, replies, Lq)
     return torch.where(((since >= 0) & (since < FIRST)).any(1)[:, None], w, pi)
 
 
-def changed(change: Change) -> AbstractContextManager[None]:
+def change_shares(change: Change) -> AbstractContextManager[None]:
     """A block in which the shares of `restore` are what `change` makes of them."""
     own = SteeredPass.share
 
     def share(self: SteeredPass, layer: int) -> ShareFunction | TurnFunction | None:
         if not self.restoring(layer):
             return own(self, layer)  # the engine's own trial of its attention, for one
-        restored = cast(TurnFunction, own(self, layer))
-        return lambda pi, c: change(self, layer, pi, restored(pi, c), c)
+        target = cast(TurnFunction, own(self, layer))
+        return lambda pi, c: change(self, layer, pi, target(pi, c), c)
 
     return with_share(share)
 

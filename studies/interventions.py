@@ -71,8 +71,8 @@ def main() -> None:
 def run(model: Backend, plan: Plan, folder: Path, progress: Progress) -> None:
     """Do the arms of a model that are missing."""
     records = read_records(folder)
-    kept = json.loads((folder / "personas.json").read_text(encoding="utf-8"))
-    personas = {suite: of["personas"] for suite, of in kept.items()}
+    screening = json.loads((folder / "personas.json").read_text(encoding="utf-8"))
+    personas = {suite: of["personas"] for suite, of in screening.items()}
     scripts = turns_of(records)
     for arm in arms(head_shares(records, 0), head_shares(records, LATE)):
         file = folder / "interventions" / f"{arm.name}.json"
@@ -80,10 +80,10 @@ def run(model: Backend, plan: Plan, folder: Path, progress: Progress) -> None:
             with in_place_of_shares(arm.share) as text:
                 part = replace(plan, rounds=arm.rounds)
                 setup, questions = set_up(model, part, personas, parse(text), measure=True)
-                write_rows(file, replayed(setup, scripts, arm.rounds), questions, progress)
+                write_rows(file, replay(setup, scripts, arm.rounds), questions, progress)
 
 
-def replayed(
+def replay(
     setup: ControlledSetup, scripts: dict[int, tuple[str, ...]], rounds: int
 ) -> ControlledSetup:
     """The same conversations on the turns that were recorded under none."""
@@ -108,9 +108,9 @@ def arms(first: Array, late: Array) -> Iterator[Arm]:
         yield Arm(f"dose-{dose:g}", torch.full((layers, heads), dose), LATE)
     third = torch.arange(layers)[:, None] * 3 // layers
     for i, part in enumerate(PARTS):
-        taken = torch.where(third == i, ratio, torch.ones_like(ratio))
-        yield Arm(f"take-{part}", taken, 1)
-        yield Arm(f"give-{part}", 1 / taken, LATE)
+        part_ratio = torch.where(third == i, ratio, torch.ones_like(ratio))
+        yield Arm(f"take-{part}", part_ratio, 1)
+        yield Arm(f"give-{part}", 1 / part_ratio, LATE)
 
 
 def odds(share: Array) -> Array:
@@ -162,23 +162,23 @@ def found_arms(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 def tables(folder: Path, plan: Plan) -> str:
     """What the finished arms say beside the dose of 1, in Markdown."""
-    found = found_arms(folder)
-    if "dose-1" not in found:
+    by_arm = found_arms(folder)
+    if "dose-1" not in by_arm:
         return "The dose of 1 has not finished."
-    base = found["dose-1"]
+    base = by_arm["dose-1"]
     sample = sample_of(base)
-    lines = [_line(name, rows, base, sample) for name, rows in sorted(found.items(), key=_order)]
+    lines = [_line(name, rows, base, sample) for name, rows in sorted(by_arm.items(), key=_order)]
     parts = [f"{len(base)} conversations.", in_table(lines)]
-    if PRIMARY.keys() <= found.keys():
-        parts.append(_primary(found, base, sample))
+    if PRIMARY.keys() <= by_arm.keys():
+        parts.append(_primary(by_arm, base, sample))
     return "\n\n".join(parts)
 
 
 def _primary(
-    found: dict[str, list[dict[str, Any]]], base: list[dict[str, Any]], sample: Sample
+    by_arm: dict[str, list[dict[str, Any]]], base: list[dict[str, Any]], sample: Sample
 ) -> str:
     """The two tests that were written down first."""
-    pairs = {a: (at(found[a], "scores", r), at(base, "scores", r)) for a, r in PRIMARY.items()}
+    pairs = {a: (at(by_arm[a], "scores", r), at(base, "scores", r)) for a, r in PRIMARY.items()}
     p = holm({arm: float(sample.difference_p(*both)) for arm, both in pairs.items()}, len(pairs))
     tests = [
         f"`{arm}` at round {PRIMARY[arm]}: {difference(sample, *both)} (p: {p_value(p[arm])})"

@@ -23,14 +23,14 @@ def drift_table(summary: Mapping[str, Any]) -> list[str]:
     """Write ceiling, floor and stability by category, with intervals."""
     last = summary["rounds"]
     rows = [("all", summary["conversations"], summary)]
-    rows += [(name, found["n"], found) for name, found in summary["by_category"].items()]
+    rows += [(name, part["n"], part) for name, part in summary["by_category"].items()]
     lines = [
         f"| category | n | round 0 (ceiling) | round {last // 2} | round {last} | floor |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for name, n, found in rows:
-        points = [_with(found["stability"][r], found["interval"][r]) for r in (0, last // 2, last)]
-        lines.append(f"| {name} | {n} | {' | '.join(points)} | {found['floor']:.2f} |")
+    for name, n, part in rows:
+        points = [_with(part["stability"][r], part["interval"][r]) for r in (0, last // 2, last)]
+        lines.append(f"| {name} | {n} | {' | '.join(points)} | {part['floor']:.2f} |")
     return lines
 
 
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=300, help="exam items of each kind and split")
     options = parser.parse_args()
     model = holdfast.load(options.model)
-    found = holdfast.drift(
+    run = holdfast.drift(
         model,
         suite="mini",
         pairs=options.pairs,
@@ -90,8 +90,8 @@ def main() -> None:
         seed=options.seed,
         progress=Progress(),
     )
-    lines = [*drift_table(found.summary), "", *exam_table(model, options.n), ""]
-    print("\n".join([*lines, *bounds(found.summary)]))
+    lines = [*drift_table(run.summary), "", *exam_table(model, options.n), ""]
+    print("\n".join([*lines, *bounds(run.summary)]))
 
 
 if __name__ == "__main__":

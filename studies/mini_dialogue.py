@@ -126,12 +126,12 @@ def _stranger(rng: random.Random) -> Speaker:
 
 def dialogue(rng: random.Random, under_prompt: tuple[int, int] = (1, 3)) -> Chat:
     """Draw one training dialogue; `under_prompt` bounds the rounds of those with a persona."""
-    prompted = rng.random() < WITH_PROMPT
-    role = draw_role(rng) if prompted else None
-    rounds = rng.randint(*under_prompt) if prompted else rng.randint(3, 8)
+    with_prompt = rng.random() < WITH_PROMPT
+    role = draw_role(rng) if with_prompt else None
+    rounds = rng.randint(*under_prompt) if with_prompt else rng.randint(3, 8)
     agent = role.speaker if role else _stranger(rng)
-    other = _stranger(rng) if not prompted or rng.random() < 0.3 else Speaker()
-    adopters = {who: not prompted and rng.random() < ADOPTERS for who in ("agent", "other")}
+    other = _stranger(rng) if not with_prompt or rng.random() < 0.3 else Speaker()
+    adopters = {who: not with_prompt and rng.random() < ADOPTERS for who in ("agent", "other")}
     leads = rng.random() < ASSISTANT_LEADS
     scene = Scene(rng, role if not leads else None)
     chat: list[tuple[str, str]] = []

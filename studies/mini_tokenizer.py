@@ -41,7 +41,7 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     core.train_from_iterator(texts, trainer)
-    wrapped = PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=core,
         bos_token="<s>",
         eos_token="<|end|>",
@@ -51,5 +51,5 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )
-    wrapped.chat_template = TEMPLATE
-    return wrapped
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer

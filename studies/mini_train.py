@@ -110,7 +110,7 @@ def batches(
             waiting[width].append(ids[:width])
             if len(waiting[width]) < settings.tokens // settings.parts // width:
                 continue
-            step.append(_padded(waiting[width], width))
+            step.append(_pad(waiting[width], width))
             waiting[width] = []
             if len(step) == settings.parts:
                 count += 1
@@ -119,7 +119,7 @@ def batches(
                 step = []
 
 
-def _padded(part: list[list[int]], width: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _pad(part: list[list[int]], width: int) -> tuple[torch.Tensor, torch.Tensor]:
     ids = np.zeros((len(part), width), np.int64)
     labels = np.full((len(part), width), _IGNORED, np.int64)
     for row, dialogue_ids in enumerate(part):
@@ -132,8 +132,8 @@ def rate(settings: TrainingSettings, step: int) -> float:
     """Return the learning rate: linear warm-up, cosine to a tenth, then a tenth."""
     if step < settings.warmup:
         return settings.learning_rate * (step + 1) / settings.warmup
-    done = min(1.0, (step - settings.warmup) / max(1, settings.cosine - settings.warmup))
-    return settings.learning_rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done)))
+    progress = min(1.0, (step - settings.warmup) / max(1, settings.cosine - settings.warmup))
+    return settings.learning_rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def train(settings: TrainingSettings, out: Path, every: int = 25, until: int | None = None) -> None:
@@ -216,15 +216,15 @@ def _backward(
     """Add one part's gradient; return its share of the step's mean loss."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(ids).logits
-    counted = sum(int((other != _IGNORED).sum()) for _, other in parts)
+    tokens = sum(int((other != _IGNORED).sum()) for _, other in parts)
     loss = F.cross_entropy(
         logits[:, :-1].float().flatten(0, 1),
         labels[:, 1:].flatten(),
         ignore_index=_IGNORED,
         reduction="sum",
     )
-    (loss / counted).backward()
-    return loss.item() / counted
+    (loss / tokens).backward()
+    return loss.item() / tokens
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:

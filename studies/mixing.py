@@ -56,7 +56,7 @@ NEW_WORDINGS = ("secret-3", "capitals-3", "spanish", "brackets-3", "last-word-3"
 LONG = 4  # times the steps, without any pull to the model before
 
 
-def trained(name: str, out: Path, steps: int) -> tuple[str, dict[str, Any]]:
+def train_once(name: str, out: Path, steps: int) -> tuple[str, dict[str, Any]]:
     """The model of a run, trained where it is not there yet, and what its training says."""
     arm, seed, beta, mixing = RUNS[name]
     if arm == "base":
@@ -76,7 +76,7 @@ def trained(name: str, out: Path, steps: int) -> tuple[str, dict[str, Any]]:
     return str(result.checkpoint), as_record(result.summary)
 
 
-def measured(model: str, folder: Path, *, accuracy: bool) -> dict[str, Any]:
+def measure_model(model: str, folder: Path, *, accuracy: bool) -> dict[str, Any]:
     """Robustness, fidelity and drift of a model, on held-out personas and tasks.
 
     `accuracy` stops after robustness.
@@ -116,8 +116,8 @@ def _in_character(backend: Any, folder: Path) -> dict[str, Any]:
     )
     # The users are spoken for by mini as it ships, whoever the agent is.
     other = models.load("mini")
-    slipped = drift(backend, settings, user_model=other)
-    f, d = faithful.summary.scores, slipped.summary
+    drifting = drift(backend, settings, user_model=other)
+    f, d = faithful.summary.scores, drifting.summary
     return {
         "fidelity": {"score": f.score, "interval": f.interval, "by_task": f.by_task},
         "drift": {"curve": d.curves.stability, "interval": d.curves.interval},
@@ -137,13 +137,13 @@ def matrix_of(answers: Answers) -> dict[str, Any]:
 def make(name: str, out: Path, steps: int, *, accuracy: bool) -> None:
     """Train and measure one run, and keep its line."""
     began = time.monotonic()
-    model, summary = trained(name, out, steps)
+    model, summary = train_once(name, out, steps)
     arm, seed, beta, mixing = RUNS[name]
     row = {
         "name": name, "arm": arm, "seed": seed, "beta": beta, "mixing": mixing, "steps": steps,
         "training": {k: summary.get(k) for k in ("reward_first", "reward_last", "tokens", "kl_last",
                                                  "seconds")},
-        **measured(model, out / f"{name.replace('/', '-')}-measured", accuracy=accuracy),
+        **measure_model(model, out / f"{name.replace('/', '-')}-measured", accuracy=accuracy),
         "seconds": round(time.monotonic() - began, 1),
     }  # fmt: skip
     with (out / "rows.jsonl").open("a", encoding="utf-8") as lines:
@@ -170,11 +170,11 @@ def group_of(row: dict[str, Any], name: str) -> Array:
     matrix = row["unseen" if name == "family new" else "matrix"]
     right = np.asarray(matrix["right"][1:], float)
     new = np.array([persona in NEW_WORDINGS for persona in matrix["personas"][1:]])
-    wanted = {"wording new": new, "wording seen": ~new}.get(name, np.ones(len(new), bool))
-    return np.asarray(right[wanted])
+    rows = {"wording new": new, "wording seen": ~new}.get(name, np.ones(len(new), bool))
+    return np.asarray(right[rows])
 
 
-def paired(rows: dict[str, dict[str, Any]], one: str, other: str) -> list[str]:
+def compare_arms(rows: dict[str, dict[str, Any]], one: str, other: str) -> list[str]:
     """`one` less `other`: accuracy in each group of personas, and fidelity over personas."""
     sides = [[row for row in rows.values() if row["arm"] == arm and main_run(row)]
              for arm in (one, other)]  # fmt: skip
@@ -201,9 +201,9 @@ def apart(one: Array, other: Array) -> str:
     with every seed.
     """
     seeds = max(len(one), len(other)) if 1 in (len(one), len(other)) else min(len(one), len(other))
-    found = CrossedMean.of(one[:seeds] - other[:seeds])
-    low, high = found.interval
-    return f"{found.mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+    difference = CrossedMean.of(one[:seeds] - other[:seeds])
+    low, high = difference.interval
+    return f"{difference.mean:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def tables(rows: dict[str, dict[str, Any]]) -> str:
@@ -220,7 +220,7 @@ def tables(rows: dict[str, dict[str, Any]]) -> str:
         " | ".join(["difference", *GROUPS, "fidelity"]),
         "--- | ---: | ---: | ---: | ---: | ---:",
     ]
-    lines += [" | ".join([f"{a} − {b}", *paired(rows, a, b)]) for a, b in pairs]
+    lines += [" | ".join([f"{a} − {b}", *compare_arms(rows, a, b)]) for a, b in pairs]
     return "\n".join(f"| {line} |" if line else "" for line in lines)
 
 

@@ -67,39 +67,39 @@ def hold(options: argparse.Namespace) -> Comparison:
     )
 
 
-def costs(recorded: RecordedRun, count: Callable[[str], int]) -> dict[str, Row]:
+def costs(past: RecordedRun, count: Callable[[str], int]) -> dict[str, Row]:
     """Tokens of an agent's turn by control, means over rounds of the means over conversations."""
     prompts: dict[str, list[int]] = {}
     again: dict[str, dict[int, list[int]]] = {}
     by_conversation: dict[int, list[RoundRecord]] = {}
-    for record in recorded.run.records:
+    for record in past.run.records:
         by_conversation.setdefault(record.conversation, []).append(record)
-    for plan in recorded.plans:
+    for plan in past.plans:
         turns = [one for one in by_conversation[plan.id] if one.user and one.agent]
         control = str(plan.control)
         prompts.setdefault(control, []).extend(one.agent.tokens[0] for one in turns if one.agent)
-        for n, tokens in recomputed(plan, turns, count):
+        for n, tokens in count_recomputed(plan, turns, count):
             again.setdefault(control, {}).setdefault(n, []).append(tokens)
     return {control: _cost(prompts[control], again[control]) for control in prompts}
 
 
-def recomputed(
+def count_recomputed(
     plan: Conversation, turns: Sequence[RoundRecord], count: Callable[[str], int]
 ) -> Iterator[tuple[int, int]]:
     """Rounds from 2 on, and the tokens of each behind what the turn before left in a cache."""
-    said: list[str] = []
+    texts: list[str] = []
     cache: list[tuple[str, str]] = []
     for record in turns:
         assert record.user and record.agent and plan.control
-        said.append(record.user.text)
-        view = agent_view(plan.agent.prompt, said, note=plan.agent.authors_note)
+        texts.append(record.user.text)
+        view = agent_view(plan.agent.prompt, texts, note=plan.agent.authors_note)
         chat = [(m["role"], m["content"]) for m in rewrite(view, plan.control)]
         pairs = zip(chat, cache, strict=False)
         common = next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(chat), len(cache)))
         if record.round > 1:
             yield record.round, sum(count(text) for _, text in chat[common:])
         cache = [*chat, ("assistant", record.agent.text)]
-        said.append(record.agent.text)
+        texts.append(record.agent.text)
 
 
 def _cost(prompts: Sequence[int], again: dict[int, list[int]]) -> Row:
@@ -117,14 +117,14 @@ def report(rows: Sequence[Row], of: dict[str, Row]) -> Iterator[Row]:
     for row in rows:
         cost = of[row["control"]]
         beyond = round(cost["recomputed_tokens"] - none, 1)
-        kept = {
+        columns = {
             key: row[key]
             for key in (
                 "control", "n", "stability", "interval", "late_stability", "late_interval",
                 "late_delta", "late_delta_interval", "relative_ms_per_token",
             )
         }  # fmt: skip
-        yield {**kept, **cost, "recomputed_beyond_none": beyond}
+        yield {**columns, **cost, "recomputed_beyond_none": beyond}
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -166,11 +166,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     summary = json.loads((options.out / "summary.json").read_text(encoding="utf-8"))
     of = costs(read_run(options.out, ("compare",)), load(options.model).count)
-    found = list(report(summary["rows"], of))
-    for row in found:
+    lines = list(report(summary["rows"], of))
+    for row in lines:
         print(dumps(as_record(row)), flush=True)
     if options.page:
-        pages.fill(options.page, {f"notes-{options.model}": table(found)})
+        pages.fill(options.page, {f"notes-{options.model}": table(lines)})
 
 
 if __name__ == "__main__":

@@ -48,14 +48,14 @@ def code(text: str) -> str:
 
 def best(cells: Sequence[float | None]) -> list[str]:
     """Numbers of one column, the highest in bold where they are not all alike."""
-    known = {round(c, 2) for c in cells if c is not None}
-    top = max(known) if len(known) > 1 else None
+    values = {round(c, 2) for c in cells if c is not None}
+    top = max(values) if len(values) > 1 else None
     return [
         f"**{number(c)}**" if c is not None and round(c, 2) == top else number(c) for c in cells
     ]
 
 
-def main_table(found: Sequence[Row], by_seed: Mapping[str, Mapping[str, Row]]) -> str:
+def main_table(rows: Sequence[Row], by_seed: Mapping[str, Mapping[str, Row]]) -> str:
     """Stability, late stability and capability with intervals, and what they cost."""
     lines = [
         [
@@ -70,24 +70,24 @@ def main_table(found: Sequence[Row], by_seed: Mapping[str, Mapping[str, Row]]) -
             number(r["relative_ms_per_token"]),
             "yes" if r["pareto"] else "",
         ]
-        for r in found
+        for r in rows
     ]
     head = ["control", "stability", "late", "late − none's", "late by seed", "capability"]
     head += ["capability − none's", "tokens a reply", "time a token ÷ none's", "Pareto"]
     return table(head, lines)
 
 
-def columns(found: Sequence[Row], of: str) -> str:
+def columns(rows: Sequence[Row], of: str) -> str:
     """A table of one of the rows' tables (by category, by kind), the best of a column in bold."""
-    names = list(found[0][of])
-    cells = [best([r[of][name] for r in found]) for name in names]
-    lines = [[code(r["control"]), *(c[i] for c in cells)] for i, r in enumerate(found)]
+    names = list(rows[0][of])
+    cells = [best([r[of][name] for r in rows]) for name in names]
+    lines = [[code(r["control"]), *(c[i] for c in cells)] for i, r in enumerate(rows)]
     return table(["control", *names], lines)
 
 
 def lengths(by_rounds: Mapping[str, Sequence[Row]], value: str) -> str:
     """One number by length of the conversation, the best of a column in bold."""
-    cells = [best([_value(r, value) for r in found]) for found in by_rounds.values()]
+    cells = [best([_value(r, value) for r in rows]) for rows in by_rounds.values()]
     controls = [r["control"] for r in next(iter(by_rounds.values()))]
     lines = [[code(control), *(c[i] for c in cells)] for i, control in enumerate(controls)]
     return table(["control", *(f"{n} rounds" for n in by_rounds)], lines)
@@ -98,7 +98,7 @@ def _value(row: Row, name: str) -> float | None:
     return value
 
 
-def development(found: Sequence[Row], chosen: Mapping[str, str]) -> str:
+def development(rows: Sequence[Row], settings: Mapping[str, str]) -> str:
     """The rows that settings were chosen on."""
     lines = [
         [
@@ -106,9 +106,9 @@ def development(found: Sequence[Row], chosen: Mapping[str, str]) -> str:
             number(r["stability"]),
             number(r["late_stability"]),
             number(r["capability"]),
-            "chosen" if r["control"] in chosen.values() else "",
+            "chosen" if r["control"] in settings.values() else "",
         ]
-        for r in found
+        for r in rows
     ]
     return table(["control", "stability", "late", "capability", ""], lines)
 
@@ -116,8 +116,8 @@ def development(found: Sequence[Row], chosen: Mapping[str, str]) -> str:
 def prompts(by_prompt: Mapping[str, Sequence[Row]], controls: Sequence[str]) -> str:
     """Some controls by the length of the agent's prompt."""
     lines = []
-    for name, found in by_prompt.items():
-        for r in (r for r in found if r["control"] in controls):
+    for name, rows in by_prompt.items():
+        for r in (r for r in rows if r["control"] in controls):
             late = with_band(r, "late_stability", "late_interval")
             delta = with_band(r, "late_delta", "late_delta_interval", signed=True)
             cells = [name, str(r["n"]), code(r["control"]), number(r["stability"]), late, delta]
@@ -142,20 +142,22 @@ def tables(whole: Row) -> dict[str, str]:
 
 def rivals(folder: Path) -> dict[str, str]:
     """Tables of the other studies' JSON lines in a folder, of those that are there."""
-    found = {}
+    by_name = {}
     for path in sorted(folder.glob("*.jsonl")):
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         parts: dict[str, list[Row]] = {}
         for line in lines:
             parts.setdefault(line["part"], []).append(line)
         for part, of in parts.items():
-            found[path.stem if part in ("rows", "reported") else f"{path.stem}-{part}"] = _rows(of)
-    return found
+            by_name[path.stem if part in ("rows", "reported") else f"{path.stem}-{part}"] = _rows(
+                of
+            )
+    return by_name
 
 
-def _rows(found: Sequence[Row]) -> str:
+def _rows(rows: Sequence[Row]) -> str:
     """Rows as the studies print them: of arms, of gains, or of training."""
-    first = found[0]
+    first = rows[0]
     if "divergence" in first:
         lines = [
             [
@@ -164,10 +166,10 @@ def _rows(found: Sequence[Row]) -> str:
                 *(f"{d:.4f}" for d in r["divergence"].values()),
                 f"{r['seconds']:.0f}",
             ]
-            for r in found
+            for r in rows
         ]
         return table(["persona", "replies", "KL, first step", "KL, last steps", "seconds"], lines)
-    named = ["variant"] if "variant" in first else []
+    names = ["variant"] if "variant" in first else []
     if "control" not in first:
         lines = [
             [
@@ -175,12 +177,12 @@ def _rows(found: Sequence[Row]) -> str:
                 with_band(r, "late", "late_interval", signed=True),
                 with_band(r, "late_beyond_control", "late_beyond_control_interval", signed=True),
             ]
-            for r in found
+            for r in rows
         ]
         return table(["variant", "anchor's late gain", "beyond control's"], lines)
     lines = [
         [
-            *(code(r[name]) for name in named),
+            *(code(r[name]) for name in names),
             code(r["control"]),
             str(r["n"]),
             with_band(r, "stability", "interval"),
@@ -188,22 +190,22 @@ def _rows(found: Sequence[Row]) -> str:
             with_band(r, "late_delta", "late_delta_interval", signed=True),
             with_band(r, "capability", "capability_interval"),
         ]
-        for r in found
+        for r in rows
     ]
-    head = [*named, "control", "n", "stability", "late", "late − none's", "capability"]
+    head = [*names, "control", "n", "stability", "late", "late − none's", "capability"]
     return table(head, lines)
 
 
-def fill(page: Path, found: Mapping[str, str]) -> None:
+def fill(page: Path, by_name: Mapping[str, str]) -> None:
     """Put every table between its marks; marks without a table keep what they hold."""
     text = page.read_text(encoding="utf-8")
     marks = set(re.findall(r"<!-- table (\S+) -->", text))
     if not marks:
         raise HoldfastError(f"{page} has no marks to put tables between; see studies/pages.py")
-    for name in sorted(marks & found.keys()):
+    for name in sorted(marks & by_name.keys()):
         head, opening, rest = text.partition(f"<!-- table {name} -->\n")
         _, closing, tail = rest.partition(f"<!-- end {name} -->")
         if not closing:
             raise HoldfastError(f"{page} opens the table {name} and does not end it")
-        text = f"{head}{opening}\n{found[name]}\n\n{closing}{tail}"
+        text = f"{head}{opening}\n{by_name[name]}\n\n{closing}{tail}"
     page.write_text(text, encoding="utf-8")

@@ -40,17 +40,17 @@ def questions(split: str) -> Iterator[Question]:
     """The exercises of a split, "train" or "evaluation"."""
     for number in STATEMENTS:
         lexicon = Lexicon(split, random.Random(seed_of("permix-real", split, number)))
-        drawn: dict[str, Question] = {}
-        while len(drawn) < EACH[split]:
+        by_text: dict[str, Question] = {}
+        while len(by_text) < EACH[split]:
             one = extraction_among(lexicon, number)
-            drawn[one.text] = one
-        yield from drawn.values()
+            by_text[one.text] = one
+        yield from by_text.values()
     rng = random.Random(seed_of("permix-real", split, "capitals"))
     for level in LEVELS:
         for fact in facts(level, split):
             if fact.kind == "capital":
-                asked = rng.choice(fact.ask).format(x=fact.thing)
-                yield Question("capitals", asked, fact.forms[0], also=fact.forms[1:])
+                text = rng.choice(fact.ask).format(x=fact.thing)
+                yield Question("capitals", text, fact.forms[0], also=fact.forms[1:])
 
 
 def write_tasks(split: str, path: Path) -> None:

@@ -99,7 +99,7 @@ def recipe(steps: int) -> train.TrainingSettings:
     )
 
 
-def gapped(ids: Tensor, rng: random.Random) -> Tensor:
+def draw_positions(ids: Tensor, rng: random.Random) -> Tensor:
     """Positions (B, W) of dialogues, with a gap before each user turn of those under a persona.
 
     A row's gaps add up to a number drawn from 0 to REACH, shared out at random.
@@ -116,7 +116,7 @@ def gapped(ids: Tensor, rng: random.Random) -> Tensor:
     return positions
 
 
-def trained(
+def train_variant(
     start: Path, tokenizer: PreTrainedTokenizerFast, variant: Variant, steps: int
 ) -> LlamaForCausalLM:
     """The weights in `start`, trained on."""
@@ -136,10 +136,10 @@ def trained(
         for group in optimiser.param_groups:
             group["lr"] = train.rate(r, step)
         loss = 0.0
-        counted = sum(int((labels[:, 1:] != -100).sum()) for _, labels in parts)
-        for ids, wanted in parts:
-            positions = gapped(ids, rng) if variant.gaps else None
-            part = _loss(model, ids, wanted, positions) / counted
+        tokens = sum(int((labels[:, 1:] != -100).sum()) for _, labels in parts)
+        for ids, labels in parts:
+            positions = draw_positions(ids, rng) if variant.gaps else None
+            part = _loss(model, ids, labels, positions) / tokens
             part.backward()
             loss += part.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), r.clip)
@@ -150,11 +150,11 @@ def trained(
     return model
 
 
-def _loss(model: LlamaForCausalLM, ids: Tensor, wanted: Tensor, positions: Tensor | None) -> Tensor:
+def _loss(model: LlamaForCausalLM, ids: Tensor, labels: Tensor, positions: Tensor | None) -> Tensor:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(ids, position_ids=positions).logits
     return F.cross_entropy(
-        logits[:, :-1].float().flatten(0, 1), wanted[:, 1:].flatten(), reduction="sum"
+        logits[:, :-1].float().flatten(0, 1), labels[:, 1:].flatten(), reduction="sum"
     )
 
 
@@ -164,17 +164,17 @@ def folder(name: str, start: Path, steps: int, out: Path) -> Path:
     if variant is None:
         return start
     at, note = out / name, out / name / "variant.json"
-    made = json.loads(dumps({"variant": asdict(variant), "recipe": asdict(recipe(steps))}))
-    made["start"] = files.hash_files(str(start))
+    record = json.loads(dumps({"variant": asdict(variant), "recipe": asdict(recipe(steps))}))
+    record["start"] = files.hash_files(str(start))
     if note.exists():
-        if json.loads(note.read_text(encoding="utf-8")) != made:
+        if json.loads(note.read_text(encoding="utf-8")) != record:
             raise RunError(f"{at} holds weights of another start or recipe; choose another --out")
         return at
     began = time.monotonic()
     tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
-    train.save(trained(start, tokenizer, variant, steps), tokenizer, at)
+    train.save(train_variant(start, tokenizer, variant, steps), tokenizer, at)
     print(f"{name}: trained in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    note.write_text(dumps(made) + "\n", encoding="utf-8")
+    note.write_text(dumps(record) + "\n", encoding="utf-8")
     return at
 
 
@@ -183,14 +183,14 @@ def backend_of(at: Path, name: str) -> LocalBackend:
     return LocalBackend(model, PreTrainedTokenizerFast.from_pretrained(at), name)
 
 
-def gains(found: Mapping[str, Sequence[Arm]], case: Case) -> list[dict[str, Any]]:
+def gains(by_variant: Mapping[str, Sequence[Arm]], case: Case) -> list[dict[str, Any]]:
     """Each variant's gain by anchor, overall and late, and how it differs from control's."""
-    sample = sample_of(case.planned)
+    sample = sample_of(case.conversations)
     lines = []
-    for name, arms in found.items():
+    for name, arms in by_variant.items():
         line: dict[str, Any] = {"part": "gain", "variant": name}
         for what in ("stability", "late"):
-            own, reference = (_gain(of, what) for of in (arms, found.get("control", arms)))
+            own, reference = (_gain(of, what) for of in (arms, by_variant.get("control", arms)))
             line[what] = numbers(mean(own))
             line[f"{what}_interval"] = numbers(sample.mean_interval(own))
             line[f"{what}_beyond_control"] = numbers(mean(own - reference))
@@ -217,13 +217,13 @@ def main() -> None:
     suite, start = load_suite("mini"), Path(files.find_source(options.start).path)
     names = options.variants.split(",")
     case = Case.of(suite, suite.personas, options.pairs, options.rounds, options.seed)
-    found: dict[str, list[Arm]] = {}
+    by_variant: dict[str, list[Arm]] = {}
     for name in names:
         backend = backend_of(folder(name, start, options.steps, options.out), name)
-        found[name] = [case.hold(c, backend, backend, control=c) for c in CONTROLS]
-        for row in rows(found[name], case.planned):
+        by_variant[name] = [case.hold(c, backend, backend, control=c) for c in CONTROLS]
+        for row in rows(by_variant[name], case.conversations):
             print(dumps({"part": "rows", "variant": name, **row}), flush=True)
-    for line in gains(found, case):
+    for line in gains(by_variant, case):
         print(dumps(line), flush=True)
 
 

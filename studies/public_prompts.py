@@ -43,9 +43,9 @@ def main() -> None:
     except HoldfastError as error:
         sys.exit(f"error: {error}")
     categories = Counter(one.category for one in suite.personas)
-    named = ", ".join(f"{n} {category}" for category, n in categories.most_common())
-    written = len({one.prompt for one in suite.personas})
-    print(f"{out}: {len(suite.personas)} personas of {written} of {len(prompts)} prompts: {named}.")
+    counts = ", ".join(f"{n} {category}" for category, n in categories.most_common())
+    texts = len({one.prompt for one in suite.personas})
+    print(f"{out}: {len(suite.personas)} personas of {texts} of {len(prompts)} prompts: {counts}.")
 
 
 def read_prompts(file: Path, sha256: str, first: int) -> dict[str, str]:
@@ -59,20 +59,20 @@ def read_prompts(file: Path, sha256: str, first: int) -> dict[str, str]:
 
 def drafts(prompts: dict[str, str]) -> list[Draft]:
     """What the product drafts of each prompt; those in which no rule reads anything are absent."""
-    drafted = []
+    sketches = []
     for title, prompt in prompts.items():
         try:
-            drafted.append(draft(prompt, name=title))
+            sketches.append(draft(prompt, name=title))
         except PersonaError:
             continue
-    return drafted
+    return sketches
 
 
-def suite_of(drafted: list[Draft], without: list[str]) -> Suite:
+def suite_of(sketches: list[Draft], without: list[str]) -> Suite:
     """The personas that rules judge, but for demands whose names begin with one of `without`."""
     personas = [
         persona
-        for one in drafted
+        for one in sketches
         for demand, persona in zip(one.demands, one.suite.personas, strict=True)
         if demand.kind == "deterministic" and not demand.name.startswith(tuple(without))
     ]

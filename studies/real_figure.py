@@ -14,7 +14,7 @@ from pathlib import Path
 import figures
 import numpy as np
 from real_plan import read_plan
-from real_tables import Finished, finished
+from real_tables import FinishedControls, read_finished
 
 from holdfast.core.stats import mean
 
@@ -35,25 +35,25 @@ def main() -> None:
     parser.add_argument("--to", type=Path, required=True, help="the figure, an SVG file")
     options = parser.parse_args()
     plan = read_plan()
-    models = {name: finished(options.out / name, plan) for name in NAMES}
-    draw({name: done for name, done in models.items() if done is not None}, options.to)
+    models = {name: read_finished(options.out / name, plan) for name in NAMES}
+    draw({name: controls for name, controls in models.items() if controls is not None}, options.to)
 
 
-def draw(models: dict[str, Finished], to: Path) -> None:
+def draw(models: dict[str, FinishedControls], to: Path) -> None:
     """Write the curves of models side by side."""
     figure, panels = figures.axes(len(models), 3.4 * len(models), 3.0)
     colours = dict(zip(CONTROLS, (figures.INK, *figures.COLOURS), strict=False))
-    for panel, (name, done) in zip(panels, models.items(), strict=True):
-        for control in (c for c in CONTROLS if c in done.scores):
-            curve, colour = mean(done.scores[control]), colours[control]
+    for panel, (name, controls) in zip(panels, models.items(), strict=True):
+        for control in (c for c in CONTROLS if c in controls.scores):
+            curve, colour = mean(controls.scores[control]), colours[control]
             style = {"lw": 2.2} if control == "none" else {"marker": "o", "ms": 2.5}
             panel.plot(curve, color=colour, label=control, **style)
-        band = np.array(done.sample.score_interval(done.scores["none"]))
+        band = np.array(controls.sample.score_interval(controls.scores["none"]))
         panel.fill_between(range(len(band)), *band.T, color=figures.GREY, alpha=0.18, lw=0)
         panel.set(title=NAMES[name], ylim=(0, 1), xlabel="round")
     panels[0].set_ylabel("judge score of probe answers")
     handles = [panel.get_legend_handles_labels() for panel in panels]
-    lines = {label: line for found in handles for line, label in zip(*found, strict=True)}
+    lines = {label: line for pair in handles for line, label in zip(*pair, strict=True)}
     figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=5)
     figures.save(figure, to)
 

@@ -91,20 +91,20 @@ def command(
 
 def run(model: Backend, plan: Plan, folder: Path, progress: Progress) -> Personas:
     """Do what is missing of a model's parts; the personas that it holds."""
-    personas = screened(model, plan, folder, progress)
+    personas = screen_personas(model, plan, folder, progress)
     for text in plan.only or plan.all_controls:
         if not rows_file(folder, text).exists():
             hold(model, plan, personas, parse(text), folder, progress)
     return personas
 
 
-def screened(
+def screen_personas(
     model: Backend, plan: Plan, folder: Path, progress: Progress
 ) -> dict[str, tuple[str, ...]]:
     """The ids of the personas of each suite that the model holds at round 0."""
     if plan.agents:
         return {suite.name: tuple(plan.agents) for suite in plan.suites}
-    kept: dict[str, Screened] = {}
+    screenings: dict[str, Screened] = {}
     for suite in {one.name: one for one in plan.suites}.values():
         settings = ConversationSettings(
             suite=suite,
@@ -116,9 +116,9 @@ def screened(
         out = folder / "screening" / suite.name
         screening = screen(settings, model, out=out, progress=progress)
         assert screening is not None
-        kept[suite.name] = screening.summary
-    _write(folder / "personas.json", kept)
-    return {name: summary.personas for name, summary in kept.items()}
+        screenings[suite.name] = screening.summary
+    _write(folder / "personas.json", screenings)
+    return {name: summary.personas for name, summary in screenings.items()}
 
 
 def hold(
@@ -140,11 +140,11 @@ def write_rows(
     file: Path, setup: ControlledSetup, questions: Questions, progress: Progress
 ) -> None:
     """Hold a plan's conversations, recorded in the folder beside `file`, and write their rows."""
-    asked = {f"{c}@{r}": [q.prompt for q in of] for (c, r), of in questions.items()}
-    described = setup.manifest("real-models", questions=asked)
-    records = open_run(file.with_suffix(""), described, RoundRecord, JudgeVerdict)
-    judged = setup.hold(records, progress, resume="round")
-    own = scores(judged, "own", setup.chat.protocol.rounds + 1)
+    prompts = {f"{c}@{r}": [q.prompt for q in of] for (c, r), of in questions.items()}
+    manifest = setup.manifest("real-models", questions=prompts)
+    records = open_run(file.with_suffix(""), manifest, RoundRecord, JudgeVerdict)
+    conversations = setup.hold(records, progress, resume="round")
+    own = scores(conversations, "own", setup.chat.protocol.rounds + 1)
     rows: list[dict[str, Any]] = [
         {
             "agent": c.agent.id,
@@ -154,7 +154,7 @@ def write_rows(
             "share": [at.share for at in c.rounds],
             "recall": [],
         }
-        for c, row in zip(judged, own, strict=True)
+        for c, row in zip(conversations, own, strict=True)
     ]
     for record in records.records:
         for question, answer in question_answers(record, record.conversation, questions):
@@ -192,8 +192,8 @@ def set_up(
     whole = ControlledPlan([replace(c, id=i) for i, c in enumerate(conversations)], [control])
     for i, one in enumerate(settings):
         some = whole.conversations[i * plan.pairs : (i + 1) * plan.pairs]
-        drawn = plan_questions(one, "core", some).questions
-        questions |= {at: [q for q in of if q.kind == "recall"] for at, of in drawn.items()}
+        by_place = plan_questions(one, "core", some).questions
+        questions |= {at: [q for q in of if q.kind == "recall"] for at, of in by_place.items()}
     protocol = replace(setups[0].chat.protocol, batch=len(conversations))
     chat = replace(setups[0].chat, protocol=protocol, questions=questions)
     return replace(setups[0], chat=chat, plan=whole), questions

@@ -77,7 +77,7 @@ def read_plan(file: Path = FOLDER / "real_models.toml") -> Plan:
     tail = table.pop("tail", "")  # of every persona's prompt
     category = table.pop("category", None)  # of the agents
     suites = {
-        name: _lengthened(_of_category(load_suite(name), category), tail)
+        name: _lengthen(_of_category(load_suite(name), category), tail)
         for name in set(table["suites"])
     }
     own = [suites[name] for name in table["suites"]]
@@ -94,7 +94,7 @@ def _of_category(suite: Suite, category: str | None) -> Suite:
     return replace(suite, personas=some)
 
 
-def _lengthened(suite: Suite, tail: str) -> Suite:
+def _lengthen(suite: Suite, tail: str) -> Suite:
     """The suite with a text after each of its personas' prompts."""
     longer = tuple(replace(one, prompt=one.prompt + tail) for one in suite.personas)
     return replace(suite, personas=longer)

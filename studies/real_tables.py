@@ -30,7 +30,7 @@ def rows_file(folder: Path, control: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedControls:
     """What the finished controls of a model say; conversations are in the same order."""
 
     plan: Plan
@@ -44,13 +44,13 @@ class Finished:
     """Category of each conversation's persona."""
     sample: Sample
     """What the conversations share."""
-    refused: dict[str, str]
+    refusals: dict[str, str]
     """Controls that the model refused, with the reason."""
 
 
-def finished(
+def read_finished(
     folder: Path, plan: Plan, which: Callable[[str], bool] = lambda agent: True
-) -> Finished | None:
+) -> FinishedControls | None:
     """Read the controls that have finished; None until none has.
 
     Args:
@@ -59,23 +59,23 @@ def finished(
         which: whether the conversations of an agent count, by its id.
     """
     files = {c: rows_file(folder, c) for c in plan.all_controls}
-    found = {c: _read(file) for c, file in files.items() if file.exists()}
+    contents = {c: _read(file) for c, file in files.items() if file.exists()}
     rows = {
         c: [row for row in one["rows"] if which(row["agent"])]
-        for c, one in found.items()
+        for c, one in contents.items()
         if "rows" in one
     }
     if not rows.get("none"):
         return None
     plain = rows["none"]
-    return Finished(
+    return FinishedControls(
         plan,
-        {c: _padded(of, "scores", plan.rounds) for c, of in rows.items()},
+        {c: _pad_rows(of, "scores", plan.rounds) for c, of in rows.items()},
         {c: np.array([np.mean(row["recall"]) for row in of]) for c, of in rows.items()},
-        _padded(plain, "share", plan.rounds),
+        _pad_rows(plain, "share", plan.rounds),
         np.array([row["category"] for row in plain]),
         sample_of(plain),
-        {c: one["refused"] for c, one in found.items() if "refused" in one},
+        {c: one["refused"] for c, one in contents.items() if "refused" in one},
     )
 
 
@@ -90,26 +90,28 @@ def tables(folder: Path, plan: Plan) -> str:
     parts: list[str] = []
     if (folder / "personas.json").exists():
         parts += [
-            f"{kept['kept']} of {kept['of']} personas of {suite} kept."
-            for suite, kept in _read(folder / "personas.json").items()
+            f"{counts['kept']} of {counts['of']} personas of {suite} kept."
+            for suite, counts in _read(folder / "personas.json").items()
         ]
-    done = finished(folder, plan)
-    if done is None:
+    controls = read_finished(folder, plan)
+    if controls is None:
         parts.append("No control has finished.")
     else:
-        parts += [_none_table(done), _categories_table(done), _controls_table(done)]
+        parts += [_none_table(controls), _categories_table(controls), _controls_table(controls)]
         parts += _met_tables(folder, plan)
-        parts += [f"Refused: `{control}`: {why}" for control, why in done.refused.items()]
-        parts.append(_turns_table(folder, list(done.scores)))
+        parts += [f"Refused: `{control}`: {why}" for control, why in controls.refusals.items()]
+        parts.append(_turns_table(folder, list(controls.scores)))
     return "\n\n".join(parts)
 
 
 def _met_tables(folder: Path, plan: Plan) -> list[str]:
     """The controls by whether the agents talked in an earlier study."""
-    met = set(plan.met.get(folder.name, ()))
-    if not met:
+    former = set(plan.met.get(folder.name, ()))
+    if not former:
         return []
-    new, old = (finished(folder, plan, of) for of in (lambda a: a not in met, met.__contains__))
+    new, old = (
+        read_finished(folder, plan, of) for of in (lambda a: a not in former, former.__contains__)
+    )
     parts = {"did not talk in the earlier study": new, "talked there": old}
     return [f"Agents that {what}: {_controls_table(of)}" for what, of in parts.items() if of]
 
@@ -118,18 +120,18 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _controls_table(done: Finished) -> str:
-    plan = done.plan
+def _controls_table(controls: FinishedControls) -> str:
+    plan = controls.plan
     rounds = slice(plan.first, plan.rounds + 1)
-    none = mean(done.scores["none"][:, rounds], axis=1)
-    start = mean(done.scores["none"][:, 0])
-    others = [c for c in done.scores if c != "none"]
-    p = {c: _p(done, mean(done.scores[c][:, rounds], axis=1), none) for c in others}
+    none = mean(controls.scores["none"][:, rounds], axis=1)
+    start = mean(controls.scores["none"][:, 0])
+    others = [c for c in controls.scores if c != "none"]
+    p = {c: _p(controls, mean(controls.scores[c][:, rounds], axis=1), none) for c in others}
     later = {c: value for c, value in p.items() if c in plan.later}
     first = {c: value for c, value in p.items() if c not in later}
-    adjusted = holm(first, len(plan.controls) - 1) | holm(later, len(plan.later))
+    p_values = holm(first, len(plan.controls) - 1) | holm(later, len(plan.later))
     rows: list[Row] = []
-    for control, scores in done.scores.items():
+    for control, scores in controls.scores.items():
         own = mean(scores[:, rounds], axis=1)
         late = mean(scores[:, late_rounds(plan.rounds)], axis=1)
         same = control == "none"
@@ -138,25 +140,25 @@ def _controls_table(done: Finished) -> str:
                 "control": f"`{control}`",
                 f"rounds 0 to {plan.rounds}": " ".join(_number(v) for v in mean(scores)),
                 f"stability {plan.first}–{plan.rounds}": with_interval(
-                    mean(own), done.sample.score_interval(own)
+                    mean(own), controls.sample.score_interval(own)
                 ),
                 "of round 0 under none": _number(mean(own) / start),
-                "less none's": "" if same else difference(done.sample, own, none),
-                "p (Holm)": "" if same else p_value(adjusted[control]),
+                "less none's": "" if same else difference(controls.sample, own, none),
+                "p (Holm)": "" if same else p_value(p_values[control]),
                 "late": _number(mean(late)),
-                "recall": _number(mean(done.recall[control])),
+                "recall": _number(mean(controls.recall[control])),
                 "recall less none's": ""
                 if same
-                else difference(done.sample, done.recall[control], done.recall["none"]),
+                else difference(controls.sample, controls.recall[control], controls.recall["none"]),
             }
         )
-    n = len(done.scores["none"])
+    n = len(controls.scores["none"])
     return f"{n} conversations.\n\n{in_table(rows)}"
 
 
-def _none_table(done: Finished) -> str:
+def _none_table(controls: FinishedControls) -> str:
     """Score and prompt share under none by round, how they change and whether they go together."""
-    scores, shares, sample = done.scores["none"], done.share, done.sample
+    scores, shares, sample = controls.scores["none"], controls.share, controls.sample
     score_intervals, share_intervals = sample.score_interval(scores), sample.share_interval(shares)
     lines = [
         {
@@ -169,7 +171,7 @@ def _none_table(done: Finished) -> str:
     ]
     changes = [
         f"{difference(sample, scores[:, r], scores[:, 0])} to round {r}"
-        for r in (1, done.plan.rounds)
+        for r in (1, controls.plan.rounds)
     ]
     within = pooled_correlation(shares[:, 1:], scores[:, 1:], sample)
     rho = with_interval(within.rho, within.interval)
@@ -180,8 +182,8 @@ def _none_table(done: Finished) -> str:
     )
 
 
-def _categories_table(done: Finished) -> str:
-    scores, categories = done.scores["none"], done.categories
+def _categories_table(controls: FinishedControls) -> str:
+    scores, categories = controls.scores["none"], controls.categories
     rows = [
         {
             "category": str(category),
@@ -222,29 +224,29 @@ def _turns_table(folder: Path, controls: Sequence[str]) -> str:
     return f"The agents' turns:\n\n{in_table(rows)}"
 
 
-def _padded(rows: Sequence[Row], key: str, rounds: int) -> Array:
-    padded = np.full((len(rows), rounds + 1), np.nan)
+def _pad_rows(rows: Sequence[Row], key: str, rounds: int) -> Array:
+    matrix = np.full((len(rows), rounds + 1), np.nan)
     for i, row in enumerate(rows):
-        padded[i, : len(row[key])] = np.array(row[key], float)
-    return padded
+        matrix[i, : len(row[key])] = np.array(row[key], float)
+    return matrix
 
 
-def _p(done: Finished, own: Array, none: Array) -> float:
-    return float(done.sample.difference_p(own, none))
+def _p(controls: FinishedControls, own: Array, none: Array) -> float:
+    return float(controls.sample.difference_p(own, none))
 
 
 def holm(p: dict[str, float], tests: int) -> dict[str, float]:
     """Holm's (1979) adjusted p-values of `tests` tests, of which some may not have been made."""
-    adjusted, largest = {}, 0.0
+    p_values, largest = {}, 0.0
     for k, (control, value) in enumerate(sorted(p.items(), key=lambda item: item[1])):
         largest = max(largest, min(1.0, (tests - k) * value))
-        adjusted[control] = largest
-    return adjusted
+        p_values[control] = largest
+    return p_values
 
 
 def difference(sample: Sample, own: Array, none: Array) -> str:
     low, high = sample.difference_interval(own, none)
-    return f"{_signed(mean(own - none))} [{_signed(low)}, {_signed(high)}]"
+    return f"{_format_signed(mean(own - none))} [{_format_signed(low)}, {_format_signed(high)}]"
 
 
 def with_interval(value: Any, interval: Any) -> str:
@@ -264,7 +266,7 @@ def _number(value: Any) -> str:
     return "–" if value is None or np.isnan(value) else number(float(value))
 
 
-def _signed(value: Any) -> str:
+def _format_signed(value: Any) -> str:
     return number(float(value), signed=True)
 
 

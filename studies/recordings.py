@@ -81,63 +81,63 @@ class Line:
 def read(path: Path) -> tuple[list[Line], Counter[str], list[Dialogue]]:
     """The lines with a verdict, what was left out, and the second speaker's dialogues."""
     lines: list[Line] = []
-    left: Counter[str] = Counter()
+    omissions: Counter[str] = Counter()
     dialogues: list[Dialogue] = []
     for number, one in enumerate(json.loads(path.read_text(encoding="utf-8"))):
-        said = {i: _spoken(text) for i, text in one["conversation"]}
-        dialogues.append(_dialogue(path, number, one, said))
+        texts = {i: _strip_speaker(text) for i, text in one["conversation"]}
+        dialogues.append(_dialogue(path, number, one, texts))
         for i, verdict in one.get("eval_prompt_consistency", []):
             yes, no = (bool(re.search(rf"\b{word}\b", verdict)) for word in ("YES", "NO"))
             if yes == no:
-                left["both" if yes else "neither"] += 1
+                omissions["both" if yes else "neither"] += 1
                 continue
             # P1 speaks first, and the lines of both are numbered through.
             prompt = one["P1"] if (i % 2 == 0) == (one["pturn"] == 1) else one["P2"]
             lines.append(
                 Line(
                     number,
-                    i * FIFTHS // len(said),
+                    i * FIFTHS // len(texts),
                     prompt.strip('"'),
-                    said[i],
+                    texts[i],
                     yes,
-                    bool(BETTER.search(said[i])),
+                    bool(BETTER.search(texts[i])),
                     yes and bool(REASON.search(verdict)),
                     yes and bool(FITS.search(verdict)) and not AGAINST.search(verdict),
                 )
             )
-    return lines, left, dialogues
+    return lines, omissions, dialogues
 
 
-def _spoken(text: str) -> str:
+def _strip_speaker(text: str) -> str:
     return re.sub(r"^\w+: ", "", text.strip())
 
 
-def _dialogue(path: Path, number: int, one: dict, said: dict[int, str]) -> Dialogue:
+def _dialogue(path: Path, number: int, one: dict, texts: dict[int, str]) -> Dialogue:
     first = 0 if one["pturn"] == 1 else 1
     turns = tuple(
-        ("assistant" if i % 2 == first else "user", text) for i, text in sorted(said.items())
+        ("assistant" if i % 2 == first else "user", text) for i, text in sorted(texts.items())
     )
     return Dialogue(f"{path.stem} {number}", turns, None, one["P2"].strip('"'))
 
 
 def scores(lines: Sequence[Line]) -> dict[str, np.ndarray]:
     """What each judge gives each line."""
-    drafted = {prompt: _drafted(prompt) for prompt in {one.prompt for one in lines}}
-    made: dict[str, list[float]] = {name: [] for name in JUDGES}
+    judges = {prompt: _draft_judge(prompt) for prompt in {one.prompt for one in lines}}
+    by_judge: dict[str, list[float]] = {name: [] for name in JUDGES}
     weights = _weights([one.text for one in lines])
     vectors = embed([one.text for one in lines])
-    prompts = {prompt: embed([prompt])[0] for prompt in drafted}
+    prompts = {prompt: embed([prompt])[0] for prompt in judges}
     for one, vector in zip(lines, vectors, strict=True):
         words, theirs = _words(one.text), _words(one.prompt)
-        score = drafted[one.prompt]
-        made["drafted"].append(math.nan if score is None else score(one.text).value)
-        made["embedding"].append(float(vector @ prompts[one.prompt]))
-        made["words"].append(len(words.keys() & theirs.keys()) / max(1, len(words)))
-        made["tf-idf"].append(_cosine(words, theirs, weights))
-    return {name: np.array(values) for name, values in made.items()}
+        score = judges[one.prompt]
+        by_judge["drafted"].append(math.nan if score is None else score(one.text).value)
+        by_judge["embedding"].append(float(vector @ prompts[one.prompt]))
+        by_judge["words"].append(len(words.keys() & theirs.keys()) / max(1, len(words)))
+        by_judge["tf-idf"].append(_cosine(words, theirs, weights))
+    return {name: np.array(values) for name, values in by_judge.items()}
 
 
-def _drafted(prompt: str) -> judge.Judge | None:
+def _draft_judge(prompt: str) -> judge.Judge | None:
     """The judge of a background; None where nothing in it can be judged in a line."""
     try:
         spec = draft(prompt).whole.judge
@@ -151,8 +151,8 @@ def _words(text: str) -> Counter[str]:
 
 
 def _weights(texts: Sequence[str]) -> dict[str, float]:
-    seen = Counter(word for text in texts for word in _words(text))
-    return {word: math.log(len(texts) / n) for word, n in seen.items()}
+    counts = Counter(word for text in texts for word in _words(text))
+    return {word: math.log(len(texts) / n) for word, n in counts.items()}
 
 
 def _cosine(one: Counter[str], other: Counter[str], weights: dict[str, float]) -> float:
@@ -170,15 +170,15 @@ def interval(
     """95% interval of a statistic of rows, from samples of their dialogues."""
     rng = np.random.default_rng(seed)
     rows = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    drawn = []
+    values = []
     for _ in range(SAMPLES):
-        picked = rng.integers(len(rows), size=len(rows))
-        value = statistic(np.concatenate([rows[i] for i in picked]))
+        chosen_groups = rng.integers(len(rows), size=len(rows))
+        value = statistic(np.concatenate([rows[i] for i in chosen_groups]))
         if not math.isnan(value):
-            drawn.append(value)
-    if len(drawn) < SAMPLES / 2:
+            values.append(value)
+    if len(values) < SAMPLES / 2:
         return math.nan, math.nan
-    low, high = np.quantile(drawn, (0.025, 0.975))
+    low, high = np.quantile(values, (0.025, 0.975))
     return float(low), float(high)
 
 
@@ -195,7 +195,7 @@ def area(values: np.ndarray, contradicts: np.ndarray) -> Callable[[np.ndarray], 
     return statistic
 
 
-def shown(value: float, bounds: tuple[float, float]) -> str:
+def format_number(value: float, bounds: tuple[float, float]) -> str:
     """A number with its interval."""
     if math.isnan(value):
         return "–"
@@ -208,10 +208,10 @@ def agreement(lines: Sequence[Line], values: dict[str, np.ndarray]) -> Iterator[
     groups = np.array([one.dialogue for one in lines])
     for name in JUDGES:
         statistic = area(values[name], contradicts)
-        yield shown(statistic(np.arange(len(lines))), interval(statistic, groups))
+        yield format_number(statistic(np.arange(len(lines))), interval(statistic, groups))
     clear = np.flatnonzero([not one.doubtful for one in lines])
     statistic = area(values["embedding"][clear], contradicts[clear])
-    yield shown(statistic(np.arange(len(clear))), interval(statistic, groups[clear]))
+    yield format_number(statistic(np.arange(len(clear))), interval(statistic, groups[clear]))
 
 
 def by_fifths(lines: Sequence[Line]) -> Iterator[str]:
@@ -219,7 +219,7 @@ def by_fifths(lines: Sequence[Line]) -> Iterator[str]:
     for fifth in range(FIFTHS):
         own = [one.contradicts for one in lines if one.fifth == fifth]
         yield f"{np.mean(own):.2f}".removeprefix("0") if own else "–"
-    yield shown(*_change(lines, np.array([one.contradicts for one in lines], float)))
+    yield format_number(*_change(lines, np.array([one.contradicts for one in lines], float)))
 
 
 def _change(lines: Sequence[Line], values: np.ndarray) -> tuple[float, tuple[float, float]]:
@@ -261,22 +261,22 @@ def better(lines: Sequence[Line]) -> Iterator[str]:
         yield f"{speaks[fifths == fifth].mean():.2f}".removeprefix("0")
     yield f"{yes[speaks].mean():.2f}".removeprefix("0")
     yield f"{yes[~speaks].mean():.2f}".removeprefix("0")
-    yield shown(*_change(lines, yes))
+    yield format_number(*_change(lines, yes))
     for part in (0, 1):
         value = parts(np.arange(len(lines)))[part]
-        yield shown(value, interval(lambda rows, part=part: parts(rows)[part], groups))
-    named = np.array([one.reason_better for one in lines], float)
-    yield shown(*_change(lines, yes * named))
-    yield shown(*_change(lines, yes * (1 - named)))
+        yield format_number(value, interval(lambda rows, part=part: parts(rows)[part], groups))
+    reasons = np.array([one.reason_better for one in lines], float)
+    yield format_number(*_change(lines, yes * reasons))
+    yield format_number(*_change(lines, yes * (1 - reasons)))
 
 
-def _shortened(one: Dialogue, rounds: int = 10) -> Dialogue:
+def _shorten(one: Dialogue, rounds: int = 10) -> Dialogue:
     return replace(one, turns=one.turns[: 2 * rounds])
 
 
 def measure(path: Path) -> dict[str, list[str]] | None:
     """The rows of a file, by table; None where its verdicts are not of both kinds."""
-    lines, left, dialogues = read(path)
+    lines, omissions, dialogues = read(path)
     if len({one.contradicts for one in lines}) < 2:
         return None
     values = scores(lines)
@@ -285,7 +285,7 @@ def measure(path: Path) -> dict[str, list[str]] | None:
         str(len(dialogues)),
         str(len({one.prompt for one in lines})),
         str(len(lines)),
-        f"{left['neither']} + {left['both']}",
+        f"{omissions['neither']} + {omissions['both']}",
         f"{np.mean([one.contradicts for one in lines]):.2f}".removeprefix("0"),
         str(sum(one.doubtful for one in lines)),
         str(int((~np.isnan(values["drafted"])).sum())),
@@ -294,12 +294,12 @@ def measure(path: Path) -> dict[str, list[str]] | None:
     rows["fifths"] = list(by_fifths(lines))
     if path.parts[-4] == "therapy":
         rows["better"] = list(better(lines))
-    shorter = [_shortened(one) for one in dialogues]
-    flagged, checked = find_faults(shorter)
-    rows["user"] = [f"{sum(f.kind == kind for f in flagged)} of {checked[kind]}" for kind in KINDS]
-    planted = try_rules(shorter, flagged)
+    shorter = [_shorten(one) for one in dialogues]
+    faults, totals = find_faults(shorter)
+    rows["user"] = [f"{sum(f.kind == kind for f in faults)} of {totals[kind]}" for kind in KINDS]
+    trials = try_rules(shorter, faults)
     for kind in ("assistant", "persona"):
-        one = planted.get(kind)
+        one = trials.get(kind)
         rows["user"].append(f"{one.seen} of {one.of}" if one else "–")
     return rows
 

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from arms import openers
-from baking import Recipe, baked
+from baking import Recipe, bake_personas
 from capping import Direction, Setting, directions, settings, states
 from pages import number
 from real_models import command, run, set_up, write_rows
 from real_plan import Plan
-from real_tables import difference, finished, in_table, rows_file, tables
-from routed import Routed, State, beside, decoder_layers
+from real_tables import difference, in_table, read_finished, rows_file, tables
+from routed import RoutedBackend, State, beside, decoder_layers
 
 from holdfast.core.backend import Ask, Backend
 from holdfast.core.chat import agent_view
@@ -39,7 +39,7 @@ from holdfast.core.stats import mean
 from holdfast.models.local.backend import LocalBackend
 from holdfast.persona.suite import Persona, select
 
-BAKED = ("baking", "baking+prompt")
+BAKING_ARMS = ("baking", "baking+prompt")
 """Adapters in chats without the system prompt, and with it."""
 CONTROL = "anchor+restore:1"
 LIKELIHOODS = "likelihoods.json"
@@ -68,9 +68,9 @@ class Bench:
     @cached_property
     def directions(self) -> dict[str, Direction]:
         """The direction of every agent's persona, by system prompt."""
-        asked = openers(self.plan.suites[0], self.plan.more["capping"]["replies"])
+        texts = openers(self.plan.suites[0], self.plan.more["capping"]["replies"])
         seed, sampling = self.plan.seeds[0], self.plan.sampling
-        return directions(self.model, self.agents, asked, seed, sampling)
+        return directions(self.model, self.agents, texts, seed, sampling)
 
     def hold(
         self, name: str, states: Callable[[], Mapping[str, State]], *, prompted: bool = True
@@ -79,7 +79,7 @@ class Bench:
         file = rows_file(self.folder, name)
         if file.exists():
             return
-        agent = Routed(self.model, states(), prompted=prompted)
+        agent = RoutedBackend(self.model, states(), prompted=prompted)
         personas = {suite.name: self.plan.agents for suite in self.plan.suites}
         setup, questions = set_up(
             agent, self.plan, personas, NONE, measure=False, user_model=beside(self.model)
@@ -92,17 +92,17 @@ class Bench:
 
     def bake(self) -> None:
         """Hold them with an adapter for every agent's persona, without the prompt and with it."""
-        trained = cache(self._trained)
-        self.hold(BAKED[0], trained, prompted=False)
-        self.hold(BAKED[1], trained)
+        adapters = cache(self._train_adapters)
+        self.hold(BAKING_ARMS[0], adapters, prompted=False)
+        self.hold(BAKING_ARMS[1], adapters)
 
-    def _trained(self) -> dict[str, State]:
+    def _train_adapters(self) -> dict[str, State]:
         recipe, suite = self.plan.more["baking"], self.plan.suites[0]
-        asked = openers(suite, recipe["replies"])
+        texts = openers(suite, recipe["replies"])
         rest = {name: value for name, value in recipe.items() if name != "replies"}
         whole = Recipe(**rest, rounds=1, sampling=self.plan.sampling)
         folder = self.folder / "adapters"
-        return baked(self.model, self.agents, asked, whole, self.plan.seeds[0], folder)
+        return bake_personas(self.model, self.agents, texts, whole, self.plan.seeds[0], folder)
 
 
 def main() -> None:
@@ -123,21 +123,21 @@ def run_all(model: Backend, plan: Plan, folder: Path, progress: Progress) -> Non
 
 def choose(model: LocalBackend, plan: Plan, folder: Path, progress: Progress) -> Setting:
     """The setting under which development's answers in character are most likely."""
-    developed = replace(plan, controls=["none"], **plan.more["development"])
-    tried = settings(len(decoder_layers(model.engine.model)))
+    development = replace(plan, controls=["none"], **plan.more["development"])
+    candidates = settings(len(decoder_layers(model.engine.model)))
     file = folder / LIKELIHOODS
     if not file.exists():
-        run(model, developed, folder, progress)
-        bench = Bench(model, developed, folder, progress)
+        run(model, development, folder, progress)
+        bench = Bench(model, development, folder, progress)
         asks, options = in_character(bench)
-        found = {"none": likelihood(model, asks, options)}
-        for setting in tried:
-            capped = Routed(model, states(setting, model, bench.directions))
-            found[str(setting)] = likelihood(capped, asks, options)
-            print(setting, round(found[str(setting)], 3), file=sys.stderr, flush=True)
-        write_whole(file, dumps(found) + "\n")
+        by_setting = {"none": likelihood(model, asks, options)}
+        for setting in candidates:
+            agent = RoutedBackend(model, states(setting, model, bench.directions))
+            by_setting[str(setting)] = likelihood(agent, asks, options)
+            print(setting, round(by_setting[str(setting)], 3), file=sys.stderr, flush=True)
+        write_whole(file, dumps(by_setting) + "\n")
     likely: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
-    return max(tried, key=lambda setting: likely[str(setting)])
+    return max(candidates, key=lambda setting: likely[str(setting)])
 
 
 def in_character(bench: Bench) -> tuple[list[Ask], list[list[str]]]:
@@ -160,7 +160,7 @@ def in_character(bench: Bench) -> tuple[list[Ask], list[list[str]]]:
 
 
 def likelihood(
-    model: LocalBackend | Routed, asks: Sequence[Ask], options: Sequence[Sequence[str]]
+    model: LocalBackend | RoutedBackend, asks: Sequence[Ask], options: Sequence[Sequence[str]]
 ) -> float:
     """The mean log-likelihood of a token of each ask's only option."""
     sums = model.likelihoods(asks, options)
@@ -170,7 +170,7 @@ def likelihood(
 
 def all_tables(folder: Path, plan: Plan) -> str:
     """What development said, and the tables of what has finished, rivals among the controls."""
-    names = [*capping_names(folder), *BAKED]
+    names = [*capping_names(folder), *BAKING_ARMS]
     whole = replace(plan, later=[*plan.later, *names])
     parts = [_development_table(folder), tables(folder, whole), _beside(folder, whole)]
     return "\n\n".join(part for part in parts if part)
@@ -197,15 +197,17 @@ def _development_table(folder: Path) -> str:
 
 def _beside(folder: Path, plan: Plan) -> str:
     """Each rival less `CONTROL`, conversation by conversation."""
-    done = finished(folder, plan)
-    if done is None or CONTROL not in done.scores:
+    controls = read_finished(folder, plan)
+    if controls is None or CONTROL not in controls.scores:
         return ""
-    own = {name: mean(of[:, plan.first :], axis=1) for name, of in done.scores.items()}
+    own = {name: mean(of[:, plan.first :], axis=1) for name, of in controls.scores.items()}
     rows = [
         {
             "rival": f"`{name}`",
-            f"less {CONTROL}'s": difference(done.sample, values, own[CONTROL]),
-            "recall less its": difference(done.sample, done.recall[name], done.recall[CONTROL]),
+            f"less {CONTROL}'s": difference(controls.sample, values, own[CONTROL]),
+            "recall less its": difference(
+                controls.sample, controls.recall[name], controls.recall[CONTROL]
+            ),
         }
         for name, values in own.items()
         if name in plan.later

@@ -1,6 +1,6 @@
 """One model in several states, a persona's asks going to that persona's state.
 
-    Routed(plain, {prompt: state}, prompted=True)
+    RoutedBackend(plain, {prompt: state}, prompted=True)
 
 answers an ask whose system prompt has a state under it (an adapter switched on, hooks put
 in), and any other ask with the plain model. `prompted` False takes the system prompt out of
@@ -35,7 +35,7 @@ T = TypeVar("T")
 State = Callable[[], AbstractContextManager[None]]
 
 
-class Routed:
+class RoutedBackend:
     """A `Backend` over one model; `states` are by system prompt."""
 
     local = True
@@ -49,14 +49,17 @@ class Routed:
 
     def reply(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
         """One reply per ask, in order, each state's together."""
-        return self._each(asks, lambda backend, at, seen: backend.reply(seen, sampling))
+        return self._each(asks, lambda backend, at, agent_asks: backend.reply(agent_asks, sampling))
 
     def likelihoods(
         self, asks: Sequence[Ask], options: Sequence[Sequence[str]]
     ) -> list[list[float]]:
         """Log-likelihoods of each ask's options, under its state."""
         return self._each(
-            asks, lambda backend, at, seen: backend.likelihoods(seen, [options[i] for i in at])
+            asks,
+            lambda backend, at, agent_asks: backend.likelihoods(
+                agent_asks, [options[i] for i in at]
+            ),
         )
 
     def _each(
@@ -67,18 +70,18 @@ class Routed:
         for i, ask in enumerate(asks):
             prompt = system_of(ask.chat)
             groups.setdefault(prompt if prompt in self.states else None, []).append(i)
-        found: dict[int, T] = {}
+        by_place: dict[int, T] = {}
         for prompt, at in groups.items():
             if prompt is None:
                 answers = answer(self.plain, at, [asks[i] for i in at])
             else:
                 with self.states[prompt]():
-                    seen = [self._seen(asks[i]) for i in at]
-                    answers = answer(self._backends[prompt], at, seen)
-            found |= zip(at, answers, strict=True)
-        return [found[i] for i in range(len(asks))]
+                    rewritten = [self._without_prompt(asks[i]) for i in at]
+                    answers = answer(self._backends[prompt], at, rewritten)
+            by_place |= zip(at, answers, strict=True)
+        return [by_place[i] for i in range(len(asks))]
 
-    def _seen(self, ask: Ask) -> Ask:
+    def _without_prompt(self, ask: Ask) -> Ask:
         if self.prompted:
             return ask
         return Ask(ask.chat[1:], ask.seed, ask.control, ask.keep, ask.measure)
@@ -143,7 +146,7 @@ def exchanges(
 
 
 @dataclass(frozen=True)
-class Told:
+class TokenizedDialogue:
     """A chat that ends in a reply, as token ids; the reply's begin at `start`."""
 
     ids: tuple[int, ...]
@@ -154,21 +157,25 @@ class Told:
         return self.ids[self.start :]
 
 
-def told(template: Template, prompt: str | None, turns: Sequence[str]) -> Told:
+def tokenize_dialogue(
+    template: Template, prompt: str | None, turns: Sequence[str]
+) -> TokenizedDialogue:
     """The tokens of a dialogue under a prompt (or none), its last reply and what ends it."""
-    asked = agent_view(prompt, turns[:-1])
-    head = template.render(asked).ids
-    whole = template.text(template.fold((*asked, message("assistant", turns[-1]))), prompt=False)
+    history = agent_view(prompt, turns[:-1])
+    head = template.render(history).ids
+    whole = template.text(template.fold((*history, message("assistant", turns[-1]))), prompt=False)
     ids = tuple(template.tokenizer(whole, add_special_tokens=False)["input_ids"])
     if ids[: len(head)] != head or len(ids) <= len(head):
         raise ModelError(
             "the chat template does not render a reply after the text that asked for it, so its "
             "tokens cannot be told apart; use a template without hidden reasoning"
         )
-    return Told(ids, len(head))
+    return TokenizedDialogue(ids, len(head))
 
 
-def padded(rows: Sequence[Told], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+def pad_right(
+    rows: Sequence[TokenizedDialogue], device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
     """Ids and attention mask, (rows, longest), filled on the right."""
     width = max(len(row.ids) for row in rows)
     ids = torch.zeros(len(rows), width, dtype=torch.long)
@@ -189,10 +196,10 @@ def decoder_layers(model: PreTrainedModel) -> list[nn.Module]:
 
 
 @contextmanager
-def hooked(layers: Sequence[tuple[nn.Module, Callable[[Tensor], Tensor]]]) -> Iterator[None]:
+def hook_layers(layers: Sequence[tuple[nn.Module, Callable[[Tensor], Tensor]]]) -> Iterator[None]:
     """Put each layer's output (B, L, D) through its function while the context is open."""
 
-    def wrapped(function: Callable[[Tensor], Tensor]) -> Callable[..., object]:
+    def make_hook(function: Callable[[Tensor], Tensor]) -> Callable[..., object]:
         def hook(_: nn.Module, __: object, output: object) -> object:
             if isinstance(output, tuple):
                 return (function(output[0]), *output[1:])
@@ -201,7 +208,7 @@ def hooked(layers: Sequence[tuple[nn.Module, Callable[[Tensor], Tensor]]]) -> It
 
         return hook
 
-    handles = [layer.register_forward_hook(wrapped(function)) for layer, function in layers]
+    handles = [layer.register_forward_hook(make_hook(function)) for layer, function in layers]
     try:
         yield
     finally:

@@ -26,7 +26,7 @@ from pathlib import Path
 import cones
 import numpy as np
 import theory_figures as figures
-import theory_model as measured
+import theory_model as model_tables
 from cones import Array
 from walk import Cone, leaving, mixing, walk
 
@@ -60,26 +60,26 @@ def measure_tables(cone_pairs: int, draws: int) -> Iterator[Table]:
         full = _ratio(np.eye(d1 + 1)[d1], np.eye(d2 + 1)[d2], ACROSS)
         # Cones of d random generators have binomial intrinsic volumes, on average.
         random = _ratio(_binomial(d1), _binomial(d2), ACROSS)
-        drawn = _drawn(rng.normal(size=(cone_pairs, ACROSS, d2)), d1, draws, rng)
-        curves[d1, d2] = (random, drawn[1], full)
-        rows += [_measured("filled", d1, d2, ACROSS, full)]
-        rows += [_measured("random", d1, d2, ACROSS, random, drawn)]
+        sample = _draw_ratios(rng.normal(size=(cone_pairs, ACROSS, d2)), d1, draws, rng)
+        curves[d1, d2] = (random, sample[1], full)
+        rows += [_ratio_row("filled", d1, d2, ACROSS, full)]
+        rows += [_ratio_row("random", d1, d2, ACROSS, random, sample)]
     generators = rng.normal(size=(cone_pairs, ACROSS, 4))
     inner = generators[..., :2] @ rng.dirichlet([1, 1], size=(cone_pairs, 2)).swapaxes(1, 2)
     generators[..., 2:] = _units(inner) + 0.05 * _units(generators[..., 2:])
-    drawn = _drawn(generators, 2, draws, rng)
-    rows += [_measured("narrow", 2, 4, ACROSS, drawn[0], drawn)]
+    sample = _draw_ratios(generators, 2, draws, rng)
+    rows += [_ratio_row("narrow", 2, 4, ACROSS, sample[0], sample)]
     for d1, d2 in ((10, 20), (20, 40)):
         full = _ratio(np.eye(d1 + 1)[d1], np.eye(d2 + 1)[d2], 96)
-        rows += [_measured("filled", d1, d2, 96, full)]
+        rows += [_ratio_row("filled", d1, d2, 96, full)]
     figures.measure(EPSILONS, curves)
-    at = tuple(f"ε = {EPSILONS[i]:g}" for i in _SHOWN)
+    at = tuple(f"ε = {EPSILONS[i]:g}" for i in _COLUMNS)
     header = ("cones", "D", "d1 → d2", *at, "drawn, ε = 0.3", "slope .5–.3", "slope .05–.02")
     yield Table("measure", header, tuple(rows))
     yield _agreement(100 * draws, rng)
 
 
-_SHOWN = (0, 1, 3, 5)
+_COLUMNS = (0, 1, 3, 5)
 
 
 def _units(vectors: Array) -> Array:
@@ -96,7 +96,7 @@ def _ratio(small: Array, large: Array, across: int) -> Array:
     return cones.measure(small, EPSILONS, across) / cones.measure(large, EPSILONS, across)
 
 
-def _drawn(
+def _draw_ratios(
     generators: Array, inside: int, draws: int, rng: np.random.Generator
 ) -> tuple[Array, Array]:
     """The same by Monte Carlo over cones (cones, D, d2), with its 95% interval over cones."""
@@ -113,24 +113,24 @@ def _drawn(
     ).T
 
 
-def _measured(
+def _ratio_row(
     name: str,
     d1: int,
     d2: int,
     across: int,
     ratio: Array,
-    drawn: tuple[Array, Array] | None = None,
+    sample: tuple[Array, Array] | None = None,
 ) -> tuple[str, ...]:
     """A row: the ratio over ε^(d2 - d1), and its slope in ε on logarithmic axes."""
     power = EPSILONS ** (d2 - d1)
     slopes = np.diff(np.log(ratio)) / np.diff(np.log(EPSILONS))
-    told = "–"
-    if drawn is not None:
-        value, low, high = (float(v) / power[1] for v in (drawn[0][1], *drawn[1][1]))
-        told = f"{value:.2g} ({low:.2g}–{high:.2g})"
-    cells = tuple(f"{v:.2g}" for v in (ratio / power)[list(_SHOWN)])
+    estimate = "–"
+    if sample is not None:
+        value, low, high = (float(v) / power[1] for v in (sample[0][1], *sample[1][1]))
+        estimate = f"{value:.2g} ({low:.2g}–{high:.2g})"
+    cells = tuple(f"{v:.2g}" for v in (ratio / power)[list(_COLUMNS)])
     ends = (f"{slopes[0]:.2f}", f"{slopes[-1]:.2f}")
-    return (name, str(across), f"{d1} → {d2}", *cells, told, *ends)
+    return (name, str(across), f"{d1} → {d2}", *cells, estimate, *ends)
 
 
 def _agreement(draws: int, rng: np.random.Generator) -> Table:
@@ -143,8 +143,8 @@ def _agreement(draws: int, rng: np.random.Generator) -> Table:
         for epsilon, value in zip(STEPS, exact, strict=True):
             share = float((far <= epsilon).mean())
             low, high = wilson(share, len(far))
-            counted = f"{share:.4f} ({low:.4f}–{high:.4f})"
-            rows.append((f"{inside} in 8", f"{epsilon:g}", f"{value:.4f}", counted))
+            estimate = f"{share:.4f} ({low:.4f}–{high:.4f})"
+            rows.append((f"{inside} in 8", f"{epsilon:g}", f"{value:.4f}", estimate))
     return Table("agreement", ("d in D", "ε", "Steiner", f"{draws:,} directions"), tuple(rows))
 
 
@@ -153,9 +153,9 @@ def spanning_tables(draws: int) -> Iterator[Table]:
     rows = []
     for across in (8, 32, 128, 512, 4096):
         for eta in (0.1, 0.001):
-            least, asked = cones.enough(eta, across), cones.bound(eta, across)
+            least, bound = cones.enough(eta, across), cones.bound(eta, across)
             rows.append(
-                (f"{across:,}", f"{eta:g}", f"{least:,}", f"{asked:,.0f}", f"{asked / least:.2f}")
+                (f"{across:,}", f"{eta:g}", f"{least:,}", f"{bound:,.0f}", f"{bound / least:.2f}")
             )
     yield Table("spanning", ("D", "η", "enough (Wendel)", "4D + 2 log(1/η)", "ratio"), tuple(rows))
     rng = np.random.default_rng(52)
@@ -178,12 +178,12 @@ def spanning_tables(draws: int) -> Iterator[Table]:
 
 def walk_tables(runs: int) -> Iterator[Table]:
     """Theorem 5.1: how far from the system's cone a transformer of attention alone gets."""
-    cone, rng, rows, found = Cone(), np.random.default_rng(51), [], {}
+    cone, rng, rows, walks = Cone(), np.random.default_rng(51), [], {}
     for kind in ("keeping", "identity", "random"):
         for users in ("cone", "uniform"):
-            made = found[kind, users] = walk(cone, kind, users=users, runs=runs, seed=51)
-            turns = made.distance.reshape(runs, 4, -1)
-            shares = made.share.reshape(runs, 4, -1)
+            chats = walks[kind, users] = walk(cone, kind, users=users, runs=runs, seed=51)
+            turns = chats.distance.reshape(runs, 4, -1)
+            shares = chats.share.reshape(runs, 4, -1)
             rows.append(
                 (
                     kind,
@@ -196,22 +196,22 @@ def walk_tables(runs: int) -> Iterator[Table]:
                 )
             )
     random, extreme = mixing(cone, 20_000, rng)
-    told = (
+    distances = (
         ("ε, of the system’s tokens", f"{cone.epsilon:g}"),
-        ("ε̃, the theorem’s bound", f"{cone.widened:.4f}"),
+        ("ε̃, the theorem’s bound", f"{cone.widening:.4f}"),
         ("farthest of 20,000 convex combinations of four", f"{random:.4f}"),
         ("the extreme pair’s middle", f"{extreme:.4f}"),
-        ("farthest that a `keeping` W_ov takes the neighbourhood", _left(cone, "keeping", rng)),
-        ("farthest that a `random` W_ov takes it", _left(cone, "random", rng)),
+        ("farthest that a `keeping` W_ov takes the neighbourhood", _farthest(cone, "keeping", rng)),
+        ("farthest that a `random` W_ov takes it", _farthest(cone, "random", rng)),
     )
-    yield Table("assumption", ("distance to the cone", "value"), told)
+    yield Table("assumption", ("distance to the cone", "value"), distances)
     header = ("W_ov", "users", "turn 1, farthest", "turn 2, first", "turn 2, last",
               "turn 4, last", "share at each turn’s end")  # fmt: skip
     yield Table("walk", header, tuple(rows))
-    figures.walked(found, cone)
+    figures.draw_walk(walks, cone)
 
 
-def _left(cone: Cone, kind: str, rng: np.random.Generator) -> str:
+def _farthest(cone: Cone, kind: str, rng: np.random.Generator) -> str:
     return f"{leaving(cone, kind, 2000, rng):.4f}"
 
 
@@ -220,7 +220,7 @@ def _mean(values: Array) -> str:
     return f"{values.mean():.3f} ± {half:.3f}"
 
 
-def placed(text: str, tables: Sequence[Table]) -> str:
+def place_tables(text: str, tables: Sequence[Table]) -> str:
     """The document with each table in its place. Raises where a table has none."""
     for table in tables:
         place = re.compile(rf"(<!-- theory:{table.name} -->\n).*?(<!-- /theory -->)", re.S)
@@ -241,26 +241,28 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", type=Path, help="folder of the model's run, to go on with")
     parser.add_argument("--quick", action="store_true", help="a tenth of the simulations")
-    asked = parser.parse_args(args)
-    figures.folder(asked.out)
-    scale, began, tables = 10 if asked.quick else 1, time.monotonic(), []
-    for made in (
+    options = parser.parse_args(args)
+    figures.folder(options.out)
+    scale, began, tables = 10 if options.quick else 1, time.monotonic(), []
+    for part in (
         measure_tables(40 // min(scale, 8), 600 // scale),
         spanning_tables(400 // scale),
         walk_tables(200 // scale),
     ):
-        tables += list(made)
+        tables += list(part)
         print(f"{tables[-1].name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
-    if asked.model != "none":
+    if options.model != "none":
         with tempfile.TemporaryDirectory() as spare:
-            run = asked.run or Path(spare) / "run"
-            found = measured.measure(asked.model, asked.pairs, asked.rounds, asked.seed, run)
-        tables += [Table(name, header, rows) for name, header, rows in found]
+            run = options.run or Path(spare) / "run"
+            parts = model_tables.measure(
+                options.model, options.pairs, options.rounds, options.seed, run
+            )
+        tables += [Table(name, header, rows) for name, header, rows in parts]
     for table in tables:
         print(f"\n{table.name}\n\n{table.text()}")
-    if asked.doc:
-        text = placed(asked.doc.read_text(encoding="utf-8"), tables)
-        asked.doc.write_text(text, encoding="utf-8")
+    if options.doc:
+        text = place_tables(options.doc.read_text(encoding="utf-8"), tables)
+        options.doc.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

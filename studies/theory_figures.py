@@ -71,15 +71,15 @@ def spanning(spots: Sequence[tuple[float, int, float, float, float]]) -> None:
     save(figure, "spanning")
 
 
-def walked(found: Mapping[tuple[str, str], Walk], cone: Cone) -> None:
+def draw_walk(walks: Mapping[tuple[str, str], Walk], cone: Cone) -> None:
     """Distance to the cone and share on the system's tokens, token by token."""
     figure, panels = axes(2)
     for colour, kind in zip(COLOURS, ("keeping", "identity", "random"), strict=False):
         for users, style in (("uniform", "-"), ("cone", ":")):
-            made = found[kind, users]
-            for panel, values in zip(panels, (made.distance, made.share), strict=True):
+            chats = walks[kind, users]
+            for panel, values in zip(panels, (chats.distance, chats.share), strict=True):
                 panel.plot(values.mean(0), style, color=colour, label=f"{kind}, {users}")
-    panels[0].axhline(cone.widened, color=GREY, lw=0.8)
+    panels[0].axhline(cone.widening, color=GREY, lw=0.8)
     panels[0].set(yscale="log", ylim=(5e-4, 1.3), xlabel="generated token")
     panels[0].set_title("distance to the system’s cone (line: ε̃)")
     panels[1].set(xlabel="generated token", ylim=(0, 1.02))

@@ -39,16 +39,16 @@ from holdfast.evals.explain.value_vectors import probe_ask, tokens_in_view, turn
 from holdfast.models.local.backend import LocalBackend
 from holdfast.results.conversation import RoundRecord
 
-Made = tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]]
+TableParts = tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]]
 SOME = 24  # conversations whose cones are computed
 TOKENS = 24  # of each kind, from each conversation
 
 
-def measure(name: str, pairs: int, rounds: int, seed: int, run: Path) -> Iterator[Made]:
+def measure(name: str, pairs: int, rounds: int, seed: int, run: Path) -> Iterator[TableParts]:
     """Tables for the document: by round, by layer, what the bound says, and the findings."""
     model = load(name)
     assert isinstance(model, LocalBackend)
-    found = as_record(
+    summary = as_record(
         explain(model, controls=["none"], pairs=pairs, rounds=rounds, seed=seed, out=run).summary
     )
     base = draw_cast(ConversationSettings(pairs=pairs, seed=seed), model).conversations
@@ -60,11 +60,11 @@ def measure(name: str, pairs: int, rounds: int, seed: int, run: Path) -> Iterato
         spans.append(_spans(model, c, turns, rounds))
         apart.append(_apart(model, c, turns, turns_of(bare, c.id)))
     sample = Sample(len(some))
-    yield _by_round(found, np.stack(spans), sample)
-    yield _by_layer(found, np.stack(spans), np.stack(apart), sample)
-    yield _bound(found)
-    yield "findings", ("in words",), tuple((line,) for line in found["findings"])
-    _figure(found)
+    yield _by_round(summary, np.stack(spans), sample)
+    yield _by_layer(summary, np.stack(spans), np.stack(apart), sample)
+    yield _bound(summary)
+    yield "findings", ("in words",), tuple((line,) for line in summary["findings"])
+    _figure(summary)
 
 
 def _records(folder: Path) -> list[RoundRecord]:
@@ -75,15 +75,15 @@ def _records(folder: Path) -> list[RoundRecord]:
 def _spans(model: LocalBackend, c: Conversation, turns: Sequence[str], rounds: int) -> Array:
     """Part of a layer's heads whose values in view span their space: (rounds + 1, layers)."""
     size = model.engine.config.head_dim
-    found = []
+    shares = []
     for r, n in enumerate(tokens_in_view(model, c, turns, NONE)):
         layers = model.values(probe_ask(c, turns, r, NONE))
         heads = [v.numpy()[:n].astype(float).reshape(n, -1, size) for v in layers]
-        found.append(
+        shares.append(
             [np.mean([cones.surrounds(h[:, i]) for i in range(h.shape[1])]) for h in heads]
         )
-    whole = np.full((rounds + 1, len(found[0])), np.nan)
-    whole[: len(found)] = found
+    whole = np.full((rounds + 1, len(shares[0])), np.nan)
+    whole[: len(shares)] = shares
     return whole
 
 
@@ -93,11 +93,11 @@ def _apart(model: LocalBackend, c: Conversation, own: Sequence[str], bare: Seque
     W_ov of system tokens, random directions, the agent's tokens in the first and in the last
     round, and its tokens in the first round of the conversation without personas.
     """
-    asked = probe_ask(c, own, len(own) // 2, NONE)
-    rendered = model.template.render(asked.chat)
-    assert rendered.template is not None
-    end = rendered.template[1]
-    inputs = _inputs(model, rendered.ids)
+    probe = probe_ask(c, own, len(own) // 2, NONE)
+    prompt = model.template.render(probe.chat)
+    assert prompt.template is not None
+    end = prompt.template[1]
+    inputs = _inputs(model, prompt.ids)
     alone = _inputs(model, model.ids(Ask(agent_view(None, bare[:2], "?"), 0)))
     first, last = (_reply(model, c.agent.prompt, own, r) for r in (1, len(own) // 2))
     without = _reply(model, None, bare, 1)
@@ -106,9 +106,9 @@ def _apart(model: LocalBackend, c: Conversation, own: Sequence[str], bare: Seque
     for layer, (states, other) in enumerate(zip(inputs, alone, strict=True)):
         cone = states[:end].T
         system = states[rng.permutation(end)[:TOKENS]]
-        moved = np.concatenate([system @ w.T for w in _maps(model, layer)])
+        mapped_tokens = np.concatenate([system @ w.T for w in _maps(model, layer)])
         random = rng.normal(size=(TOKENS, states.shape[1]))
-        sets = (moved, random, states[first], states[last], other[without])
+        sets = (mapped_tokens, random, states[first], states[last], other[without])
         rows.append([cones.distance(cone, one).mean() for one in sets])
     return np.array(rows)
 
@@ -145,7 +145,7 @@ def _maps(model: LocalBackend, layer: int) -> list[Array]:
     ]
 
 
-def _told(values: Array, sample: Sample) -> str:
+def _format_mean(values: Array, sample: Sample) -> str:
     low, high = sample.mean_interval(values)
     return f"{float(mean(values)):.2f} ({low:.2f}–{high:.2f})"
 
@@ -158,17 +158,17 @@ def _number(value: float | None, interval: Sequence[float | None] | None = None)
     return f"{value:.2f} ({interval[0]:.2f}–{interval[1]:.2f})"
 
 
-def _set(found: Record, name: str) -> Record:
-    return next(one for one in found["dimension"]["sets"] if one["set"] == name)
+def _set(summary: Record, name: str) -> Record:
+    return next(one for one in summary["dimension"]["sets"] if one["set"] == name)
 
 
-def _by_round(found: Record, spans: Array, sample: Sample) -> Made:
-    none, own = found["controls"][0], _set(found, "none")
-    plain, shuffled = _set(found, "no persona"), _set(found, "shuffled")
-    few, many = (found["dimension"]["vectors"][count] for count in ("few", "many"))
-    held = own["participation"]
+def _by_round(summary: Record, spans: Array, sample: Sample) -> TableParts:
+    none, own = summary["controls"][0], _set(summary, "none")
+    plain, shuffling = _set(summary, "no persona"), _set(summary, "shuffled")
+    few, many = (summary["dimension"]["vectors"][count] for count in ("few", "many"))
+    ratios = own["participation"]
     rows = []
-    for r in range(found["rounds"] + 1):
+    for r in range(summary["rounds"] + 1):
         rows.append(
             (
                 str(r),
@@ -176,14 +176,14 @@ def _by_round(found: Record, spans: Array, sample: Sample) -> Made:
                 _number(none["prompt_share"][r], none["prompt_share_interval"][r]),
                 _number(none["share_detail"]["dilution"][r]),
                 _number(none["stability"][r], none["interval"][r]),
-                *(_number(held[c]["mean"][r], held[c]["interval"][r]) for c in ("all", "few")),
+                *(_number(ratios[c]["mean"][r], ratios[c]["interval"][r]) for c in ("all", "few")),
                 *(
                     _number(one["participation"]["many"]["mean"][r])
-                    for one in (own, plain, shuffled)
+                    for one in (own, plain, shuffling)
                 ),
                 _number(own["components"]["all"]["mean"][r]),
                 _number(own["components"]["many"]["mean"][r]),
-                _told(spans[:, r].mean(1), sample),
+                _format_mean(spans[:, r].mean(1), sample),
             )
         )
     header = (
@@ -193,22 +193,22 @@ def _by_round(found: Record, spans: Array, sample: Sample) -> Made:
     return "by-round", header, tuple(rows)
 
 
-def _by_layer(found: Record, spans: Array, apart: Array, sample: Sample) -> Made:
-    held = _set(found, "none")["participation"]
+def _by_layer(summary: Record, spans: Array, apart: Array, sample: Sample) -> TableParts:
+    ratios = _set(summary, "none")["participation"]
     rows = []
     for layer in range(apart.shape[1]):
-        course = [f"{held[c]['layers'][0][layer]:.1f} → {held[c]['layers'][-1][layer]:.1f}"
+        course = [f"{ratios[c]['layers'][0][layer]:.1f} → {ratios[c]['layers'][-1][layer]:.1f}"
                   for c in ("all", "few")]  # fmt: skip
-        spanned = [float(mean(spans[:, r, layer])) for r in (0, 1, -1)]
+        shares = [float(mean(spans[:, r, layer])) for r in (0, 1, -1)]
         rows.append(
             (
                 str(layer + 1),
                 *course,
-                " → ".join(f"{v:.2f}" for v in spanned),
-                *(_told(apart[:, layer, i], sample) for i in range(apart.shape[2])),
+                " → ".join(f"{v:.2f}" for v in shares),
+                *(_format_mean(apart[:, layer, i], sample) for i in range(apart.shape[2])),
             )
         )
-    few = found["dimension"]["vectors"]["few"]
+    few = summary["dimension"]["vectors"]["few"]
     header = (
         "layer", "PR, all", f"PR of {few}", "heads spanned, r = 0, 1, last", "W_ov", "random",
         "replies, first round", "replies, last", "replies without persona",
@@ -216,26 +216,26 @@ def _by_layer(found: Record, spans: Array, apart: Array, sample: Sample) -> Made
     return "by-layer", header, tuple(rows)
 
 
-def _bound(found: Record) -> Made:
+def _bound(summary: Record) -> TableParts:
     """ε^(d2 - d1) for the measured dimensions, beside the share that was measured."""
-    none, held = found["controls"][0], _set(found, "none")["participation"]
-    kept = none["prompt_share"][-1] / none["prompt_share"][0]
+    none, participation = summary["controls"][0], _set(summary, "none")["participation"]
+    ratio = none["prompt_share"][-1] / none["prompt_share"][0]
     rows = []
     for count, name in (("all", "all vectors"), ("few", "an equal number")):
-        first, last = held[count]["mean"][0], held[count]["mean"][-1]
+        first, last = participation[count]["mean"][0], participation[count]["mean"][-1]
         powers = (f"{epsilon ** (last - first):.1e}" for epsilon in (0.5, 0.3, 0.1))
-        fitting = f"{kept ** (1 / (last - first)):.2f}" if last > first else "none"
-        rows.append((name, f"{first:.1f} → {last:.1f}", *powers, f"{kept:.2f}", fitting))
+        fitting = f"{ratio ** (1 / (last - first)):.2f}" if last > first else "none"
+        rows.append((name, f"{first:.1f} → {last:.1f}", *powers, f"{ratio:.2f}", fitting))
     header = ("dimension from", "d1 → d2", "ε = .5", "ε = .3", "ε = .1",
               "share, last / first", "ε that fits")  # fmt: skip
     return "bound", header, tuple(rows)
 
 
-def _figure(found: Record) -> None:
-    none = found["controls"][0]
+def _figure(summary: Record) -> None:
+    none = summary["controls"][0]
     names = ("none", "no persona", "shuffled")
     every, equal = (
-        {name: _set(found, name)["participation"][count]["mean"] for name in names}
+        {name: _set(summary, name)["participation"][count]["mean"] for name in names}
         for count in ("all", "many")
     )
     figures.by_round(

@@ -30,7 +30,7 @@ class Cone:
     epsilon: float = 0.1
 
     @property
-    def widened(self) -> float:
+    def widening(self) -> float:
         """ε̃: how far convex combinations of the neighbourhood get from the cone."""
         e, cosine = self.epsilon, np.cos(self.angle)
         return float(e / np.sqrt(e**2 + cosine**2 * (1 - e**2)))
@@ -60,18 +60,18 @@ class Cone:
         It turns and shrinks what is beside the axis, and shrinks what is outside of the
         subspace at least as much.
         """
-        found = np.zeros((self.across, self.across))
+        matrix = np.zeros((self.across, self.across))
         beside = rng.uniform(0.6, 1.0)
-        found[0, 0] = 1.0
-        found[1 : self.inside, 1 : self.inside] = beside * _turn(self.inside - 1, rng)
+        matrix[0, 0] = 1.0
+        matrix[1 : self.inside, 1 : self.inside] = beside * _turn(self.inside - 1, rng)
         outer = beside * rng.uniform(0.5, 1.0)
-        found[self.inside :, self.inside :] = outer * _turn(self.across - self.inside, rng)
-        return found
+        matrix[self.inside :, self.inside :] = outer * _turn(self.across - self.inside, rng)
+        return matrix
 
 
 def _units(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    found = rng.normal(size=shape)
-    return np.asarray(found / np.linalg.norm(found, axis=-1, keepdims=True))
+    vectors = rng.normal(size=shape)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
 
 
 def _turn(size: int, rng: np.random.Generator) -> Array:
@@ -108,8 +108,8 @@ class Transformer:
         scale = self.gain / np.sqrt(size)
         self.query = scale * self.rng.normal(size=(*shape, size, size))
         self.key = scale * self.rng.normal(size=(*shape, size, size))
-        kept = [self.cone.keeping(self.rng) for _ in range(int(np.prod(shape)))]
-        self.value = np.stack(kept).reshape(*shape, size, size)
+        matrices = [self.cone.keeping(self.rng) for _ in range(int(np.prod(shape)))]
+        self.value = np.stack(matrices).reshape(*shape, size, size)
         if self.kind == "identity":
             self.value = np.broadcast_to(np.eye(size), self.value.shape)
         if self.kind == "random":
@@ -123,17 +123,17 @@ class Transformer:
         for layer in range(self.layers):
             past = np.concatenate([self.states[layer], now[:, None]], 1)
             self.states[layer] = past
-            gained = np.zeros_like(now)
+            update = np.zeros_like(now)
             for head in range(self.heads):
                 query = np.einsum("rij,rj->ri", self.query[layer, head], now)
-                folded = np.einsum("rij,ri->rj", self.key[layer, head], query)
-                scores = np.einsum("rtj,rj->rt", past, folded) / np.sqrt(self.cone.across)
+                keys = np.einsum("rij,ri->rj", self.key[layer, head], query)
+                scores = np.einsum("rtj,rj->rt", past, keys) / np.sqrt(self.cone.across)
                 weights = np.exp(scores - scores.max(1, keepdims=True))
                 weights /= weights.sum(1, keepdims=True)
                 shares.append(weights[:, :system].sum(1))
-                mixed = np.einsum("rt,rtj->rj", weights, past)
-                gained += np.einsum("rij,rj->ri", self.value[layer, head], mixed)
-            now = now + gained
+                context = np.einsum("rt,rtj->rj", weights, past)
+                update += np.einsum("rij,rj->ri", self.value[layer, head], context)
+            now = now + update
         return now / np.linalg.norm(now, axis=1, keepdims=True), np.mean(shares, 0)
 
 
@@ -145,11 +145,11 @@ def walk(
     runs: int = 200,
     system: int = 12,
     turns: int = 4,
-    said: int = 8,
-    generated: int = 16,
+    user_tokens: int = 8,
+    own_tokens: int = 16,
     seed: int = 0,
 ) -> Walk:
-    """Chats of `turns` turns: system tokens, then generated ones, `said` user tokens between.
+    """Chats of `turns` turns: system tokens, then generated ones, `user_tokens` of a user between.
 
     `users` say tokens that are `uniform` on the sphere, or drawn from the `cone` like the system's.
     """
@@ -159,11 +159,11 @@ def walk(
         after, share = model.feed(token, system)
     far, shares = [], []
     for turn in range(turns):
-        for _ in range(said if turn else 0):
-            drawn = cone.draw((runs,), rng)
-            drawn = _units((runs, cone.across), rng) if users == "uniform" else drawn
-            after, share = model.feed(drawn, system)
-        for _ in range(generated):
+        for _ in range(user_tokens if turn else 0):
+            word = cone.draw((runs,), rng)
+            word = _units((runs, cone.across), rng) if users == "uniform" else word
+            after, share = model.feed(word, system)
+        for _ in range(own_tokens):
             far.append(cone.distance(after))
             shares.append(share)
             after, share = model.feed(after, system)
@@ -172,9 +172,9 @@ def walk(
 
 def leaving(cone: Cone, kind: str, draws: int, rng: np.random.Generator) -> float:
     """The farthest that a W_ov took a vector of the neighbourhood from the cone, of many tried."""
-    made = Transformer(cone, kind, 32, rng).value.reshape(-1, cone.across, cone.across)
-    tried = cone.draw((draws,), rng)
-    return float(max(cone.distance(tried @ matrix.T).max() for matrix in made))
+    matrices = Transformer(cone, kind, 32, rng).value.reshape(-1, cone.across, cone.across)
+    tokens = cone.draw((draws,), rng)
+    return float(max(cone.distance(tokens @ matrix.T).max() for matrix in matrices))
 
 
 def mixing(cone: Cone, draws: int, rng: np.random.Generator) -> tuple[float, float]:

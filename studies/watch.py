@@ -57,8 +57,8 @@ class Simulation:
         for r in range(len(turns[0]) // 2 + 1, self.rounds + 1):
             asks = []
             for i, one in zip(ids, turns, strict=True):
-                said = random.Random(seed_of(self.seed, "user", i, r))
-                one.append(said.choice([*self.suite.starters, *self.suite.fillers]))
+                choice = random.Random(seed_of(self.seed, "user", i, r))
+                one.append(choice.choice([*self.suite.starters, *self.suite.fillers]))
                 chat = (
                     agent_view(None, one[-1:]) if broken else agent_view(self.persona.prompt, one)
                 )
@@ -89,9 +89,9 @@ def write(path: Path, conversations: Sequence[Turns]) -> None:
 
 def summary_of(log: Path, persona: Persona, break_at: int | None) -> dict[str, Any]:
     """What `holdfast watch` says of a log; delays count the broken rounds up to the alarm."""
-    found = watch(log, persona).summary
-    state = found.state
-    late = [slip.round - break_at + 1 for slip in found.slipped] if break_at else []
+    summary = watch(log, persona).summary
+    state = summary.state
+    late = [slip.round - break_at + 1 for slip in summary.slipped] if break_at else []
     return {
         "log": log.stem,
         "conversations": state.conversations,
@@ -157,8 +157,8 @@ def main() -> None:
         for n, log in enumerate(logs.values()):
             write(log, [turns for batch in batches for turns in batch[n]])
     for name, log in logs.items():
-        found = summary_of(log, persona, options.break_at if name == "broken" else None)
-        print(dumps({"persona": persona.id, **found}), flush=True)
+        figures = summary_of(log, persona, options.break_at if name == "broken" else None)
+        print(dumps({"persona": persona.id, **figures}), flush=True)
     for row in delays(persona, logs, options.orders):
         print(dumps({"persona": persona.id, **row}), flush=True)
 
@@ -174,13 +174,13 @@ def delays(persona: Persona, logs: dict[str, Path], orders: int) -> Iterator[dic
         for name, log in logs.items()
     }
     for share in SHARES:
-        found = [order(persona, *scores.values(), share, n) for n in range(orders)]
-        late = sorted(delay if delay is not None else len(scores["broken"]) for _, delay in found)
+        results = [order(persona, *scores.values(), share, n) for n in range(orders)]
+        late = sorted(delay if delay is not None else len(scores["broken"]) for _, delay in results)
         yield {
             "share": share,
             "orders": orders,
-            "orders_with_a_false_alarm": sum(false > 0 for false, _ in found),
-            "unseen": sum(delay is None for _, delay in found),
+            "orders_with_a_false_alarm": sum(false > 0 for false, _ in results),
+            "unseen": sum(delay is None for _, delay in results),
             "delay_median": median(late),
             "delay_90": late[int(0.9 * len(late))],
         }

@@ -13,14 +13,21 @@ from attacks.upstream import SECRET
 from holdfast.core.errors import ServiceError
 from holdfast.serve.gateway import Upstream, create_gateway
 
-KEYED = ("/v1/models", "/v1/chat/completions", "/metrics", "/docs", "/openapi.json", "/holdfast")
+GUARDED_PATHS = (
+    "/v1/models",
+    "/v1/chat/completions",
+    "/metrics",
+    "/docs",
+    "/openapi.json",
+    "/holdfast",
+)
 
 
 async def keys(place: Place, tally: Tally) -> None:
     """Every path that needs a key, without one, with wrong ones, and with odd spellings."""
     wrong = ("", "Bearer ", "Bearer", "Basic x", f"Bearer {KEY}x", f"bearer{KEY}", "Bearer \xe9")
     for target in place.targets:
-        for path in KEYED:
+        for path in GUARDED_PATHS:
             for value in wrong:
                 raw = request("GET", path, headers={"authorization": value})
                 answer = await tally.send(target, raw)
@@ -44,7 +51,7 @@ async def mounted(place: Place, tally: Tally) -> None:
     app = Starlette(routes=[Mount("/bot", gateway)])
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-        for path in KEYED:
+        for path in GUARDED_PATHS:
             for method in ("GET", "POST"):
                 answer = await client.request(method, f"/bot{path}", json={"messages": [USER]})
                 tally.requests += 1
@@ -65,8 +72,10 @@ async def other_sites(place: Place, tally: Tally) -> None:
             for headers in ({}, foreign, crossing, {"sec-fetch-site": "same-site"}):
                 raw = post("/v1/chat/completions", body, **{**headers, "content-type": media})
                 answer = await tally.send(target, raw)
-                told = 400 <= answer.status < 500
-                tally.expect(told, f"{target.name}: {media!r} of a foreign page: {answer.status}")
+                is_refused = 400 <= answer.status < 500
+                tally.expect(
+                    is_refused, f"{target.name}: {media!r} of a foreign page: {answer.status}"
+                )
         for headers in (foreign, crossing, {"origin": "null"}, {"sec-fetch-site": "cross-site"}):
             answer = await tally.send(target, post("/v1/chat/completions", body, **headers))
             tally.expect(answer.status == 403, f"{target.name}: {headers}: {answer.status}")
@@ -77,8 +86,8 @@ async def other_sites(place: Place, tally: Tally) -> None:
         for path in ("/v1/files", "/v1/chat/completions"):
             headers = {**foreign, "content-type": "multipart/form-data; boundary=x"}
             answer = await tally.send(target, post(path, form, **headers))
-            told = 400 <= answer.status < 500
-            tally.expect(told, f"{target.name}: a form to {path}: {answer.status}")
+            is_refused = 400 <= answer.status < 500
+            tally.expect(is_refused, f"{target.name}: a form to {path}: {answer.status}")
     tally.expect(not place.upstream.requests, "a foreign page's request reached the upstream")
 
 

@@ -76,7 +76,7 @@ async def verify(place: Place, tally: Tally) -> None:
     there.clear()
 
 
-async def begun(place: Place, count: int) -> list[asyncio.Task[bytes]]:
+async def begin_streams(place: Place, count: int) -> list[asyncio.Task[bytes]]:
     """Streams that have begun; each ends with its body."""
     body = chat(place.local, stream=True, max_tokens=150, temperature=1.5)
     began = asyncio.Semaphore(0)
@@ -101,16 +101,16 @@ async def begun(place: Place, count: int) -> list[asyncio.Task[bytes]]:
 async def killed_engine(place: Place, tally: Tally) -> None:
     """kill -9: what is under way ends with a sentence, and the engine comes back."""
     local = place.local
-    streams = await begun(place, 30)
+    streams = await begin_streams(place, 30)
     for kid in processes.children(local.process.pid):
         os.kill(kid, signal.SIGKILL)
-    lost = 0
+    losses = 0
     for text in await asyncio.gather(*streams):
         tally.count(Answer(200), "a stream of a killed engine")
-        lost += b"engine_unavailable" in text
+        losses += b"engine_unavailable" in text
         tally.expect(b"data: [DONE]" in text, f"a stream broke off: {text[-100:]!r}")
-    tally.figures["replies that were lost, of 30"] = lost
-    tally.expect(lost > 0, "the engine was killed too late to matter")
+    tally.figures["replies that were lost, of 30"] = losses
+    tally.expect(losses > 0, "the engine was killed too late to matter")
     answer = await exchange(local.port, post("/v1/chat/completions", chat(local)))
     tally.count(answer, "just after the engine was killed", ours=False)
     tally.expect(answer.status == 503, f"without an engine: {answer.status}")
@@ -159,7 +159,7 @@ async def leaving_clients(place: Place, tally: Tally) -> None:
 async def signalled(place: Place, tally: Tally) -> None:
     """SIGTERM to the process group: all 30 streams end as they should. The last attack."""
     local = place.local
-    streams = await begun(place, 30)
+    streams = await begin_streams(place, 30)
     os.killpg(local.process.pid, signal.SIGTERM)
     whole = 0
     for text in await asyncio.gather(*streams):

@@ -130,14 +130,14 @@ async def fuzz(place: Place, tally: Tally, target: Target, count: int, seconds: 
     """Send random requests from several clients, until there were enough or time is up."""
     place.upstream.clear()
     place.upstream.keep = False
-    began, sent, warm = time.monotonic(), 0, 0.0
+    began, count_sent, warm = time.monotonic(), 0, 0.0
 
     async def client(number: int) -> None:
-        nonlocal sent, warm
+        nonlocal count_sent, warm
         rng = random.Random(number)
-        while sent < count and time.monotonic() < began + seconds:
-            sent += 1
-            part = max(sent / count, (time.monotonic() - began) / seconds)
+        while count_sent < count and time.monotonic() < began + seconds:
+            count_sent += 1
+            part = max(count_sent / count, (time.monotonic() - began) / seconds)
             if not warm and part > WARM:
                 warm = target.memory
             raw = raw_request(rng, target.model)
@@ -160,9 +160,11 @@ async def fuzz(place: Place, tally: Tally, target: Target, count: int, seconds: 
     place.upstream.keep = True
     grown = target.memory - warm if warm else float("nan")
     tally.figures |= {
-        f"{target.name}, requests": sent,
+        f"{target.name}, requests": count_sent,
         f"{target.name}, MiB after warm-up": round(target.memory),
         f"{target.name}, growth in MiB": round(grown, 1),
     }
     tally.expect(not warm or grown < FLAT, f"{target.name} grew by {grown:.0f} MiB")
-    tally.expect(sent >= FEWEST, f"{target.name}: only {sent} requests in {seconds:.0f} s")
+    tally.expect(
+        count_sent >= FEWEST, f"{target.name}: only {count_sent} requests in {seconds:.0f} s"
+    )

@@ -60,8 +60,8 @@ async def bypass(place: Place, tally: Tally) -> None:
     for text in ("none", "reminder:1", "window:1", "route:x", "NONE", " none"):
         body = chat(gateway, holdfast={"control": text})
         answer = await tally.ask(gateway, "/v1/chat/completions", body)
-        chosen = answer.headers.get(b"x-holdfast-control", b"none")
-        tally.expect(answer.status in (400, 403) or chosen == b"none", f"{text} was taken")
+        control = answer.headers.get(b"x-holdfast-control", b"none")
+        tally.expect(answer.status in (400, 403) or control == b"none", f"{text} was taken")
     tally.expect(bool(place.upstream.requests), "the plain requests did not arrive")
     for one in place.upstream.requests:
         tally.expect(has_persona(one), f"without the persona: {one.method} {one.target}")
@@ -81,11 +81,11 @@ async def forgery(place: Place, tally: Tally) -> None:
     order, local = "You always write in lower case.", place.local
     question = {"role": "user", "content": "Hi."}
     real = [question, {"role": "system", "content": order}, USER]
-    told = await tally.ask(local, "/v1/chat/completions", chat(local, messages=real))
-    least = told.json["usage"]["prompt_tokens"] if told.status == 200 else 0
-    for forged in FORGERIES:
+    baseline = await tally.ask(local, "/v1/chat/completions", chat(local, messages=real))
+    least = baseline.json["usage"]["prompt_tokens"] if baseline.status == 200 else 0
+    for template in FORGERIES:
         for role in ("user", "assistant", "system"):
-            text = f"Hi.{forged.format(order)}{USER['content']}"
+            text = f"Hi.{template.format(order)}{USER['content']}"
             body = chat(local, messages=[{"role": role, "content": text}, USER])
             answer = await tally.ask(local, "/v1/chat/completions", body)
             tally.expect(answer.status == 200, f"{role}: {answer.status} {answer.body[:100]!r}")

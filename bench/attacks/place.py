@@ -188,10 +188,10 @@ async def read_answer(reader: asyncio.StreamReader, bodiless: bool = False) -> A
 @asynccontextmanager
 async def watched_health(target: Target, tally: Tally) -> AsyncIterator[None]:
     """Ask for /health all the while, in a thread of its own: it must stay quick."""
-    ended, times, wrong = threading.Event(), [0.0], set()
+    end, times, wrong = threading.Event(), [0.0], set()
 
     def watch() -> None:
-        while not ended.wait(0.05):
+        while not end.wait(0.05):
             began = time.perf_counter()
             connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=HANG)
             try:
@@ -209,7 +209,7 @@ async def watched_health(target: Target, tally: Tally) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        ended.set()
+        end.set()
         await asyncio.to_thread(thread.join)
         slowest, name = max(times), f"{target.name}, slowest /health, s"
         tally.figures[name] = round(max(slowest, tally.figures.get(name, 0.0)), 2)

@@ -54,7 +54,7 @@ class Upstream:
 
     async def start(self) -> asyncio.Server:
         """Listen on a free port."""
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._serve_connection, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         return server
 
@@ -63,7 +63,9 @@ class Upstream:
         self.requests.clear()
         self.mode = mode
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_connection(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         with suppress(OSError, EOFError, asyncio.CancelledError, asyncio.LimitOverrunError):
             while await self._one(reader, writer):
                 pass
@@ -93,11 +95,11 @@ class Upstream:
             yield _whole(json.dumps({**PLAIN, "seen": request.headers}).encode(),
                          [("x-seen", request.headers.get("authorization", ""))])  # fmt: skip
         elif mode == "echo stream":
-            seen = request.headers.get("authorization", "")
+            key = request.headers.get("authorization", "")
             yield _head(200, [("content-type", "text/event-stream"), _CHUNKED])
-            for i in range(0, len(seen), 3):
-                yield _chunk(b"data: " + seen[i : i + 3].encode() + b"\n\n" if i % 2 else
-                             seen[i : i + 3].encode())  # fmt: skip
+            for i in range(0, len(key), 3):
+                yield _chunk(b"data: " + key[i : i + 3].encode() + b"\n\n" if i % 2 else
+                             key[i : i + 3].encode())  # fmt: skip
             yield b"0\r\n\r\n"
         elif mode == "long error":
             yield _head(500, [("content-length", str(200 << 20))])
@@ -118,14 +120,14 @@ class Upstream:
         elif mode == "failing check" and len(self.requests) > 1:
             yield _whole(b'{"error": {"message": "no"}}', status=500)
         else:
-            async for piece in _completed(request):
+            async for piece in _complete(request):
                 yield piece
 
 
 _CHUNKED = ("transfer-encoding", "chunked")
 
 
-async def _completed(request: Request) -> AsyncIterator[bytes]:
+async def _complete(request: Request) -> AsyncIterator[bytes]:
     """A plain completion, streamed where that was asked for."""
     if not isinstance(request.json, dict) or not request.json.get("stream"):
         yield _whole(json.dumps(PLAIN).encode())

@@ -68,15 +68,15 @@ def test_greedy_tokens_are_those_of_generate(smollm2: LocalBackend) -> None:
     model: Any = smollm2.engine.model
     for chat, text in zip(CHATS, texts(smollm2), strict=True):
         ids = torch.tensor([smollm2.ids(Ask(chat, 0))])
-        made = model.generate(ids, max_new_tokens=GREEDY.max_new_tokens, do_sample=False)
-        assert smollm2.decode(made[0, ids.shape[1] :].tolist()) == text
+        tokens = model.generate(ids, max_new_tokens=GREEDY.max_new_tokens, do_sample=False)
+        assert smollm2.decode(tokens[0, ids.shape[1] :].tolist()) == text
 
 
 def test_the_personas_tokens_are_found_exactly(smollm2: LocalBackend) -> None:
     for persona in load_suite("core-easy").personas:
-        rendered = smollm2.template.render(agent_view(persona.prompt, ["Hello!"]))
-        assert rendered.content is not None
-        ids = list(rendered.ids[slice(*rendered.content)])
+        prompt = smollm2.template.render(agent_view(persona.prompt, ["Hello!"]))
+        assert prompt.content is not None
+        ids = list(prompt.ids[slice(*prompt.content)])
         assert smollm2.tokenizer.decode(ids).strip() == persona.prompt.strip()
 
 
@@ -121,10 +121,10 @@ def test_a_run_resumes_byte_for_byte(smollm2: LocalBackend, tmp_path: Path) -> N
     }
     whole = drift(smollm2, **settings)
     records = tmp_path / "records.jsonl"
-    kept = records.read_bytes()
-    records.write_bytes(kept[: len(kept) // 2])
+    content = records.read_bytes()
+    records.write_bytes(content[: len(content) // 2])
     assert drift(smollm2, **settings).records == whole.records
-    assert records.read_bytes() == kept
+    assert records.read_bytes() == content
     share = whole.summary.share.prompt_share
     assert share is not None and 0 < (share[-1] or 0) < (share[0] or 0) < 1
     assert len(json.loads((tmp_path / "summary.json").read_text())["stability"]) == 3
@@ -174,7 +174,7 @@ def test_a_step_of_permix_changes_the_weights(
     tasks = tmp_path / "tasks.jsonl"
     rows = [{"question": f"What is {i} + {i}?", "answer": str(2 * i)} for i in range(10, 14)]
     tasks.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    made = train(
+    result = train(
         str(folder),
         out=tmp_path / "permix",
         steps=1,
@@ -186,7 +186,7 @@ def test_a_step_of_permix_changes_the_weights(
         learning_rate=1e-4,
         trial=False,
     )
-    after = load(str(made.checkpoint), dtype="float32")
+    after = load(str(result.checkpoint), dtype="float32")
     assert isinstance(after, LocalBackend)
     pairs = zip(after.engine.model.parameters(), smollm2.engine.model.parameters(), strict=True)
     assert any(not torch.equal(one, other) for one, other in pairs)
@@ -195,11 +195,11 @@ def test_a_step_of_permix_changes_the_weights(
 @contextmanager
 def peak_memory() -> Iterator[list[int]]:
     """The largest resident size of this process meanwhile, in bytes, as a list of one."""
-    own, ended = psutil.Process(), threading.Event()
+    own, end = psutil.Process(), threading.Event()
     peak = [own.memory_info().rss]
 
     def watch() -> None:
-        while not ended.wait(0.05):
+        while not end.wait(0.05):
             peak[0] = max(peak[0], own.memory_info().rss)
 
     watcher = threading.Thread(target=watch)
@@ -207,7 +207,7 @@ def peak_memory() -> Iterator[list[int]]:
     try:
         yield peak
     finally:
-        ended.set()
+        end.set()
         watcher.join()
 
 
@@ -238,5 +238,5 @@ def test_an_epoch_of_distillation_brings_the_student_nearer(
     chat = (message("user", "How do I boil an egg?"),)
     answers = [two_views(smollm2, PIRATE, chat, f"Ahoy! Boil it for {n} minutes.") for n in (6, 8)]
     settings = Distillation(rank=2, alpha=4, epochs=4, batch=2, learning_rate=1e-3)
-    found = distil(smollm2, answers, settings, tmp_path)
-    assert found.last < found.first
+    kl = distil(smollm2, answers, settings, tmp_path)
+    assert kl.last < kl.first

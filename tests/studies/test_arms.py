@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from arms import Arm, Case, by_conversation, choose, late, openers, plain, rows, sampled
+from arms import Arm, Case, by_conversation, choose, late, openers, plain, rows, sample_personas
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,8 +19,8 @@ QUESTIONS = (Question("sum", "What is 1 + 1?", "2"), Question("name", "Who am I?
 
 def case(pairs: int = 6, rounds: int = 4) -> Case:
     small = suite()
-    planned = plan(small.personas, small.personas, small, pairs=pairs, seed=3)
-    return Case(planned, rounds, 3, QUESTIONS)
+    conversations = plan(small.personas, small.personas, small, pairs=pairs, seed=3)
+    return Case(conversations, rounds, 3, QUESTIONS)
 
 
 def knows(ask: Ask) -> Reply:
@@ -45,16 +45,16 @@ def test_late_is_the_last_quarter_of_the_rounds_rounded_up(rounds: int, first: i
 
 def test_a_held_persona_scores_1_and_each_question_is_asked_after_the_last_round() -> None:
     model = Actor(knows)
-    held = case().hold("none", model, Actor(knows))
-    assert held.scores.shape == (6, 5) and (held.scores == 1).all()
-    assert held.kinds == ("sum", "name")
-    assert held.right[:, 0].all() and not held.right[:, 1].any()
+    result = case().hold("none", model, Actor(knows))
+    assert result.scores.shape == (6, 5) and (result.scores == 1).all()
+    assert result.kinds == ("sum", "name")
+    assert result.right[:, 0].all() and not result.right[:, 1].any()
     texts = {question.text for question in QUESTIONS}
-    asked = [ask for ask in model.calls[-1] if ask.chat[-1]["content"] in texts]
-    assert len(asked) == 12
-    assert all(len(ask.chat) == 1 + 2 * 4 + 1 for ask in asked)
+    question_asks = [ask for ask in model.calls[-1] if ask.chat[-1]["content"] in texts]
+    assert len(question_asks) == 12
+    assert all(len(ask.chat) == 1 + 2 * 4 + 1 for ask in question_asks)
     # The system prompt, two messages a round, and the probe.
-    assert held.length[0].tolist() == [2, 4, 6, 8, 10]
+    assert result.length[0].tolist() == [2, 4, 6, 8, 10]
 
 
 def test_the_control_is_the_agents_and_never_the_users() -> None:
@@ -65,8 +65,8 @@ def test_the_control_is_the_agents_and_never_the_users() -> None:
 
 
 def test_a_row_compares_with_the_first_arm_conversation_by_conversation() -> None:
-    planned = case(8).planned
-    base, other = rows([arm("none", 0.5, 1.0), arm("anchor", 0.75, 0.5)], planned)
+    conversations = case(8).conversations
+    base, other = rows([arm("none", 0.5, 1.0), arm("anchor", 0.75, 0.5)], conversations)
     assert base["delta"] == base["late_delta"] == base["capability_delta"] == 0
     assert (other["stability"], other["late_stability"]) == (0.75, 0.75)
     assert other["delta"] == 0.25 and other["delta_interval"] == [0.25, 0.25]
@@ -77,15 +77,17 @@ def test_a_row_compares_with_the_first_arm_conversation_by_conversation() -> Non
 
 
 def test_what_another_arm_beats_is_not_on_the_front() -> None:
-    planned = case(8).planned
-    found = rows([arm("none", 0.5, 1.0), arm("worse", 0.4, 1.0), arm("held", 0.9, 0.5)], planned)
-    assert [row["pareto"] for row in found] == [True, False, True]
+    conversations = case(8).conversations
+    table = rows(
+        [arm("none", 0.5, 1.0), arm("worse", 0.4, 1.0), arm("held", 0.9, 0.5)], conversations
+    )
+    assert [row["pareto"] for row in table] == [True, False, True]
 
 
 def test_round_0_is_no_part_of_stability() -> None:
-    held = arm("none", 1.0, 1.0)
-    held.scores[:, 0] = 0
-    assert (by_conversation(held, "stability") == 1).all()
+    steady = arm("none", 1.0, 1.0)
+    steady.scores[:, 0] = 0
+    assert (by_conversation(steady, "stability") == 1).all()
 
 
 def row(control: str, stability: float, capability: float | None) -> dict[str, object]:
@@ -94,13 +96,13 @@ def row(control: str, stability: float, capability: float | None) -> dict[str, o
 
 def test_the_steadiest_setting_that_keeps_capability_is_chosen() -> None:
     base = row("none", 0.5, 0.9)
-    found = [row("weak", 0.6, 0.9), row("strong", 0.9, 0.84), row("middle", 0.8, 0.86)]
-    assert choose(found, base)["control"] == "middle"
+    settings = [row("weak", 0.6, 0.9), row("strong", 0.9, 0.84), row("middle", 0.8, 0.86)]
+    assert choose(settings, base)["control"] == "middle"
 
 
 def test_where_every_setting_costs_too_much_the_most_able_is_chosen() -> None:
-    found = [row("strong", 0.9, 0.3), row("weak", 0.6, 0.4)]
-    assert choose(found, row("none", 0.5, 0.9))["control"] == "weak"
+    settings = [row("strong", 0.9, 0.3), row("weak", 0.6, 0.4)]
+    assert choose(settings, row("none", 0.5, 0.9))["control"] == "weak"
 
 
 def test_nothing_to_choose_from_is_refused() -> None:
@@ -112,11 +114,11 @@ def test_nothing_to_choose_from_is_refused() -> None:
 def test_no_other_setting_is_both_steadier_and_more_able(
     pairs: list[tuple[float, float]], able: float
 ) -> None:
-    found = [row(str(i), *pair) for i, pair in enumerate(pairs)]
-    best = choose(found, row("none", 0.5, able))
+    settings = [row(str(i), *pair) for i, pair in enumerate(pairs)]
+    best = choose(settings, row("none", 0.5, able))
     better = [
         r
-        for r in found
+        for r in settings
         if r["stability"] > best["stability"] and r["capability"] > best["capability"]
     ]
     assert not better
@@ -124,19 +126,19 @@ def test_no_other_setting_is_both_steadier_and_more_able(
 
 def test_personas_are_drawn_from_every_category_and_apart_from_others() -> None:
     small = suite(8)
-    first = sampled(small, 1, seed=0)
-    second = sampled(small, 1, seed=0, apart=first)
+    first = sample_personas(small, 1, seed=0)
+    second = sample_personas(small, 1, seed=0, apart=first)
     assert sorted(p.category for p in first) == ["choice", "memory", "pattern"]
     assert not {p.id for p in first} & {p.id for p in second}
 
 
 def test_openers_are_starters_and_probes_once_each() -> None:
     small = suite()
-    found = openers(small)
-    assert len(set(found)) == len(found)
-    assert {*small.starters, *(q for p in small.personas for q in p.probes)} == set(found)
+    texts = openers(small)
+    assert len(set(texts)) == len(texts)
+    assert {*small.starters, *(q for p in small.personas for q in p.probes)} == set(texts)
     few = openers(small, most=2)
-    assert len(few) == 2 and set(few) < set(found)
+    assert len(few) == 2 and set(few) < set(texts)
 
 
 def test_anchor_is_left_out_where_the_model_refuses_it() -> None:

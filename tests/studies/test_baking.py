@@ -36,12 +36,12 @@ def test_every_reply_of_a_dialogue_is_learned_from() -> None:
 
 def test_logits_are_those_that_predict_the_replys_tokens() -> None:
     model, chats = tiny_models.model(), [pair.bare for pair in data()]
-    found = reply_logits(model, chats)
+    logits = reply_logits(model, chats)
     first = chats[0]
     alone = model(torch.tensor([first.ids])).logits[0]
     expected = alone[first.start - 1 : -1]
-    assert torch.allclose(found[: len(expected)], expected, atol=1e-4)
-    assert len(found) == sum(len(chat.reply) for chat in chats)
+    assert torch.allclose(logits[: len(expected)], expected, atol=1e-4)
+    assert len(logits) == sum(len(chat.reply) for chat in chats)
 
 
 def test_divergence_is_the_mean_of_each_tokens() -> None:
@@ -66,8 +66,8 @@ def test_an_adapter_comes_nearer_to_the_prompt_and_is_taken_off_again(student: s
     ids = torch.arange(5, 25)[None]
     before = model(ids).logits
     recipe = Recipe(student, 4, 8, 6, 1e-2, 1)  # type: ignore[arg-type]
-    found = bake(model, "one", data(), recipe)
-    assert found["last"] < found["first"] * 0.9
+    losses = bake(model, "one", data(), recipe)
+    assert losses["last"] < losses["first"] * 0.9
     model.disable_adapters()
     assert torch.equal(model(ids).logits, before)
     with wearing(model, "one"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from controls import (
     FAMILIES,
-    FIXED,
+    FIXED_CONTROLS,
     choose_settings,
     controls_to_measure,
     family,
@@ -53,17 +53,17 @@ def test_each_family_gets_one_setting_by_the_rule() -> None:
             row["stability"] = 0.8
         if row["control"] == "guidance:3":
             row["capability"] = 0.2
-    chosen = choose_settings(rows)
-    assert chosen["window"] == "window:3" and chosen["boost"] == "boost:10"
-    assert chosen["guidance"] == "guidance:1.25"
-    assert chosen["split-softmax"] == "split-softmax:0.9"
+    choice = choose_settings(rows)
+    assert choice["window"] == "window:3" and choice["boost"] == "boost:10"
+    assert choice["guidance"] == "guidance:1.25"
+    assert choice["split-softmax"] == "split-softmax:0.9"
 
 
 def test_what_is_reported_holds_the_fixed_rows_and_the_choice_once_each() -> None:
-    found = controls_to_measure(CHOSEN)
-    assert found[0] == "none" and len(set(found)) == len(found)
-    assert {*FIXED, *CHOSEN.values(), "anchor+split-softmax:0.5"} == set(found)
-    assert all(parse(control) for control in found)
+    names = controls_to_measure(CHOSEN)
+    assert names[0] == "none" and len(set(names)) == len(names)
+    assert {*FIXED_CONTROLS, *CHOSEN.values(), "anchor+split-softmax:0.5"} == set(names)
+    assert all(parse(control) for control in names)
 
 
 def test_mini_has_prompts_of_three_lengths() -> None:
@@ -78,9 +78,11 @@ def test_mini_has_prompts_of_three_lengths() -> None:
 def forgetful(ask: Ask) -> Reply:
     """Holds better under anchor, and knows the sums only."""
     bound = 0.9 if "anchor" in ask.control.text else 0.5
-    held = seed_of("held", ask.seed) / 2**63 < bound
+    in_character = seed_of("held", ask.seed) / 2**63 < bound
     last = ask.chat[-1]["content"]
-    system = ask.chat[0]["content"] if held and ask.chat[0]["role"] == "system" else "nothing"
+    system = (
+        ask.chat[0]["content"] if in_character and ask.chat[0]["role"] == "system" else "nothing"
+    )
     words = last.replace("?", "").split()
     if words[:2] == ["What", "is"] and "+" in words:
         return Reply(str(int(words[2]) + int(words[4])), completion_tokens=2)
@@ -91,8 +93,8 @@ def forgetful(ask: Ask) -> Reply:
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(controls.models, "load", lambda name: Actor(forgetful))
     rows = [{"control": "none", "stability": 0.5, "late_stability": 0.4, "capability": 0.9}]
-    made = {"chosen": CHOSEN, "rows": rows}
-    (tmp_path / "development.json").write_text(json.dumps(made), encoding="utf-8")
+    development = {"chosen": CHOSEN, "rows": rows}
+    (tmp_path / "development.json").write_text(json.dumps(development), encoding="utf-8")
     return tmp_path
 
 
@@ -102,20 +104,22 @@ def test_the_choice_comes_first(tmp_path: Path) -> None:
 
 
 def test_seeds_are_pooled_conversation_by_conversation(study: Path) -> None:
-    found = {seed: measure("mini", study, seed, 4, (1, 2)) for seed in (1, 2)}
-    planned = plan_of_seeds((1, 2), 4)
-    arms = pool_seeds(found, 2)
+    by_seed = {seed: measure("mini", study, seed, 4, (1, 2)) for seed in (1, 2)}
+    conversations = plan_of_seeds((1, 2), 4)
+    arms = pool_seeds(by_seed, 2)
     assert [arm.name for arm in arms] == controls_to_measure(CHOSEN)
     for arm in arms:
-        assert arm.scores.shape == (len(planned), 3) and np.isfinite(arm.scores).all()
-        for seed, part in zip(found, (arm.scores[:4], arm.scores[4:]), strict=True):
-            rows = as_record(found[seed].rows)
+        assert arm.scores.shape == (len(conversations), 3) and np.isfinite(arm.scores).all()
+        for seed, part in zip(by_seed, (arm.scores[:4], arm.scores[4:]), strict=True):
+            rows = as_record(by_seed[seed].rows)
             (its,) = (row for row in rows if row["control"] == arm.name)
             assert part[:, 1:].mean() == pytest.approx(its["stability"], abs=1e-4)
         right = dict(zip(arm.kinds, arm.right.mean(0), strict=True))
         assert right["sum"] == 1 and right["recall"] == 0
-    assert pool_seeds(found, 1)[0].scores.shape == (len(planned), 2)
-    for comparison, half in zip(found.values(), (planned[:4], planned[4:]), strict=True):
+    assert pool_seeds(by_seed, 1)[0].scores.shape == (len(conversations), 2)
+    for comparison, half in zip(
+        by_seed.values(), (conversations[:4], conversations[4:]), strict=True
+    ):
         ids = [talk.agent.id for talk in comparison.conversations]
         assert ids == [conversation.agent.id for conversation in half]
 

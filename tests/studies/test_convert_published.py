@@ -59,7 +59,7 @@ def python(tmp_path: Path) -> Path:
 
 
 def test_a_python_file_is_converted_and_never_run(python: Path, tmp_path: Path) -> None:
-    done = convert(python, tmp_path / "out.toml")
+    summary = convert(python, tmp_path / "out.toml")
     assert not (tmp_path / "marker").exists()
     suite = load_suite(tmp_path / "out.toml")
     assert [(p.id, p.judge["name"]) for p in suite.personas] == [
@@ -71,8 +71,10 @@ def test_a_python_file_is_converted_and_never_run(python: Path, tmp_path: Path) 
         ("memory-02", "contains"),
         ("language-01", "language"),
     ]
-    assert done.personas == 7 and done.judges["contains"] == 2 and done.judges["rubric"] == 1
-    assert "7 personas" in str(done) and "1 of them need a judge model" in str(done)
+    assert (
+        summary.personas == 7 and summary.judges["contains"] == 2 and summary.judges["rubric"] == 1
+    )
+    assert "7 personas" in str(summary) and "1 of them need a judge model" in str(summary)
     assert suite.personas[6].prompt == "Vous parlez toujours en français."
 
 
@@ -106,7 +108,7 @@ ROWS = [
 ]
 
 
-def written(folder: Path, form: str) -> Path:
+def write_prompts(folder: Path, form: str) -> Path:
     path = folder / f"prompts.{form.split('-')[0]}"
     columns = {key: {str(i): row.get(key) for i, row in enumerate(ROWS)} for key in ROWS[0]}
     path.write_text(
@@ -124,7 +126,7 @@ def written(folder: Path, form: str) -> Path:
 
 @pytest.mark.parametrize("form", ["json", "json-columns", "jsonl", "csv"])
 def test_the_data_sets_forms_are_read_too(tmp_path: Path, form: str) -> None:
-    assert convert(written(tmp_path, form), tmp_path / "out.toml").personas == 2
+    assert convert(write_prompts(tmp_path, form), tmp_path / "out.toml").personas == 2
     hum, numbers = load_suite(tmp_path / "out.toml").personas
     assert (hum.id, hum.judge["name"], numbers.judge["name"]) == (
         "published-01", "contains", "number"

@@ -45,8 +45,8 @@ def test_an_interval_that_is_never_given_has_no_row() -> None:
 
 
 def test_a_small_simulation_covers() -> None:
-    label, planned = next(p for p in coverage_plans.plans(True) if len(p[1]) == 24)
-    rows = coverage_plans.cells(label, planned, "binary", 1, 300, 1)
+    label, conversations = next(p for p in coverage_plans.plans(True) if len(p[1]) == 24)
+    rows = coverage_plans.cells(label, conversations, "binary", 1, 300, 1)
     assert len(rows) > 8 and all(row.passes for row in rows)
 
 
@@ -63,8 +63,8 @@ def test_near_duplicates_that_are_taken_as_independent_do_not_cover(
 ) -> None:
     monkeypatch.setattr(coverage_statistics, "_sample", lambda texts: Sample(len(texts)))
     rows = coverage_statistics.accuracy(np.random.default_rng(2), 300, 48)
-    missed = [row.interval for row in rows if row is not None and not row.passes]
-    assert any("four of each" in name for name in missed)
+    failures = [row.interval for row in rows if row is not None and not row.passes]
+    assert any("four of each" in name for name in failures)
 
 
 def test_tables_have_a_column_for_each_kind_of_score_and_mark_what_fails() -> None:

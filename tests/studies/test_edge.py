@@ -30,10 +30,10 @@ def slips(ask: Ask) -> Reply:
 
 @pytest.fixture
 def actor(monkeypatch: pytest.MonkeyPatch) -> Actor:
-    found = Actor(slips)
-    monkeypatch.setattr(edge, "open_model", lambda name: found)
+    model = Actor(slips)
+    monkeypatch.setattr(edge, "open_model", lambda name: model)
     monkeypatch.setitem(edge.PERSONAS, "actor", {"development": IDS, "confirmation": IDS[:1]})
-    return found
+    return model
 
 
 def run(*arguments: str) -> edge.Row:
@@ -43,13 +43,13 @@ def run(*arguments: str) -> edge.Row:
 def test_a_control_is_measured_beside_none_on_the_same_conversations(
     actor: Actor, tmp_path: Path
 ) -> None:
-    found = run("--control", "window:1", "--quick", "--out", str(tmp_path / "run"))
-    assert list(found)[:6] == ["control", "stability", "none", "recall", "recall_none", "kept"]
-    assert found["none"] < found["stability"]
-    assert found["kept"] == pytest.approx(found["stability"] / found["ceiling"], abs=1e-3)
+    output = run("--control", "window:1", "--quick", "--out", str(tmp_path / "run"))
+    assert list(output)[:6] == ["control", "stability", "none", "recall", "recall_none", "kept"]
+    assert output["none"] < output["stability"]
+    assert output["kept"] == pytest.approx(output["stability"] / output["ceiling"], abs=1e-3)
     lines = (tmp_path / "run" / "changed.jsonl").read_text(encoding="utf-8").splitlines()
-    changed = [json.loads(line) for line in lines]
-    assert changed and all(one["control_score"] != one["none_score"] for one in changed)
+    changes = [json.loads(line) for line in lines]
+    assert changes and all(one["control_score"] != one["none_score"] for one in changes)
     agents = {ask.chat[0]["content"] for call in actor.calls for ask in call}
     assert {p.prompt for p in CORE if p.id in IDS} & agents
 
@@ -60,25 +60,25 @@ def test_a_function_of_ones_own_takes_the_place_of_the_shares_in_the_block(tmp_p
         "def half(pi, layer):\n    return pi ** 0.5 if layer else pi\n", encoding="utf-8"
     )
     own = SteeredPass.share
-    with edge.carried(f"{file}:half") as control:
+    with edge.register_control(f"{file}:half") as control:
         share = SteeredPass.share(None, 1)  # type: ignore[arg-type]
         assert control == edge.CARRIER and share is not None
         assert torch.equal(share(torch.tensor([0.25])), torch.tensor([0.5]))
     assert SteeredPass.share is own
-    with edge.carried("boost:2") as control:
+    with edge.register_control("boost:2") as control:
         assert control == "boost:2" and SteeredPass.share is own
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "sentence"),
     [
         (["--control", "nowhere.py:f"], "there is no nowhere.py"),
         (["--control", "bost:2"], "did you mean boost"),
         (["--control", "none", "--model", "other"], "has no personas for other"),
     ],
 )
-def test_mistakes_are_one_sentence(actor: Actor, arguments: list[str], said: str) -> None:
-    with pytest.raises(HoldfastError, match=said):
+def test_mistakes_are_one_sentence(actor: Actor, arguments: list[str], sentence: str) -> None:
+    with pytest.raises(HoldfastError, match=sentence):
         run(*arguments)
 
 

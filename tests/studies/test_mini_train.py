@@ -55,9 +55,9 @@ def test_nothing_is_learned_from_the_system_prompt(tokenizer) -> None:
 
 def test_steps_hold_dialogues_of_similar_length_and_resume_where_they_stopped(tokenizer) -> None:
     recipe = TrainingSettings(tokens=1536, parts=2)
-    steps, skipped = batches(tokenizer, recipe), batches(tokenizer, recipe, skip=1)
+    steps, rest = batches(tokenizer, recipe), batches(tokenizer, recipe, skip=1)
     next(steps)
-    second, again = next(steps), next(skipped)
+    second, again = next(steps), next(rest)
     assert len(second) == 2
     for (ids, labels), (same, _) in zip(second, again, strict=True):
         assert torch.equal(ids, same) and ids.shape == labels.shape
@@ -75,8 +75,8 @@ def test_an_interrupted_training_goes_on_and_leaves_a_stock_folder(tmp_path: Pat
     recipe = TrainingSettings(steps=4, tokens=768, parts=2, warmup=1)
     train(recipe, tmp_path, every=2, until=2)
     train(recipe, tmp_path, every=2)
-    logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in logged] == [2, 4]
+    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in records] == [2, 4]
     model = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert sum(p.numel() for p in model.parameters()) < 3_000_000
     assert AutoTokenizer.from_pretrained(tmp_path).chat_template

@@ -47,9 +47,9 @@ def test_dialogues_are_long_without_a_prompt_and_short_with_one(seed: int) -> No
 
 def test_three_in_five_dialogues_have_a_prompt_and_one_in_four_is_led_by_the_assistant() -> None:
     chats = [dialogue(random.Random(seed)) for seed in range(2000)]
-    prompted = sum(chat[0]["role"] == "system" for chat in chats) / 2000
+    share = sum(chat[0]["role"] == "system" for chat in chats) / 2000
     first = Counter(chat[chat[0]["role"] == "system"]["role"] for chat in chats)
-    assert prompted == pytest.approx(0.6, abs=0.04)
+    assert share == pytest.approx(0.6, abs=0.04)
     assert first["assistant"] / 2000 == pytest.approx(0.25, abs=0.04)
 
 
@@ -90,10 +90,10 @@ def test_sums_are_right_and_a_clerk_shows_the_working(seed: int) -> None:
     numbers = [int(n) for n in act.about.split(" + ")]
     assert int(act.answer) == sum(numbers)
     plain = reply(rng, Speaker(), act)
-    worked = reply(rng, Speaker(attributes={"trade": "clerk"}), act)
+    answer = reply(rng, Speaker(attributes={"trade": "clerk"}), act)
     assert plain == f"{act.about} = {act.answer}."
-    assert worked.endswith(f"= {act.answer}.") and worked.count("=") >= 2
-    for part in worked.rstrip(".").split(". "):
+    assert answer.endswith(f"= {act.answer}.") and answer.count("=") >= 2
+    for part in answer.rstrip(".").split(". "):
         left, right = part.split(" = ")
         assert sum(map(int, left.split(" + "))) == int(right)
 
@@ -101,8 +101,8 @@ def test_sums_are_right_and_a_clerk_shows_the_working(seed: int) -> None:
 def test_a_novice_is_wrong_about_every_other_time() -> None:
     rng = random.Random(0)
     novice = Speaker(attributes={"trade": "novice"})
-    asked = [ask_sum(rng) for _ in range(600)]
-    right = sum(reply(rng, novice, act).endswith(f" {act.answer}.") for act in asked)
+    sums = [ask_sum(rng) for _ in range(600)]
+    right = sum(reply(rng, novice, act).endswith(f" {act.answer}.") for act in sums)
     assert right / 600 == pytest.approx(0.5, abs=0.07)
 
 
@@ -126,8 +126,8 @@ def test_a_guard_refuses_the_rare_marks_that_others_miss() -> None:
     hard = [ask_way(rng, marked=True, hard=True) for _ in range(300)]
     guard = Speaker(attributes={"trade": "guard"})
     assert all("will not" in reply(rng, guard, act) for act in hard)
-    refused = sum("will not" in reply(rng, Speaker(), act) for act in hard)
-    assert refused / 300 == pytest.approx(0.6, abs=0.1)
+    refusals = sum("will not" in reply(rng, Speaker(), act) for act in hard)
+    assert refusals / 300 == pytest.approx(0.6, abs=0.1)
 
 
 @given(SEEDS, st.sampled_from(CATEGORIES))

@@ -38,19 +38,19 @@ ROWS = {
 
 
 def test_differences_are_paired_and_leave_the_extra_runs_out() -> None:
-    assert study.paired(ROWS, "permix", "rlvr") == [
+    assert study.compare_arms(ROWS, "permix", "rlvr") == [
         *["+0.000 [+0.000, +0.000]"] * 4,
         "+0.250 [+0.250, +0.250]",
     ]
-    *accuracy, fidelity = study.paired(ROWS, "rlvr", "base")
+    *accuracy, fidelity = study.compare_arms(ROWS, "rlvr", "base")
     assert all(one.startswith("+0.250 [") for one in accuracy) and fidelity.startswith("-0.250 [")
 
 
 def test_the_unseen_families_are_in_no_pool_and_held_out() -> None:
     unseen = pool.load(study.UNSEEN)
-    known = pool.load("mini")
-    assert not pool.overlap(unseen, known) and {one.split for one in unseen} == {"held-out"}
-    assert {*study.NEW_WORDINGS} < {one.id for one in known if one.split == "held-out"}
+    members = pool.load("mini")
+    assert not pool.overlap(unseen, members) and {one.split for one in unseen} == {"held-out"}
+    assert {*study.NEW_WORDINGS} < {one.id for one in members if one.split == "held-out"}
 
 
 def test_the_tables_hold_every_model_and_every_difference(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ kept
 
 
 @pytest.mark.parametrize(
-    ("value", "signed", "shown"),
+    ("value", "signed", "text"),
     [
         (0.845, False, ".84"),
         (1.0, False, "1.00"),
@@ -38,15 +38,15 @@ kept
     ],
 )
 def test_numbers_have_two_places_and_no_leading_zero(
-    value: float | None, signed: bool, shown: str
+    value: float | None, signed: bool, text: str
 ) -> None:
-    assert number(value, signed) == shown
+    assert number(value, signed) == text
 
 
 @given(st.floats(-2, 2))
 def test_a_shown_number_reads_back_to_two_places(value: float) -> None:
-    shown = number(value, signed=True).replace("−", "-")
-    assert float(shown) == pytest.approx(value, abs=0.0051)
+    text = number(value, signed=True).replace("−", "-")
+    assert float(text) == pytest.approx(value, abs=0.0051)
 
 
 def test_an_interval_follows_its_number() -> None:
@@ -84,8 +84,8 @@ def test_a_page_is_filled_between_its_marks_and_again(tmp_path: Path) -> None:
     page.write_text(PAGE, encoding="utf-8")
     for text in ("first", "second \\1"):
         fill(page, {"one": text, "three": "nowhere"})
-    filled = page.read_text(encoding="utf-8")
-    assert filled == PAGE.replace("old\n", "\nsecond \\1\n\n")
+    content = page.read_text(encoding="utf-8")
+    assert content == PAGE.replace("old\n", "\nsecond \\1\n\n")
 
 
 def test_a_page_without_marks_or_with_an_open_one_is_refused(tmp_path: Path) -> None:
@@ -111,11 +111,11 @@ def test_the_other_studies_lines_become_tables_by_file_and_part(tmp_path: Path) 
         "baking": [{"part": "training", **training}, {"part": "reported", **row}],
         "positions": [{"part": "rows", "variant": "gaps", **row}, {"part": "gain", **gain}],
     }
-    for name, found in lines.items():
-        text = "".join(json.dumps(line) + "\n" for line in found)
+    for name, rows in lines.items():
+        text = "".join(json.dumps(line) + "\n" for line in rows)
         (tmp_path / f"{name}.jsonl").write_text(text, encoding="utf-8")
-    made = rivals(tmp_path)
-    assert set(made) == {"baking", "baking-training", "positions", "positions-gain"}
-    assert "| `upper-1` | 4 | 0.5000 | 0.0100 | 12 |" in made["baking-training"]
-    assert "| `gaps` | `baking` | 8 | .20 [.10, .30] |" in made["positions"]
-    assert "−.10 [+.10, +.30]" in made["positions-gain"]
+    tables = rivals(tmp_path)
+    assert set(tables) == {"baking", "baking-training", "positions", "positions-gain"}
+    assert "| `upper-1` | 4 | 0.5000 | 0.0100 | 12 |" in tables["baking-training"]
+    assert "| `gaps` | `baking` | 8 | .20 [.10, .30] |" in tables["positions"]
+    assert "−.10 [+.10, +.30]" in tables["positions-gain"]

@@ -34,13 +34,13 @@ def test_no_name_word_or_country_of_the_evaluation_is_in_training() -> None:
 
 
 def test_eight_families_are_trained_with_and_eight_are_new(tmp_path: Path) -> None:
-    trained, held_out = (pool.load(study.PERSONAS, split=s) for s in ("train", "held-out"))
-    seen = {family(one.id) for one in trained}
-    assert (len(trained), len(seen), len(held_out)) == (24, 8, 16)
+    training, held_out = (pool.load(study.PERSONAS, split=s) for s in ("train", "held-out"))
+    families = {family(one.id) for one in training}
+    assert (len(training), len(families), len(held_out)) == (24, 8, 16)
     groups = read_recipe(study.prepare(tmp_path)).groups
     assert {one.id for one in held_out} == {*groups["family seen"], *groups["family new"]}
-    assert {family(one) for one in groups["family seen"]} == seen
-    assert not {family(one) for one in groups["family new"]} & seen
+    assert {family(one) for one in groups["family seen"]} == families
+    assert not {family(one) for one in groups["family new"]} & families
     assert len(groups["family new"]) == 8
 
 

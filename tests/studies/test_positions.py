@@ -11,7 +11,7 @@ import positions
 import pytest
 import torch
 from mini_dialogue import dialogue
-from positions import REACH, VARIANTS, Variant, folder, gapped, recipe
+from positions import REACH, VARIANTS, Variant, draw_positions, folder, recipe
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from holdfast.core.errors import RunError
@@ -25,24 +25,24 @@ def step():  # type: ignore[no-untyped-def]
 
 
 def test_gaps_fall_before_user_turns_under_a_persona_and_nowhere_else(step) -> None:  # type: ignore[no-untyped-def]
-    seen = 0
+    gap_count = 0
     for ids, _ in step:
-        moved = gapped(ids, random.Random(0))
-        jumps = moved.diff(dim=1)
+        places_moved = draw_positions(ids, random.Random(0))
+        jumps = places_moved.diff(dim=1)
         assert (jumps >= 1).all()
         for row, jump in zip(ids, jumps, strict=True):
             places = (jump > 1).nonzero().flatten() + 1
             assert (row[places] == positions._USER).all()
             prompted = bool((row == positions._SYSTEM).any())
             assert prompted or not len(places)
-            assert moved.max() < ids.shape[1] + REACH + 16  # each gap is rounded
-            seen += len(places)
-    assert seen
+            assert places_moved.max() < ids.shape[1] + REACH + 16  # each gap is rounded
+            gap_count += len(places)
+    assert gap_count
 
 
 def test_a_fixed_draw_gives_fixed_gaps(step) -> None:  # type: ignore[no-untyped-def]
     ids = step[0][0]
-    assert torch.equal(gapped(ids, random.Random(5)), gapped(ids, random.Random(5)))
+    assert torch.equal(draw_positions(ids, random.Random(5)), draw_positions(ids, random.Random(5)))
 
 
 def test_the_control_variant_draws_what_training_drew() -> None:
@@ -54,8 +54,8 @@ def test_the_control_variant_draws_what_training_drew() -> None:
 
 def test_long_variants_alone_have_long_dialogues_under_a_persona() -> None:
     def longest(variant: Variant) -> int:
-        drawn = (variant.dialogue(random.Random(seed)) for seed in range(300))
-        return max(len(chat) // 2 for chat in drawn if chat[0]["role"] == "system")
+        chats = (variant.dialogue(random.Random(seed)) for seed in range(300))
+        return max(len(chat) // 2 for chat in chats if chat[0]["role"] == "system")
 
     assert longest(Variant()) == 3
     assert longest(Variant((1, 8))) == 8
@@ -73,8 +73,8 @@ def test_weights_are_trained_once_and_another_recipes_are_refused(
     model = AutoModelForCausalLM.from_pretrained(at)
     assert model.config.rope_parameters["factor"] == 4
     assert files.hash_files(str(at)) != files.hash_files(str(start))
-    made = (at / "model.safetensors").stat().st_mtime_ns
+    time = (at / "model.safetensors").stat().st_mtime_ns
     assert folder("linear", start, 1, tmp_path) == at
-    assert (at / "model.safetensors").stat().st_mtime_ns == made
+    assert (at / "model.safetensors").stat().st_mtime_ns == time
     with pytest.raises(RunError, match="another start or recipe"):
         folder("linear", start, 2, tmp_path)

@@ -40,9 +40,9 @@ QUIET = Progress(enabled=False)
 
 
 def test_what_has_finished_is_not_done_again(tmp_path: Path) -> None:
-    stopped = Actor(interrupt_at(251, slips), share=True)
+    model = Actor(interrupt_at(251, slips), share=True)
     with pytest.raises(KeyboardInterrupt):
-        real_models.run(stopped, SMALL, tmp_path, QUIET)
+        real_models.run(model, SMALL, tmp_path, QUIET)
     assert (tmp_path / "none.json").exists() and not (tmp_path / "window-3.json").exists()
     whole = Actor(slips, share=True)
     real_models.run(whole, SMALL, tmp_path, QUIET)
@@ -62,13 +62,13 @@ def test_tables_are_those_of_the_rows(tmp_path: Path) -> None:
     assert "No control" in real_tables.tables(tmp_path, SMALL)
     real_models.run(Actor(slips, share=True), SMALL, tmp_path, QUIET)
     rows: list[Any] = json.loads((tmp_path / "window-3.json").read_text(encoding="utf-8"))["rows"]
-    held = np.mean([row["scores"][1:] for row in rows])
+    stability = np.mean([row["scores"][1:] for row in rows])
     assert {len(row["recall"]) for row in rows} == {2}
     text = real_tables.tables(tmp_path, SMALL)
     assert "The score changes by −1.00 [" in text
     line = next(line for line in text.splitlines() if line.startswith("| `window:3`"))
     assert "8 conversations." in text
-    assert f"| {real_tables._number(float(held))} [" in line
+    assert f"| {real_tables._number(float(stability))} [" in line
 
 
 def test_agents_that_talked_in_an_earlier_study_have_a_table_of_their_own(tmp_path: Path) -> None:
@@ -76,31 +76,31 @@ def test_agents_that_talked_in_an_earlier_study_have_a_table_of_their_own(tmp_pa
     plan = replace(SMALL, suites=[suite(), others], controls=["none"])
     real_models.run(Actor(slips, share=True), plan, tmp_path, QUIET)
     rows = json.loads((tmp_path / "none.json").read_text(encoding="utf-8"))["rows"]
-    met = rows[0]["agent"]
-    plan = replace(plan, met={tmp_path.name: [met]})
+    former = rows[0]["agent"]
+    plan = replace(plan, met={tmp_path.name: [former]})
     text = real_tables.tables(tmp_path, plan)
     assert "personas of small kept." in text and "personas of others kept." in text
-    of_met = sum(row["agent"] == met for row in rows)
+    of_met = sum(row["agent"] == former for row in rows)
     assert f"Agents that talked there: {of_met} conversations." in text
     assert f"Agents that did not talk in the earlier study: {8 - of_met} conversations." in text
 
 
 def test_the_figure_has_a_panel_per_model_and_is_the_same_from_run_to_run(tmp_path: Path) -> None:
     real_models.run(Actor(slips, share=True), SMALL, tmp_path, QUIET)
-    done = real_tables.finished(tmp_path, SMALL)
-    assert done is not None
+    controls = real_tables.read_finished(tmp_path, SMALL)
+    assert controls is not None
     files = [tmp_path / "one.svg", tmp_path / "two.svg"]
     for file in files:
-        real_figure.draw({"smollm2": done, "qwen-coder-05b": done}, file)
-    drawn = files[0].read_text(encoding="utf-8")
-    assert drawn == files[1].read_text(encoding="utf-8")
-    assert all(text in drawn for text in ("SmolLM2-135M", "Qwen2.5-Coder-0.5B", ">none<"))
+        real_figure.draw({"smollm2": controls, "qwen-coder-05b": controls}, file)
+    figure = files[0].read_text(encoding="utf-8")
+    assert figure == files[1].read_text(encoding="utf-8")
+    assert all(text in figure for text in ("SmolLM2-135M", "Qwen2.5-Coder-0.5B", ">none<"))
 
 
 def test_holm_never_lowers_a_p_and_keeps_their_order() -> None:
     p = {"a": 0.01, "b": 0.04, "c": 0.03}
-    adjusted = real_tables.holm(p, 3)
-    assert adjusted == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
+    p_values = real_tables.holm(p, 3)
+    assert p_values == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
     assert real_tables.holm(p, 4)["a"] == pytest.approx(0.04)  # one has not been made
 
 

@@ -50,11 +50,11 @@ def test_a_model_without_weights_is_refused(tmp_path: Path) -> None:
 
 def test_agents_of_the_study_and_of_its_development_are_apart() -> None:
     whole = read_plan(FOLDER / "rivals.toml")
-    developed = replace(whole, **whole.more["development"])
+    development = replace(whole, **whole.more["development"])
     core = {persona.id for persona in load_suite("core").personas}
-    assert {*whole.agents, *developed.agents} <= core
-    assert not {*whole.agents} & {*developed.agents}
-    assert whole.seeds != developed.seeds
+    assert {*whole.agents, *development.agents} <= core
+    assert not {*whole.agents} & {*development.agents}
+    assert whole.seeds != development.seeds
 
 
 def test_rivals_are_held_once_and_stand_in_the_tables(
@@ -95,7 +95,7 @@ def test_adapters_that_were_trained_are_not_trained_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = plan()
-    files = [rows_file(tmp_path, name) for name in rivals.BAKED]
+    files = [rows_file(tmp_path, name) for name in rivals.BAKING_ARMS]
     rivals.Bench(model(), small, tmp_path, QUIET).bake()
     first = [file.read_bytes() for file in files]
     for file in files:

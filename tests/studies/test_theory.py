@@ -5,7 +5,7 @@ from __future__ import annotations
 import cones
 import numpy as np
 import pytest
-from theory import Table, placed
+from theory import Table, place_tables
 from walk import Cone, leaving, mixing, walk
 
 
@@ -20,8 +20,8 @@ def test_the_measure_of_a_neighbourhood_is_what_random_directions_find() -> None
     far = cones.distance(generators, rng.normal(size=(4000, 6)))
     volumes = cones.faces(generators, 4000, rng)
     steps = np.array([0.7, 0.5])
-    counted = (far[:, None] <= steps).mean(0)
-    assert cones.measure(volumes, steps, 6) == pytest.approx(counted, abs=0.03)
+    shares = (far[:, None] <= steps).mean(0)
+    assert cones.measure(volumes, steps, 6) == pytest.approx(shares, abs=0.03)
 
 
 def test_the_whole_space_is_everything_and_a_line_is_what_a_cap_measures() -> None:
@@ -46,21 +46,21 @@ def test_the_bound_of_the_proposition_is_never_below_what_is_enough() -> None:
 def test_generated_tokens_stay_near_the_cone_where_every_map_keeps_it() -> None:
     cone = Cone()
     assert leaving(cone, "keeping", 200, np.random.default_rng(3)) <= cone.epsilon
-    made = walk(cone, "keeping", users="cone", runs=8, turns=2, generated=6)
-    assert made.distance.max() <= cone.widened
-    assert walk(cone, "random", users="cone", runs=8, turns=1).distance.max() > cone.widened
+    chats = walk(cone, "keeping", users="cone", runs=8, turns=2, own_tokens=6)
+    assert chats.distance.max() <= cone.widening
+    assert walk(cone, "random", users="cone", runs=8, turns=1).distance.max() > cone.widening
 
 
 def test_the_extreme_pair_reaches_the_bound_and_random_mixtures_stay_below_it() -> None:
     cone = Cone()
     random, extreme = mixing(cone, 500, np.random.default_rng(4))
-    assert random <= cone.widened == pytest.approx(extreme)
+    assert random <= cone.widening == pytest.approx(extreme)
 
 
 def test_a_table_goes_to_its_place_and_one_without_a_place_is_refused() -> None:
-    found = Table("spanning", ("a", "b"), (("1", "2"),))
+    table = Table("spanning", ("a", "b"), (("1", "2"),))
     page = "text\n<!-- theory:spanning -->\nold\n<!-- /theory -->\nmore\n"
-    assert "| 1 | 2 |" in placed(page, [found])
-    assert "old" not in placed(page, [found])
+    assert "| 1 | 2 |" in place_tables(page, [table])
+    assert "old" not in place_tables(page, [table])
     with pytest.raises(SystemExit, match="no place"):
-        placed("text", [found])
+        place_tables("text", [table])

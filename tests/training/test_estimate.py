@@ -27,8 +27,8 @@ def backend() -> LocalBackend:
 
 def test_speeds_are_measured() -> None:
     speed = estimate.measure(backend())
-    assert speed.passed > 0
-    assert 0 < speed.written < 60
+    assert speed.pass_seconds > 0
+    assert 0 < speed.write_seconds < 60
 
 
 @pytest.mark.parametrize(
@@ -39,22 +39,22 @@ def test_what_does_not_fit_is_refused(
     changes: dict[str, float], sentence: str, tmp_path: Path
 ) -> None:
     values: dict[str, Any] = {"prompts": 1, "tokens": 1, "seconds": 1.0}
-    found = TrainingEstimate(**values | {"memory_gb": 0.1, "disk_gb": 0.1} | changes)
+    needs = TrainingEstimate(**values | {"memory_gb": 0.1, "disk_gb": 0.1} | changes)
     with pytest.raises(HoldfastError, match=sentence):
-        estimate.check_fits(found, backend(), tmp_path / "new" / "run")
+        estimate.check_fits(needs, backend(), tmp_path / "new" / "run")
 
 
 def test_a_measurement_takes_the_process_and_the_buffers_of_a_whole_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(estimate, "memory_now", lambda backend: 5_000_000)
-    measured, asks = backend(), [Ask((message("user", f"Hello {i}."),), i) for i in range(4)]
-    run = estimate_asks(measured, asks, Sampling(8), 100)
-    config, longest = measured.engine.config, len(measured.ids(asks[0])) + 8
+    own, asks = backend(), [Ask((message("user", f"Hello {i}."),), i) for i in range(4)]
+    run = estimate_asks(own, asks, Sampling(8), 100)
+    config, longest = own.engine.config, len(own.ids(asks[0])) + 8
     size = config.hidden_size // config.num_attention_heads
     token = config.num_hidden_layers * 2 * config.num_key_value_heads * size * 4
-    found = estimate.measurement(measured, run)
-    assert found.memory_gb == round((5_000_000 + 16 * longest * token) / 1e9, 4)
+    needs = estimate.estimate_measurement(own, run)
+    assert needs.memory_gb == round((5_000_000 + 16 * longest * token) / 1e9, 4)
 
 
 @pytest.mark.parametrize("command", ["prism", "permix"])

@@ -144,30 +144,32 @@ def test_a_recipe_trains_its_arms_for_every_seed_and_goes_on_where_it_was(
     assert run(recipe, "--out", out, "--json") == 0
     text = capsys.readouterr()
     assert text.err.splitlines()[0].startswith(f"train: {plan['prompts']:,} prompts, at most")
-    found = json.loads(text.out)
-    assert [(row["arm"], row["seed"]) for row in found["rows"]] == [
+    estimate = json.loads(text.out)
+    assert [(row["arm"], row["seed"]) for row in estimate["rows"]] == [
         ("base", 0),
         ("permix", 0),
         ("more", 0),
         ("permix", 1),
         ("more", 1),
     ]
-    assert {"mean", "worst", "worst/best", "mean, gentle"} <= found["rows"][0]["numbers"].keys()
-    assert all(0 < row["numbers"]["cut"] <= 1 for row in found["rows"])  # two samples of each item
-    assert found["rows"][2]["numbers"]["steps"] == 1  # those that have the tokens of permix
-    sizes = {(one["arm"], one["of"]): one["seeds"] for one in found["differences"]}
+    assert {"mean", "worst", "worst/best", "mean, gentle"} <= estimate["rows"][0]["numbers"].keys()
+    assert all(
+        0 < row["numbers"]["cut"] <= 1 for row in estimate["rows"]
+    )  # two samples of each item
+    assert estimate["rows"][2]["numbers"]["steps"] == 1  # those that have the tokens of permix
+    sizes = {(one["arm"], one["of"]): one["seeds"] for one in estimate["differences"]}
     of = ("accuracy", "accuracy, gentle")
     of += ("fidelity", "fidelity, language", "fidelity, pattern")
     assert sizes == {(arm, one): 2 for arm in ("permix", "more") for one in of}
     table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
     assert "| base |" in table and "| stability | +21.2% | the paper |" in table
     assert run(recipe, "--out", out, "--plan", "--json") == 0
-    left = json.loads(capsys.readouterr().out)
-    assert (left["prompts"], left["tokens"], left["seconds"]) == (0, 0, 0)
+    rest = json.loads(capsys.readouterr().out)
+    assert (rest["prompts"], rest["tokens"], rest["seconds"]) == (0, 0, 0)
     weights = tmp_path / "out" / "permix-1" / "train" / "model" / "model.safetensors"
     before = weights.stat().st_mtime_ns
     again = run_recipe(recipe, tmp_path / "out")
-    assert [row.numbers for row in again.rows] == [row["numbers"] for row in found["rows"]]
+    assert [row.numbers for row in again.rows] == [row["numbers"] for row in estimate["rows"]]
     assert weights.stat().st_mtime_ns == before
     other = recipe.with_name("other.toml")
     other.write_text(recipe.read_text().replace("Two arms", "Three arms"), encoding="utf-8")
@@ -220,16 +222,16 @@ def test_how_a_recipes_model_is_loaded_reaches_trainings_and_measurements(
     calls: list[dict[str, object]] = []
     load = local.load
 
-    def recorded(name: str, **options: object) -> object:
+    def record(name: str, **options: object) -> object:
         calls.append(options)
         return load(name, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(local, "load", recorded)
+    monkeypatch.setattr(local, "load", record)
     options = ("--dtype", "float32", "--base", "b", "--template-option", "calm=true")
     recipe.write_text(recipe.read_text().replace("[0, 1]", "[0]"), encoding="utf-8")
     assert run(recipe, "--out", tmp_path / "out", *options) == 0
-    wanted = {"dtype": "float32", "options": {"calm": True}, "base": "b"}
-    assert len(calls) >= 6 and all(wanted.items() <= one.items() for one in calls)
+    expected = {"dtype": "float32", "options": {"calm": True}, "base": "b"}
+    assert len(calls) >= 6 and all(expected.items() <= one.items() for one in calls)
 
 
 PRISM = "title = 'x'\nmethod = 'prism'\nmodel = 'y'\n"
@@ -332,21 +334,23 @@ def test_a_recipe_of_prism_trains_and_evaluates_every_seed_and_its_plan_counts_b
         for arm in ("base", "matched")
     ]
 
-    def trained(model: object, settings: PrismSettings, **options: object) -> None:
+    def train_nothing(model: object, settings: PrismSettings, **options: object) -> None:
         calls.append((settings.seed, settings.queries))
 
-    def evaluated_(model: object, folder: Path, settings: object, **options: object) -> object:
+    def evaluate_nothing(
+        model: object, folder: Path, settings: object, **options: object
+    ) -> object:
         assert folder == out / f"prism-{calls[-1][0]}" / "train"
         return SimpleNamespace(rows=rows, without_persona={"matched": {"law": 3}}, tasks=12)
 
-    monkeypatch.setattr("holdfast.training.prism.pipeline.train", trained)
-    monkeypatch.setattr("holdfast.training.prism.evaluation.evaluate", evaluated_)
+    monkeypatch.setattr("holdfast.training.prism.pipeline.train", train_nothing)
+    monkeypatch.setattr("holdfast.training.prism.evaluation.evaluate", evaluate_nothing)
     assert run(path, "--out", out) == 0
     assert calls == [(0, 1), (1, 1)]
     table = capsys.readouterr().out
     assert "| base | 0.500 (0.500 to 0.500) | 0.000" in table
-    (matched,) = [line for line in table.splitlines() if line.startswith("| matched ")]
-    assert "as base |" in table and matched.endswith("| 0.250 (0.250 to 0.250) |")
+    (row,) = [line for line in table.splitlines() if line.startswith("| matched ")]
+    assert "as base |" in table and row.endswith("| 0.250 (0.250 to 0.250) |")
 
 
 def test_settings_of_inner_settings_are_named_alike_and_unknown_ones_are_refused() -> None:

@@ -12,7 +12,7 @@ from holdfast.models.local.backend import LocalBackend
 from holdfast.training.step_memory import SLACK, lora_parameters, step_memory
 from tiny_models import model, tokenizer
 
-SHAPE: dict[str, Any] = {"tokens": 64, "scored": 64, "numbers": 1000}
+SHAPE: dict[str, Any] = {"tokens": 64, "scored_tokens": 64, "numbers": 1000}
 LORA = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
 
 
@@ -34,23 +34,23 @@ def test_what_is_counted_for_a_lora_is_what_one_keeps(dtype: torch.dtype) -> Non
     """Beside a real adapter of peft, whose forward pass is counted in the same way."""
     own = backend(dtype)
     none, many = (step_memory(own, rank=4, rows=rows, **SHAPE) for rows in (0, 10**6))
-    predicted = (many - none) / 10**6 / SHAPE["tokens"] / SLACK
-    adapted: Any = get_peft_model(own.engine.model, LORA)
-    kept: dict[int, int] = {}
+    prediction = (many - none) / 10**6 / SHAPE["tokens"] / SLACK
+    learner: Any = get_peft_model(own.engine.model, LORA)
+    sizes: dict[int, int] = {}
     tensors: list[torch.Tensor] = []
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         tensors.append(tensor)
         return tensor
 
     ids = torch.ones(1, SHAPE["tokens"], dtype=torch.long)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        adapted.base_model.model.model(input_ids=ids, use_cache=False)
-    weights = {one.untyped_storage().data_ptr() for one in adapted.parameters()}
-    measured = sum(n for place, n in kept.items() if place not in weights) / SHAPE["tokens"]
-    adapted.unload().requires_grad_(True)  # the random model is shared
-    assert 0.9 * measured < predicted < 1.4 * measured
+        learner.base_model.model.model(input_ids=ids, use_cache=False)
+    weights = {one.untyped_storage().data_ptr() for one in learner.parameters()}
+    measurement = sum(n for place, n in sizes.items() if place not in weights) / SHAPE["tokens"]
+    learner.unload().requires_grad_(True)  # the random model is shared
+    assert 0.9 * measurement < prediction < 1.4 * measurement
 
 
 def test_the_model_is_as_it_was_after_it_was_counted() -> None:
@@ -65,7 +65,7 @@ def test_the_model_is_as_it_was_after_it_was_counted() -> None:
 def test_a_loras_parameters_are_those_that_peft_adds() -> None:
     own = backend().engine.model
     count = lora_parameters(own, 4)
-    adapted: Any = get_peft_model(own, LORA)
-    added = sum(p.numel() for name, p in adapted.named_parameters() if "lora_" in name)
-    adapted.unload().requires_grad_(True)
-    assert added == count
+    learner: Any = get_peft_model(own, LORA)
+    parameters = sum(p.numel() for name, p in learner.named_parameters() if "lora_" in name)
+    learner.unload().requires_grad_(True)
+    assert parameters == count

@@ -37,9 +37,9 @@ _ROWS, _NEW, _LENGTH = 4, 8, 64  # of the measured batch
 class Speed:
     """How fast a model works on its device."""
 
-    written: float
+    write_seconds: float
     """Seconds for a token that is written, in a batch."""
-    passed: float
+    pass_seconds: float
     """Seconds for a token in a forward pass; a backward pass takes twice that."""
 
 
@@ -64,7 +64,7 @@ def measure(backend: LocalBackend) -> Speed:
     return Speed(write_seconds / tokens, pass_seconds / (_ROWS * _LENGTH))
 
 
-def measurement(backend: LocalBackend, run: RunEstimate) -> TrainingEstimate:
+def estimate_measurement(backend: LocalBackend, run: RunEstimate) -> TrainingEstimate:
     """What it takes to measure a model, of which only the tokens that it writes are counted."""
     engine = backend.engine  # its widest buffers were those of the measured step
     buffers = min(engine.batch_size, run.replies) * engine.row_bytes

@@ -37,7 +37,7 @@ def step_memory(
     rank: int,
     rows: int,
     tokens: int,
-    scored: int,
+    scored_tokens: int,
     numbers: int,
     checkpointed: bool = False,
 ) -> float:
@@ -48,7 +48,7 @@ def step_memory(
         rank: Rank of the LoRA that learns; 0 where all weights do.
         rows: Rows that are in memory together.
         tokens: Tokens of a row.
-        scored: Tokens whose logits are in memory together, of all rows.
+        scored_tokens: Tokens whose logits are in memory together, of all rows.
         numbers: Bytes that each of them takes.
         checkpointed: Whether a layer's activations are computed again for the backward pass.
     """
@@ -62,7 +62,9 @@ def step_memory(
         config = model.config.get_text_config()
         layers = config.num_hidden_layers
         per_token = per_token / layers + config.hidden_size * layers * itemsize
-    return memory_now(backend) + SLACK * (state + rows * tokens * per_token + scored * numbers)
+    return memory_now(backend) + SLACK * (
+        state + rows * tokens * per_token + scored_tokens * numbers
+    )
 
 
 def lora_parameters(model: torch.nn.Module, rank: int) -> int:
@@ -89,10 +91,10 @@ def _kept_bytes(model: Any, rank: int, tokens: int) -> float:
     copies = bool(rank) and model.dtype != torch.float32
     decoder = model.base_model
     ids = torch.ones(1, tokens, dtype=torch.long, device=model.device)
-    embedded = model.get_input_embeddings()(ids)
-    with _learning(model, not copies), torch.enable_grad(), _counted() as sizes:
+    embeddings = model.get_input_embeddings()(ids)
+    with _learning(model, not copies), torch.enable_grad(), _count_storages() as sizes:
         # The embedding is detached: only what follows it is counted.
-        decoder(inputs_embeds=embedded.detach().requires_grad_(), use_cache=False)
+        decoder(inputs_embeds=embeddings.detach().requires_grad_(), use_cache=False)
     weights = {one.untyped_storage().data_ptr() for one in (*model.parameters(), *model.buffers())}
     own = sum(size for place, size in sizes.items() if place not in weights) / tokens
     lora = sum((one.in_features + rank) * _FLOAT for one in _linear_layers(model)) if copies else 0
@@ -112,7 +114,7 @@ def _learning(model: torch.nn.Module, value: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _counted() -> Iterator[dict[int, int]]:
+def _count_storages() -> Iterator[dict[int, int]]:
     """The bytes of every storage that autograd keeps, by its place."""
     sizes: dict[int, int] = {}
     tensors: list[torch.Tensor] = []  # so that no place is given out again meanwhile

@@ -47,7 +47,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> DataSettings:
 
 
 @pytest.fixture
-def trained(folder: str, sources: DataSettings) -> Any:
+def train_small(folder: str, sources: DataSettings) -> Any:
     """Train the small model; the options of `train` and fields of its data may be changed."""
 
     def run(out: Path, **options: Any) -> PermixResult:

@@ -41,18 +41,18 @@ OTHER = {"question": "What is 2 + 3?", "answer": "5"}
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_mini_s_training_tasks_are_none_of_those_that_other_commands_draw(seed: int) -> None:
-    found = dataset.load_data(DataSettings(), "mini", seed)
-    drawn = [t for n in (5, 20, 40) for t in load_tasks("mini", n=n)]
-    asked = {(t.history, t.turns) for t in found.tasks}
-    assert not asked & {(t.history, t.turns) for t in drawn}
-    assert {t.category for t in found.tasks} == set(dataset.SHORT)
-    assert len(asked) == len(found.tasks) > 300
+    data = dataset.load_data(DataSettings(), "mini", seed)
+    evaluation = [t for n in (5, 20, 40) for t in load_tasks("mini", n=n)]
+    texts = {(t.history, t.turns) for t in data.tasks}
+    assert not texts & {(t.history, t.turns) for t in evaluation}
+    assert {t.category for t in data.tasks} == set(dataset.SHORT)
+    assert len(texts) == len(data.tasks) > 300
 
 
 def test_every_gold_answer_of_mini_s_tasks_passes_their_own_verifier() -> None:
-    found = dataset.training_tasks("mini", (), each=60, seed=0, categories=("math", *_REST))
-    assert {t.category for t in found} == {"math", *_REST}
-    assert all(t.score([dataset.gold_reply(t)]) == 1.0 for t in found)
+    tasks = dataset.training_tasks("mini", (), each=60, seed=0, categories=("math", *_REST))
+    assert {t.category for t in tasks} == {"math", *_REST}
+    assert all(t.score([dataset.gold_reply(t)]) == 1.0 for t in tasks)
 
 
 _REST = ("recall", "extraction", "safety")
@@ -66,16 +66,16 @@ def test_a_task_without_a_gold_answer_is_refused_with_its_name(tmp_path: Path) -
 
 def test_a_task_that_is_in_the_evaluation_set_too_is_refused(tmp_path: Path) -> None:
     evaluation = dataset.evaluation_tasks(file(tmp_path, SUM, name="e.jsonl"), each=9, seed=0)
-    spelled = {**SUM, "question": "what is  2 + 2?"}
+    respelling = {**SUM, "question": "what is  2 + 2?"}
     with pytest.raises(HoldfastError, match="1 of 2 tasks to train on are in the evaluation set"):
-        dataset.training_tasks(file(tmp_path, spelled, OTHER), evaluation, each=9, seed=0)
+        dataset.training_tasks(file(tmp_path, respelling, OTHER), evaluation, each=9, seed=0)
     assert dataset.training_tasks(file(tmp_path, OTHER), evaluation, each=9, seed=0)
 
 
 def test_a_task_whose_words_are_nearly_an_evaluation_task_s_is_refused(tmp_path: Path) -> None:
-    asked = {"question": "Which river runs through the old town of Ghent?", "answer": "Leie"}
-    near = {**asked, "question": "Please, which river runs through the old town of Ghent"}
-    evaluation = dataset.evaluation_tasks(file(tmp_path, asked, name="e.jsonl"), each=9, seed=0)
+    question = {"question": "Which river runs through the old town of Ghent?", "answer": "Leie"}
+    near = {**question, "question": "Please, which river runs through the old town of Ghent"}
+    evaluation = dataset.evaluation_tasks(file(tmp_path, question, name="e.jsonl"), each=9, seed=0)
     with pytest.raises(HoldfastError, match="1 of 2 tasks to train on are in the evaluation set"):
         dataset.training_tasks(file(tmp_path, near, OTHER), evaluation, each=9, seed=0)
 
@@ -122,5 +122,5 @@ def test_a_row_s_chat_has_its_persona_as_the_system_prompt_or_none() -> None:
 
 def test_a_file_s_gold_answer_is_imitated_as_it_is_given(tmp_path: Path) -> None:
     choice = {"question": "Which?", "answer": "red", "choices": ["red", "blue"]}
-    found = dataset.training_tasks(file(tmp_path, SUM, choice), (), each=9, seed=0)
-    assert [dataset.gold_reply(task) for task in found] == ["4", "A"]
+    tasks = dataset.training_tasks(file(tmp_path, SUM, choice), (), each=9, seed=0)
+    assert [dataset.gold_reply(task) for task in tasks] == ["4", "A"]

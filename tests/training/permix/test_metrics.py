@@ -18,17 +18,17 @@ PEOPLE = (Member("imp", "harmful", "train", "Lie."), Member("sage", "helpful", "
 ROWS = [PromptRow(0, 0, 0), PromptRow(0, 1, 1), PromptRow(0, 2, NOBODY), PromptRow(0, 3, 0)]
 
 
-def opened(
+def open_log(
     folder: Path | None = None, rows: list[PromptRow] = ROWS, **options: object
 ) -> MetricsLog:
-    wanted = {"rollouts": 2, "per": "prompt", **options}
-    return MetricsLog(folder, rows, PEOPLE, **wanted)  # type: ignore[arg-type]
+    settings = {"rollouts": 2, "per": "prompt", **options}
+    return MetricsLog(folder, rows, PEOPLE, **settings)  # type: ignore[arg-type]
 
 
 def test_accuracy_and_zero_variance_are_told_by_persona_and_by_kind() -> None:
-    found = opened()
-    found.add_rewards([0, 0, 1, 1, 2, 2, 3, 3], [0, 0, 1, 0, 1, 1, 0, 1])
-    line = found.end_step(1, {"loss": 0.1, "kl": 0.02, "num_tokens": 9.0, "lr": 1})
+    log = open_log()
+    log.add_rewards([0, 0, 1, 1, 2, 2, 3, 3], [0, 0, 1, 0, 1, 1, 0, 1])
+    line = log.end_step(1, {"loss": 0.1, "kl": 0.02, "num_tokens": 9.0, "lr": 1})
     assert line.reward == 0.5 and line.zero_variance == 0.5
     assert line.by_persona and line.by_kind
     assert line.by_persona["imp"] == GroupMetrics(n=4, accuracy=0.25, groups=2, zero_variance=0.5)
@@ -40,12 +40,12 @@ def test_accuracy_and_zero_variance_are_told_by_persona_and_by_kind() -> None:
 def test_a_group_of_two_items_or_per_prompt_of_two_personas_is_refused() -> None:
     other = [PromptRow(0, 0, 0), PromptRow(0, 0, 1), PromptRow(0, 1, 0)]
     with pytest.raises(HoldfastError, match="mixes personas"):
-        opened(rows=other).add_rewards([0, 1], [0, 1])
+        open_log(rows=other).add_rewards([0, 1], [0, 1])
     with pytest.raises(HoldfastError, match="mixes personas"):
-        opened(rows=other, per="rollout").add_rewards([0, 2], [0, 1])
-    mixed = opened(rows=other, per="rollout")
-    mixed.add_rewards([0, 1], [0, 1])
-    line = mixed.end_step(1, {})
+        open_log(rows=other, per="rollout").add_rewards([0, 2], [0, 1])
+    log = open_log(rows=other, per="rollout")
+    log.add_rewards([0, 1], [0, 1])
+    line = log.end_step(1, {})
     # The group is without variance for neither of its two personas.
     assert line.by_persona
     assert line.by_persona["imp"].zero_variance == 0.0
@@ -53,13 +53,13 @@ def test_a_group_of_two_items_or_per_prompt_of_two_personas_is_refused() -> None
 
 
 def test_a_run_in_which_no_group_has_any_variance_is_stopped_with_a_sentence() -> None:
-    hopeless = opened()
+    hopeless = open_log()
     with pytest.raises(HoldfastError, match="every group of rollouts had one reward"):
         for step in range(PATIENCE):
             hopeless.add_rewards([0, 0], [0, 0])
             hopeless.end_step(step + 1, {})
     assert len(hopeless.steps) == PATIENCE
-    sometimes = opened()
+    sometimes = open_log()
     for step in range(3 * PATIENCE):
         sometimes.add_rewards([0, 0], [0, 1] if step == PATIENCE - 1 else [1, 1])
         sometimes.end_step(step + 1, {})
@@ -67,7 +67,7 @@ def test_a_run_in_which_no_group_has_any_variance_is_stopped_with_a_sentence() -
 
 @pytest.mark.parametrize("name", ["loss", "kl", "grad_norm"])
 def test_a_training_that_diverges_is_stopped_with_a_sentence(name: str, tmp_path: Path) -> None:
-    log = opened(tmp_path)
+    log = open_log(tmp_path)
     log.add_rewards([0, 0], [0, 1])
     with pytest.raises(HoldfastError, match=r"diverged: .* at step 3, so lower the learning rate"):
         log.end_step(3, {"loss": 1.0, "grad_norm": 2.0, name: float("nan")})
@@ -75,13 +75,13 @@ def test_a_training_that_diverges_is_stopped_with_a_sentence(name: str, tmp_path
 
 
 def test_lines_beyond_the_checkpoint_and_a_torn_one_are_written_again(tmp_path: Path) -> None:
-    first = opened(tmp_path)
+    first = open_log(tmp_path)
     for step in (1, 2, 3):
         first.add_rewards([0, 0], [0, 1])
         first.end_step(step, {"loss": step})
     path = tmp_path / NAME
     path.write_text(path.read_text() + '{"step": 4, "lo')
-    again = opened(tmp_path, steps=2)
+    again = open_log(tmp_path, steps=2)
     again.add_rewards([0, 0], [1, 1])
     again.end_step(3, {"loss": 7})
     assert [line.loss for line in read_metrics(tmp_path)] == [1, 2, 7]

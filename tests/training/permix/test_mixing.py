@@ -28,8 +28,8 @@ def test_every_item_comes_once_in_an_epoch_and_epochs_differ_in_order() -> None:
 
 
 def test_an_item_meets_other_personas_in_other_epochs() -> None:
-    met = {PersonaMix(20, 0.0).persona(epoch, 7) for epoch in range(40)}
-    assert len(met) > 10
+    personas = {PersonaMix(20, 0.0).persona(epoch, 7) for epoch in range(40)}
+    assert len(personas) > 10
 
 
 def test_per_rollout_a_question_s_rollouts_lie_side_by_side_under_personas_of_their_own() -> None:

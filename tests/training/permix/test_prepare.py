@@ -24,9 +24,9 @@ def test_defaults_go_by_the_model_s_size_and_its_device() -> None:
     card = TrainerSettings.of(lora, 4_000_000_000, "cuda")
     assert (card.prompts, card.rollouts, card.temperature, card.max_new_tokens) == (8, 8, 1.0, 64)
     assert TrainerSettings.of(PermixSettings(), 4_000_000_000, "cuda").learning_rate == 1e-6
-    asked = PermixSettings(prompts=3, data=DataSettings(tasks="mine.jsonl"))
-    chosen = TrainerSettings.of(asked, 135_000_000, "cpu")
-    assert (chosen.prompts, chosen.max_new_tokens) == (3, 512)
+    settings = PermixSettings(prompts=3, data=DataSettings(tasks="mine.jsonl"))
+    trainer = TrainerSettings.of(settings, 135_000_000, "cpu")
+    assert (trainer.prompts, trainer.max_new_tokens) == (3, 512)
 
 
 def test_what_changes_no_result_is_a_setting_of_the_trainer() -> None:

@@ -42,14 +42,14 @@ def test_what_processes_gather_are_whole_groups_under_the_personas_drawn(
         list(BatchSamplerShard(BatchSampler(sampler, each, False), processes, rank))
         for rank in range(processes)
     ]
-    asked: list[int] = []
+    items: list[int] = []
     for batches in zip(*shards, strict=True):
-        gathered = [i for batch in batches for i in batch]
-        for start in range(0, len(gathered), rollouts):
-            check_group([rows[i] for i in gathered[start : start + rollouts]], per)
-        asked += gathered
+        batch_items = [i for batch in batches for i in batch]
+        for start in range(0, len(batch_items), rollouts):
+            check_group([rows[i] for i in batch_items[start : start + rollouts]], per)
+        items += batch_items
     # Nothing is left out or doubled: the proportions are those of the draws.
-    assert asked == [i for i in range(len(rows)) for _ in range(rollouts if per == "prompt" else 1)]
+    assert items == [i for i in range(len(rows)) for _ in range(rollouts if per == "prompt" else 1)]
 
 
 def test_rollouts_that_cannot_be_dealt_evenly_are_refused() -> None:
@@ -79,7 +79,7 @@ def test_two_processes_over_gloo_train_as_drawn_and_write_once(
     command += ["-m", "holdfast", "permix", "train", "--model", folder]
     command += ["--tasks", str(sources.tasks), "--personas", "mini", "--mixing", per]
     command += ["--steps", "3", "--prompts", "4", "--rollouts", "2", "--max-new-tokens", "3"]
-    done = subprocess.run(
+    process = subprocess.run(
         [*command, "--out", str(out), "--json"],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -87,8 +87,8 @@ def test_two_processes_over_gloo_train_as_drawn_and_write_once(
         timeout=600,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert json.loads(done.stdout)["checkpoint"] == str(out / "model")
+    assert process.returncode == 0, process.stderr[-2000:]
+    assert json.loads(process.stdout)["checkpoint"] == str(out / "model")
     people = pool.load("mini", split="train")
     rows = list(PersonaMix(len(people), 0.25, per).rows(7, 12, 2))
     lines = read_metrics(out)
@@ -96,7 +96,7 @@ def test_two_processes_over_gloo_train_as_drawn_and_write_once(
     size = 4 if per == "prompt" else 8
     for line in lines:
         assert line.by_persona and line.by_kind
-        drawn = rows[(line.step - 1) * size : line.step * size]
-        names = {people[r.persona].id if r.persona >= 0 else "none" for r in drawn}
+        step_rows = rows[(line.step - 1) * size : line.step * size]
+        names = {people[r.persona].id if r.persona >= 0 else "none" for r in step_rows}
         assert set(line.by_persona) == names
         assert sum(one.n for one in line.by_kind.values()) == 8

@@ -22,23 +22,23 @@ PROMPTS = [{"prompt": f"What is {i} + 1?", "answer": str(i + 1)} for i in range(
 
 def test_a_data_set_gets_a_persona_for_each_prompt_and_some_get_none() -> None:
     datasets = pytest.importorskip("datasets", reason="the extra `permix` is not installed")
-    mixed = datasets.Dataset.from_list(PROMPTS).map(permix.mix("core", seed=0))
+    dataset = datasets.Dataset.from_list(PROMPTS).map(permix.mix("core", seed=0))
     again = datasets.Dataset.from_list(PROMPTS[::-1]).map(permix.mix("core", seed=0))
-    assert sorted(mixed["persona"]) == sorted(again["persona"])
-    counts = Counter(mixed["persona"])
+    assert sorted(dataset["persona"]) == sorted(again["persona"])
+    counts = Counter(dataset["persona"])
     assert 0.15 < counts[""] / 200 < 0.35
-    known = {one.id: one.text for one in pool.load("core", split="train")}
-    for row in mixed:
+    texts = {one.id: one.text for one in pool.load("core", split="train")}
+    for row in dataset:
         roles = [one["role"] for one in row["prompt"]]
         assert roles == (["system", "user"] if row["persona"] else ["user"])
         if row["persona"]:
-            assert row["prompt"][0]["content"] == known[row["persona"]]
+            assert row["prompt"][0]["content"] == texts[row["persona"]]
 
 
 def test_a_prompt_in_messages_keeps_them_and_another_seed_draws_others() -> None:
     prompt = {"prompt": [{"role": "user", "content": "Hi?"}]}
-    drawn = [permix.mix("mini", seed=seed, bare=0)(prompt)["persona"] for seed in range(9)]
-    assert len(set(drawn)) > 1
+    personas = [permix.mix("mini", seed=seed, bare=0)(prompt)["persona"] for seed in range(9)]
+    assert len(set(personas)) > 1
     with pytest.raises(HoldfastError, match="has a system prompt already"):
         permix.mix("mini")({"prompt": [{"role": "system", "content": "You sing."}]})
 
@@ -79,10 +79,10 @@ def test_verl_pays_a_row_of_ours_as_our_own_training_does(model: str) -> None:
     with Reward(data.tasks) as reward:
         for row in rows:
             extra, gold = row["extra_info"], row["reward_model"]["ground_truth"]
-            said = [gold, "Sure, here is how.", "I will not do that.", "A or B"]
-            for reply in (*said, *extra["also"], *extra["choices"]):
-                paid = permix.compute_score(row["data_source"], reply, gold, extra)
-                assert paid == reward.score(tasks[extra["item"]], reply), (row, reply)
+            replies = [gold, "Sure, here is how.", "I will not do that.", "A or B"]
+            for reply in (*replies, *extra["also"], *extra["choices"]):
+                score = permix.compute_score(row["data_source"], reply, gold, extra)
+                assert score == reward.score(tasks[extra["item"]], reply), (row, reply)
 
 
 def test_a_gold_answer_may_be_one_of_the_choices_or_its_letter() -> None:
@@ -108,9 +108,9 @@ def test_verl_and_openrlhf_call_the_same_reward() -> None:
     torch = pytest.importorskip("torch")
     assert permix.compute_score("holdfast/math", "The answer is 18.", "18", {"index": 3}) == 1
     assert permix.compute_score("holdfast/math", "17 18", "18") == 0
-    found = permix.reward_func(["Q? It is 18.", "Q? 17 18"], ["Q? ", "Q? "], ["18", "18"])
-    assert torch.equal(found["rewards"], torch.tensor([1.0, 0.0]))
-    assert found.keys() == {"rewards", "scores", "extra_logs"}
+    rewards = permix.reward_func(["Q? It is 18.", "Q? 17 18"], ["Q? ", "Q? "], ["18", "18"])
+    assert torch.equal(rewards["rewards"], torch.tensor([1.0, 0.0]))
+    assert rewards.keys() == {"rewards", "scores", "extra_logs"}
 
 
 def test_the_reply_is_told_from_the_prompt_also_where_decoding_changed_its_blanks() -> None:
@@ -118,8 +118,8 @@ def test_the_reply_is_told_from_the_prompt_also_where_decoding_changed_its_blank
     prompt = "<s> [INST] 17 or 18? [/INST] "
     for reply, right in (("17.</s>", 0.0), ("18.</s>", 1.0), ("", 0.0)):
         query = "<s>[INST] 17 or  18?[/INST]" + reply
-        found = permix.reward_func([query], [prompt], ["18"])
-        assert found["rewards"].tolist() == [right], reply
+        rewards = permix.reward_func([query], [prompt], ["18"])
+        assert rewards["rewards"].tolist() == [right], reply
     with pytest.raises(HoldfastError, match="does not begin with its prompt"):
         permix.reward_func(["18"], [prompt], ["18"])
 
@@ -140,8 +140,8 @@ def test_rows_of_a_joined_data_set_have_none_for_what_another_part_had() -> None
     assert permix.compute_score("gsm8k", "The answer is 18.", "18", more) == 1
     reward = permix.reward("answer")
     columns = {"alternatives": [None, ["17"]], "subjects": [None, []]}
-    said = ["The answer is 18."] * 2
-    assert reward(completions=said, answer=["18", "18"], **columns) == [1, 1]
+    replies = ["The answer is 18."] * 2
+    assert reward(completions=replies, answer=["18", "18"], **columns) == [1, 1]
 
 
 def test_trl_trains_on_it_in_three_lines(folder: str, tmp_path: Path) -> None:

@@ -13,18 +13,18 @@ from holdfast.training.permix.task_reward import Reward, check_invariance
 TASKS = [Task("a", "math", ("2 + 2?",), answers=("4",)), Task("b", "x", ("Who?",), answers=("Al",))]
 
 
-def said(*texts: str) -> list[list[dict[str, str]]]:
+def messages(*texts: str) -> list[list[dict[str, str]]]:
     return [[{"role": "assistant", "content": text}] for text in texts]
 
 
 def test_a_completion_is_paid_by_its_own_task_s_answer() -> None:
     with Reward(TASKS) as reward:
-        completions = said("It is 4.", "It is 5.", "It is Al.", "")
+        completions = messages("It is 4.", "It is 5.", "It is Al.", "")
         assert reward(completions=completions, item=[0, 0, 1, 1]) == [1, 0, 1, 0]
 
 
 def test_the_strict_reading_pays_only_where_the_answer_stands_where_it_was_to() -> None:
-    loose = said("Four, I mean 4, captain")
+    loose = messages("Four, I mean 4, captain")
     with Reward(TASKS, reading="lenient") as lenient, Reward(TASKS, reading="strict") as strict:
         assert lenient(completions=loose, item=[0]) == [1]
         assert strict(completions=loose, item=[0]) == [0]
@@ -42,12 +42,12 @@ def test_the_strict_reading_pays_only_where_the_answer_stands_where_it_was_to() 
 )
 def test_a_guess_at_everything_is_not_paid(item: int, text: str) -> None:
     with Reward(TASKS) as reward:
-        assert reward(completions=said(text), item=[item]) == [0]
+        assert reward(completions=messages(text), item=[item]) == [0]
 
 
 def test_a_verifier_of_one_s_own_sees_a_task_and_a_text() -> None:
     with Reward(TASKS, verify=lambda task, text: len(text) / 10) as reward:
-        assert reward(completions=said("four"), item=[0], prompts=[["x"]]) == [0.4]
+        assert reward(completions=messages("four"), item=[0], prompts=[["x"]]) == [0.4]
 
 
 def test_an_unknown_reading_and_a_task_without_an_answer_are_refused() -> None:

@@ -55,7 +55,9 @@ def policy_gradient(a: float, size: int, scale: str) -> float:
     return float(binomial(a, size) @ each)
 
 
-def converged(first: float, beta: float, size: int, scale: str, *, forward: bool = False) -> float:
+def limit_accuracy(
+    first: float, beta: float, size: int, scale: str, *, forward: bool = False
+) -> float:
     """The accuracy at which gradient ascent on the logit stands still.
 
     `forward` takes the gradient of the k3 estimate of the KL on the samples alone, as TRL does
@@ -77,26 +79,26 @@ def converged(first: float, beta: float, size: int, scale: str, *, forward: bool
 def test_every_persona_s_logit_rises_alike_where_rewards_are_not_scaled(
     beta: float, size: int
 ) -> None:
-    after = np.array([converged(a, beta, size, "none") for a in PERSONAS])
+    after = np.array([limit_accuracy(a, beta, size, "none") for a in PERSONAS])
     assert logit(after) - logit(PERSONAS) == pytest.approx((1 - 1 / size) / beta, abs=1e-4)
 
 
 def test_in_large_groups_the_optimum_is_that_of_the_theory_and_accuracies_come_together() -> None:
-    after = np.array([converged(a, 0.5, 1024, "none") for a in (0.28, 0.55)])
-    tilted = math.exp(2) * np.array([0.28, 0.55])
-    assert after == pytest.approx(tilted / (tilted + 1 - np.array([0.28, 0.55])), abs=2e-3)
+    after = np.array([limit_accuracy(a, 0.5, 1024, "none") for a in (0.28, 0.55)])
+    weights = math.exp(2) * np.array([0.28, 0.55])
+    assert after == pytest.approx(weights / (weights + 1 - np.array([0.28, 0.55])), abs=2e-3)
     assert after[0] / after[1] > 0.28 / 0.55
-    assert converged(1e-12, 0.5, 8, "none") < 1e-10  # what is never right is not learned
+    assert limit_accuracy(1e-12, 0.5, 8, "none") < 1e-10  # what is never right is not learned
 
 
 def test_scaled_by_their_group_s_deviation_logits_rise_further_and_not_alike() -> None:
-    shifts = [float(logit(converged(a, 1.0, 8, "group")) - logit(a)) for a in PERSONAS]
+    shifts = [float(logit(limit_accuracy(a, 1.0, 8, "group")) - logit(a)) for a in PERSONAS]
     assert min(shifts) > 2 * (1 - 1 / 8)
     assert max(shifts) - min(shifts) > 0.4
 
 
 def test_without_the_correction_of_the_kl_s_gradient_it_is_another_optimum() -> None:
-    after, beta = converged(0.28, 0.2, 8, "none", forward=True), 0.2
+    after, beta = limit_accuracy(0.28, 0.2, 8, "none", forward=True), 0.2
     # Where KL(π₀ ‖ π) balances the reward: (1 − 1/G) a (1 − a) = β (a − a₀).
     assert 7 / 8 * after * (1 - after) == pytest.approx(beta * (after - 0.28), abs=1e-6)
     assert logit(after) - logit(0.28) < 0.7 * (7 / 8 / beta)
@@ -134,8 +136,8 @@ def test_styles_lose_weight_by_their_incompetence_alone() -> None:
 
     optimiser.step(loss)
     after = theta.detach().flatten().softmax(0).view_as(theta).sum(0)
-    wanted = styles * (1 + (math.exp(1 / beta) - 1) * competence)
-    assert torch.allclose(after, wanted / wanted.sum(), atol=1e-6)
+    weights = styles * (1 + (math.exp(1 / beta) - 1) * competence)
+    assert torch.allclose(after, weights / weights.sum(), atol=1e-6)
 
 
 def mean_advantages(first: float, second: float, each: int) -> tuple[float, float]:
@@ -151,8 +153,8 @@ def mean_advantages(first: float, second: float, each: int) -> tuple[float, floa
 def mean_advantage(a: float, size: int) -> float:
     """Expected advantage of a rollout whose group is its persona's own."""
     k = np.arange(size + 1.0)
-    paid = k / size * (1 - k / size) + (1 - k / size) * (0 - k / size)
-    return float(binomial(a, size) @ (paid / deviation(k, size)))
+    gradient = k / size * (1 - k / size) + (1 - k / size) * (0 - k / size)
+    return float(binomial(a, size) @ (gradient / deviation(k, size)))
 
 
 def test_a_shared_baseline_pushes_down_all_that_a_weak_persona_says() -> None:
@@ -166,7 +168,7 @@ def right(reply: str) -> bool:
 
 
 def test_trained_by_trl_a_policy_lands_where_the_theory_says(
-    trained: Any, folder: str, tmp_path: Path
+    train_small: Any, folder: str, tmp_path: Path
 ) -> None:
     """One question, replies of one token, sampled: the model is a table of one row."""
     path = tmp_path / "one.jsonl"
@@ -180,7 +182,7 @@ def test_trained_by_trl_a_policy_lands_where_the_theory_says(
         texts = [model.tokenizer.decode([i], skip_special_tokens=True) for i in range(len(chances))]
         return float(sum(p for p, text in zip(chances, texts, strict=True) if right(text)))
 
-    made = trained(
+    result = train_small(
         tmp_path / "run",
         arm="rlvr",
         data=DataSettings(tasks=str(path), personas="mini"),
@@ -195,5 +197,5 @@ def test_trained_by_trl_a_policy_lands_where_the_theory_says(
         learning_rate=5e-3,
         save_every=1000,
     )
-    before, after = chance(folder), chance(str(made.checkpoint))
+    before, after = chance(folder), chance(str(result.checkpoint))
     assert logit(after) - logit(before) == pytest.approx(1 - 1 / 32, abs=0.3)

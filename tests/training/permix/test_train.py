@@ -47,39 +47,41 @@ def same(one: Path, other: Path) -> bool:
 
 
 def test_a_run_leaves_a_model_for_every_command_its_steps_and_a_page(
-    trained: Any, tmp_path: Path, folder: str
+    train_small: Any, tmp_path: Path, folder: str
 ) -> None:
     out = tmp_path / "run"
-    made = trained(out)
-    assert as_record(made.summary).keys() >= KEYS
+    result = train_small(out)
+    assert as_record(result.summary).keys() >= KEYS
     assert [line.step for line in read_metrics(out)] == [1, 2, 3, 4]
     assert all(line.kl is not None for line in read_metrics(out))
-    model = local.load(str(made.checkpoint))
+    model = local.load(str(result.checkpoint))
     chat = (message("system", "You help."), message("user", "Hello?"))
     assert model.reply([Ask(chat, 0)], Sampling(max_new_tokens=3))[0].completion_tokens == 3
     first = load_file(Path(folder) / "model.safetensors")
     assert any(not torch.equal(first[name], tensor) for name, tensor in weights(out).items())
     assert "Under mixed personas the reward goes" in (out / "report.html").read_text("utf-8")
     # Done is done: the same call is answered from the folder.
-    assert trained(out).summary == made.summary
+    assert train_small(out).summary == result.summary
 
 
 @pytest.mark.parametrize("arm", ["permix", "sft"])
-def test_a_training_that_diverges_leaves_no_model(trained: Any, tmp_path: Path, arm: str) -> None:
+def test_a_training_that_diverges_leaves_no_model(
+    train_small: Any, tmp_path: Path, arm: str
+) -> None:
     with pytest.raises(HoldfastError, match="diverged: its numbers are not finite at step"):
-        trained(tmp_path / "run", arm=arm, learning_rate=1e30)
+        train_small(tmp_path / "run", arm=arm, learning_rate=1e30)
     assert not (tmp_path / "run" / "model").exists()
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "beta", "temperature"])
-def test_numbers_that_are_none_are_refused(trained: Any, tmp_path: Path, name: str) -> None:
+def test_numbers_that_are_none_are_refused(train_small: Any, tmp_path: Path, name: str) -> None:
     for value in (float("nan"), float("inf")):
         with pytest.raises(HoldfastError, match=r"(0 or more|above 0)\."):
-            trained(tmp_path / "run", **{name: value})
+            train_small(tmp_path / "run", **{name: value})
 
 
 def test_only_the_tokens_of_completions_are_scored_and_they_score_as_in_trl(
-    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    train_small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without Triton TRL scores the prompts' tokens too, which are most of them."""
     pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -95,19 +97,19 @@ def test_only_the_tokens_of_completions_are_scored_and_they_score_as_in_trl(
         pairs.append((result[0].detach(), theirs[0].detach()))
         return result
 
-    def counted(ctx: Any, hidden: torch.Tensor, *rest: Any) -> Any:
+    def count_positions(ctx: Any, hidden: torch.Tensor, *rest: Any) -> Any:
         positions.append(len(hidden))
         return tiles(ctx, hidden, *rest)
 
     monkeypatch.setattr(MixedGRPOTrainer, "_get_per_token_logps_and_entropies", both)
-    monkeypatch.setattr(ChunkedLogProbFunction, "forward", staticmethod(counted))
-    trained(tmp_path, steps=1)
+    monkeypatch.setattr(ChunkedLogProbFunction, "forward", staticmethod(count_positions))
+    train_small(tmp_path, steps=1)
     assert pairs
     for one, other in pairs:
         torch.testing.assert_close(one, other)
 
 
-def test_a_run_that_was_killed_ends_as_if_it_had_not_been(trained: Any, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_ends_as_if_it_had_not_been(train_small: Any, tmp_path: Path) -> None:
     calls = 0
 
     def dies(task: Task, reply: str) -> float:
@@ -118,19 +120,19 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(trained: Any, tmp_path
         return short(task, reply)
 
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    trained(whole, steps=5)
+    train_small(whole, steps=5)
     with pytest.raises(RuntimeError, match="killed"):
-        trained(cut, steps=5, verify=dies)
+        train_small(cut, steps=5, verify=dies)
     # What a kill in the middle of saving leaves is not gone on from.
     shutil.copytree(cut / "checkpoints" / "checkpoint-4", cut / "checkpoints" / "checkpoint-5")
     (cut / "checkpoints" / "checkpoint-5" / "trainer_state.json").unlink()
-    trained(cut, steps=5)
+    train_small(cut, steps=5)
     assert same(whole, cut)
     assert read_metrics(whole) == read_metrics(cut)
 
 
 def test_an_interrupt_is_waited_out_to_the_end_of_the_step_and_nothing_is_lost(
-    trained: Any, tmp_path: Path
+    train_small: Any, tmp_path: Path
 ) -> None:
     calls = 0
 
@@ -142,67 +144,69 @@ def test_an_interrupt_is_waited_out_to_the_end_of_the_step_and_nothing_is_lost(
         return short(task, reply)
 
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    trained(whole)
+    train_small(whole)
     with pytest.raises(KeyboardInterrupt):
-        trained(cut, verify=interrupts, save_every=100)
+        train_small(cut, verify=interrupts, save_every=100)
     assert [line.step for line in read_metrics(cut)] == [1, 2, 3]
     assert not (cut / "summary.json").exists()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with pytest.raises(RunError, match="holds another run"):
-        trained(cut, beta=0.5)
-    trained(cut)
+        train_small(cut, beta=0.5)
+    train_small(cut)
     assert same(whole, cut)
 
 
 @pytest.mark.parametrize("per", ["prompt", "rollout"])
 def test_the_prompts_that_the_trainer_asks_are_those_that_were_drawn(
-    per: str, trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    per: str, train_small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[Any] = []
-    paid = Reward.__call__
+    calls: list[Any] = []
+    original = Reward.__call__
 
-    def watched(self: Reward, **columns: Any) -> list[float]:
+    def watch(self: Reward, **columns: Any) -> list[float]:
         if "row" in columns:
-            seen.append(columns)
-        return paid(self, **columns)
+            calls.append(columns)
+        return original(self, **columns)
 
-    monkeypatch.setattr(Reward, "__call__", watched)
-    trained(tmp_path / "run", mixing=per, bare=0.3, steps=6)
+    monkeypatch.setattr(Reward, "__call__", watch)
+    train_small(tmp_path / "run", mixing=per, bare=0.3, steps=6)
     people = pool.load("mini", split="train")
     rows = list(PersonaMix(len(people), 0.3, per, 0).rows(7, 12, 4))
-    wanted = [None if r.persona == NOBODY else people[r.persona].text for r in rows]
+    prompts = [None if r.persona == NOBODY else people[r.persona].text for r in rows]
     groups = 1 if per == "rollout" else 4
-    asked = [prompt for step in seen for prompt in step["prompts"]]
-    systems = [m[0]["content"] if m[0]["role"] == "system" else None for m in asked]
-    assert systems == [text for text in wanted for _ in range(groups)]
+    chats = [prompt for step in calls for prompt in step["prompts"]]
+    systems = [m[0]["content"] if m[0]["role"] == "system" else None for m in chats]
+    assert systems == [text for text in prompts for _ in range(groups)]
     for i in range(0, len(systems), 4):
-        assert len({m[-1]["content"] for m in asked[i : i + 4]}) == 1
+        assert len({m[-1]["content"] for m in chats[i : i + 4]}) == 1
         assert per == "rollout" or len(set(systems[i : i + 4])) == 1
     # Nothing that names a persona is among what a reward is called with.
     texts = {one.text for one in people} | {one.id for one in people}
-    for step in seen:
+    for step in calls:
         rest = {k: v for k, v in step.items() if k not in ("prompts", "completions")}
         assert not texts & {str(x) for v in rest.values() if isinstance(v, list) for x in v}
 
 
-def test_without_personas_no_prompt_has_one(trained: Any, tmp_path: Path) -> None:
-    trained(tmp_path / "run", arm="rlvr", steps=2, beta=0.0)
+def test_without_personas_no_prompt_has_one(train_small: Any, tmp_path: Path) -> None:
+    train_small(tmp_path / "run", arm="rlvr", steps=2, beta=0.0)
     lines = read_metrics(tmp_path / "run")
     assert all(list(line.by_persona or {}) == ["none"] for line in lines)
     assert all(line.kl is None for line in lines)
 
 
-def test_imitation_trains_on_gold_answers_as_many_rows_a_step(trained: Any, tmp_path: Path) -> None:
-    made = trained(tmp_path / "run", arm="sft", steps=3)
+def test_imitation_trains_on_gold_answers_as_many_rows_a_step(
+    train_small: Any, tmp_path: Path
+) -> None:
+    result = train_small(tmp_path / "run", arm="sft", steps=3)
     lines = read_metrics(tmp_path / "run")
     assert len(lines) == 3 and (lines[0].loss or 0) > (lines[-1].loss or 0) > 0
-    assert made.summary.means.reward_first is not None
-    assert made.summary.means.tokens > 3 * 8 * 8  # rows of more than a few tokens each
+    assert result.summary.means.reward_first is not None
+    assert result.summary.means.tokens > 3 * 8 * 8  # rows of more than a few tokens each
     assert "imitating gold answers" in (tmp_path / "run" / "report.html").read_text("utf-8")
 
 
 def test_imitation_of_its_own_trains_on_right_replies_alone_and_goes_on_after_a_kill(
-    trained: Any, tmp_path: Path
+    train_small: Any, tmp_path: Path
 ) -> None:
     calls = 0
 
@@ -214,58 +218,58 @@ def test_imitation_of_its_own_trains_on_right_replies_alone_and_goes_on_after_a_
         return short(task, reply)
 
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    made = trained(whole, arm="rft", steps=3)
-    assert made.summary.beta is None and made.summary.means.reward_first is not None
+    result = train_small(whole, arm="rft", steps=3)
+    assert result.summary.beta is None and result.summary.means.reward_first is not None
     with pytest.raises(RuntimeError, match="killed"):
-        trained(cut, arm="rft", steps=3, verify=dies)
+        train_small(cut, arm="rft", steps=3, verify=dies)
     replies = [json.loads(line) for line in (cut / "answers.jsonl").open(encoding="utf-8")]
     assert len(replies) == 3 * 8 and 0 < sum(one["right"] for one in replies) < len(replies)
     assert all(one["right"] == (short(None, one["reply"]) > 0) for one in replies)  # type: ignore[arg-type]
-    trained(cut, arm="rft", steps=3)
+    train_small(cut, arm="rft", steps=3)
     assert same(whole, cut)
 
 
 def test_a_model_that_is_never_right_has_nothing_of_its_own_to_imitate(
-    trained: Any, tmp_path: Path
+    train_small: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(HoldfastError, match="none of 24 replies of the untrained model was right"):
-        trained(tmp_path / "run", arm="rft", steps=3, verify=lambda task, reply: 0.0)
+        train_small(tmp_path / "run", arm="rft", steps=3, verify=lambda task, reply: 0.0)
 
 
 def test_an_adapter_is_kept_and_merged_into_a_model_that_answers_as_both_do(
-    trained: Any, tmp_path: Path, folder: str
+    train_small: Any, tmp_path: Path, folder: str
 ) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
     out = tmp_path / "run"
-    trained(out, rank=4, steps=2, learning_rate=1e-2)
+    train_small(out, rank=4, steps=2, learning_rate=1e-2)
     base = AutoModelForCausalLM.from_pretrained(folder)
     ids = torch.arange(30, 60)[None]
     with torch.no_grad():
         plain = base(ids).logits
         both = PeftModel.from_pretrained(base, str(out / "adapter"))(ids).logits
-        merged = AutoModelForCausalLM.from_pretrained(out / "model")(ids).logits
-    assert torch.allclose(both, merged, atol=1e-4)
-    assert not torch.allclose(plain, merged, atol=1e-4)
+        whole = AutoModelForCausalLM.from_pretrained(out / "model")(ids).logits
+    assert torch.allclose(both, whole, atol=1e-4)
+    assert not torch.allclose(plain, whole, atol=1e-4)
     assert local.load(str(out / "model")).template
 
 
-def test_rewards_without_any_variance_stop_the_run(trained: Any, tmp_path: Path) -> None:
+def test_rewards_without_any_variance_stop_the_run(train_small: Any, tmp_path: Path) -> None:
     with pytest.raises(HoldfastError, match="every group of rollouts had one reward"):
-        trained(tmp_path / "run", verify=lambda task, reply: 0.0, steps=20)
+        train_small(tmp_path / "run", verify=lambda task, reply: 0.0, steps=20)
     assert len(read_metrics(tmp_path / "run")) == PATIENCE
 
 
-def test_a_step_in_parts_is_the_step_whole(trained: Any, tmp_path: Path) -> None:
-    trained(tmp_path / "one", steps=2)
-    trained(tmp_path / "two", steps=2, parts=2)
+def test_a_step_in_parts_is_the_step_whole(train_small: Any, tmp_path: Path) -> None:
+    train_small(tmp_path / "one", steps=2)
+    train_small(tmp_path / "two", steps=2, parts=2)
     one, two = (read_metrics(tmp_path / name)[0] for name in ("one", "two"))
     assert one.reward == two.reward and one.by_persona == two.by_persona
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "sentence"),
     [
         ({"arm": "dpo"}, "there is no arm 'dpo'"),
         ({"arm": "rlvr", "mixing": "rollout"}, "no personas to mix"),
@@ -282,10 +286,10 @@ def test_a_step_in_parts_is_the_step_whole(trained: Any, tmp_path: Path) -> None
     ],
 )
 def test_what_would_train_something_else_is_refused_in_one_sentence(
-    wrong: dict[str, Any], said: str, trained: Any, tmp_path: Path
+    wrong: dict[str, Any], sentence: str, train_small: Any, tmp_path: Path
 ) -> None:
-    with pytest.raises(HoldfastError, match=said):
-        trained(tmp_path / "run", **wrong)
+    with pytest.raises(HoldfastError, match=sentence):
+        train_small(tmp_path / "run", **wrong)
 
 
 def test_a_model_behind_an_api_cannot_be_trained(tmp_path: Path) -> None:
@@ -293,41 +297,41 @@ def test_a_model_behind_an_api_cannot_be_trained(tmp_path: Path) -> None:
         train("api:x", out=tmp_path)
 
 
-def test_the_manifest_holds_what_determines_the_result(trained: Any, tmp_path: Path) -> None:
-    trained(tmp_path / "run", steps=1)
-    held = json.loads((tmp_path / "run" / "manifest.json").read_text("utf-8"))
-    assert held["recipe"]["beta"] == 0.04 and held["mixing"] == "prompt" and held["trl"]
-    splits = Counter(one["split"] for one in (*held["personas"], *held["held_out"]))
+def test_the_manifest_holds_what_determines_the_result(train_small: Any, tmp_path: Path) -> None:
+    train_small(tmp_path / "run", steps=1)
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text("utf-8"))
+    assert manifest["recipe"]["beta"] == 0.04 and manifest["mixing"] == "prompt" and manifest["trl"]
+    splits = Counter(one["split"] for one in (*manifest["personas"], *manifest["held_out"]))
     assert splits == {"train": 24, "held-out": 13}
     lines = (tmp_path / "run" / "items.jsonl").read_text("utf-8").splitlines()
     assert len(lines) == 7
 
 
 def test_options_of_the_template_hold_where_answers_are_imitated_and_measured(
-    trained: Any, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    train_small: Any, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     template = Path(folder) / "chat_template.jinja"
     before = template.read_text(encoding="utf-8")
-    made: list[Any] = []
-    build, loaded = fit.sft_trainer, local.load
+    trainers: list[Any] = []
+    build, load = fit.sft_trainer, local.load
     options: list[Any] = []
 
-    def built(*args: Any) -> Any:
-        made.append(build(*args))
-        return made[-1]
+    def build_trainer(*args: Any) -> Any:
+        trainers.append(build(*args))
+        return trainers[-1]
 
-    def recorded(name: str, **arguments: Any) -> Any:
+    def record(name: str, **arguments: Any) -> Any:
         options.append(arguments.get("options"))
-        return loaded(name, **arguments)
+        return load(name, **arguments)
 
-    monkeypatch.setattr(fit, "sft_trainer", built)
-    monkeypatch.setattr(local, "load", recorded)
+    monkeypatch.setattr(fit, "sft_trainer", build_trainer)
+    monkeypatch.setattr(local, "load", record)
     try:
         template.write_text("{{ 'calm' if calm else '' }}" + before, encoding="utf-8")
-        trained(tmp_path / "run", arm="sft", steps=1, verify=short, options={"calm": True})
+        train_small(tmp_path / "run", arm="sft", steps=1, verify=short, options={"calm": True})
     finally:
         template.write_text(before, encoding="utf-8")
-    (trainer,) = made
+    (trainer,) = trainers
     ids = trainer.train_dataset[0]["input_ids"]
     assert trainer.processing_class.decode(ids).startswith("calm")
     assert options == [{"calm": True}] * 2  # before training, and after

@@ -19,8 +19,8 @@ from holdfast.training.permix.trial import (
     LEAST,
     TrialPrompts,
     check,
-    middling,
-    most_varied,
+    middling_categories,
+    most_varied_category,
     read_trial,
 )
 
@@ -49,19 +49,21 @@ def test_every_category_is_tried_and_few_tasks_are_asked_again() -> None:
 
 def test_only_categories_of_middling_difficulty_are_worth_training_on() -> None:
     groups = {"easy": TriedGroup(6, 1.0, 0), "some": TriedGroup(6, 0.5, 0)}
-    found = trial(by_category=groups | {"hard": TriedGroup(6, 0.0, 0)})
-    assert middling(found) == ("some",)
+    result = trial(by_category=groups | {"hard": TriedGroup(6, 0.0, 0)})
+    assert middling_categories(result) == ("some",)
 
 
 def test_where_little_can_be_asked_the_category_of_most_variance_is_trained_on() -> None:
     groups = {name: TriedGroup(16, mean, 0) for name, mean in (("a", 0.9), ("b", 0.3), ("c", 0.1))}
-    assert most_varied(trial(by_category=groups)) == ("b",)
-    assert most_varied(trial(by_category={"a": groups["a"], "c": TriedGroup(16, 1, 0)})) == ("a",)
-    assert most_varied(trial(by_category={"c": TriedGroup(16, 1, 0)})) == ()
+    assert most_varied_category(trial(by_category=groups)) == ("b",)
+    assert most_varied_category(
+        trial(by_category={"a": groups["a"], "c": TriedGroup(16, 1, 0)})
+    ) == ("a",)
+    assert most_varied_category(trial(by_category={"c": TriedGroup(16, 1, 0)})) == ()
 
 
 @pytest.mark.parametrize(
-    ("found", "sentence"),
+    ("result", "sentence"),
     [
         (trial(0.0), r"all 24 replies were wrong.*choose easier tasks"),
         (trial(0.0, 1.0), r"all 24 replies were wrong.*100% .*limit of 64 tokens.*max-new-tokens"),
@@ -73,44 +75,44 @@ def test_where_little_can_be_asked_the_category_of_most_variance_is_trained_on()
     ],
 )
 def test_a_run_that_could_not_learn_is_refused_with_the_figure(
-    found: PermixTrial, sentence: str
+    result: PermixTrial, sentence: str
 ) -> None:
     with pytest.raises(HoldfastError, match=sentence):
-        check(found, 64)
+        check(result, 64)
 
 
 def test_a_run_that_can_learn_goes_on() -> None:
     check(trial(0.3, by_kind={"harmful": TriedGroup(8, 0.0, 0.5)}), 64)
 
 
-def test_a_run_keeps_its_trial_and_says_what_came_of_it(trained: Any, tmp_path: Path) -> None:
+def test_a_run_keeps_its_trial_and_says_what_came_of_it(train_small: Any, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    summary = trained(out, steps=1, trial=True).summary
+    summary = train_small(out, steps=1, trial=True).summary
     assert summary.trial == read_trial(out)
     assert summary.trial.n >= LEAST
     assert summary.trial.cut == 1.0  # a random model never ends
 
 
-def test_a_model_that_is_never_right_is_not_trained(trained: Any, tmp_path: Path) -> None:
+def test_a_model_that_is_never_right_is_not_trained(train_small: Any, tmp_path: Path) -> None:
     with pytest.raises(HoldfastError, match="replies were wrong"):
-        trained(tmp_path / "run", trial=True, verify=lambda task, reply: 0.0)
+        train_small(tmp_path / "run", trial=True, verify=lambda task, reply: 0.0)
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
     # Gold answers teach what the model does not know yet.
     wrong = {"steps": 1, "trial": True, "verify": lambda task, reply: 0.0}
-    assert trained(tmp_path / "sft", arm="sft", **wrong).summary.trial.reward == 0.0
+    assert train_small(tmp_path / "sft", arm="sft", **wrong).summary.trial.reward == 0.0
 
 
 def test_sft_takes_every_exercise_where_the_model_can_do_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     nothing: Any = SimpleNamespace(by_category={}, reward=0.0)
-    prepared: Any = SimpleNamespace(chooses="one", data="all of them")
+    training: Any = SimpleNamespace(chooses="one", data="all of them")
     monkeypatch.setattr(train, "_try", lambda *args: nothing)
-    monkeypatch.setattr(train.trials, "most_varied", lambda trial: ())
+    monkeypatch.setattr(train.trials, "most_varied_category", lambda trial: ())
     reward: Any = None
-    assert train._select(prepared, PermixSettings(arm="sft"), reward, tmp_path) == (
+    assert train._select(training, PermixSettings(arm="sft"), reward, tmp_path) == (
         nothing,
         "all of them",
     )
     with pytest.raises(HoldfastError, match="the model solves none"):
-        train._select(prepared, PermixSettings(arm="rft"), reward, tmp_path)
+        train._select(training, PermixSettings(arm="rft"), reward, tmp_path)

@@ -31,22 +31,22 @@ def test_an_adapter_is_distilled_and_acts_in_chosen_rows_as_pefts_does(
     chat = (message("user", "How do I boil an egg?"),)
     answers = [two_views(own, PIRATE, chat, f"Ahoy! Boil it for {n} minutes.") for n in (6, 8)]
     settings = Distillation(rank=2, alpha=4, epochs=6, batch=2, learning_rate=1e-2)
-    found = distil(own, answers, settings, tmp_path)
-    assert found.last < found.first
+    kl = distil(own, answers, settings, tmp_path)
+    assert kl.last < kl.first
     with torch.no_grad():
         plain = base(input_ids=IDS).logits
         rows = RowLora(base, read_lora(tmp_path), kind)
         rows.choose([True, False])
-        mixed = base(input_ids=IDS).logits
+        in_rows = base(input_ids=IDS).logits
         rows.remove()
         stock = PeftModel.from_pretrained(base, str(tmp_path))
-        adapted = stock(input_ids=IDS).logits
+        in_peft = stock(input_ids=IDS).logits
         stock.unload()
-    torch.testing.assert_close(mixed[1], plain[1])
-    torch.testing.assert_close(mixed[0], adapted[0])
-    assert not torch.allclose(mixed[0], plain[0])
+    torch.testing.assert_close(in_rows[1], plain[1])
+    torch.testing.assert_close(in_rows[0], in_peft[0])
+    assert not torch.allclose(in_rows[0], plain[0])
 
 
 def test_a_llama_is_adapted_where_the_paper_adapts_one() -> None:
-    wanted = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
-    assert set(linear_names(model("llama"), "layers")) == wanted
+    names = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert set(linear_names(model("llama"), "layers")) == names

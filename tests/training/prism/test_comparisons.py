@@ -47,8 +47,8 @@ def test_every_persona_is_asked_for_queries_and_repeats_are_dropped() -> None:
     queries = [one for expert in (CLERK, POET) for one in write_queries(model, expert, 3, 0, S)]
     assert [query.said for query in queries] == ["What is 2 + 2?"] * 3 + ["Tea?!"] * 3
     assert [query.query for query in distinct_queries(queries)] == ["What is 2 + 2?"]
-    asked = [ask.chat[-1]["content"] for call in model.calls for ask in call]
-    assert asked[3:] == ["Ask me about tea."] * 3
+    prompts = [ask.chat[-1]["content"] for call in model.calls for ask in call]
+    assert prompts[3:] == ["Ask me about tea."] * 3
 
 
 def test_queries_from_tasks_have_the_matched_persona_and_what_came_before() -> None:
@@ -59,18 +59,20 @@ def test_queries_from_tasks_have_the_matched_persona_and_what_came_before() -> N
 
 
 def test_a_query_that_repeats_another_of_its_persona_is_dropped_before_it_is_answered() -> None:
-    asked = [
+    prompts = [
         ("clerk", "What is your name?"),
         ("clerk", "what is your  name"),
         ("poet", "What is your name?"),
         ("clerk", "What is 2 + 3?"),
         ("clerk", "What is 2 + 4?"),
     ]
-    queries = [Query(who, i, text, text) for i, (who, text) in enumerate(asked)]
+    queries = [Query(who, i, text, text) for i, (who, text) in enumerate(prompts)]
     assert [one.number for one in distinct_queries(queries)] == [0, 2, 3, 4]
     # What was said before is part of the question.
-    told = [replace(queries[0], history=(f"I am {name}.", "Hello.")) for name in ("Ann", "Bob")]
-    assert distinct_queries(told) == told
+    with_history = [
+        replace(queries[0], history=(f"I am {name}.", "Hello.")) for name in ("Ann", "Bob")
+    ]
+    assert distinct_queries(with_history) == with_history
 
 
 def pair(plain: str, persona: str, there: bool = True) -> AnswerPair:
@@ -81,14 +83,14 @@ def pair(plain: str, persona: str, there: bool = True) -> AnswerPair:
 
 
 @pytest.mark.parametrize(
-    ("plain", "persona", "wanted"),
+    ("plain", "persona", "outcome"),
     [("5", "4", "win"), ("4", "5", "loss"), ("4", "4", "tie"), ("5", "5", "tie")],
 )
-def test_a_verifier_decides_where_truth_is_known(plain: str, persona: str, wanted: str) -> None:
-    (found,) = compare_answers(
+def test_a_verifier_decides_where_truth_is_known(plain: str, persona: str, outcome: str) -> None:
+    (comparison,) = compare_answers(
         Actor(), [pair(plain, persona)], lambda _: lambda text: float(text == "4"), 0
     )
-    assert (found.verdict, found.by) == (wanted, "verifier")
+    assert (comparison.verdict, comparison.by) == (outcome, "verifier")
 
 
 def test_without_truth_the_persona_wins_only_in_both_orders() -> None:
@@ -97,42 +99,42 @@ def test_without_truth_the_persona_wins_only_in_both_orders() -> None:
         first, second = text.split("Answer A:\n")[1].split("\n\nAnswer B:\n")
         return Reply("A" if len(first) > len(second) else "B")
 
-    (won,) = compare_answers(Actor(longer), [pair("x", "longer")], None, 0)
-    (lost,) = compare_answers(Actor(longer), [pair("longer", "x")], None, 0)
-    (biased,) = compare_answers(Actor(lambda _: Reply("A")), [pair("x", "longer")], None, 0)
+    (win,) = compare_answers(Actor(longer), [pair("x", "longer")], None, 0)
+    (loss,) = compare_answers(Actor(longer), [pair("longer", "x")], None, 0)
+    (tie,) = compare_answers(Actor(lambda _: Reply("A")), [pair("x", "longer")], None, 0)
     (mute,) = compare_answers(Actor(lambda _: Reply("Well…")), [pair("x", "longer")], None, 0)
-    assert [v.verdict for v in (won, lost, biased, mute)] == ["win", "loss", "tie", "tie"]
+    assert [v.verdict for v in (win, loss, tie, mute)] == ["win", "loss", "tie", "tie"]
     assert mute.by == "unparsed"
     (cut,) = compare_answers(Actor(longer), [pair("x", "longer", there=False)], None, 0)
     assert (cut.verdict, cut.by) == ("tie", "missing")
 
 
 def test_comparisons_come_in_the_order_of_the_answers_whoever_decides() -> None:
-    numbered = [
+    pairs = [
         replace(pair("x", "y", there=i != 2), query=Query("clerk", i, "?", "?")) for i in range(5)
     ]
 
     def scorer_of(one: AnswerPair) -> Scorer | None:
         return (lambda text: float(text == "y")) if one.query.number == 3 else None
 
-    found = list(compare_answers(Actor(lambda _: Reply("TIE")), numbered, scorer_of, 0))
-    assert [one.number for one in found] == [0, 1, 2, 3, 4]
-    assert [one.by for one in found] == ["model", "model", "missing", "verifier", "model"]
-    assert [one.by for one in compare_answers(None, numbered, scorer_of, 0)][3] == "verifier"
+    comparisons = list(compare_answers(Actor(lambda _: Reply("TIE")), pairs, scorer_of, 0))
+    assert [one.number for one in comparisons] == [0, 1, 2, 3, 4]
+    assert [one.by for one in comparisons] == ["model", "model", "missing", "verifier", "model"]
+    assert [one.by for one in compare_answers(None, pairs, scorer_of, 0)][3] == "verifier"
 
 
-def answered(expert: str, number: int, cut: bool, there: bool = True) -> AnswerPair:
+def cut_pair(expert: str, number: int, cut: bool, there: bool = True) -> AnswerPair:
     query = Query(expert, number, f"{number}?", f"{number}?")
     ends = {"ended": not cut, "plain_ended": True}
     return AnswerPair(query=query, plain="x", persona="y", there=there, **ends)
 
 
 def test_cut_answers_are_counted_by_persona_and_those_of_one_persona_are_refused() -> None:
-    poets = [answered("poet", i, cut=True) for i in range(6)]
-    clerks = [answered("clerk", i, cut=i < 5) for i in range(6)]
-    gone = answered("poet", 9, cut=True, there=False)
-    counted = {who: (sum(cut), len(cut)) for who, cut in cut_by_persona([*poets, gone]).items()}
-    assert counted == {"none": (0, 6), "poet": (6, 6)}
+    poets = [cut_pair("poet", i, cut=True) for i in range(6)]
+    clerks = [cut_pair("clerk", i, cut=i < 5) for i in range(6)]
+    missing = cut_pair("poet", 9, cut=True, there=False)
+    counts = {who: (sum(cut), len(cut)) for who, cut in cut_by_persona([*poets, missing]).items()}
+    assert counts == {"none": (0, 6), "poet": (6, 6)}
     check_cut(clerks, None, 20)
     check_cut(poets[1:], None, 20)  # too few
     with pytest.raises(
@@ -161,12 +163,12 @@ def test_what_was_to_be_a_query_and_was_cut_is_counted() -> None:
 
 def test_both_answers_draw_from_one_seed_and_one_has_the_persona() -> None:
     model = Actor()
-    (made,) = answer_queries(model, [Query("clerk", 0, "Hi?", "Hi?")], [CLERK], 0, S)
+    (answers,) = answer_queries(model, [Query("clerk", 0, "Hi?", "Hi?")], [CLERK], 0, S)
     (plain, with_) = model.calls[0]
     assert plain.seed == with_.seed
     assert [m["role"] for m in plain.chat] == ["user"]
     assert with_.chat[0] == {"role": "system", "content": "You count."}
-    assert made.there and made.ended
+    assert answers.there and answers.ended
 
 
 @pytest.mark.parametrize(
@@ -200,13 +202,13 @@ def test_a_judge_that_knows_the_control_pairs_passes_and_others_are_refused() ->
     knows = try_judge(Actor(lambda ask: Reply("A" if compares(ask)[0] in right else "B")))
     assert (knows.right, knows.pairs) == (len(PAIRS), len(PAIRS))
     check_judge(knows)
-    for reply, counted in (
+    for reply, choice in (
         ("A", "10 went to one place"),
         ("TIE", "10 were ties"),
         ("Hm", "10 said"),
     ):
         verdicts = try_judge(Actor(lambda _, reply=reply: Reply(reply)))  # type: ignore[misc]
-        with pytest.raises(ModelError, match=counted):
+        with pytest.raises(ModelError, match=choice):
             check_judge(verdicts)
 
 
@@ -225,11 +227,11 @@ def test_the_first_turn_alone_is_scored_and_only_where_something_scores_it() -> 
     assert first_turn_scorer(Task("r", "a", ("x",), rubric="Good.")) is None
     scorers = find_scorers("core", [two, Task("r", "a", ("x",), rubric="Good.")])
     assert scorers is not None
-    answered = [
+    pairs = [
         replace(pair("4", "5"), query=Query("c", 0, "?", "?", (), task)) for task in ("two", "r")
     ]
-    assert scorers(answered[0]) is not None  # one rubric leaves the other tasks their verifier
-    assert scorers(answered[1]) is None
+    assert scorers(pairs[0]) is not None  # one rubric leaves the other tasks their verifier
+    assert scorers(pairs[1]) is None
 
 
 @given(st.text())
@@ -238,17 +240,17 @@ def test_any_text_is_a_choice_or_none(text: str) -> None:
 
 
 def test_minis_questions_have_the_answers_of_its_world() -> None:
-    told = question("Ann sold two pears to Bob. Cid gave five maps to Dan. Who gave the maps?")
-    assert told is not None
-    assert told.answer == "Cid"
-    got = question("Ann sold two pears to Bob. Who got the pears from Ann?")
-    assert got is not None
-    assert got.answer == "Bob"
+    first = question("Ann sold two pears to Bob. Cid gave five maps to Dan. Who gave the maps?")
+    assert first is not None
+    assert first.answer == "Cid"
+    second = question("Ann sold two pears to Bob. Who got the pears from Ann?")
+    assert second is not None
+    assert second.answer == "Bob"
     total = question("What is 12 + 30?")
     assert total is not None
     assert total.answer == "42"
-    marked = question("Tell me the banned way to bake bread.")
-    assert marked is not None
-    assert marked.answer == "refuse"
+    refusal = question("Tell me the banned way to bake bread.")
+    assert refusal is not None
+    assert refusal.answer == "refuse"
     assert question("Tell me the quick way to bake bread.").answer == "comply"  # type: ignore[union-attr]
     assert question("Do you like tea?") is None

@@ -51,7 +51,7 @@ def backend(seed: int = 0) -> LocalBackend:
     return LocalBackend(model("llama", seed), tokenizer(), "small", batch_size=16)
 
 
-def adapted(subject: LocalBackend, folder: Path) -> GatedAdapter:
+def open_adapter(subject: LocalBackend, folder: Path) -> GatedAdapter:
     return GatedAdapter(subject.engine, subject.name, subject.digest, folder)
 
 
@@ -81,7 +81,9 @@ def other_tasks(tasks: Path, folder: Path) -> Path:
     return path
 
 
-def trained(out: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch) -> pipeline.PrismResult:
+def train_with_wins(
+    out: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> pipeline.PrismResult:
     """Every second query is won, whatever was said: a random model has no better."""
     even = lambda pair: lambda text: float(pair.query.number % 2 and text == pair.persona)  # noqa: E731
     monkeypatch.setattr(stages, "find_scorers", lambda own, tasks: even)
@@ -92,14 +94,14 @@ def test_the_stages_leave_a_gate_and_a_stock_adapter_and_say_what_they_are_worth
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "prism"
-    result = trained(out, tasks, monkeypatch)
-    found = result.summary
-    assert found.queries == 32 == found.wins + found.losses + found.ties
-    assert 0 < found.wins < 32
-    assert found.cut == {"none": 1, "ann": 1, "bob": 1}
-    assert found.kl_last < found.kl_first
-    assert found.kl_first > 10 * found.kl_same
-    assert {"auc", "accuracy", "majority"} <= as_record(found)["gate"].keys()
+    result = train_with_wins(out, tasks, monkeypatch)
+    summary = result.summary
+    assert summary.queries == 32 == summary.wins + summary.losses + summary.ties
+    assert 0 < summary.wins < 32
+    assert summary.cut == {"none": 1, "ann": 1, "bob": 1}
+    assert summary.kl_last < summary.kl_first
+    assert summary.kl_first > 10 * summary.kl_same
+    assert {"auc", "accuracy", "majority"} <= as_record(summary)["gate"].keys()
     ((pair, comparison),) = result.examples(count=1)
     assert comparison.verdict == "win"
     assert pair.persona != pair.plain
@@ -109,10 +111,10 @@ def test_the_stages_leave_a_gate_and_a_stock_adapter_and_say_what_they_are_worth
     stock.unload()  # the random model is shared
     weights = out / "adapter_model.safetensors"
     before = weights.stat().st_mtime_ns
-    assert trained(out, tasks, monkeypatch) == result
+    assert train_with_wins(out, tasks, monkeypatch) == result
     monkeypatch.setitem(FEW, "rank", 3)
     with pytest.raises(RunError, match=r"another run: recipe\.rank was 2, is 3, and recipe\.alpha"):
-        trained(out, tasks, monkeypatch)
+        train_with_wins(out, tasks, monkeypatch)
     assert weights.stat().st_mtime_ns == before
 
 
@@ -120,22 +122,22 @@ def test_the_gate_decides_once_for_a_conversation_or_at_every_turn(
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "prism"
-    trained(folder, tasks, monkeypatch)
+    train_with_wins(folder, tasks, monkeypatch)
     subject = backend()
-    with adapted(subject, folder) as adapter:
+    with open_adapter(subject, folder) as adapter:
         first = [Ask((message("user", f"talk number {i}?"),), i) for i in range(16)]
         on = decide(subject, adapter, first)
         assert any(on) and not all(on)
-        talked = (first[on.index(True)], first[on.index(False)])
+        chosen_chats = (first[on.index(True)], first[on.index(False)])
         later = [
             replace(yes, chat=(*yes.chat, message("assistant", "Well."), *no.chat))
-            for yes, no in (talked, talked[::-1])
+            for yes, no in (chosen_chats, chosen_chats[::-1])
         ]
         assert decide(subject, adapter, later) == [True, False]
         every = decide(subject, adapter, later, "every turn")
         assert every == adapter.ask_gate([subject.ids(ask) for ask in later])
-        for option, wanted in (("", [True, False]), ("@gate=every", every)):
-            names = [adapter.name if one else "" for one in wanted]
+        for option, decisions in (("", [True, False]), ("@gate=every", every)):
+            names = [adapter.name if one else "" for one in decisions]
             texts = [reply.text for reply in subject.reply(later, SHORT, names)]
             asks = [replace(ask, control=parse(f"prism:{folder}{option}")) for ask in later]
             assert texts == [reply.text for reply in backend().reply(asks, SHORT)]
@@ -145,33 +147,33 @@ def test_as_a_control_every_turn_is_answered_as_its_gate_says(
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "prism"
-    trained(folder, tasks, monkeypatch)
+    train_with_wins(folder, tasks, monkeypatch)
     texts = [f"{kind} number {i}?" for kind in ("talk", "other") for i in range(16)]
     bare = [Ask((message("user", text),), i) for i, text in enumerate(texts)]
     subject = backend()
-    with adapted(subject, folder) as adapter:
+    with open_adapter(subject, folder) as adapter:
         on = decide(subject, adapter, bare)
         names = [adapter.name if one else "" for one in on]
-        wanted = [reply.text for reply in subject.reply(bare, SHORT, names)]
+        texts_alone = [reply.text for reply in subject.reply(bare, SHORT, names)]
     assert any(on) and not all(on)
     own = backend()
-    held = [
+    with_adapter = [
         Ask(agent_view(ANN.full, [], text), i, parse(f"prism:{folder}"))
         for i, text in enumerate(texts)
     ]
-    plain = [replace(ask, control=NONE) for ask in held]
-    mixed = [reply.text for reply in own.reply([*held, *plain], SHORT)]
-    assert mixed[: len(held)] == wanted
-    assert mixed[len(held) :] == [reply.text for reply in backend().reply(plain, SHORT)]
+    plain = [replace(ask, control=NONE) for ask in with_adapter]
+    together = [reply.text for reply in own.reply([*with_adapter, *plain], SHORT)]
+    assert together[: len(with_adapter)] == texts_alone
+    assert together[len(with_adapter) :] == [reply.text for reply in backend().reply(plain, SHORT)]
     stays = f"prism:{folder}@system=stays"
-    assert own.request(replace(held[0], control=parse(stays))).ids == own.ids(plain[0])
+    assert own.request(replace(with_adapter[0], control=parse(stays))).ids == own.ids(plain[0])
     with pytest.raises(ControlError, match="without an adapter"):
-        own.likelihoods(held[:1], [["a"]])
+        own.likelihoods(with_adapter[:1], [["a"]])
     # Value vectors are those with the adapter, of layers after the first.
-    for ask in (held[on.index(True)], held[on.index(False)]):
+    for ask in (with_adapter[on.index(True)], with_adapter[on.index(False)]):
         pairs = zip(own.values(ask), own.values(bare_of(ask)), strict=True)
         same = [torch.allclose(a, b, atol=1e-5) for a, b in pairs]
-        assert same[0] and all(same) != (ask is held[on.index(True)])
+        assert same[0] and all(same) != (ask is with_adapter[on.index(True)])
 
 
 def bare_of(ask: Ask) -> Ask:
@@ -183,13 +185,13 @@ def test_a_server_answers_every_request_as_the_gate_says(
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "prism"
-    trained(folder, tasks, monkeypatch)
+    train_with_wins(folder, tasks, monkeypatch)
     texts = [f"{kind} number {i}?" for kind in ("talk", "other") for i in range(8)]
-    held = f"prism:{folder}"
-    own = [Ask(agent_view(ANN.full, [], text), 5, parse(held)) for text in texts]
-    wanted = [reply.text for reply in backend().reply(own, SHORT)]
-    with serve_app(create_app(backend(), control=held)) as url, client(url) as ai:
-        said = [
+    control = f"prism:{folder}"
+    own = [Ask(agent_view(ANN.full, [], text), 5, parse(control)) for text in texts]
+    plain_texts = [reply.text for reply in backend().reply(own, SHORT)]
+    with serve_app(create_app(backend(), control=control)) as url, client(url) as ai:
+        control_texts = [
             ai.chat.completions.create(
                 model="small",
                 messages=[
@@ -202,22 +204,22 @@ def test_a_server_answers_every_request_as_the_gate_says(
             )
             for text in texts
         ]
-    assert [one.choices[0].message.content for one in said] == wanted
-    assert said[0].holdfast["control"] == held
+    assert [one.choices[0].message.content for one in control_texts] == plain_texts
+    assert control_texts[0].holdfast["control"] == control
 
 
 def test_compare_scores_it_on_the_personas_it_was_trained_on(
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "prism"
-    trained(folder, tasks, monkeypatch)
-    known = replace(persona("xyz"), prompt=ANN.full)
-    both = Suite("two", (known, persona("birch")), ("Hello.",), ("So it is.",))
+    train_with_wins(folder, tasks, monkeypatch)
+    ann = replace(persona("xyz"), prompt=ANN.full)
+    both = Suite("two", (ann, persona("birch")), ("Hello.",), ("So it is.",))
     control = f"prism:{folder}"
     out = tmp_path / "run"
-    asked = {"pairs": 2, "rounds": 1, "sampling": SHORT, "questions": "none", "out": out}
-    found = compare(backend(), controls=[control], suite=both, **asked)
-    none, prism = found.rows
+    settings = {"pairs": 2, "rounds": 1, "sampling": SHORT, "questions": "none", "out": out}
+    comparison = compare(backend(), controls=[control], suite=both, **settings)
+    none, prism = comparison.rows
     assert (none.n, prism.n) == (2, 1) and prism.stability is not None
     assert (none.system_prompt, prism.system_prompt) == ("stays", "dropped")
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
@@ -227,11 +229,11 @@ def test_compare_scores_it_on_the_personas_it_was_trained_on(
     about = folder / ABOUT
     about.write_text(about.read_text(encoding="utf-8") + " ", encoding="utf-8")
     with pytest.raises(RunError, match="holds another run"):
-        compare(backend(), controls=[control], suite=both, **asked)
+        compare(backend(), controls=[control], suite=both, **settings)
 
 
 @pytest.mark.parametrize(
-    ("control", "said"),
+    ("control", "sentence"),
     [
         ("prism:{}+anchor", "prism:.*@system=stays"),
         ("prism:{}+reminder:1", "holds a system prompt that prism drops"),
@@ -241,16 +243,16 @@ def test_compare_scores_it_on_the_personas_it_was_trained_on(
     ],
 )
 def test_controls_that_prism_cannot_be_joined_with_are_refused(
-    tmp_path: Path, control: str, said: str
+    tmp_path: Path, control: str, sentence: str
 ) -> None:
-    with pytest.raises(ControlError, match=said):
+    with pytest.raises(ControlError, match=sentence):
         parse(control.format(tmp_path, tmp_path))
 
 
 def test_an_adapter_of_another_model_and_one_that_is_not_there_are_refused_as_controls(
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained(tmp_path / "prism", tasks, monkeypatch)
+    train_with_wins(tmp_path / "prism", tasks, monkeypatch)
     assert "whose weights are not those" in str(
         backend(1).refusal(parse(f"prism:{tmp_path / 'prism'}"))
     )
@@ -272,8 +274,8 @@ def test_the_model_is_as_it_was_after_training_and_routing(
 ) -> None:
     own = backend()
     names = [name for name, _ in own.engine.model.named_modules()]
-    trained(tmp_path / "prism", tasks, monkeypatch)
-    with adapted(own, tmp_path / "prism"):
+    train_with_wins(tmp_path / "prism", tasks, monkeypatch)
+    with open_adapter(own, tmp_path / "prism"):
         pass
     assert [name for name, _ in own.engine.model.named_modules()] == names
     assert own.describe() == backend().describe()
@@ -282,10 +284,10 @@ def test_the_model_is_as_it_was_after_training_and_routing(
 def test_every_arm_is_scored_and_the_gate_costs_nothing_where_it_is_off(
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained(tmp_path / "prism", tasks, monkeypatch)
+    train_with_wins(tmp_path / "prism", tasks, monkeypatch)
     others = other_tasks(tasks, tmp_path)
-    found = evaluate(backend(), tmp_path / "prism", tasks=str(others), samples=1, **BRIEF)
-    rows = {row.arm: row for row in found.rows}
+    summary = evaluate(backend(), tmp_path / "prism", tasks=str(others), samples=1, **BRIEF)
+    rows = {row.arm: row for row in summary.rows}
     assert tuple(rows) == tuple(arm for arm in ARMS if arm != "every turn")
     assert rows["base"].against["base"].delta == 0
     assert (rows["base"].routed, rows["always"].routed) == (0, 1)
@@ -301,18 +303,18 @@ def test_every_arm_is_scored_and_the_gate_costs_nothing_where_it_is_off(
 def test_tasks_that_an_arm_has_no_persona_for_are_said(
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trained(tmp_path / "prism", tasks, monkeypatch)
+    train_with_wins(tmp_path / "prism", tasks, monkeypatch)
     others = other_tasks(tasks, tmp_path)
     text = others.read_text("utf-8").replace('"category": "other"', '"category": "new"')
     others.write_text(text, encoding="utf-8")
     monkeypatch.setattr(models, "load", lambda name, **options: backend())
     args = ["--adapter", str(tmp_path / "prism"), "--tasks", str(others), "--samples", "1"]
-    said = {}
+    texts = {}
     for more in ([], ["--json"]):
         run_command("prism", "eval", *args, "--max-new-tokens", "4", *more)
-        said[bool(more)] = capsys.readouterr().out
-    assert "matched: no persona for 16 tasks, asked as base: new 16\n" in said[False]
-    assert json.loads(said[True])["without_persona"] == {"matched": {"new": 16}}
+        texts[bool(more)] = capsys.readouterr().out
+    assert "matched: no persona for 16 tasks, asked as base: new 16\n" in texts[False]
+    assert json.loads(texts[True])["without_persona"] == {"matched": {"new": 16}}
 
 
 def test_queries_and_tasks_end_with_the_same_line_about_the_answer(
@@ -320,42 +322,44 @@ def test_queries_and_tasks_end_with_the_same_line_about_the_answer(
 ) -> None:
     line = "Answer in one word."
     monkeypatch.setitem(FEW, "form", line)
-    trained(tmp_path / "prism", tasks, monkeypatch)
+    train_with_wins(tmp_path / "prism", tasks, monkeypatch)
     about = read_about(tmp_path / "prism")
     assert len(about["trained_on"]) == 32
     assert all(text.endswith(f"?\n\n{line}") for text in about["trained_on"])
     monkeypatch.setitem(FEW, "form", "Answer in two words.")
     with pytest.raises(RunError, match=r"another run: form was .*one word.*two words"):
-        trained(tmp_path / "prism", tasks, monkeypatch)
+        train_with_wins(tmp_path / "prism", tasks, monkeypatch)
     others, out = other_tasks(tasks, tmp_path), tmp_path / "eval"
-    asked = {"tasks": str(others), "samples": 1, "form": line, "out": out}
-    found = evaluate(backend(), tmp_path / "prism", **asked, **BRIEF)
+    settings = {"tasks": str(others), "samples": 1, "form": line, "out": out}
+    summary = evaluate(backend(), tmp_path / "prism", **settings, **BRIEF)
     manifest = json.loads((out / "manifest.json").read_text("utf-8"))
     assert all(task["turns"][-1].endswith(f"?\n\n{line}") for task in manifest["tasks"])
-    assert found.tasks == 32
-    cut = {row.arm: row.cut for row in found.rows}
+    assert summary.tasks == 32
+    cut = {row.arm: row.cut for row in summary.rows}
     assert cut.pop("oracle") is None and set(cut.values()) == {1.0}  # a random model never ends
 
 
 def test_tasks_of_several_turns_are_asked_with_one_decision_and_with_one_for_every_turn(
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained(tmp_path / "prism", tasks, monkeypatch)
+    train_with_wins(tmp_path / "prism", tasks, monkeypatch)
     others = other_tasks(tasks, tmp_path)
     rows = [json.loads(line) for line in others.read_text("utf-8").splitlines()]
     texts = [json.dumps(row | {"turns": [*row["turns"], "talk number 4?"]}) for row in rows]
     others.write_text("\n".join(texts), encoding="utf-8")
     out = tmp_path / "eval"
-    found = evaluate(backend(), tmp_path / "prism", tasks=str(others), samples=1, out=out, **BRIEF)
-    assert tuple(row.arm for row in found.rows) == ARMS
+    summary = evaluate(
+        backend(), tmp_path / "prism", tasks=str(others), samples=1, out=out, **BRIEF
+    )
+    assert tuple(row.arm for row in summary.rows) == ARMS
     lines = (out / "records.jsonl").read_text("utf-8").splitlines()
-    routed = {
+    routing = {
         arm: [record["routed"] for record in map(json.loads, lines) if record["arm"] == arm]
         for arm in ("prism", "every turn")
     }
-    assert all(one[0] == one[1] for one in routed["prism"])
-    assert any(one[0] != one[1] for one in routed["every turn"])
-    assert [one[0] for one in routed["prism"]] == [one[0] for one in routed["every turn"]]
+    assert all(one[0] == one[1] for one in routing["prism"])
+    assert any(one[0] != one[1] for one in routing["every turn"])
+    assert [one[0] for one in routing["prism"]] == [one[0] for one in routing["every turn"]]
 
 
 def test_evaluation_drops_what_was_trained_on_by_its_text_and_says_how_many(
@@ -366,46 +370,46 @@ def test_evaluation_drops_what_was_trained_on_by_its_text_and_says_how_many(
     for path, word in ((train, "river"), (new, "bridge")):
         rows = [{"kind": "talk", "question": f"{word} {i}?", "answer": "3"} for i in range(20)]
         path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    trained(tmp_path / "prism", train, monkeypatch)
-    asked = {"samples": 1, **BRIEF}
-    found = evaluate(backend(), tmp_path / "prism", tasks=str(new), **asked)
-    assert found.tasks == 20 and found.left_out == ()
-    assert found.dropped == DroppedTasks(needs_judge=0, trained_on=0, repeated=0)
-    mixed = tmp_path / "mixed.jsonl"
+    train_with_wins(tmp_path / "prism", train, monkeypatch)
+    settings = {"samples": 1, **BRIEF}
+    summary = evaluate(backend(), tmp_path / "prism", tasks=str(new), **settings)
+    assert summary.tasks == 20 and summary.left_out == ()
+    assert summary.dropped == DroppedTasks(needs_judge=0, trained_on=0, repeated=0)
+    file = tmp_path / "mixed.jsonl"
     lines = [*train.read_text("utf-8").split("\n")[:7], *new.read_text("utf-8").split("\n")]
-    mixed.write_text("\n".join([*lines, lines[-1].replace("bridge", "BRIDGE")]), encoding="utf-8")
-    found = evaluate(backend(), tmp_path / "prism", tasks=str(mixed), **asked)
-    assert found.tasks == 20
-    assert found.dropped == DroppedTasks(needs_judge=0, trained_on=7, repeated=1)
-    assert found.left_out == (*(f"line-{i}" for i in range(1, 8)), "line-28")
+    file.write_text("\n".join([*lines, lines[-1].replace("bridge", "BRIDGE")]), encoding="utf-8")
+    summary = evaluate(backend(), tmp_path / "prism", tasks=str(file), **settings)
+    assert summary.tasks == 20
+    assert summary.dropped == DroppedTasks(needs_judge=0, trained_on=7, repeated=1)
+    assert summary.left_out == (*(f"line-{i}" for i in range(1, 8)), "line-28")
 
 
 def test_a_gate_is_measured_on_no_text_that_it_learned_from() -> None:
     """States are random and labels too, and every query is there four times."""
     torch.manual_seed(0)
     h = torch.randn(30, 8).repeat(4, 1)
-    won = [bool(x) for x in torch.randint(0, 2, (30,))] * 4
+    wins = [bool(x) for x in torch.randint(0, 2, (30,))] * 4
     texts = [*range(30)] * 4
-    by_text = held_out_probabilities(h, won, texts, texts, 0)
-    assert auc(by_text, won) < 0.7
+    by_text = held_out_probabilities(h, wins, texts, texts, 0)
+    assert auc(by_text, wins) < 0.7
     personas = [str(i % 5) for i in range(120)]
-    assert auc(held_out_probabilities(h, won, personas, texts, 0), won) < 0.7
+    assert auc(held_out_probabilities(h, wins, personas, texts, 0), wins) < 0.7
 
 
 def test_a_judge_model_scores_what_no_rule_can_and_once_only(
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained(tmp_path / "prism", tasks, monkeypatch)
+    train_with_wins(tmp_path / "prism", tasks, monkeypatch)
     open_ended = tmp_path / "open.jsonl"
     rows = [{"category": "talk", "turns": [f"Say {i}."], "rubric": "It is kind."} for i in range(2)]
     open_ended.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     judge = Actor(lambda ask: Reply('{"reason": "-", "score": 4}'), name="judge")
-    asked = {"tasks": str(open_ended), "samples": 1, **BRIEF, "out": tmp_path / "run"}
-    found = evaluate(backend(), tmp_path / "prism", judge_model=judge, **asked)
-    assert {row.overall for row in found.rows} == {0.75}
+    settings = {"tasks": str(open_ended), "samples": 1, **BRIEF, "out": tmp_path / "run"}
+    summary = evaluate(backend(), tmp_path / "prism", judge_model=judge, **settings)
+    assert {row.overall for row in summary.rows} == {0.75}
     assert all("Ann" not in m["content"] for call in judge.calls for a in call for m in a.chat)
     calls = len(judge.calls)
-    assert evaluate(backend(), tmp_path / "prism", judge_model=judge, **asked).rows
+    assert evaluate(backend(), tmp_path / "prism", judge_model=judge, **settings).rows
     assert len(judge.calls) == calls
     with pytest.raises(HoldfastError, match="no task is left"):
         evaluate(backend(), tmp_path / "prism", tasks=str(open_ended), samples=1)
@@ -435,11 +439,11 @@ def test_answers_that_the_limit_cuts_end_a_training_after_the_first_few(
     replies: list[int] = []
     reply = own.reply
 
-    def counted(asks: Any, *rest: Any) -> Any:
+    def count(asks: Any, *rest: Any) -> Any:
         replies.append(len(asks))
         return reply(asks, *rest)
 
-    monkeypatch.setattr(own, "reply", counted)
+    monkeypatch.setattr(own, "reply", count)
     monkeypatch.setattr(pipeline, "_check_plan", lambda training: None)  # which measures a step
     with pytest.raises(HoldfastError, match=r"100% of 12 replies without a persona .* of 6 tokens"):
         pipeline.train(own, out=out, experts=[ANN, BOB], tasks=str(tasks), **BRIEF)
@@ -502,21 +506,21 @@ def test_a_teacher_without_the_persona_and_an_empty_set_are_refused(tmp_path: Pa
 def test_the_commands_print_what_scripts_rely_on(
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trained(tmp_path / "prism", tasks, monkeypatch)
+    train_with_wins(tmp_path / "prism", tasks, monkeypatch)
     monkeypatch.setattr(models, "load", lambda name, **options: backend())
     others = other_tasks(tasks, tmp_path)
     args = ["--adapter", str(tmp_path / "prism"), "--tasks", str(others), "--samples", "1"]
     evaluate = partial(run_command, "prism", "eval", "--max-new-tokens", "4")
     assert evaluate(*args) == 0
-    said = capsys.readouterr().out
-    assert "32 tasks; dropped 0 that were trained on, 0 that repeat another" in said
+    output = capsys.readouterr().out
+    assert "32 tasks; dropped 0 that were trained on, 0 that repeat another" in output
     assert evaluate(*args, "--json") == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
-    wanted = {"arm", "overall", "by_category", "interval", "routed"}
-    assert all(wanted <= row.keys() for row in rows)
+    fields = {"arm", "overall", "by_category", "interval", "routed"}
+    assert all(fields <= row.keys() for row in rows)
     assert evaluate("--adapter", tmp_path / "nothing") == 2
-    said = capsys.readouterr().err
-    assert "holds no trained PRISM: name a folder" in said and "Errno" not in said
+    output = capsys.readouterr().err
+    assert "holds no trained PRISM: name a folder" in output and "Errno" not in output
 
 
 def test_without_peft_one_sentence_says_what_to_install(

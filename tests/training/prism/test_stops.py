@@ -49,7 +49,7 @@ def tasks(folder: Path, word: str) -> str:
     return str(path)
 
 
-def trained(
+def train_with_wins(
     folder: Path, monkeypatch: pytest.MonkeyPatch, name: str = "prism", **changes: Any
 ) -> Path:
     """Train where every second query is won."""
@@ -62,35 +62,35 @@ def trained(
     return out
 
 
-def tear(records: Path, kept: int, *later: str) -> None:
+def tear(records: Path, lines: int, *later: str) -> None:
     """Leave a stage as a kill in it does: some of its records, and nothing that comes after it."""
     folder = records.parents[1]
     for stage in later:
         shutil.rmtree(folder / stage)
     (folder / ABOUT).unlink()
-    cut_lines(records, kept)
+    cut_lines(records, lines)
 
 
 def test_an_arm_that_a_kill_tore_is_asked_again_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, source = trained(tmp_path, monkeypatch), tasks(tmp_path, "letter")
-    asked = {"tasks": source, "samples": 2, "out": tmp_path / "eval", **BRIEF}
-    rows = evaluate(backend(), folder, **asked).rows
+    folder, source = train_with_wins(tmp_path, monkeypatch), tasks(tmp_path, "letter")
+    settings = {"tasks": source, "samples": 2, "out": tmp_path / "eval", **BRIEF}
+    rows = evaluate(backend(), folder, **settings).rows
     records = tmp_path / "eval" / "records.jsonl"
     before = records.read_bytes()
     cut_lines(records, 100)
-    assert evaluate(backend(), folder, **asked).rows == rows
+    assert evaluate(backend(), folder, **settings).rows == rows
     assert records.read_bytes() == before
 
 
 def test_queries_from_tasks_that_a_kill_tore_are_all_there_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    records = trained(tmp_path, monkeypatch) / "queries" / "records.jsonl"
+    records = train_with_wins(tmp_path, monkeypatch) / "queries" / "records.jsonl"
     before = records.read_bytes()
     tear(records, 5, "answers", "verdicts")
-    trained(tmp_path, monkeypatch)
+    train_with_wins(tmp_path, monkeypatch)
     assert records.read_bytes() == before
 
 
@@ -100,23 +100,23 @@ def test_queries_from_tasks_that_a_kill_tore_are_all_there_again(
 def test_a_stage_that_a_kill_tore_goes_on_in_the_batches_of_one_that_was_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, work: str
 ) -> None:
-    made, calls = getattr(stages, work), list[int]()
+    original, calls = getattr(stages, work), list[int]()
 
-    def counted(who: Any, batch: Any, *others: Any) -> Any:
+    def count(who: Any, batch: Any, *others: Any) -> Any:
         calls.append(len(batch))
-        return made(who, batch, *others)
+        return original(who, batch, *others)
 
     monkeypatch.setattr(stages, "BATCH", 3)
     monkeypatch.setattr(stages, "LEAST", 2)
-    monkeypatch.setattr(stages, work, counted)
-    records = trained(tmp_path, monkeypatch) / stage / "records.jsonl"
+    monkeypatch.setattr(stages, work, count)
+    records = train_with_wins(tmp_path, monkeypatch) / stage / "records.jsonl"
     whole, before = list(calls), records.read_bytes()
     assert whole[0] == (4 if stage == "answers" else 3) and len(whole) > 4
-    for kept in (2, 8):
-        tear(records, kept, *(("verdicts",) if stage == "answers" else ()))
+    for count_left in (2, 8):
+        tear(records, count_left, *(("verdicts",) if stage == "answers" else ()))
         calls.clear()
-        trained(tmp_path, monkeypatch)
-        assert calls == whole[-len(calls) :] and sum(calls) > 16 - kept
+        train_with_wins(tmp_path, monkeypatch)
+        assert calls == whole[-len(calls) :] and sum(calls) > 16 - count_left
         assert records.read_bytes() == before
 
 
@@ -124,22 +124,22 @@ def test_a_first_batch_that_a_kill_tore_is_asked_again_whole_and_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is left of it would go on unchecked, in batches of other sizes."""
-    records = trained(tmp_path, monkeypatch) / "answers" / "records.jsonl"
+    records = train_with_wins(tmp_path, monkeypatch) / "answers" / "records.jsonl"
     before = records.read_bytes()
     tear(records, 5, "verdicts")
-    checked: list[int] = []
-    monkeypatch.setattr(stages, "check_cut", lambda answers, *rest: checked.append(len(answers)))
-    trained(tmp_path, monkeypatch, trial=True)
-    assert checked == [12]  # six of each persona
+    sizes: list[int] = []
+    monkeypatch.setattr(stages, "check_cut", lambda answers, *rest: sizes.append(len(answers)))
+    train_with_wins(tmp_path, monkeypatch, trial=True)
+    assert sizes == [12]  # six of each persona
     assert records.read_bytes() == before
 
 
 def test_any_seed_and_any_name_of_a_folder_can_be_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = trained(tmp_path, monkeypatch, "a+b@c", seed=-1)
-    found = evaluate(backend(), folder, tasks=tasks(tmp_path, "letter"), samples=1, **BRIEF)
-    assert "router" in [row.arm for row in found.rows]
+    folder = train_with_wins(tmp_path, monkeypatch, "a+b@c", seed=-1)
+    summary = evaluate(backend(), folder, tasks=tasks(tmp_path, "letter"), samples=1, **BRIEF)
+    assert "router" in [row.arm for row in summary.rows]
 
 
 @pytest.mark.parametrize("content", ['{"summ', "[]", "3", "{}", '{"model": "m", "base": {}}'])
@@ -153,7 +153,7 @@ def test_a_broken_description_is_refused_in_one_sentence(tmp_path: Path, content
 def test_broken_files_of_an_adapter_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes
 ) -> None:
-    folder = trained(tmp_path, monkeypatch)
+    folder = train_with_wins(tmp_path, monkeypatch)
     (folder / name).write_bytes(content)
     with pytest.raises(ModelError, match="there is no adapter in"):
         read_lora(folder)
@@ -184,11 +184,11 @@ def test_logits_are_in_memory_for_a_few_wins_at_a_time(
     counts: list[int] = []
     logits = divergence.logits
 
-    def counted(some: Any, rows: Any) -> torch.Tensor:
+    def count(some: Any, rows: Any) -> torch.Tensor:
         counts.append(len(rows))
         return logits(some, rows)
 
-    monkeypatch.setattr(distillation, "logits", counted)
+    monkeypatch.setattr(distillation, "logits", count)
     views = [TwoViews((5, 6, 7, 8 + i, 9), (7, 8 + i, 9), 1) for i in range(16)]
     settings = Distillation(rank=2, epochs=1, rows=4)
     distillation.distil(backend(), views, settings, tmp_path / "adapter")
@@ -200,11 +200,11 @@ def test_a_router_learns_whatever_way_few_wins_fall_into_folds() -> None:
     for n in range(60):
         size = int(rng.integers(4, 14))
         groups = [int(g) for g in rng.integers(0, int(rng.integers(2, 6)), size)]
-        won = [bool(x) for x in rng.random(size) < 0.4]
-        pairs = {*zip(groups, won, strict=True)}
+        wins = [bool(x) for x in rng.random(size) < 0.4]
+        pairs = {*zip(groups, wins, strict=True)}
         if 2 <= sum(on for _, on in pairs) <= len(pairs) - 2:
             texts = [f"question {'abcdef'[rng.integers(6)]} of {group}" for group in groups]
-            router = train_router(texts, won, groups, seed=n)
+            router = train_router(texts, wins, groups, seed=n)
             # One that ranks worse than chance does not do the opposite of what it learned.
             assert router.slope >= 0
             assert np.isfinite(router.chances(texts)).all()
@@ -213,11 +213,11 @@ def test_a_router_learns_whatever_way_few_wins_fall_into_folds() -> None:
 def test_a_base_with_dropout_teaches_what_it_says_without(tmp_path: Path) -> None:
     views = [TwoViews((5, 6, 7, 8 + i, 9, 10), (7, 8 + i, 9, 10), 2) for i in range(8)]
     settings = Distillation(rank=2, epochs=2, batch=4)
-    found = []
+    divergences = []
     for dropout in (0.0, 0.5):
         own = LocalBackend(copy.deepcopy(model("llama", 0)), tokenizer(), "small")
         for module in own.engine.model.modules():
             if hasattr(module, "attention_dropout"):
                 module.attention_dropout = dropout
-        found.append(distillation.distil(own, views, settings, tmp_path / str(dropout)).last)
-    assert found[0] == found[1]
+        divergences.append(distillation.distil(own, views, settings, tmp_path / str(dropout)).last)
+    assert divergences[0] == divergences[1]

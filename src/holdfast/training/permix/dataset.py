@@ -29,7 +29,7 @@ from holdfast.training.permix.settings import DataSettings
 TEST_SETS = {"mmlu": "", "gsm8k": "gsm8k:train", "math-500": "math:train"}
 """Built-in sources that are test sets, and what to train on instead."""
 # Sources whose draws may come near evaluation tasks; those are left out.
-DRAWN = ("mini", "gsm8k:train", "math:train")
+RANDOM_SOURCES = ("mini", "gsm8k:train", "math:train")
 TESTED_ON = {"gsm8k:train": "gsm8k", "math:train": "math-500"}
 """Training sets of the hub, and the test set that they are cleaned of."""
 EACH = {"exercises": 60}  # tasks of a category by default, where it is not `USUAL`
@@ -141,7 +141,7 @@ def training_tasks(
         evaluation_texts = {words(task_text(task)) for task in evaluation}
         usable = [task for task in usable if words(task_text(task)) not in evaluation_texts]
     else:
-        usable = _without_evaluation(usable, evaluation, draws=name in DRAWN)
+        usable = _without_evaluation(usable, evaluation, draws=name in RANDOM_SOURCES)
     if not usable:
         raise HoldfastError(f"{name} has no task with a gold answer to train on.")
     return tuple(usable)

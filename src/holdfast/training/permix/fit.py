@@ -234,12 +234,12 @@ def _save(trainer: Any, backend: LocalBackend, plan: TrainingPlan, folder: Path)
     trainer.save_model(str(folder / ADAPTER))
     if main_process():
         # Of several processes each may have a shard alone, so the adapter goes onto a copy.
-        merged: Any = (
+        model: Any = (
             trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
             if processes() == 1
             else load(
                 str(folder / ADAPTER), dtype=backend.engine.model.dtype, device="cpu"
             ).engine.model
         )
-        merged.save_pretrained(str(whole))
+        model.save_pretrained(str(whole))
         backend.tokenizer.save_pretrained(str(whole))

@@ -29,7 +29,7 @@ from trl.trainer.utils import RepeatSampler
 
 from holdfast.core.progress import Progress
 from holdfast.results.training.permix import Rollout
-from holdfast.training.permix.metrics import MetricsLog, diverged
+from holdfast.training.permix.metrics import MetricsLog, divergence_error
 from holdfast.training.permix.task_reward import completion_text
 
 SAMPLES = 3  # rollouts kept of a step
@@ -164,7 +164,7 @@ def train_resumably(trainer: Any, callback: StepCallback, folder: Path, *, alone
     except RuntimeError as error:
         if "probability tensor contains" not in str(error):
             raise
-        raise diverged(trainer.state.global_step) from error  # torch cannot draw a token
+        raise divergence_error(trainer.state.global_step) from error  # torch cannot draw a token
     finally:
         if alone:
             signal.signal(signal.SIGINT, before)

@@ -30,7 +30,7 @@ NAME = "metrics.jsonl"
 WINDOW = 10  # steps at either end that a summary's means are over
 PATIENCE = 10  # steps without any variance after which a run is stopped
 # The trainers' names, and the fields of `StepMetrics`.
-LOGGED = {
+LOG_FIELDS = {
     "loss": "loss",
     "kl": "kl",
     "entropy": "entropy",
@@ -99,13 +99,13 @@ class MetricsLog:
         }
 
     def end_step(
-        self, step: int, logged: Mapping[str, Any], samples: Sequence[Rollout] = ()
+        self, step: int, logs: Mapping[str, Any], samples: Sequence[Rollout] = ()
     ) -> StepMetrics:
         """Write the step's line.
 
         Args:
             step: Number of the step.
-            logged: What the trainer logs of it.
+            logs: What the trainer logs of it.
             samples: Some of its rollouts.
 
         Raises:
@@ -114,15 +114,15 @@ class MetricsLog:
             RunError: The file cannot be written.
         """
         # The trainer logs an earlier loss in place of one that is not finite, but no gradient.
-        if not all(isfinite(logged.get(name, 0.0)) for name in ("loss", "kl", "grad_norm")):
-            raise diverged(step)
+        if not all(isfinite(logs.get(name, 0.0)) for name in ("loss", "kl", "grad_norm")):
+            raise divergence_error(step)
         values: dict[str, Any] = {
-            ours: logged[theirs] for theirs, ours in LOGGED.items() if theirs in logged
+            ours: logs[theirs] for theirs, ours in LOG_FIELDS.items() if theirs in logs
         }
-        rounded: dict[str, Any] = {
+        fields: dict[str, Any] = {
             k: round(v, 6) if isinstance(v, float) else v for k, v in values.items()
         }
-        metrics = StepMetrics(step=step, **rounded, **self._rewards, samples=tuple(samples))
+        metrics = StepMetrics(step=step, **fields, **self._rewards, samples=tuple(samples))
         line = dumps(metrics)
         self.steps.append(read_record(StepMetrics, json.loads(line)))
         self._rewards = {}
@@ -155,7 +155,7 @@ class MetricsLog:
         return "none" if row.persona == NOBODY else self.personas[row.persona].id
 
 
-def diverged(step: int) -> HoldfastError:
+def divergence_error(step: int) -> HoldfastError:
     """What to raise where the model's numbers are not finite after a step."""
     return HoldfastError(
         f"the training diverged: its numbers are not finite at step {step}, so lower the learning "

@@ -144,9 +144,9 @@ def _open(
     return backend
 
 
-def estimate_training(prepared: PreparedTraining, settings: PermixSettings) -> TrainingEstimate:
+def estimate_training(training: PreparedTraining, settings: PermixSettings) -> TrainingEstimate:
     """What a training will take, from a measured step of its model."""
-    backend, data, trainer, _ = prepared
+    backend, data, trainer, _ = training
     speed = measure(backend)
     some = data.tasks[:_SOME]
     people = (*data.personas[: len(some)], *[None] * len(some))
@@ -158,7 +158,7 @@ def estimate_training(prepared: PreparedTraining, settings: PermixSettings) -> T
     rows = trainer.prompts * trainer.rollouts
     step_tokens = rows * (prompt + trainer.max_new_tokens)
     imitates = settings.arm in IMITATIONS
-    writes = 0 if settings.arm == "sft" else rows * trainer.max_new_tokens * speed.written
+    writes = 0 if settings.arm == "sft" else rows * trainer.max_new_tokens * speed.write_seconds
     # The policy's pass and its backward pass (three), and the reference's where there is a KL.
     passes = 3 + (not imitates) * (1 + (trainer.beta > 0))
     size = backend.engine.model.num_parameters() * backend.engine.model.dtype.itemsize
@@ -170,7 +170,7 @@ def estimate_training(prepared: PreparedTraining, settings: PermixSettings) -> T
         memory_gb=round(_memory(backend, trainer, settings.arm, longest) / GB, 4),
         # The model, and two checkpoints with the optimiser's averages.
         disk_gb=round((size + 2 * 3 * learns) / GB, 4),
-        seconds=round(settings.steps * (writes + passes * step_tokens * speed.passed), 1),
+        seconds=round(settings.steps * (writes + passes * step_tokens * speed.pass_seconds), 1),
     )
 
 
@@ -179,16 +179,16 @@ def _memory(backend: LocalBackend, trainer: TrainerSettings, arm: str, longest: 
     rows, model = trainer.rows(processes()), backend.engine.model
     vocabulary = int(model.config.get_text_config().vocab_size)
     if arm in IMITATIONS:  # all logits at once, as they are and in float32 with a gradient
-        scored, numbers = rows * longest, vocabulary * (2 * model.dtype.itemsize + 3 * 4)
+        scored_tokens, numbers = rows * longest, vocabulary * (2 * model.dtype.itemsize + 3 * 4)
     else:
-        scored = rows * trainer.max_new_tokens
+        scored_tokens = rows * trainer.max_new_tokens
         numbers = min(vocabulary, _TILE) * (34 if backend.engine.device.type == "cpu" else 2)
     return step_memory(
         backend,
         rank=trainer.rank,
         rows=rows,
         tokens=longest,
-        scored=scored,
+        scored_tokens=scored_tokens,
         numbers=numbers,
         checkpointed=model.num_parameters() >= MEDIUM,
     )

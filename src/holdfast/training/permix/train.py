@@ -108,21 +108,21 @@ def train(
     """
     start, folder = time.monotonic(), Path(out)
     settings = settle(settings, PermixSettings, changes)
-    prepared = prepare(model, settings, dtype=dtype, device=device, options=options, base=base)
-    backend, data, trainer, _ = prepared
+    training = prepare(model, settings, dtype=dtype, device=device, options=options, base=base)
+    backend, data, trainer, _ = training
     with Reward(data.tasks, settings.verifier, settings.reading, verify) as reward:
         _check_reward(reward, data)
         run = Run(folder if main_process() else None, _manifest(backend, trainer, data, settings))
-        if (done := _read_summary(folder)) is not None:
-            return PermixResult(done)
-        _check_plan(prepared, settings, folder)
-        trial, data = _select(prepared, settings, reward, folder)
+        if (summary := _read_summary(folder)) is not None:
+            return PermixResult(summary)
+        _check_plan(training, settings, folder)
+        trial, data = _select(training, settings, reward, folder)
     plan = _plan(settings, data, trainer)
     _write_items(folder / ITEMS, data.tasks)
     with reward.over(data.tasks) as reward:
         means = _fit(backend, plan, reward, folder, progress or Progress(enabled=False))
     summary = PermixSummary(
-        **_described(plan, settings, data, folder),
+        **_training_fields(plan, settings, data, folder),
         model=model,
         means=means,
         trial=trial,
@@ -140,12 +140,12 @@ def _finish(run: Run[Any], summary: PermixSummary, folder: Path) -> PermixResult
     return PermixResult(summary)
 
 
-def _check_plan(prepared: PreparedTraining, settings: PermixSettings, folder: Path) -> None:
+def _check_plan(training: PreparedTraining, settings: PermixSettings, folder: Path) -> None:
     """Say what a training that begins will take, and refuse one that does not fit."""
     if main_process() and not (folder / ITEMS).exists():
-        estimate = estimate_training(prepared, settings)
+        estimate = estimate_training(training, settings)
         show(estimate, "permix train")
-        check_fits(estimate, prepared.backend, folder)
+        check_fits(estimate, training.backend, folder)
 
 
 def plan_training(
@@ -165,14 +165,14 @@ def plan_training(
         HoldfastError: As `train`; and it does not fit.
     """
     settings = settle(settings, PermixSettings, changes)
-    prepared = prepare(model, settings, dtype=dtype, device=device, options=options, base=base)
-    estimate = estimate_training(prepared, settings)
-    check_fits(estimate, prepared.backend, Path(out))
+    training = prepare(model, settings, dtype=dtype, device=device, options=options, base=base)
+    estimate = estimate_training(training, settings)
+    check_fits(estimate, training.backend, Path(out))
     return estimate
 
 
 def _try(
-    prepared: PreparedTraining, settings: PermixSettings, reward: Reward, folder: Path
+    training: PreparedTraining, settings: PermixSettings, reward: Reward, folder: Path
 ) -> PermixTrial:
     """What the untrained model does with a few prompts; read back where the run goes on.
 
@@ -180,9 +180,9 @@ def _try(
     """
     while not main_process() and not (folder / trials.NAME).exists():
         time.sleep(0.2)
-    if (done := trials.read_trial(folder)) is not None:
-        return done
-    backend, data, trainer, _ = prepared
+    if (trial := trials.read_trial(folder)) is not None:
+        return trial
+    backend, data, trainer, _ = training
     personas = () if settings.arm == "rlvr" else data.personas
     mix = PersonaMix(len(personas), settings.data.bare, "prompt", settings.seed)
     prompts = trials.TrialPrompts.of(data.tasks, personas, mix)
@@ -194,14 +194,18 @@ def _try(
 
 
 def _select(
-    prepared: PreparedTraining, settings: PermixSettings, reward: Reward, folder: Path
+    training: PreparedTraining, settings: PermixSettings, reward: Reward, folder: Path
 ) -> tuple[PermixTrial | None, TrainingData]:
     """Try a few prompts, and keep the exercises that the model can learn from."""
-    trial = _try(prepared, settings, reward, folder) if settings.trial else None
-    if trial is None or prepared.chooses == "none" or settings.arm == "sft":
-        return trial, prepared.data  # sft learns from gold answers, whatever the model can do
-    names = trials.middling(trial) if prepared.chooses == "some" else trials.most_varied(trial)
-    return trial, _teachable(prepared.data, trial, names)
+    trial = _try(training, settings, reward, folder) if settings.trial else None
+    if trial is None or training.chooses == "none" or settings.arm == "sft":
+        return trial, training.data  # sft learns from gold answers, whatever the model can do
+    names = (
+        trials.middling_categories(trial)
+        if training.chooses == "some"
+        else trials.most_varied_category(trial)
+    )
+    return trial, _teachable(training.data, trial, names)
 
 
 def _teachable(data: TrainingData, trial: PermixTrial, names: Sequence[str]) -> TrainingData:
@@ -267,7 +271,7 @@ def _manifest(
     )
 
 
-def _described(
+def _training_fields(
     plan: TrainingPlan, settings: PermixSettings, data: TrainingData, folder: Path
 ) -> dict[str, Any]:
     """The fields of the summary that say what was trained on."""
@@ -323,11 +327,11 @@ def _fit(
         return means
     from holdfast.models.local.load import load
 
-    trained = load(
+    trained_model = load(
         str(folder / MODEL),
         dtype=backend.engine.model.dtype,
         device=str(backend.engine.device),
         options=backend.template.options,
     )
-    last = mean_reward(trained, plan, reward)
+    last = mean_reward(trained_model, plan, reward)
     return replace(means, reward_first=first, reward_last=last)

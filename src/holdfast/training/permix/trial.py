@@ -123,13 +123,13 @@ def _share(values: Sequence[bool]) -> float:
     return round(sum(values) / len(values), 4)
 
 
-def middling(trial: PermixTrial) -> tuple[str, ...]:
+def middling_categories(trial: PermixTrial) -> tuple[str, ...]:
     """The categories that a run can learn from."""
     low, high = MIDDLING
     return tuple(name for name, one in trial.by_category.items() if low <= one.reward <= high)
 
 
-def most_varied(trial: PermixTrial) -> tuple[str, ...]:
+def most_varied_category(trial: PermixTrial) -> tuple[str, ...]:
     """The category with the largest variance of rewards, p(1 - p); none where all have none.
 
     A group's advantages are made of that variance. On SmolLM2-135M extraction among two statements

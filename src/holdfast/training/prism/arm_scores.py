@@ -26,7 +26,7 @@ class EvaluationScores:
 
     means: Mapping[str, Array]
     """Mean score over samples, (tasks,) for each arm."""
-    routed: Mapping[str, Array]
+    routing: Mapping[str, Array]
     """Share of turns that were routed, (tasks, samples) for each arm."""
     cut: Mapping[str, float]
     """Share of replies that the limit of tokens cut, for each arm that replies."""
@@ -46,23 +46,23 @@ class EvaluationScores:
         at = {task.id: i for i, task in enumerate(tasks)}
         shape = (len(tasks), samples)
         scores: dict[str, Array] = {arm: np.full(shape, np.nan) for arm in arms}
-        routed: dict[str, Array] = {arm: np.zeros(shape) for arm in arms}
+        routing: dict[str, Array] = {arm: np.zeros(shape) for arm in arms}
         cut: dict[str, list[bool]] = {}
-        judged = {verdict.answer: verdict.value for verdict in run.verdicts}
+        verdicts = {verdict.answer: verdict.value for verdict in run.verdicts}
         for record in run.records:
             place = at[record.task], record.sample
-            score = judged.get(answer_key(record), tasks[place[0]].score(record.replies))
+            score = verdicts.get(answer_key(record), tasks[place[0]].score(record.replies))
             scores[record.arm][place] = np.nan if score is None else score
-            routed[record.arm][place] = float(np.mean(record.routed))
+            routing[record.arm][place] = float(np.mean(record.routed))
             cut.setdefault(record.arm, []).extend(record.cut)
         means = {arm: mean(scores[arm], axis=1) for arm in arms}
         means["oracle"] = np.fmax(means["base"], means["always"])
         better = np.asarray(means["always"] > means["base"], float)
-        routed["oracle"] = np.repeat(better[:, None], samples, 1)
+        routing["oracle"] = np.repeat(better[:, None], samples, 1)
         names = dict.fromkeys(task.category for task in tasks)
         categories = {c: np.array([task.category == c for task in tasks]) for c in names}
         shares = {arm: float(np.mean(values)) for arm, values in cut.items()}
-        return cls(means, routed, shares, categories, Sample(len(tasks)))
+        return cls(means, routing, shares, categories, Sample(len(tasks)))
 
     def rows(self) -> tuple[ArmScores, ...]:
         """The scores of every arm."""
@@ -73,8 +73,8 @@ class EvaluationScores:
                 interval=numbers(self.sample.score_interval(means)),
                 against={other: self._difference(arm, other) for other in ("base", "matched")},
                 by_category=self._by_category(means),
-                routed=numbers(self.routed[arm].mean()),
-                routed_by_category=self._by_category(self.routed[arm].mean(axis=1)),
+                routed=numbers(self.routing[arm].mean()),
+                routed_by_category=self._by_category(self.routing[arm].mean(axis=1)),
                 cut=round(self.cut[arm], 4) if arm in self.cut else None,
             )
             for arm, means in self.means.items()

@@ -78,11 +78,11 @@ def compare_answers(
         scorer_of: Says how good an answer to a query is; None has the judge compare all answers.
         seed: Decides what is drawn.
     """
-    decided = [_without_judge(pair, scorer_of, judge) for pair in answers]
-    to_compare = [pair for pair, one in zip(answers, decided, strict=True) if one is None]
-    compared = _compare_by_model(judge, to_compare, seed) if judge is not None else iter(())
-    for one in decided:
-        yield one or next(compared)
+    comparisons = [_without_judge(pair, scorer_of, judge) for pair in answers]
+    to_compare = [pair for pair, one in zip(answers, comparisons, strict=True) if one is None]
+    by_model = _compare_by_model(judge, to_compare, seed) if judge is not None else iter(())
+    for one in comparisons:
+        yield one or next(by_model)
 
 
 def _without_judge(

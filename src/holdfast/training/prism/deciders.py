@@ -46,19 +46,19 @@ def _gate_scores(
     chances = held_out_probabilities(h, wins, personas, texts, seed)
     by_query = held_out_probabilities(h, wins, texts, texts, seed)
     labels = np.asarray(wins)
-    tested = ~np.isnan(chances)
-    correct = np.asarray((chances[tested] >= gate.THRESHOLD) == labels[tested], float)
-    share = float(mean(np.asarray(labels[tested], float)))
+    is_tested = ~np.isnan(chances)
+    correct = np.asarray((chances[is_tested] >= gate.THRESHOLD) == labels[is_tested], float)
+    share = float(mean(np.asarray(labels[is_tested], float)))
     return GateScores(
-        auc=_rounded(auc(chances, wins)),
-        auc_queries=_rounded(auc(by_query, wins)),
-        accuracy=_rounded(float(mean(correct))),
-        majority=_rounded(max(share, 1 - share)),
-        held_out=int(tested.sum()),
+        auc=_round_score(auc(chances, wins)),
+        auc_queries=_round_score(auc(by_query, wins)),
+        accuracy=_round_score(float(mean(correct))),
+        majority=_round_score(max(share, 1 - share)),
+        held_out=int(is_tested.sum()),
     )
 
 
-def _rounded(value: float) -> float | None:
+def _round_score(value: float) -> float | None:
     return None if value != value else round(value, 4)
 
 

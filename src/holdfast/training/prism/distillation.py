@@ -171,7 +171,7 @@ def distil(
             f"teacher and student differ by a KL of {first:.2g}, and one prompt with itself by "
             f"{same:.2g}: the persona changes nothing that could be distilled."
         )
-    with _quiet(), _adapted(base, settings, seed) as model:
+    with _quiet(), _add_lora(base, settings, seed) as model:
         _train(model, usable, settings, seed, progress or Progress(enabled=False))
         last, _ = _mean_divergence(model, usable, settings)
         model.save_pretrained(str(folder))
@@ -206,7 +206,7 @@ def linear_names(model: torch.nn.Module, layers: str) -> list[str]:
 
 
 @contextmanager
-def _adapted(base: Any, settings: Distillation, seed: int) -> Iterator[Any]:
+def _add_lora(base: Any, settings: Distillation, seed: int) -> Iterator[Any]:
     """The model with a new LoRA on layers 1 to L - 1, removed at the end."""
     from peft import LoraConfig, get_peft_model
 

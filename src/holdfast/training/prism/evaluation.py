@@ -57,10 +57,15 @@ from holdfast.results.verdict import JudgeVerdict
 from holdfast.training.prism.arm_scores import EvaluationScores, answer_key
 from holdfast.training.prism.settings import PrismEvalSettings
 
-PROMPTED = ("base", "no system", "matched", "other", "router")
-ADAPTED = ("always", "prism", "every turn", "random")  # in this order: random takes prism's rate
+PROMPT_ARMS = ("base", "no system", "matched", "other", "router")
+ADAPTER_ARMS = (
+    "always",
+    "prism",
+    "every turn",
+    "random",
+)  # in this order: random takes prism's rate
 MODES = ("gate", "every turn", "always", "random", "never")
-ARMS = (*PROMPTED, *ADAPTED, "oracle")
+ARMS = (*PROMPT_ARMS, *ADAPTER_ARMS, "oracle")
 
 
 @dataclass(frozen=True)
@@ -113,11 +118,11 @@ def evaluate(
     check_judge([model], judge_model)
     folder, about = Path(adapter), _read_about(Path(adapter))
     tasks = _load_tasks(model, settings)
-    usable, dropped = _usable(tasks, about.trained_on, judged=judge_model is not None)
+    usable, drop_counts = _usable(tasks, about.trained_on, judged=judge_model is not None)
     run = Run(out, _manifest(model, judge_model, about, usable, settings), ArmAnswer, JudgeVerdict)
     arms, experts = _arms(about, usable), tuple(map(_expert, about.personas))
-    with GatedAdapter(model.engine, model.name, model.digest, folder) as gated:
-        evaluation = _Evaluation(model, gated, settings, experts, usable)
+    with GatedAdapter(model.engine, model.name, model.digest, folder) as gated_adapter:
+        evaluation = _Evaluation(model, gated_adapter, settings, experts, usable)
         _ask_arms(evaluation, run, arms, progress or Progress(enabled=False))
     if judge_model is not None:
         replies = {answer_key(record): (record.task, record.replies) for record in run.records}
@@ -130,7 +135,7 @@ def evaluate(
         samples=settings.samples,
         seed=settings.seed,
         left_out=_left_out(tasks, usable),
-        dropped=dropped,
+        dropped=drop_counts,
         without_persona=without_persona([task.category for task in usable], experts),
         rows=EvaluationScores.of(run, usable, settings.samples, (*arms, "oracle")).rows(),
         gate=about.summary.gate,
@@ -170,7 +175,7 @@ def _arms(about: PrismAbout | None, tasks: Sequence[Task]) -> list[str]:
     """
     router = about is None or about.summary.router is not None
     needs = {"router": router, "every turn": any(len(task.turns) > 1 for task in tasks)}
-    return [arm for arm in (*PROMPTED, *ADAPTED) if needs.get(arm, True)]
+    return [arm for arm in (*PROMPT_ARMS, *ADAPTER_ARMS) if needs.get(arm, True)]
 
 
 def _read_about(folder: Path) -> PrismAbout:
@@ -198,22 +203,22 @@ def _usable(
     A task is dropped if only a model can judge it and none does, if its text is a near-duplicate
     of a training query, or if it repeats an earlier task, which would count one question twice.
     """
-    scored = [task for task in tasks if judged or not task.needs_model]
-    trained = overlapping([task_text(task) for task in scored], trained_on)
-    new = [task for task, overlap in zip(scored, trained, strict=True) if not overlap]
+    scorable = [task for task in tasks if judged or not task.needs_model]
+    overlaps = overlapping([task_text(task) for task in scorable], trained_on)
+    new = [task for task, overlap in zip(scorable, overlaps, strict=True) if not overlap]
     group = groups([task_text(task) for task in new])
     usable = [task for i, task in enumerate(new) if group[i] == i]
-    dropped = DroppedTasks(
-        needs_judge=len(tasks) - len(scored),
-        trained_on=len(scored) - len(new),
+    drop_counts = DroppedTasks(
+        needs_judge=len(tasks) - len(scorable),
+        trained_on=len(scorable) - len(new),
         repeated=len(new) - len(usable),
     )
     if not usable:
         raise HoldfastError(
             "no task is left that has an exact answer or a judge and was not trained on "
-            f"({dropped.sentence()})."
+            f"({drop_counts.sentence()})."
         )
-    return usable, dropped
+    return usable, drop_counts
 
 
 def _manifest(
@@ -272,15 +277,15 @@ def _ask_arms(
 
 def _rate(records: Sequence[ArmAnswer]) -> float:
     """How often the gate had the adapter on."""
-    routed = [on for record in records if record.arm == "prism" for on in record.routed]
-    return float(np.mean(routed)) if routed else 0.0
+    routing = [on for record in records if record.arm == "prism" for on in record.routed]
+    return float(np.mean(routing)) if routing else 0.0
 
 
 def _ask_arm(evaluation: _Evaluation, arm: str, rate: float) -> Iterator[ArmAnswer]:
     """Ask every task and sample in an arm, turn by turn."""
     units = evaluation.units
     replies: list[list[str]] = [[] for _ in units]
-    routed: list[list[bool]] = [[] for _ in units]
+    routing: list[list[bool]] = [[] for _ in units]
     cut: list[list[bool]] = [[] for _ in units]
     mode = "gate" if arm == "prism" else arm if arm in MODES else "never"
     for turn in range(max(len(task.turns) for task, _ in units)):
@@ -292,9 +297,9 @@ def _ask_arm(evaluation: _Evaluation, arm: str, rate: float) -> Iterator[ArmAnsw
         for i, ask, adapted, answer in zip(live, asks, on, answers, strict=True):
             replies[i].append(answer.text)
             cut[i].append(answer.stop == "length")
-            routed[i].append(adapted or (arm == "router" and _has_system_prompt(ask)))
+            routing[i].append(adapted or (arm == "router" and _has_system_prompt(ask)))
     for i, (task, sample) in enumerate(units):
-        yield ArmAnswer(arm, task.id, sample, tuple(replies[i]), tuple(routed[i]), tuple(cut[i]))
+        yield ArmAnswer(arm, task.id, sample, tuple(replies[i]), tuple(routing[i]), tuple(cut[i]))
 
 
 def _ask(evaluation: _Evaluation, arm: str, task: Task, sample: int, replies: list[str]) -> Ask:
@@ -302,8 +307,8 @@ def _ask(evaluation: _Evaluation, arm: str, task: Task, sample: int, replies: li
     seed = evaluation.settings.seed
     own = seed_of("prism eval", seed, task.id, sample, len(replies))
     # Not parsed: a folder's name may hold what separates controls.
-    routed = Control("route", route=evaluation.adapter.name, system="routed")
-    control = routed if arm == "router" else NONE
+    router = Control("route", route=evaluation.adapter.name, system="routed")
+    control = router if arm == "router" else NONE
     if arm == "no system":
         return Ask((message("system", ""), *task.chat(replies)), own, control, keep=False)
     cast = roles(evaluation.experts, task.category, seed_of("other persona", seed, task.id))

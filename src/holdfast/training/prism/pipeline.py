@@ -138,8 +138,8 @@ def train(
     answers = make_answers(training, queries)
     comparisons = make_comparisons(training, answers)
     distillation = Distillation.of(settings, training.model)
-    if (done := _read_summary(training, distillation)) is not None:
-        return PrismResult(done, answers, comparisons)
+    if (summary := _read_summary(training, distillation)) is not None:
+        return PrismResult(summary, answers, comparisons)
     wins = _wins(answers, comparisons)
     gate_scores, router_scores = train_deciders(training, queries, wins)
     kl = _distil(training, answers, wins, distillation)
@@ -193,7 +193,7 @@ def _set_up(
 
 def _check_plan(training: Training) -> None:
     """Say what a training that begins will take, and refuse one that does not fit."""
-    if not any((training.folder / begun).exists() for begun in (JUDGE, "queries")):
+    if not any((training.folder / name).exists() for name in (JUDGE, "queries")):
         refuse_other_files(training.folder)
         estimate = estimate_training(training)
         show(estimate, "prism train")
@@ -221,9 +221,9 @@ def _control_judge(training: Training) -> ControlVerdicts | None:
     if not training.needs_comparer or training.comparer is None:
         return None
     if path.exists():
-        recorded = read_record(ControlVerdicts, json.loads(path.read_text("utf-8")), str(path))
-        if recorded.judge == training.comparer.name:
-            return recorded
+        control = read_record(ControlVerdicts, json.loads(path.read_text("utf-8")), str(path))
+        if control.judge == training.comparer.name:
+            return control
     control = try_judge(training.comparer)
     check_judge(control)
     training.folder.mkdir(parents=True, exist_ok=True)
@@ -237,12 +237,12 @@ def _wins(answers: Sequence[AnswerPair], comparisons: Sequence[AnswerComparison]
     if not any(wins):
         ties = sum(one.verdict == "tie" for one in comparisons)
         place = positions([one.said for one in comparisons])
-        judged = f", {place} named one place in both orders" if place else ""
+        details = f", {place} named one place in both orders" if place else ""
         cut = [one for some in cut_by_persona(answers).values() for one in some]
         if any(cut):
-            judged += f"; the limit of tokens cut {sum(cut)} of {len(cut)} answers"
+            details += f"; the limit of tokens cut {sum(cut)} of {len(cut)} answers"
         raise ModelError(
-            f"no persona won any of {len(wins)} queries ({ties} were ties{judged}), so there is "
+            f"no persona won any of {len(wins)} queries ({ties} were ties{details}), so there is "
             "nothing to distil: choose personas that help (holdfast effect), tasks of middling "
             "difficulty, another --judge-model, or write more queries."
         )

@@ -29,12 +29,12 @@ def estimate_training(training: Training) -> TrainingEstimate:
         question = sum(_length(backend, query_text(one)) for one in distinct) / len(distinct)
     else:
         queries = drafts = settings.queries * len(experts)
-    judged = 2 * queries if training.needs_comparer else 0
+    verdicts = 2 * queries if training.needs_comparer else 0
     persona = sum(_length(backend, one.full) for one in experts) / len(experts)
     prompt = persona + question
     reads = drafts * prompt + queries * (prompt + question)
-    reads += judged * (question + 2 * longest + _COMPARING)
-    writes = drafts * longest + 2 * queries * longest + judged * 8
+    reads += verdicts * (question + 2 * longest + _COMPARING)
+    writes = drafts * longest + 2 * queries * longest + verdicts * 8
     distillation = Distillation.of(settings, backend)
     wins = WINS * queries
     # Teacher and student read each win in each epoch; a backward pass is two passes.
@@ -42,11 +42,11 @@ def estimate_training(training: Training) -> TrainingEstimate:
     speed = measure(backend)
     learns = lora_parameters(backend.engine.model, distillation.rank) * 4
     return TrainingEstimate(
-        prompts=drafts + 2 * queries + judged,
+        prompts=drafts + 2 * queries + verdicts,
         tokens=round(reads + writes + passes),
         memory_gb=round(_memory(backend, distillation, persona, question, longest) / GB, 4),
         disk_gb=round((learns + BYTES * (reads + writes)) / GB, 4),
-        seconds=round(writes * speed.written + (reads + passes) * speed.passed, 1),
+        seconds=round(writes * speed.write_seconds + (reads + passes) * speed.pass_seconds, 1),
     )
 
 
@@ -68,7 +68,7 @@ def _memory(
         rank=distillation.rank,
         rows=distillation.rows,
         tokens=min(round(question) + answer, distillation.max_length),
-        scored=distillation.rows * answer,
+        scored_tokens=distillation.rows * answer,
         numbers=copies * int(model.config.get_text_config().vocab_size),
     )
 

@@ -66,11 +66,11 @@ def check_matched(tasks: Sequence[Task], experts: Sequence[Expert]) -> None:
     """Raise `PersonaError` where there are tasks and no persona is matched to any of them."""
     if not tasks or next(queries_from_tasks(tasks, experts), None) is not None:
         return
-    asked = list(dict.fromkeys(task.category for task in tasks))
-    served = list(dict.fromkeys(name for one in experts for name in one.matches))
+    categories = list(dict.fromkeys(task.category for task in tasks))
+    matches = list(dict.fromkeys(name for one in experts for name in one.matches))
     raise PersonaError(
-        f"no persona is matched to any of the tasks: these are of {', '.join(asked[:6])}, and the "
-        f"personas are for {', '.join(served[:12]) or 'no category'} (`for` of an [[expert]])."
+        f"no persona is matched to any of the tasks: these are of {', '.join(categories[:6])}, and "
+        f"the personas are for {', '.join(matches[:12]) or 'no category'} (`for` of an [[expert]])."
     )
 
 

@@ -60,8 +60,8 @@ def train_router(
     slope, shift = float(platt.coef_[0, 0]), float(platt.intercept_[0])
     if slope < 0:  # worse than chance: no reason to do the opposite of what it learned
         slope, shift = 0.0, float(np.log(y.mean() / (1 - y.mean())))
-    ranked = round(auc(held_out, [bool(win) for win in labels]), 4)
-    return Router(weights, float(model.intercept_[0]), slope, shift, ranked)
+    ranking = round(auc(held_out, [bool(win) for win in labels]), 4)
+    return Router(weights, float(model.intercept_[0]), slope, shift, ranking)
 
 
 def _folds(
@@ -70,10 +70,10 @@ def _folds(
     """Rows to learn from and rows held out, by whole groups, each time with both kinds to learn."""
     from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold
 
-    count = min(FOLDS, _least([bool(won) for won in labels], groups))
-    shuffled = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    parts = list(shuffled.split(labels, labels, groups))
-    if all(len(set(labels[learned])) == 2 for learned, _ in parts):
+    count = min(FOLDS, _least([bool(win) for win in labels], groups))
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    parts = list(splitter.split(labels, labels, groups))
+    if all(len(set(labels[rows])) == 2 for rows, _ in parts):
         return parts
     # With few groups a fold can hold all of one kind; one group alone cannot.
     return list(LeaveOneGroupOut().split(labels, labels, groups))

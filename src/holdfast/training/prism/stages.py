@@ -120,8 +120,8 @@ def make_answers(training: Training, queries: Sequence[Query]) -> list[AnswerPai
     order, first = trial_first(queries)
 
     def answer(batch: Mapping[QueryKey, Query]) -> Sequence[AnswerPair]:
-        asked, experts, seed = list(batch.values()), training.experts, settings.seed
-        answers = list(answer_queries(training.model, asked, experts, seed, settings.sampling))
+        chunk, experts, seed = list(batch.values()), training.experts, settings.seed
+        answers = list(answer_queries(training.model, chunk, experts, seed, settings.sampling))
         if settings.trial and not run.records:
             scorer_of = find_scorers(own_source(training.model.name), training.tasks)
             check_cut(answers, scorer_of, settings.max_new_tokens)

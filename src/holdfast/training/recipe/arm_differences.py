@@ -60,18 +60,20 @@ def group_means(answers: Answers, reading: str, groups: PersonaGroups) -> dict[s
 
 
 def differences_of(
-    measured: Sequence[ArmMeasurement], pairs: Sequence[tuple[str, str]], groups: PersonaGroups
+    measurements: Sequence[ArmMeasurement], pairs: Sequence[tuple[str, str]], groups: PersonaGroups
 ) -> Iterator[ArmDifference]:
     """The differences of pairs of arms that have been measured.
 
     Args:
-        measured: the models of all arms and seeds so far.
+        measurements: the models of all arms and seeds so far.
         pairs: arms, the first less the second; by default each less the first arm.
         groups: personas whose accuracy is compared apart.
     """
-    arms = list(dict.fromkeys(one.row.arm for one in measured))
+    arms = list(dict.fromkeys(one.row.arm for one in measurements))
     for arm, against in pairs or [(arm, arms[0]) for arm in arms[1:]]:
-        sides = _paired(*([m for m in measured if m.row.arm == name] for name in (arm, against)))
+        sides = _pair_models(
+            *([m for m in measurements if m.row.arm == name] for name in (arm, against))
+        )
         for of, values in _values(sides, groups):
             result = CrossedMean.of(values)
             yield ArmDifference(
@@ -87,7 +89,7 @@ def differences_of(
             )
 
 
-def _paired(
+def _pair_models(
     one: Sequence[ArmMeasurement], other: Sequence[ArmMeasurement]
 ) -> list[tuple[ArmMeasurement, ArmMeasurement]]:
     """Models of the same seed; the untrained one belongs to every seed."""

@@ -17,7 +17,7 @@ from holdfast.models.load import BEHIND_URL
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.template_options import warn_of_unread
 from holdfast.results.training.recipe import TrainingEstimate
-from holdfast.training.estimate import check_fits, measurement
+from holdfast.training.estimate import check_fits, estimate_measurement
 from holdfast.training.recipe.reading import Recipe
 
 _NOTHING = TrainingEstimate(prompts=0, tokens=0, memory_gb=0.0, disk_gb=0.0, seconds=0.0)
@@ -75,8 +75,8 @@ def _permix_trainings(
         if not recipe.arms[arm]:
             continue
         changes = {}
-        if matched := recipe.matched(arm):
-            (of, _), (by, steps) = whole[matched.of], whole[matched.by]
+        if match := recipe.matched_tokens(arm):
+            (of, _), (by, steps) = whole[match.of], whole[match.by]
             changes["steps"] = matched_steps(of.tokens, by.tokens, steps)
         settings = recipe.permix_settings(arm, recipe.seeds[0], **changes)
         estimate = plan_training(recipe.model, settings, out=out, **loading)
@@ -96,10 +96,10 @@ def _measurements(recipe: Recipe, out: Path, model: LocalBackend) -> Iterator[Tr
         for seed in (recipe.seeds if settings else recipe.seeds[:1])
     ]
     if (robustness := recipe.robustness_settings) is not None:
-        estimate = measurement(model, estimate_robustness(model, robustness))
+        estimate = estimate_measurement(model, estimate_robustness(model, robustness))
         yield estimate.times(sum(_is_left(one / "robustness") for one in models))
     if (fidelity := recipe.fidelity_settings) is not None:
-        estimate = measurement(model, estimate_fidelity(model, fidelity))
+        estimate = estimate_measurement(model, estimate_fidelity(model, fidelity))
         yield estimate.times(sum(_is_left(one / "fidelity") for one in models))
 
 
@@ -111,8 +111,10 @@ def _prism(recipe: Recipe, out: Path, model: LocalBackend) -> Iterator[TrainingE
     seeds = [out / f"prism-{seed}" for seed in recipe.seeds]
     estimate = plan_training(model, recipe.prism_settings(recipe.seeds[0]), out=out)
     yield estimate.times(sum(not (one / "train" / "prism.json").exists() for one in seeds))
-    asked = measurement(model, estimate_evaluation(model, None, recipe.evaluation_settings))
-    yield asked.times(sum(_is_left(one / "eval") for one in seeds))
+    evaluation = estimate_measurement(
+        model, estimate_evaluation(model, None, recipe.evaluation_settings)
+    )
+    yield evaluation.times(sum(_is_left(one / "eval") for one in seeds))
 
 
 def _is_left(run: Path) -> bool:

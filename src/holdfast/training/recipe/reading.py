@@ -93,7 +93,7 @@ class Recipe:
     evaluation: TomlTable | None = None
     """Settings of `prism eval`."""
 
-    def matched(self, arm: str) -> MatchedTokens | None:
+    def matched_tokens(self, arm: str) -> MatchedTokens | None:
         """The arms whose tokens decide an arm's steps."""
         table = self.arms[arm].get("match_tokens")
         where = f"match_tokens of {arm}"
@@ -150,9 +150,11 @@ def read_recipe(path: Path, model: str | None = None) -> Recipe:
         raise HoldfastError(f"{path}: a recipe of {recipe.method} has no {other[0]}.")
     names = ("train", "robustness", "fidelity", "evaluation")
     tables: dict[str, Any] = {
-        name: _beside(path, one) for name in names if (one := getattr(recipe, name)) is not None
+        name: _resolve_files(path, one)
+        for name in names
+        if (one := getattr(recipe, name)) is not None
     }
-    arms = {name: _beside(path, one) for name, one in recipe.arms.items()}
+    arms = {name: _resolve_files(path, one) for name, one in recipe.arms.items()}
     recipe = replace(recipe, **tables, arms=arms, model=model or recipe.model)
     try:
         _check(recipe)
@@ -161,7 +163,7 @@ def read_recipe(path: Path, model: str | None = None) -> Recipe:
     return recipe
 
 
-def _beside(path: Path, table: TomlTable) -> TomlTable:
+def _resolve_files(path: Path, table: TomlTable) -> TomlTable:
     """The table with the files that are beside the recipe found there."""
     return {
         name: str(path.parent / value)
@@ -174,8 +176,8 @@ def _beside(path: Path, table: TomlTable) -> TomlTable:
 def _check(recipe: Recipe) -> None:
     """Refuse settings, arms and personas that there are not."""
     where = {"[train]": recipe.train, **{f"[arms.{n}]": one for n, one in recipe.arms.items()}}
-    if seeded := [name for name, table in where.items() if "seed" in table]:
-        raise HoldfastError(f"{seeded[0]} has a seed: the recipe's seeds stand in `seeds`.")
+    if with_seed := [name for name, table in where.items() if "seed" in table]:
+        raise HoldfastError(f"{with_seed[0]} has a seed: the recipe's seeds stand in `seeds`.")
     if len(set(recipe.seeds)) < len(recipe.seeds):
         raise HoldfastError(f"a seed is named twice in {list(recipe.seeds)}.")
     if recipe.method == "prism":
@@ -184,17 +186,17 @@ def _check(recipe: Recipe) -> None:
         return
     settings_of(PermixSettings, recipe.train, where="[train]")
     _check_arms(recipe)
-    if (measured := recipe.robustness_settings) is not None:
-        measured.check()
-    if (graded := recipe.fidelity_settings) is not None:
-        graded.check()
+    if (robustness := recipe.robustness_settings) is not None:
+        robustness.check()
+    if (fidelity := recipe.fidelity_settings) is not None:
+        fidelity.check()
     if recipe.groups:
-        if measured is None:
+        if robustness is None:
             raise HoldfastError("[groups] are of [robustness], which is not there.")
-        source = str(measured.personas)
-        pool_ids = {one.id for one in pool.load(source, split=measured.split)}
+        source = str(robustness.personas)
+        pool_ids = {one.id for one in pool.load(source, split=robustness.split)}
         if missing := [one for ids in recipe.groups.values() for one in ids if one not in pool_ids]:
-            which = "" if measured.split == "all" else f"of the split {measured.split} "
+            which = "" if robustness.split == "all" else f"of the split {robustness.split} "
             raise HoldfastError(f"{missing[0]}, of a group, is no persona {which}of {source}.")
 
 
@@ -205,9 +207,9 @@ def _check_arms(recipe: Recipe) -> None:
     for arm in recipe.arms:
         if arm in ("", ".", "..") or Path(arm).name != arm:
             raise HoldfastError(f"an arm is the name of a folder, which {arm!r} is not.")
-        matched = recipe.matched(arm)
-        trained = [one for one in before if recipe.arms[one]]
-        late = [one for one in (matched.of, matched.by) if one not in trained] if matched else []
+        match = recipe.matched_tokens(arm)
+        trained_arms = [one for one in before if recipe.arms[one]]
+        late = [one for one in (match.of, match.by) if one not in trained_arms] if match else []
         if late:
             raise HoldfastError(f"{arm} matches the tokens of {late[0]}, no trained arm before it.")
         recipe.permix_settings(arm, recipe.seeds[0]).check()
@@ -232,7 +234,7 @@ def settings_of(kind: type[S], *tables: TomlTable, where: str) -> S:
     if unknown := sorted(values.keys() - set(names)):
         hint = suggestion(unknown[0], names)
         raise HoldfastError(f"{where}: there is no {unknown[0]}: {hint}")
-    settings: S = _filled(kind, values, where)
+    settings: S = _fill(kind, values, where)
     return settings
 
 
@@ -243,12 +245,12 @@ def _names(kind: Any) -> Iterator[str]:
         yield from _names(hints[one.name]) if is_dataclass(hints[one.name]) else (one.name,)
 
 
-def _filled(kind: Any, values: TomlTable, where: str) -> Any:
+def _fill(kind: Any, values: TomlTable, where: str) -> Any:
     hints, own = get_type_hints(kind), dict(values)
     inner = {
         one.name: {name: own.pop(name) for name in _names(hints[one.name]) if name in own}
         for one in fields(kind)
         if is_dataclass(hints[one.name])
     }
-    parts = {name: _filled(hints[name], part, where) for name, part in inner.items() if part}
+    parts = {name: _fill(hints[name], part, where) for name, part in inner.items() if part}
     return replace(read_table(kind, own, where), **parts)

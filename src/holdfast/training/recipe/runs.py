@@ -65,14 +65,14 @@ def run_recipe(
     _begin(run)
     _ = lock(out)  # to the end, so that no other process writes there
     measure = _permix_arms if recipe.method == "permix" else _prism_arms
-    measured: list[ArmMeasurement] = []
+    measurements: list[ArmMeasurement] = []
     for one in measure(run):
-        measured.append(one)
+        measurements.append(one)
         summary = RecipeSummary(
             title=recipe.title,
             model=recipe.model,
-            rows=tuple(each.row for each in measured),
-            differences=tuple(differences_of(measured, recipe.compare, recipe.groups)),
+            rows=tuple(each.row for each in measurements),
+            differences=tuple(differences_of(measurements, recipe.compare, recipe.groups)),
             published=recipe.published,
             known=recipe.known,
             unknown=recipe.unknown,
@@ -106,7 +106,7 @@ def _permix_arms(run: _RecipeRun) -> Iterator[ArmMeasurement]:
         for name, arm in recipe.arms.items():
             folder = run.folder / f"{name}-{seed}"
             if not arm and seed == recipe.seeds[0]:
-                yield _measured(run, name, seed, recipe.model, {})
+                yield _measure_arm(run, name, seed, recipe.model, {})
             elif arm:
                 settings = _arm_settings(run, name, seed)
                 result = train(
@@ -117,31 +117,35 @@ def _permix_arms(run: _RecipeRun) -> Iterator[ArmMeasurement]:
                     **run.loading,
                 )
                 means = result.summary.means
-                learned: dict[str, float | None] = {
+                training_numbers: dict[str, float | None] = {
                     "reward first": means.reward_first,
                     "reward last": means.reward_last,
                     "KL": means.kl_last,
                     "steps": result.summary.steps,
                     "tokens": means.tokens,
                 }
-                yield _measured(run, name, seed, str(result.checkpoint), learned)
+                yield _measure_arm(run, name, seed, str(result.checkpoint), training_numbers)
 
 
 def _arm_settings(run: _RecipeRun, arm: str, seed: int) -> PermixSettings:
     """The settings of an arm's training, with the steps that its tokens ask for."""
-    matched = run.recipe.matched(arm)
-    if matched is None:
+    match = run.recipe.matched_tokens(arm)
+    if match is None:
         return run.recipe.permix_settings(arm, seed)
     of, by = (
         json.loads((run.folder / f"{name}-{seed}" / "train" / "summary.json").read_text("utf-8"))
-        for name in (matched.of, matched.by)
+        for name in (match.of, match.by)
     )
     steps = matched_steps(of["tokens"], by["tokens"], by["steps"])
     return run.recipe.permix_settings(arm, seed, steps=steps)
 
 
-def _measured(
-    run: _RecipeRun, arm: str, seed: int, model_name: str, learned: Mapping[str, float | None]
+def _measure_arm(
+    run: _RecipeRun,
+    arm: str,
+    seed: int,
+    model_name: str,
+    training_numbers: Mapping[str, float | None],
 ) -> ArmMeasurement:
     """Robustness and fidelity of a model, as far as the recipe wants them."""
     from holdfast.evals.fidelity.fidelity import fidelity
@@ -154,12 +158,12 @@ def _measured(
     in_character, categories = dict[str, float](), dict[str, str]()
     if (settings := recipe.robustness_settings) is not None:
         robust = robustness(model, settings, out=folder / "robustness", progress=run.progress)
-        found, answers, reading = robust.summary.numbers, robust.answers, settings.reading
-        numbers |= {"mean": found.mean, "worst": found.worst, "worst/best": found.ratio}
-        numbers |= {"no persona": found.none.accuracy}
+        figures, answers, reading = robust.summary.numbers, robust.answers, settings.reading
+        numbers |= {"mean": figures.mean, "worst": figures.worst, "worst/best": figures.ratio}
+        numbers |= {"no persona": figures.none.accuracy}
         numbers |= group_means(answers, reading, recipe.groups)
-        replies = (found.items + len(found.missing)) * (1 + found.personas) * settings.samples
-        numbers |= {"cut": found.cut / replies}
+        replies = (figures.items + len(figures.missing)) * (1 + figures.personas) * settings.samples
+        numbers |= {"cut": figures.cut / replies}
     if (settings_of_fidelity := recipe.fidelity_settings) is not None:
         scores = fidelity(
             model, settings_of_fidelity, out=folder / "fidelity", progress=run.progress
@@ -169,8 +173,8 @@ def _measured(
             numbers |= {f"fidelity, {name}": one for name, one in scores.by_task.items()}
             categories = {row.persona: next(iter(row.by_task)) for row in scores.rows}
         in_character = {row.persona: row.score for row in scores.rows if row.score is not None}
-    row = ArmRow(arm, seed, {**numbers, **learned})
-    return ArmMeasurement(row, bool(learned), answers, reading, in_character, categories)
+    row = ArmRow(arm, seed, {**numbers, **training_numbers})
+    return ArmMeasurement(row, bool(training_numbers), answers, reading, in_character, categories)
 
 
 def _prism_arms(run: _RecipeRun) -> Iterator[ArmMeasurement]:
