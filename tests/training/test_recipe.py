@@ -286,6 +286,7 @@ PRISM = "title = 'x'\nmethod = 'prism'\nmodel = 'y'\n"
         (ARMS + "[evaluation]\nsamples = 1", "a recipe of permix has no evaluation"),
         (ARMS + "[[published]]\nwhat = 'a'\nvalu = 'b'\nsource = 'c'", r"published\.0\.val"),
         (PRISM + "[fidelity]\nsuite = 'core'", "a recipe of prism has no fidelity"),
+        (PRISM + "compare = [['prism', 'bass']]", "no arm bass to compare: did you mean base"),
         (PRISM + "[evaluation]\nsample = 1", r"\[evaluation\]: .* did you mean samples\?"),
     ],
 )
@@ -341,7 +342,14 @@ def test_a_recipe_of_prism_trains_and_evaluates_every_seed_and_its_plan_counts_b
         model: object, folder: Path, settings: object, **options: object
     ) -> object:
         assert folder == out / f"prism-{calls[-1][0]}" / "train"
-        return SimpleNamespace(rows=rows, without_persona={"matched": {"law": 3}}, tasks=12)
+        summary = SimpleNamespace(rows=rows, without_persona={"matched": {"law": 3}}, tasks=12)
+        # Every seed drops other tasks: those near its own queries.
+        ids = [f"t{i}" for i in range(calls[-1][0], 9)]
+        scores = {
+            "base": dict.fromkeys(ids, 0.5),
+            "matched": {one: int(one[1:]) / 8 for one in ids},
+        }
+        return SimpleNamespace(summary=summary, scores=scores)
 
     monkeypatch.setattr("holdfast.training.prism.pipeline.train", train_nothing)
     monkeypatch.setattr("holdfast.training.prism.evaluation.evaluate", evaluate_nothing)
@@ -349,8 +357,10 @@ def test_a_recipe_of_prism_trains_and_evaluates_every_seed_and_its_plan_counts_b
     assert calls == [(0, 1), (1, 1)]
     table = capsys.readouterr().out
     assert "| base | 0.500 (0.500 to 0.500) | 0.000" in table
-    (row,) = [line for line in table.splitlines() if line.startswith("| matched ")]
+    (row,) = [line for line in table.splitlines() if line.startswith("| matched |")]
     assert "as base |" in table and row.endswith("| 0.250 (0.250 to 0.250) |")
+    # Over the eight tasks of both seeds, 1/8 to 8/8 less .5.
+    assert "| matched − base | overall | +0.062 [-0.193, +0.318]" in table and "| 2 |  | 8 |" in table
 
 
 def test_settings_of_inner_settings_are_named_alike_and_unknown_ones_are_refused() -> None:

@@ -139,7 +139,7 @@ def evaluation(
             out=output.out,
             command=own_command(),
             progress=Progress(stage="prism eval"),
-        )
+        ).summary
     print_result(summary, _arm_lines(summary), output.as_json)
 
 

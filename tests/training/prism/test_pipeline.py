@@ -34,7 +34,8 @@ from holdfast.serve.app import create_app
 from holdfast.training.prism import pipeline, stages
 from holdfast.training.prism.deciders import held_out_probabilities
 from holdfast.training.prism.distillation import Distillation, distil, two_views
-from holdfast.training.prism.evaluation import ARMS, decide, evaluate
+from holdfast.training.prism.evaluation import decide, evaluate
+from holdfast.training.prism.settings import ARMS
 from serve.running import client, serve_app
 from tiny_models import model, tokenizer
 
@@ -286,7 +287,7 @@ def test_every_arm_is_scored_and_the_gate_costs_nothing_where_it_is_off(
 ) -> None:
     train_with_wins(tmp_path / "prism", tasks, monkeypatch)
     others = other_tasks(tasks, tmp_path)
-    summary = evaluate(backend(), tmp_path / "prism", tasks=str(others), samples=1, **BRIEF)
+    summary = evaluate(backend(), tmp_path / "prism", tasks=str(others), samples=1, **BRIEF).summary
     rows = {row.arm: row for row in summary.rows}
     assert tuple(rows) == tuple(arm for arm in ARMS if arm != "every turn")
     assert rows["base"].against["base"].delta == 0
@@ -331,7 +332,7 @@ def test_queries_and_tasks_end_with_the_same_line_about_the_answer(
         train_with_wins(tmp_path / "prism", tasks, monkeypatch)
     others, out = other_tasks(tasks, tmp_path), tmp_path / "eval"
     settings = {"tasks": str(others), "samples": 1, "form": line, "out": out}
-    summary = evaluate(backend(), tmp_path / "prism", **settings, **BRIEF)
+    summary = evaluate(backend(), tmp_path / "prism", **settings, **BRIEF).summary
     manifest = json.loads((out / "manifest.json").read_text("utf-8"))
     assert all(task["turns"][-1].endswith(f"?\n\n{line}") for task in manifest["tasks"])
     assert summary.tasks == 32
@@ -350,7 +351,7 @@ def test_tasks_of_several_turns_are_asked_with_one_decision_and_with_one_for_eve
     out = tmp_path / "eval"
     summary = evaluate(
         backend(), tmp_path / "prism", tasks=str(others), samples=1, out=out, **BRIEF
-    )
+    ).summary
     assert tuple(row.arm for row in summary.rows) == ARMS
     lines = (out / "records.jsonl").read_text("utf-8").splitlines()
     routing = {
@@ -372,13 +373,13 @@ def test_evaluation_drops_what_was_trained_on_by_its_text_and_says_how_many(
         path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     train_with_wins(tmp_path / "prism", train, monkeypatch)
     settings = {"samples": 1, **BRIEF}
-    summary = evaluate(backend(), tmp_path / "prism", tasks=str(new), **settings)
+    summary = evaluate(backend(), tmp_path / "prism", tasks=str(new), **settings).summary
     assert summary.tasks == 20 and summary.left_out == ()
     assert summary.dropped == DroppedTasks(needs_judge=0, trained_on=0, repeated=0)
     file = tmp_path / "mixed.jsonl"
     lines = [*train.read_text("utf-8").split("\n")[:7], *new.read_text("utf-8").split("\n")]
     file.write_text("\n".join([*lines, lines[-1].replace("bridge", "BRIDGE")]), encoding="utf-8")
-    summary = evaluate(backend(), tmp_path / "prism", tasks=str(file), **settings)
+    summary = evaluate(backend(), tmp_path / "prism", tasks=str(file), **settings).summary
     assert summary.tasks == 20
     assert summary.dropped == DroppedTasks(needs_judge=0, trained_on=7, repeated=1)
     assert summary.left_out == (*(f"line-{i}" for i in range(1, 8)), "line-28")
@@ -405,11 +406,11 @@ def test_a_judge_model_scores_what_no_rule_can_and_once_only(
     open_ended.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     judge = Actor(lambda ask: Reply('{"reason": "-", "score": 4}'), name="judge")
     settings = {"tasks": str(open_ended), "samples": 1, **BRIEF, "out": tmp_path / "run"}
-    summary = evaluate(backend(), tmp_path / "prism", judge_model=judge, **settings)
+    summary = evaluate(backend(), tmp_path / "prism", judge_model=judge, **settings).summary
     assert {row.overall for row in summary.rows} == {0.75}
     assert all("Ann" not in m["content"] for call in judge.calls for a in call for m in a.chat)
     calls = len(judge.calls)
-    assert evaluate(backend(), tmp_path / "prism", judge_model=judge, **settings).rows
+    assert evaluate(backend(), tmp_path / "prism", judge_model=judge, **settings).summary.rows
     assert len(judge.calls) == calls
     with pytest.raises(HoldfastError, match="no task is left"):
         evaluate(backend(), tmp_path / "prism", tasks=str(open_ended), samples=1)

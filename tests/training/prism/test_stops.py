@@ -76,11 +76,11 @@ def test_an_arm_that_a_kill_tore_is_asked_again_whole(
 ) -> None:
     folder, source = train_with_wins(tmp_path, monkeypatch), tasks(tmp_path, "letter")
     settings = {"tasks": source, "samples": 2, "out": tmp_path / "eval", **BRIEF}
-    rows = evaluate(backend(), folder, **settings).rows
+    rows = evaluate(backend(), folder, **settings).summary.rows
     records = tmp_path / "eval" / "records.jsonl"
     before = records.read_bytes()
     cut_lines(records, 100)
-    assert evaluate(backend(), folder, **settings).rows == rows
+    assert evaluate(backend(), folder, **settings).summary.rows == rows
     assert records.read_bytes() == before
 
 
@@ -138,7 +138,9 @@ def test_any_seed_and_any_name_of_a_folder_can_be_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = train_with_wins(tmp_path, monkeypatch, "a+b@c", seed=-1)
-    summary = evaluate(backend(), folder, tasks=tasks(tmp_path, "letter"), samples=1, **BRIEF)
+    summary = evaluate(
+        backend(), folder, tasks=tasks(tmp_path, "letter"), samples=1, **BRIEF
+    ).summary
     assert "router" in [row.arm for row in summary.rows]
 
 

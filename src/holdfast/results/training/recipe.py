@@ -87,7 +87,7 @@ class ArmDifference:
     against: str
     """Name of the other."""
     of: str
-    """What differs: accuracy, the same under a group of personas, or fidelity."""
+    """What differs: accuracy, the same under a group of personas, fidelity, or PRISM's score."""
     mean: float
     """The mean difference."""
     interval: tuple[float, float]
@@ -96,8 +96,8 @@ class ArmDifference:
     """Two-sided, that there is none; None where nothing varies."""
     seeds: int
     """Pairs of trainings; of one, the interval holds for these trainings alone."""
-    personas: int
-    """Personas."""
+    personas: int | None
+    """Personas; None for PRISM's score."""
     items: int | None
     """Items; None for fidelity."""
 

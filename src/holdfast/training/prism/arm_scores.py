@@ -11,13 +11,28 @@ from holdfast.core.intervals import Sample
 from holdfast.core.run import Run
 from holdfast.core.stats import Array, mean, numbers
 from holdfast.evals.tasks.tasks import Task
-from holdfast.results.training.prism import ArmAnswer, ArmScores, PairedDifference
+from holdfast.results.training.prism import (
+    ArmAnswer,
+    ArmScores,
+    PairedDifference,
+    PrismEvalSummary,
+)
 from holdfast.results.verdict import JudgeVerdict
 
 
 def answer_key(record: ArmAnswer) -> tuple[str, str, int]:
     """What identifies an answer among the judge's verdicts."""
     return record.arm, record.task, record.sample
+
+
+@dataclass(frozen=True)
+class PrismEvaluation:
+    """The result of `evaluate`."""
+
+    summary: PrismEvalSummary
+    """The object that `holdfast prism eval --json` prints."""
+    scores: Mapping[str, Mapping[str, float]]
+    """The score of each task by its id, for each arm; tasks without one are left out."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +94,17 @@ class EvaluationScores:
             )
             for arm, means in self.means.items()
         )
+
+    def by_task(self, tasks: Sequence[Task]) -> dict[str, dict[str, float]]:
+        """The mean score of each task that has one, by its id, for each arm."""
+        return {
+            arm: {
+                task.id: float(score)
+                for task, score in zip(tasks, means, strict=True)
+                if not np.isnan(score)
+            }
+            for arm, means in self.means.items()
+        }
 
     def _difference(self, arm: str, other: str) -> PairedDifference:
         delta = self.means[arm] - self.means[other]

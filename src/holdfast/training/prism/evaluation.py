@@ -54,18 +54,10 @@ from holdfast.results.training.prism import (
     PrismEvalSummary,
 )
 from holdfast.results.verdict import JudgeVerdict
-from holdfast.training.prism.arm_scores import EvaluationScores, answer_key
-from holdfast.training.prism.settings import PrismEvalSettings
+from holdfast.training.prism.arm_scores import EvaluationScores, PrismEvaluation, answer_key
+from holdfast.training.prism.settings import ADAPTER_ARMS, PROMPT_ARMS, PrismEvalSettings
 
-PROMPT_ARMS = ("base", "no system", "matched", "other", "router")
-ADAPTER_ARMS = (
-    "always",
-    "prism",
-    "every turn",
-    "random",
-)  # in this order: random takes prism's rate
 MODES = ("gate", "every turn", "always", "random", "never")
-ARMS = (*PROMPT_ARMS, *ADAPTER_ARMS, "oracle")
 
 
 @dataclass(frozen=True)
@@ -94,7 +86,7 @@ def evaluate(
     command: str | None = None,
     progress: Progress | None = None,
     **changes: Any,
-) -> PrismEvalSummary:
+) -> PrismEvaluation:
     """Score every arm on tasks that were not trained on; what `holdfast prism eval` does.
 
     Args:
@@ -127,6 +119,7 @@ def evaluate(
     if judge_model is not None:
         replies = {answer_key(record): (record.task, record.replies) for record in run.records}
         judge_tasks(run, usable, replies, judge_model)
+    scores = EvaluationScores.of(run, usable, settings.samples, (*arms, "oracle"))
     summary = PrismEvalSummary(
         model=model.name,
         judge_model=judge_model.name if judge_model else None,
@@ -137,13 +130,13 @@ def evaluate(
         left_out=_left_out(tasks, usable),
         dropped=drop_counts,
         without_persona=without_persona([task.category for task in usable], experts),
-        rows=EvaluationScores.of(run, usable, settings.samples, (*arms, "oracle")).rows(),
+        rows=scores.rows(),
         gate=about.summary.gate,
         command=command,
         **run.of_work(seconds=round(time.monotonic() - start, 1)),
     )
     run.finish(summary)
-    return summary
+    return PrismEvaluation(summary, scores.by_task(usable))
 
 
 def estimate_evaluation(

@@ -9,6 +9,13 @@ from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option, require_at_least, with_default
 from holdfast.evals.tasks.settings import form_option
 
+PROMPT_ARMS = ("base", "no system", "matched", "other", "router")
+"""Arms of an evaluation that differ in the prompt."""
+ADAPTER_ARMS = ("always", "prism", "every turn", "random")
+"""Arms that differ in where the adapter is on; prism comes before random, which takes its rate."""
+ARMS = (*PROMPT_ARMS, *ADAPTER_ARMS, "oracle")
+"""All arms; the oracle gives no replies of its own."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PrismSettings:

@@ -1,8 +1,9 @@
 """Differences between the arms of a recipe, with intervals that cross seeds, personas and items.
 
 Accuracy is D[s, p, i], whether one arm is right less whether the other is, with seed s under the
-held-out persona p on item i; fidelity is D[s, p]. Seeds pair trainings over the same tasks in the
-same order. The untrained model has none and is paired with every seed.
+held-out persona p on item i; fidelity is D[s, p]; PRISM's score is D[s, i], over the items that the
+evaluations of all seeds have. Seeds pair trainings over the same tasks in the same order. The
+untrained model has none and is paired with every seed.
 
 This module knows answers and scores. It knows no trainings.
 """
@@ -39,6 +40,8 @@ class ArmMeasurement:
     """How well it stays in character, by persona."""
     categories: Mapping[str, str] = field(default_factory=dict)
     """The categories of these personas, where they are compared apart."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """The score of each task of an evaluation of PRISM, by its id."""
 
     def right(self, personas: Sequence[str], items: Sequence[str]) -> Array:
         """What is right under some personas: (personas, items)."""
@@ -74,8 +77,8 @@ def differences_of(
         sides = _pair_models(
             *([m for m in measurements if m.row.arm == name] for name in (arm, against))
         )
-        for of, values in _values(sides, groups):
-            result = CrossedMean.of(values)
+        for of, axes, values in _values(sides, groups):
+            result, sizes = CrossedMean.of(values), dict(zip(axes, values.shape, strict=True))
             yield ArmDifference(
                 arm=arm,
                 against=against,
@@ -83,9 +86,9 @@ def differences_of(
                 mean=result.mean,
                 interval=result.interval,
                 p=result.p,
-                seeds=values.shape[0],
-                personas=values.shape[1],
-                items=values.shape[2] if values.ndim == 3 else None,
+                seeds=sizes["seeds"],
+                personas=sizes.get("personas"),
+                items=sizes.get("items"),
             )
 
 
@@ -99,8 +102,8 @@ def _pair_models(
 
 def _values(
     sides: Sequence[tuple[ArmMeasurement, ArmMeasurement]], groups: PersonaGroups
-) -> Iterator[tuple[str, Array]]:
-    """What is compared, and the differences: (seeds, personas, items) or (seeds, personas)."""
+) -> Iterator[tuple[str, tuple[str, ...], Array]]:
+    """What is compared, the names of the array's axes, and the differences."""
     models = [model for pair in sides for model in pair]
     answers = [model.answers for model in models if model.answers is not None]
     if answers and len(answers) == len(models):
@@ -110,16 +113,23 @@ def _values(
             _ALL: everybody,
             **{f"{_ALL}, {n}": g for n, g in groups.items()},
         }.items():
-            yield name, np.array([a.right(ids, items) - b.right(ids, items) for a, b in sides])
+            values = [a.right(ids, items) - b.right(ids, items) for a, b in sides]
+            yield name, ("seeds", "personas", "items"), np.array(values)
     personas = _common([list(model.fidelity) for model in models])
     if personas:
         of = models[0].categories
         parts = {name: [p for p in personas if of.get(p) == name] for name in of.values()}
         for name, some in {"fidelity": personas, **parts}.items():
-            values = [[a.fidelity[p] - b.fidelity[p] for p in some] for a, b in sides]
-            yield (name if some is personas else f"fidelity, {name}"), np.array(values)
+            label = name if some is personas else f"fidelity, {name}"
+            means = [[a.fidelity[p] - b.fidelity[p] for p in some] for a, b in sides]
+            yield label, ("seeds", "personas"), np.array(means)
+    tasks = _common([list(model.scores) for model in models])
+    if tasks:
+        scores = [[a.scores[task] - b.scores[task] for task in tasks] for a, b in sides]
+        yield "overall", ("seeds", "items"), np.array(scores)
 
 
 def _common(lists: Sequence[Sequence[str]]) -> list[str]:
     """What all lists have, in the order of the first."""
-    return [one for one in lists[0] if all(one in other for other in lists)] if lists else []
+    in_all = set.intersection(*map(set, lists)) if lists else set[str]()
+    return [one for one in lists[0] if one in in_all] if lists else []

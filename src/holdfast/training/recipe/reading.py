@@ -20,7 +20,7 @@ This module knows files and settings. It knows no trainings and no models.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
@@ -36,7 +36,7 @@ from holdfast.persona import pool
 from holdfast.persona.files import is_there, read_toml
 from holdfast.results.training.recipe import PublishedFigure
 from holdfast.training.permix.settings import PermixSettings
-from holdfast.training.prism.settings import PrismEvalSettings, PrismSettings
+from holdfast.training.prism.settings import ARMS, PrismEvalSettings, PrismSettings
 
 S = TypeVar("S")
 TomlTable = Mapping[str, Any]
@@ -183,6 +183,7 @@ def _check(recipe: Recipe) -> None:
     if recipe.method == "prism":
         recipe.prism_settings(0).check()
         recipe.evaluation_settings.check()
+        _check_pairs(recipe, ARMS)
         return
     settings_of(PermixSettings, recipe.train, where="[train]")
     _check_arms(recipe)
@@ -214,8 +215,13 @@ def _check_arms(recipe: Recipe) -> None:
             raise HoldfastError(f"{arm} matches the tokens of {late[0]}, no trained arm before it.")
         recipe.permix_settings(arm, recipe.seeds[0]).check()
         before.append(arm)
-    if wrong := [name for pair in recipe.compare for name in pair if name not in before]:
-        raise HoldfastError(f"there is no arm {wrong[0]} to compare.")
+    _check_pairs(recipe, before)
+
+
+def _check_pairs(recipe: Recipe, arms: Collection[str]) -> None:
+    if unknown := [name for pair in recipe.compare for name in pair if name not in arms]:
+        hint = suggestion(unknown[0], arms)
+        raise HoldfastError(f"there is no arm {unknown[0]} to compare: {hint}")
 
 
 def settings_of(kind: type[S], *tables: TomlTable, where: str) -> S:

@@ -188,17 +188,19 @@ def _prism_arms(run: _RecipeRun) -> Iterator[ArmMeasurement]:
         model = load(recipe.model, **run.loading)
         folder = run.folder / f"prism-{seed}"
         train(model, recipe.prism_settings(seed), out=folder / "train", progress=run.progress)
-        summary = evaluate(
+        evaluation = evaluate(
             model,
             folder / "train",
             recipe.evaluation_settings,
             out=folder / "eval",
             progress=run.progress,
         )
+        summary = evaluation.summary
         for row in summary.rows:
             numbers = {"overall": row.overall, "routed": row.routed}
             persona = "matched" if row.arm == "router" else row.arm
             if lacking := summary.without_persona.get(persona):
                 numbers["as base"] = sum(lacking.values()) / summary.tasks
             numbers |= row.by_category
-            yield ArmMeasurement(ArmRow(row.arm, seed, numbers))
+            scores = evaluation.scores[row.arm]
+            yield ArmMeasurement(ArmRow(row.arm, seed, numbers), scores=scores)
