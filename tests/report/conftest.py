@@ -28,7 +28,7 @@ document.addEventListener("securitypolicyviolation", (event) => {
 
 
 @dataclass
-class Opened:
+class OpenPage:
     """A page in the browser, with what it complained of and what it asked for."""
 
     page: Page
@@ -36,38 +36,40 @@ class Opened:
     requests: list[str] = field(default_factory=list)
 
 
-Open = Callable[..., Opened]
+Open = Callable[..., OpenPage]
 
 
 @pytest.fixture
-def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
+def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
     """Opens a run's page; whatever it logs or asks for beyond itself fails the test."""
-    contexts, all_opened = [], []
+    contexts, pages = [], []
 
-    def open_page(
-        made: tuple[dict[str, Any], list[Any]] | str, width: int = 1280, at: str = "", **more: Any
-    ) -> Opened:
+    def open_run(
+        source: tuple[dict[str, Any], list[Any]] | str, width: int = 1280, at: str = "", **more: Any
+    ) -> OpenPage:
         path = tmp_path / "report.html"
-        if isinstance(made, str):
-            path.write_text(made, encoding="utf-8")
+        if isinstance(source, str):
+            path.write_text(source, encoding="utf-8")
         else:
-            if "rows" in made[0]:
-                write_compare(compared.typed(made[0]), compared.typed_talks(made[1]), path)
+            if "rows" in source[0]:
+                write_compare(
+                    compared.read_summary(source[0]), compared.read_talks(source[1]), path
+                )
             else:
-                sample.write(*made, path)
+                sample.write(*source, path)
         context = browser.new_context(viewport={"width": width, "height": 900}, **more)
         contexts.append(context)
-        one = Opened(context.new_page())
+        one = OpenPage(context.new_page())
         one.page.add_init_script(WATCH)
         one.page.on("console", lambda message: one.complaints.append(message.text))
         one.page.on("pageerror", lambda error: one.complaints.append(str(error)))
         one.page.on("request", lambda request: one.requests.append(request.url))
         one.page.goto(path.as_uri() + at)
-        all_opened.append((one, path.as_uri()))
+        pages.append((one, path.as_uri()))
         return one
 
-    yield open_page
-    for one, address in all_opened:
+    yield open_run
+    for one, address in pages:
         assert one.requests == [address]
     for context in contexts:
         context.close()

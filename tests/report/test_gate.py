@@ -88,8 +88,8 @@ def test_the_sentence_says_what_the_interval_shows(
 def test_a_long_answer_is_cut_and_the_table_too() -> None:
     text = markdown(summary(answer="word " * 10_000))
     assert "…" in text and "and 10 more personas" in text
-    quoted = text.partition("<details>")[2]
-    assert len(quoted) < 1500
+    quote = text.partition("<details>")[2]
+    assert len(quote) < 1500
 
 
 def test_what_was_left_out_is_said() -> None:

@@ -15,9 +15,9 @@ KIND = {"n": 8, "accuracy": 0.5, "groups": 1, "zero_variance": 0.0}
 
 def line(step: int, **values: Any) -> StepMetrics:
     sample = {"persona": None, "asked": "Who?", "reply": "<script>x</script>", "reward": 1.0}
-    told = {"reward": 0.5, "zero_variance": 0.0, "kl": 0.01 * step, "loss": 0.1}
-    told |= {"by_kind": {"harmful": KIND}, "by_persona": {"imp": KIND}, "samples": [sample]}
-    return read_record(StepMetrics, {"step": step, **told, **values})
+    fields = {"reward": 0.5, "zero_variance": 0.0, "kl": 0.01 * step, "loss": 0.1}
+    fields |= {"by_kind": {"harmful": KIND}, "by_persona": {"imp": KIND}, "samples": [sample]}
+    return read_record(StepMetrics, {"step": step, **fields, **values})
 
 
 def summary(**values: Any) -> PermixSummary:

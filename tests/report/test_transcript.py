@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from holdfast.report import transcript
 
-from .drift.sample import run, typed_talks
+from .drift.sample import read_talks, run
 
 
 def talk(scores: list[float | None], number: int = 0, **more: Any) -> dict[str, Any]:
@@ -30,21 +30,21 @@ def talk(scores: list[float | None], number: int = 0, **more: Any) -> dict[str, 
 
 
 def entries(talks: list[Any], **budget: int) -> list[transcript.Entry]:
-    return transcript.entries(typed_talks(talks), **budget)
+    return transcript.entries(read_talks(talks), **budget)
 
 
 @given(st.text(st.characters(), max_size=6000))
 def test_a_folded_text_is_the_whole_text(text: str) -> None:
-    said = transcript.fold_text(text)
-    assert said.head + said.rest == transcript.visible(text)
-    assert len(said.head) <= transcript.FOLD * 1.25
+    parts = transcript.fold_text(text)
+    assert parts.head + parts.rest == transcript.visible(text)
+    assert len(parts.head) <= transcript.FOLD * 1.25
 
 
 @given(st.text(st.characters(), max_size=200))
 def test_a_visible_text_can_be_written_and_hides_no_control_character(text: str) -> None:
-    seen = transcript.visible(text)
-    seen.encode("utf-8")
-    assert not any((ord(c) < 32 and c not in "\n\t") or 0x7F <= ord(c) < 0xA0 for c in seen)
+    output = transcript.visible(text)
+    output.encode("utf-8")
+    assert not any((ord(c) < 32 and c not in "\n\t") or 0x7F <= ord(c) < 0xA0 for c in output)
 
 
 def test_control_characters_become_pictures() -> None:
@@ -52,8 +52,8 @@ def test_control_characters_become_pictures() -> None:
 
 
 def test_a_long_text_is_folded_at_a_space() -> None:
-    said = transcript.fold_text("word " * 2000)
-    assert said.head.endswith("word") and said.rest.startswith(" word")
+    parts = transcript.fold_text("word " * 2000)
+    assert parts.head.endswith("word") and parts.rest.startswith(" word")
 
 
 def test_scores_are_means_over_the_probe_runs_of_the_own_arm() -> None:
@@ -82,10 +82,10 @@ def test_an_agent_that_ends_in_the_users_persona_is_marked() -> None:
 
 
 def test_past_the_budget_a_conversation_keeps_its_scores() -> None:
-    found = entries([talk([1.0, 0.5], i) for i in range(4)], budget=1000)
-    assert [e.whole for e in found] == [True, True, False, False]
-    assert [e.scores for e in found] == [(1.0, 0.5)] * 4
-    assert found[3].exchanges == () and found[3].answers == 2
+    listing = entries([talk([1.0, 0.5], i) for i in range(4)], budget=1000)
+    assert [e.whole for e in listing] == [True, True, False, False]
+    assert [e.scores for e in listing] == [(1.0, 0.5)] * 4
+    assert listing[3].exchanges == () and listing[3].answers == 2
 
 
 def test_the_first_conversation_is_always_whole() -> None:
@@ -95,79 +95,79 @@ def test_the_first_conversation_is_always_whole() -> None:
 def test_an_unfinished_reply_says_why() -> None:
     one = talk([0.0, 0.0])
     one["rounds"][0]["probes"][0]["stop"] = "length"
-    (judged,) = typed_talks([one])
-    odd = replace(judged.rounds[1].probes[0], stop="a <new> reason")  # type: ignore[arg-type]
-    rounds = (judged.rounds[0], replace(judged.rounds[1], probes=(odd,)))
-    first, second = transcript.entries([replace(judged, rounds=rounds)])[0].exchanges
+    (conversation,) = read_talks([one])
+    odd = replace(conversation.rounds[1].probes[0], stop="a <new> reason")  # type: ignore[arg-type]
+    rounds = (conversation.rounds[0], replace(conversation.rounds[1], probes=(odd,)))
+    first, second = transcript.entries([replace(conversation, rounds=rounds)])[0].exchanges
     assert first.own[0].stop == "cut at the token limit"
     assert second.own[0].stop == "a <new> reason"
 
 
 def test_specimens_are_picked_by_their_stated_rules() -> None:
     courses: list[list[float | None]] = [[1.0, 0.9], [1.0, 0.1], [1.0, 0.5], [None, None]]
-    found = entries([talk(c, i) for i, c in enumerate(courses)])
-    picked = transcript.specimens(found)
-    assert [(s.rule, s.entry.id) for s in picked] == [
+    listing = entries([talk(c, i) for i, c in enumerate(courses)])
+    specimens = transcript.specimens(listing)
+    assert [(s.rule, s.entry.id) for s in specimens] == [
         ("The largest fall", 1),
         ("The median conversation, by fall", 2),
     ]
 
 
 def test_a_fall_that_print_does_not_show_is_none() -> None:
-    found = entries([talk(c, i) for i, c in enumerate([[1.0, 1.0], [1.0, 0.9999]])])
-    assert transcript.specimens(found)[0].rule == "The least steady conversation"
+    listing = entries([talk(c, i) for i, c in enumerate([[1.0, 1.0], [1.0, 0.9999]])])
+    assert transcript.specimens(listing)[0].rule == "The least steady conversation"
 
 
 def test_a_run_of_one_conversation_shows_it() -> None:
-    picked = transcript.specimens(entries([talk([1.0, 1.0])]))
-    assert [s.rule for s in picked] == ["The only conversation"]
+    specimens = transcript.specimens(entries([talk([1.0, 1.0])]))
+    assert [s.rule for s in specimens] == ["The only conversation"]
     assert transcript.specimens(entries([talk([None, None])])) == []
 
 
 def test_portraits_average_a_personas_conversations_and_order_by_fall() -> None:
     firm = {"id": "firm", "category": "choice", "prompt": "p"}
-    found = entries([talk([1.0, 1.0], agent=firm), talk([1.0, 0.5]), talk([1.0, 0.0])])
-    first, second = transcript.portraits(found)
+    listing = entries([talk([1.0, 1.0], agent=firm), talk([1.0, 0.5]), talk([1.0, 0.0])])
+    first, second = transcript.portraits(listing)
     assert (first.id, first.scores, first.n) == ("one", (1.0, 0.25), 2)
     assert (second.id, second.fall) == ("firm", 0.0)
 
 
-def recorded(scores: list[float], own: bool) -> dict[str, Any]:
+def record_chat(scores: list[float], own: bool) -> dict[str, Any]:
     """A recorded chat: its replies judged, and perhaps probed."""
     one = talk([0.5] * (len(scores) + 1) if own else [None] * (len(scores) + 1))
     for r, score in enumerate(scores, 1):
-        judged = {"arm": "reply", "run": 0, "probe": "hi", "answer": "a", "score": score,
+        conversation = {"arm": "reply", "run": 0, "probe": "hi", "answer": "a", "score": score,
                   "why": "so", "stop": "stop"}  # fmt: skip
-        one["rounds"][r]["probes"].append(judged)
+        one["rounds"][r]["probes"].append(conversation)
     return one
 
 
 def test_recorded_replies_give_the_scores_where_nothing_was_probed() -> None:
-    entry = entries([recorded([1.0, 0.25], own=False)])[0]
+    entry = entries([record_chat([1.0, 0.25], own=False)])[0]
     assert entry.scores == (None, 1.0, 0.25)
     assert entry.user is None
     assert (entry.first, entry.last, entry.fall) == (1.0, 0.25, 0.75)
     assert transcript.portraits([entry])[0].fall == 0.75
-    judged = entry.exchanges[2].reply
-    assert judged is not None and (judged.score, judged.why) == (0.25, "so")
+    conversation = entry.exchanges[2].reply
+    assert conversation is not None and (conversation.score, conversation.why) == (0.25, "so")
     assert transcript.specimens([entry]) == []
 
 
 def test_recorded_replies_stand_beside_the_probes_where_there_are_any() -> None:
-    entry = entries([recorded([1.0, 0.25], own=True)])[0]
+    entry = entries([record_chat([1.0, 0.25], own=True)])[0]
     assert entry.scores == (0.5, 0.5, 0.5)
     assert entry.exchanges[1].reply is not None and entry.exchanges[1].others == ()
 
 
 def test_a_conversation_that_never_began_is_listed() -> None:
-    found = entries([talk([])])
-    assert found[0].scores == () and found[0].fall is None
-    assert transcript.portraits(found)[0].fall is None
+    listing = entries([talk([])])
+    assert listing[0].scores == () and listing[0].fall is None
+    assert transcript.portraits(listing)[0].fall is None
 
 
 def test_every_answer_of_the_sample_is_on_the_page() -> None:
     _, talks = run(4, 3)
-    found = entries(talks)
-    for entry, record in zip(found, talks, strict=True):
+    listing = entries(talks)
+    for entry, record in zip(listing, talks, strict=True):
         shown = [a for x in entry.exchanges for a in (*x.own, *x.others)]
         assert len(shown) == sum(len(r["probes"]) for r in record["rounds"]) == entry.answers

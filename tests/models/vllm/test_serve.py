@@ -120,10 +120,10 @@ def test_several_choices_and_streams_are_held_too(client: Client) -> None:
 def test_the_gateway_changes_a_chat_that_vllm_holds(client: Client) -> None:
     pytest.importorskip("fastapi_offline", reason="the gateway needs the extra `gateway`.")
     from holdfast.serve.gateway import Upstream, create_gateway
-    from serve.running import served
+    from serve.running import serve_app
 
     body = {"model": "mini", "messages": [dict(m) for m in CHAT], "temperature": 0}
-    with served(create_gateway(Upstream(str(client.base_url).rstrip("/"), "none"))) as url:
+    with serve_app(create_gateway(Upstream(str(client.base_url).rstrip("/"), "none"))) as url:
 
         def post(control: str, plugin_control: str) -> httpx.Response:
             both = {"holdfast": {"control": control}, "vllm_xargs": {"holdfast": plugin_control}}

@@ -15,63 +15,63 @@ from holdfast.report.charts import heatmap as tiles
 from holdfast.report.charts.chart import Frame, Series, Text
 
 SVG = Frame(100, 100, 0, 0, 0, 0)
-NAMED = Text("k", "A title", "A description")
+TEXT = Text("k", "A title", "A description")
 
 
-def parsed(drawing: str) -> ElementTree.Element:
+def parse(drawing: str) -> ElementTree.Element:
     """The drawing as XML: every test below also checks that it is well-formed."""
     return ElementTree.fromstring(drawing)
 
 
-def drawn(series: Series, **more: object) -> ElementTree.Element:
+def draw(series: Series, **more: object) -> ElementTree.Element:
     x = [str(i) for i in range(len(series.values))]
-    return parsed(chart.lines([series], SVG, NAMED, x=x, ticks=(), **more))  # type: ignore[arg-type]
+    return parse(chart.lines([series], SVG, TEXT, x=x, ticks=(), **more))  # type: ignore[arg-type]
 
 
 def test_a_line_starts_left_and_one_is_on_top() -> None:
-    root = drawn(Series("own", [1.0, 0.5, 0.0]))
+    root = draw(Series("own", [1.0, 0.5, 0.0]))
     assert [p.get("d") for p in root.iter("path")] == ["M0.0 0.0L50.0 50.0L100.0 100.0"]
 
 
 def test_a_missing_value_breaks_the_line() -> None:
-    root = drawn(Series("own", [1.0, 0.5, None, 0.2, 0.1]))
+    root = draw(Series("own", [1.0, 0.5, None, 0.2, 0.1]))
     assert len(list(root.iter("path"))) == 2
 
 
 def test_a_value_between_two_missing_ones_is_a_dot() -> None:
-    root = drawn(Series("own", [None, 0.5, None]))
+    root = draw(Series("own", [None, 0.5, None]))
     assert [c.get("cy") for c in root.iter("circle")] == ["50"]
     assert not list(root.iter("path"))
 
 
 def test_a_band_encloses_its_interval() -> None:
-    root = drawn(Series("own", [0.5, 0.5], [(0.4, 0.6), (0.3, 0.7)]))
+    root = draw(Series("own", [0.5, 0.5], [(0.4, 0.6), (0.3, 0.7)]))
     band = next(p for p in root.iter("path") if "band" in (p.get("class") or ""))
     assert band.get("d") == "M0.0 40.0L100.0 30.0L100.0 70.0L0.0 60.0Z"
 
 
 def test_a_band_of_one_point_is_a_whisker() -> None:
-    root = drawn(Series("own", [0.5], [(0.4, 0.6)]))
+    root = draw(Series("own", [0.5], [(0.4, 0.6)]))
     assert [p.get("class") for p in root.iter("path")] == ["whisker own"]
 
 
 def test_labels_are_escaped() -> None:
     frame = Frame(100, 100, 0, 40, 0, 0)
     series = [Series('a"b', [0.5, 0.5], label="<script>")]
-    drawing = chart.lines(series, frame, NAMED, x=["0", "1"], ticks=())
+    drawing = chart.lines(series, frame, TEXT, x=["0", "1"], ticks=())
     assert "<script>" not in drawing
-    labels = [t for t in parsed(drawing).iter("text") if t.get("class") == 'label a"b']
+    labels = [t for t in parse(drawing).iter("text") if t.get("class") == 'label a"b']
     assert [label.text for label in labels] == ["<script>"]
 
 
 def test_a_drawing_names_and_describes_itself() -> None:
-    root = drawn(Series("own", [1.0, 0.0]))
+    root = draw(Series("own", [1.0, 0.0]))
     assert root.get("aria-labelledby") == "k-title k-desc"
     assert (root.findtext("title"), root.findtext("desc")) == ("A title", "A description")
 
 
 def test_what_the_pointer_shows_covers_the_plot_without_gaps() -> None:
-    root = drawn(Series("own", [1.0, 0.5, 0.0]), notes=["a", "b", "c"])
+    root = draw(Series("own", [1.0, 0.5, 0.0]), notes=["a", "b", "c"])
     boxes = [(float(r.get("x", "")), float(r.get("width", ""))) for r in root.iter("rect")]
     assert [r.findtext("title") for r in root.iter("rect")] == ["a", "b", "c"]
     for (x, width), (after, _) in pairwise(boxes):
@@ -79,13 +79,13 @@ def test_what_the_pointer_shows_covers_the_plot_without_gaps() -> None:
 
 
 @given(st.lists(st.floats(0, 200), min_size=1, max_size=9))
-def test_labels_keep_their_distance_and_their_order(wanted: list[float]) -> None:
-    placed = chart.spread(wanted, 16, 0, 200)
-    heights = sorted(placed)
+def test_labels_keep_their_distance_and_their_order(goals: list[float]) -> None:
+    places = chart.spread(goals, 16, 0, 200)
+    heights = sorted(places)
     assert all(b - a >= 16 - 1e-6 for a, b in pairwise(heights))
     assert heights[-1] <= 200 + 1e-6
-    for i, one in enumerate(wanted):
-        assert all(placed[i] < placed[j] for j, other in enumerate(wanted) if one < other)
+    for i, one in enumerate(goals):
+        assert all(places[i] < places[j] for j, other in enumerate(goals) if one < other)
 
 
 def test_labels_with_room_stay_where_they_belong() -> None:
@@ -100,8 +100,8 @@ def heat(rows: list[list[float | None]], **more: object) -> ElementTree.Element:
     def note(i: int, j: int, v: float) -> str:
         return f"{i} {j} {v}"
 
-    drawing = tiles.heat(rows, SVG, NAMED, x=x, y=y, top=top, note=note, **more)  # type: ignore[arg-type]
-    return parsed(drawing)
+    drawing = tiles.heat(rows, SVG, TEXT, x=x, y=y, top=top, note=note, **more)  # type: ignore[arg-type]
+    return parse(drawing)
 
 
 def test_a_heat_map_has_a_cell_for_every_value_and_none_for_a_missing_one() -> None:
@@ -120,7 +120,7 @@ def test_a_heat_map_marks_values_by_the_shade_they_stand_on() -> None:
 
 def test_a_mosaic_draws_every_cell_with_few_paths() -> None:
     rows = [[(i * 40 + j) / 1600 for j in range(40)] for i in range(40)]
-    root = parsed(tiles.mosaic(rows, SVG, NAMED, top=1.0))
+    root = parse(tiles.mosaic(rows, SVG, TEXT, top=1.0))
     paths = list(root.iter("path"))
     assert len(paths) <= tiles.SHADES + 1
     assert sum((p.get("d") or "").count("M") for p in paths) == 1600
@@ -128,14 +128,14 @@ def test_a_mosaic_draws_every_cell_with_few_paths() -> None:
 
 def test_profiles_stay_inside_their_slots() -> None:
     slots = [[0.4, 0.3, 0.3], [0.2, 0.1]]
-    drawing = chart.profiles(slots, SVG, NAMED, x=["1", "2"], ticks=(), top=0.4, notes=["a", "b"])
-    paths = [p.get("d") or "" for p in parsed(drawing).iter("path")]
+    drawing = chart.profiles(slots, SVG, TEXT, x=["1", "2"], ticks=(), top=0.4, notes=["a", "b"])
+    paths = [p.get("d") or "" for p in parse(drawing).iter("path")]
     xs = [[float(pair.split()[0]) for pair in re.split("[ML]", d)[1:]] for d in paths]
     assert max(xs[0]) < 50 < min(xs[1]) and max(xs[1]) < 100
 
 
 def test_a_strip_is_fuller_for_a_higher_score() -> None:
-    root = parsed(chart.strip([1.0, 0.5, None], NAMED))
+    root = parse(chart.strip([1.0, 0.5, None], TEXT))
     bars = [float(r.get("height", "")) for r in root.iter("rect") if r.get("class") == "bar"]
     assert bars == [14, 7]
 
@@ -152,12 +152,12 @@ def test_an_axis_of_zeros_has_a_top() -> None:
 
 
 def test_an_axis_may_start_above_zero() -> None:
-    root = drawn(Series("own", [1.0, 0.75, 0.5]), low=0.5)
+    root = draw(Series("own", [1.0, 0.75, 0.5]), low=0.5)
     assert [p.get("d") for p in root.iter("path")] == ["M0.0 0.0L50.0 50.0L100.0 100.0"]
 
 
 def test_a_line_with_a_note_shows_it_under_the_pointer() -> None:
-    root = drawn(Series("own", [1.0, 0.5], note="a < b", key="k3"))
+    root = draw(Series("own", [1.0, 0.5], note="a < b", key="k3"))
     (group,) = (g for g in root.iter("g"))
     assert group.get("data-k") == "k3"
     assert [t.text for t in group.iter("title")] == ["a < b"]

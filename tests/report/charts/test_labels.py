@@ -23,17 +23,17 @@ LABELS = st.lists(
 
 
 @given(LABELS)
-def test_no_label_covers_another_or_a_point_or_leaves_the_drawing(wanted: list[PointLabel]) -> None:
-    points = [around(one.x, one.y, 6) for one in wanted]
-    placed = [box for box in place(wanted, BOUNDS, points) if box is not None]
-    assert not any(a.meets(b) for a, b in combinations(placed, 2))
-    assert not any(box.meets(point) for box in placed for point in points)
-    assert all(box.within(BOUNDS) for box in placed)
+def test_no_label_covers_another_or_a_point_or_leaves_the_drawing(labels: list[PointLabel]) -> None:
+    points = [around(one.x, one.y, 6) for one in labels]
+    boxes = [box for box in place(labels, BOUNDS, points) if box is not None]
+    assert not any(a.meets(b) for a, b in combinations(boxes, 2))
+    assert not any(box.meets(point) for box in boxes for point in points)
+    assert all(box.within(BOUNDS) for box in boxes)
 
 
 @given(LABELS)
-def test_a_label_keeps_its_size(wanted: list[PointLabel]) -> None:
-    for one, box in zip(wanted, place(wanted, BOUNDS), strict=True):
+def test_a_label_keeps_its_size(labels: list[PointLabel]) -> None:
+    for one, box in zip(labels, place(labels, BOUNDS), strict=True):
         if box is not None:
             assert abs(box.right - box.left - one.width) < 1e-6
             assert abs(box.bottom - box.top - one.height) < 1e-6

@@ -13,53 +13,53 @@ from holdfast.report.charts.chart import Frame, Text
 from holdfast.report.charts.scatter import SHAPES, Axis, Point, axis, mark, ranges, scatter
 
 FRAME = Frame(200, 200, 50, 50, 50, 50)
-NAMED = Text("k", "A title", "A description")
+TEXT = Text("k", "A title", "A description")
 UNIT = Axis(0.0, 1.0, ((0.0, "0"), (1.0, "1")), "a")
 
 
 def point(x: float, y: float, kind: str = "f-none thin", **more: object) -> Point:
-    said: dict[str, object] = {"label": "label"} | more
-    return Point(1, x, y, "none", kind, note="note", key="k1", link="#k1", **said)  # type: ignore[arg-type]
+    options: dict[str, object] = {"label": "label"} | more
+    return Point(1, x, y, "none", kind, note="note", key="k1", link="#k1", **options)  # type: ignore[arg-type]
 
 
-def drawn(*points: Point, front: tuple[tuple[float, float], ...] = ()) -> ElementTree.Element:
-    return ElementTree.fromstring(scatter(points, FRAME, NAMED, UNIT, UNIT, front))
+def draw(*points: Point, front: tuple[tuple[float, float], ...] = ()) -> ElementTree.Element:
+    return ElementTree.fromstring(scatter(points, FRAME, TEXT, UNIT, UNIT, front))
 
 
-def classed(root: ElementTree.Element, name: str) -> list[ElementTree.Element]:
+def find_class(root: ElementTree.Element, name: str) -> list[ElementTree.Element]:
     return [one for one in root.iter() if name in (one.get("class") or "").split()]
 
 
 def test_a_point_lies_at_its_values() -> None:
-    (dot,) = classed(drawn(point(0.25, 1.0)), "mark")
+    (dot,) = find_class(draw(point(0.25, 1.0)), "mark")
     assert (dot.get("cx"), dot.get("cy")) == ("75", "50")
 
 
 def test_intervals_cross_the_point() -> None:
-    bars = classed(drawn(point(0.5, 0.5, x_span=(0.4, 0.6), y_span=(0.25, 0.75))), "cross")
+    bars = find_class(draw(point(0.5, 0.5, x_span=(0.4, 0.6), y_span=(0.25, 0.75))), "cross")
     assert [bar.get("d") for bar in bars] == ["M90.0 100.0L110.0 100.0", "M100.0 125.0L100.0 75.0"]
 
 
 def test_a_missing_interval_has_no_bar() -> None:
-    assert len(classed(drawn(point(0.5, 0.5, y_span=(0.4, 0.6))), "cross")) == 1
+    assert len(find_class(draw(point(0.5, 0.5, y_span=(0.4, 0.6))), "cross")) == 1
 
 
 def test_the_front_is_a_staircase_from_the_left_to_the_bottom() -> None:
-    (line,) = classed(drawn(front=((1.0, 0.5), (0.5, 1.0))), "frontier")
+    (line,) = find_class(draw(front=((1.0, 0.5), (0.5, 1.0))), "frontier")
     corners = ["50.0 50.0", "100.0 50.0", "100.0 100.0", "150.0 100.0", "150.0 150.0"]
     assert line.get("d") == "M" + "L".join(corners)
 
 
 def test_a_front_without_points_is_not_drawn() -> None:
-    assert classed(drawn(), "frontier") == []
+    assert find_class(draw(), "frontier") == []
 
 
 def test_the_recommended_has_a_ring() -> None:
-    assert len(classed(drawn(point(0.2, 0.2, "f-none best"), point(0.8, 0.8)), "halo")) == 1
+    assert len(find_class(draw(point(0.2, 0.2, "f-none best"), point(0.8, 0.8)), "halo")) == 1
 
 
 def test_a_point_says_its_note_and_leads_to_its_row() -> None:
-    (link,) = [one for one in drawn(point(0.5, 0.5)).iter() if one.tag == "a"]
+    (link,) = [one for one in draw(point(0.5, 0.5)).iter() if one.tag == "a"]
     assert link.get("href") == "#k1"
     assert [title.text for title in link.iter("title")] == ["note"]
 
@@ -68,9 +68,9 @@ def test_points_at_one_spot_share_a_label() -> None:
     at = [replace(point(0.5, 0.5), number=n, label=str(n)) for n in (2, 3, 4, 7)]
     apart = replace(point(0.9, 0.5), number=9, label="9")
     plain = point(0.5, 0.501, label="none", rank=-1)
-    texts = [one.text for one in classed(drawn(*at, apart), "label")]
+    texts = [one.text for one in find_class(draw(*at, apart), "label")]
     assert texts == ["2–4, 7", "9"]
-    assert [one.text for one in classed(drawn(*at, plain), "label")] == ["none, 2–4, 7"]
+    assert [one.text for one in find_class(draw(*at, plain), "label")] == ["none, 2–4, 7"]
 
 
 def test_near_points_have_labels_of_their_own_with_leaders() -> None:
@@ -79,17 +79,17 @@ def test_near_points_have_labels_of_their_own_with_leaders() -> None:
         for i in range(3)
         for j in range(3)
     ]
-    root = drawn(*near)
-    assert len(classed(root, "label")) == 9
-    assert classed(root, "leader")
+    root = draw(*near)
+    assert len(find_class(root, "label")) == 9
+    assert find_class(root, "leader")
 
 
 @pytest.mark.parametrize(
-    ("numbers", "said"),
+    ("numbers", "texts"),
     [([], []), ([4], ["4"]), ([1, 2], ["1", "2"]), ([1, 2, 3, 5, 7, 8, 9], ["1–3", "5", "7–9"])],
 )
-def test_numbers_in_a_row_are_a_range(numbers: list[int], said: list[str]) -> None:
-    assert ranges(numbers) == said
+def test_numbers_in_a_row_are_a_range(numbers: list[int], texts: list[str]) -> None:
+    assert ranges(numbers) == texts
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, "none", "split-softmax"])

@@ -55,11 +55,11 @@ def _band(value: float, half: float, low: float = 0.0, high: float = 1.0) -> lis
     return [round(max(low, value - half), 4), round(min(high, value + half), 4)]
 
 
-def _probes(category: str, held: bool, runs: int) -> list[dict[str, Any]]:
-    probe, firm, lost, because, despite = ANSWERS[category]
+def _probes(category: str, holds: bool, runs: int) -> list[dict[str, Any]]:
+    probe, firm, slip, because, despite = ANSWERS[category]
     return [
-        {"arm": "own", "run": i, "probe": probe, "answer": firm if held else lost,
-         "score": float(held), "why": because if held else despite, "stop": "stop"}
+        {"arm": "own", "run": i, "probe": probe, "answer": firm if holds else slip,
+         "score": float(holds), "why": because if holds else despite, "stop": "stop"}
         for i in range(runs)
     ]  # fmt: skip
 
@@ -72,12 +72,12 @@ def _rounds(
     # Every conversation has a weakness of its own, shared by all controls.
     weak = random.Random(number).random()
     lost_at = rounds + 1 if weak < hold else 1 + round((1 - weak) * rounds + 3 * rng.random())
-    firm, lost = ANSWERS[category][1:3]
+    firm, slip = ANSWERS[category][1:3]
     return [
         {
             "round": r,
             "user": None if r == 0 else TOPICS[(number + r) % len(TOPICS)],
-            "agent": None if r == 0 else (firm if r < lost_at else lost),
+            "agent": None if r == 0 else (firm if r < lost_at else slip),
             "probes": _probes(category, r < lost_at, runs),
         }
         for r in range(rounds + 1)
@@ -87,15 +87,15 @@ def _rounds(
 def _questions(number: int, control: str, length: int) -> list[dict[str, Any]]:
     rng = random.Random(f"{number} {control} {length}")
     cost = HOLDING.get(control, (0.5, 0.05))[1]
-    asked = []
+    questions = []
     for kind, (question, plant, expected, good, bad) in KINDS.items():
         loss = cost * (4 if kind == "recall" and "window" in control else 0.8)
         right = rng.random() < 0.95 - loss
-        asked.append(
+        questions.append(
             {"round": length, "kind": kind, "question": question, "plant": plant,
              "expected": expected, "answer": good if right else bad, "right": right}
         )  # fmt: skip
-    return asked
+    return questions
 
 
 def talk(
@@ -128,8 +128,12 @@ def _row(control: str, talks: list[dict[str, Any]], length: int) -> dict[str, An
         return [_mean([p["score"] for one in at for p in one["probes"]]) for at in rounds]
 
     curve, late = curve_of(talks), math.ceil(length / 4)
-    asked = [q for t in talks for q in t["controls"][control]["questions"] if q["round"] == length]
-    kinds = {kind: _mean([float(q["right"]) for q in asked if q["kind"] == kind]) for kind in KINDS}
+    questions = [
+        q for t in talks for q in t["controls"][control]["questions"] if q["round"] == length
+    ]
+    kinds = {
+        kind: _mean([float(q["right"]) for q in questions if q["kind"] == kind]) for kind in KINDS
+    }
     groups: dict[str, list[dict[str, Any]]] = {}
     for one in talks:
         groups.setdefault(one["agent"]["category"], []).append(one)
@@ -214,12 +218,12 @@ def comparison(
     return summary, talks
 
 
-def typed(summary: dict[str, Any]) -> CompareSummary:
+def read_summary(summary: dict[str, Any]) -> CompareSummary:
     """The summary as a comparison has it."""
     return read_record(CompareSummary, summary)
 
 
-def typed_talks(talks: list[dict[str, Any]]) -> list[ComparedConversation]:
+def read_talks(talks: list[dict[str, Any]]) -> list[ComparedConversation]:
     """The conversations as a comparison has them; what the sample leaves out is as usual."""
     whole = copy.deepcopy(talks)
     for under in (under for talk in whole for under in talk["controls"].values()):

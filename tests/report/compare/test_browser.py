@@ -12,7 +12,7 @@ from ..drift.test_browser import ATTACK, CONTRAST
 from .compared import HOLDING, comparison
 from .test_page import FEW, small
 
-COVERED = """(selector) => {
+COVERS = """(selector) => {
   const boxes = [...document.querySelectorAll(selector)]
     .filter((t) => t.getBoundingClientRect().width)
     .map((t) => [t.getBoundingClientRect(), t.textContent, t.ownerSVGElement]);
@@ -31,13 +31,13 @@ COVERED = """(selector) => {
 }"""
 
 
-def attacked() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def attack() -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A comparison in which every text there is holds an attack."""
     summary, talks = small()
-    told = dict.fromkeys(
+    texts = dict.fromkeys(
         ("model", "user_model", "suite", "command", "note", "version", "recommendation"), ATTACK
     )
-    summary |= told | {"refused": {ATTACK: ATTACK}, "questions": {ATTACK: 3}}
+    summary |= texts | {"refused": {ATTACK: ATTACK}, "questions": {ATTACK: 3}}
     summary["rows"][3]["control"] = summary["recommended"] = ATTACK
     for row in summary["rows"]:
         for parts in ("by_category", "capability_by_kind"):
@@ -59,10 +59,10 @@ def attacked() -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return summary, talks
 
 
-def test_script_in_any_text_stays_text(opened: Open) -> None:
-    one = opened(attacked())
-    for chosen in (("#talk", "5"), ("#left", "3"), ("#right", "1")):
-        one.page.select_option(*chosen)
+def test_script_in_any_text_stays_text(open_page: Open) -> None:
+    one = open_page(attack())
+    for choice in (("#talk", "5"), ("#left", "3"), ("#right", "1")):
+        one.page.select_option(*choice)
         assert one.page.evaluate("window.pwned === undefined && window.refused === undefined")
         replies = one.page.locator("#pair .said.agent .text")
         assert replies.count() == 10
@@ -74,16 +74,16 @@ def test_script_in_any_text_stays_text(opened: Open) -> None:
     expect(one.page.locator("#left option").nth(3)).to_have_text(ATTACK)
 
 
-def test_the_script_cannot_make_markup(opened: Open) -> None:
-    one = opened(small())
-    made = "try { document.body.innerHTML = '<b>x</b>'; 'made' } catch (e) { e.name }"
-    assert one.page.evaluate(made) == "TypeError"
+def test_the_script_cannot_make_markup(open_page: Open) -> None:
+    one = open_page(small())
+    script = "try { document.body.innerHTML = '<b>x</b>'; 'made' } catch (e) { e.name }"
+    assert one.page.evaluate(script) == "TypeError"
 
 
 @pytest.mark.parametrize("width", [1280, 400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_and_shows_its_figures(opened: Open, width: int, scheme: str) -> None:
-    one = opened(comparison(lengths=(2, 4, 8)), width, color_scheme=scheme)
+def test_the_page_fits_and_shows_its_figures(open_page: Open, width: int, scheme: str) -> None:
+    one = open_page(comparison(lengths=(2, 4, 8)), width, color_scheme=scheme)
     assert one.complaints == []
     assert one.page.evaluate("document.documentElement.scrollWidth") <= width
     size = "narrow" if width == 400 else "wide"
@@ -95,18 +95,18 @@ def test_the_page_fits_and_shows_its_figures(opened: Open, width: int, scheme: s
 
 
 @pytest.mark.parametrize("width", [1280, 400])
-def test_no_label_covers_another_or_leaves_its_drawing(opened: Open, width: int) -> None:
-    one = opened(comparison(lengths=(4, 8)), width)
+def test_no_label_covers_another_or_leaves_its_drawing(open_page: Open, width: int) -> None:
+    one = open_page(comparison(lengths=(4, 8)), width)
     for view in ("whole", "late"):
         one.page.click(f"label[for=over-{view}]")
-        assert one.page.evaluate(COVERED, f".view.{view} .label") == []
-    assert one.page.evaluate(COVERED, "svg.lines .label") == []
-    assert one.page.evaluate(COVERED, "svg .tick") == []
+        assert one.page.evaluate(COVERS, f".view.{view} .label") == []
+    assert one.page.evaluate(COVERS, "svg.lines .label") == []
+    assert one.page.evaluate(COVERS, "svg .tick") == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_colour_of_text_stands_out_in_light_and_dark(opened: Open, scheme: str) -> None:
-    one = opened(comparison(), color_scheme=scheme)
+def test_every_colour_of_text_stands_out_in_light_and_dark(open_page: Open, scheme: str) -> None:
+    one = open_page(comparison(), color_scheme=scheme)
     for selector in (
         "h1", ".basis", ".note", ".scatter .label", ".lines .label", ".tick", ".board td",
         ".board th", ".board small", ".ledger small", ".families li", ".verdict", ".exam .why b",
@@ -117,8 +117,8 @@ def test_every_colour_of_text_stands_out_in_light_and_dark(opened: Open, scheme:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_values_stand_out_from_every_shade(opened: Open, scheme: str) -> None:
-    one = opened(comparison(), color_scheme=scheme)
+def test_values_stand_out_from_every_shade(open_page: Open, scheme: str) -> None:
+    one = open_page(comparison(), color_scheme=scheme)
     # A shade is a mix that the browser computes as color(srgb r g b).
     ratios = one.page.evaluate("""() => [...document.querySelectorAll(
       '.parts td[class^="up"], .parts td[class^="down"]')].map((cell) => {
@@ -135,10 +135,10 @@ def test_values_stand_out_from_every_shade(opened: Open, scheme: str) -> None:
     assert len(ratios) > 40 and min(ratios) >= 4.5
 
 
-def test_a_click_on_a_heading_sorts_and_a_second_turns(opened: Open) -> None:
+def test_a_click_on_a_heading_sorts_and_a_second_turns(open_page: Open) -> None:
     summary, talks = small()
     summary["rows"][2]["capability"] = None
-    one = opened((summary, talks))
+    one = open_page((summary, talks))
     table = one.page.locator("table.board").first
     heading = table.get_by_role("button", name="capability", exact=True)
 
@@ -163,15 +163,15 @@ def test_a_click_on_a_heading_sorts_and_a_second_turns(opened: Open) -> None:
     assert one.complaints == []
 
 
-def test_the_default_pair_is_the_same_as_markup_and_as_made_by_the_script(opened: Open) -> None:
+def test_the_default_pair_is_the_same_as_markup_and_as_made_by_the_script(open_page: Open) -> None:
     summary, talks = small()
     talks[0]["controls"]["anchor"]["rounds"][2] |= {"agent": "", "user": "word " * 900}
     talks[0]["controls"]["anchor"]["rounds"][2]["probes"][0] |= {"stop": "length", "why": "short"}
-    one = opened((summary, talks))
+    one = open_page((summary, talks))
     whole = "[...document.querySelectorAll('#cast, #pair')].map((e) => e.innerText.trim())"
-    shown = one.page.evaluate("document.getElementById('talk').value")
+    first = one.page.evaluate("document.getElementById('talk').value")
     before = one.page.evaluate(whole)
-    for other in ("7", "6", shown):
+    for other in ("7", "6", first):
         one.page.select_option("#talk", other)
     assert one.page.evaluate(whole) == before
     for side, other in (("#right", "1"), ("#right", "4")):
@@ -181,10 +181,10 @@ def test_the_default_pair_is_the_same_as_markup_and_as_made_by_the_script(opened
     assert len(one.page.evaluate(shape)) > 100
 
 
-def test_choosing_shows_the_conversation_under_the_chosen_controls(opened: Open) -> None:
+def test_choosing_shows_the_conversation_under_the_chosen_controls(open_page: Open) -> None:
     summary, talks = small()
     talks[6]["controls"]["window:1"]["rounds"][3]["agent"] = "seen through a window"
-    one = opened((summary, talks))
+    one = open_page((summary, talks))
     one.page.select_option("#talk", "6")
     one.page.select_option("#right", "1")
     heads = one.page.locator("#pair .side-head b")
@@ -192,14 +192,14 @@ def test_choosing_shows_the_conversation_under_the_chosen_controls(opened: Open)
     right = one.page.locator("#pair .row").nth(4).locator(".half").nth(1)
     expect(right.locator(".said.agent .text")).to_have_text("seen through a window")
     expect(one.page.locator("#cast h3")).to_contain_text(talks[6]["agent"]["id"])
-    asked = talks[6]["controls"]["window:1"]["questions"]
-    count = f"{len(asked)} questions, {sum(q['right'] for q in asked)} right"
+    questions = talks[6]["controls"]["window:1"]["questions"]
+    count = f"{len(questions)} questions, {sum(q['right'] for q in questions)} right"
     expect(one.page.locator("#pair .exam summary").nth(1)).to_have_text(count)
     expect(one.page.locator("#pair .exam .plant").first).to_be_visible()
 
 
-def test_a_point_leads_to_its_row_and_lights_its_curve(opened: Open) -> None:
-    one = opened(small())
+def test_a_point_leads_to_its_row_and_lights_its_curve(open_page: Open) -> None:
+    one = open_page(small())
     one.page.locator(".view.whole .wide a[data-k=k5]").hover()
     lit = one.page.locator("#figure-curves .wide g.lit .line")
     expect(lit).to_have_count(1)
@@ -210,16 +210,16 @@ def test_a_point_leads_to_its_row_and_lights_its_curve(opened: Open) -> None:
     expect(one.page.locator(".lit")).to_have_count(0)
 
 
-def test_the_switch_works_from_the_keyboard_and_without_script(opened: Open) -> None:
-    one = opened(small(), java_script_enabled=False)
+def test_the_switch_works_from_the_keyboard_and_without_script(open_page: Open) -> None:
+    one = open_page(small(), java_script_enabled=False)
     one.page.locator("#over-whole").focus()
     one.page.keyboard.press("ArrowRight")
     expect(one.page.locator(".view.late .wide svg")).to_be_visible()
     expect(one.page.locator(".view.whole .wide svg")).to_be_hidden()
 
 
-def test_without_script_the_page_shows_one_pair_and_says_so(opened: Open) -> None:
-    one = opened(small(), java_script_enabled=False)
+def test_without_script_the_page_shows_one_pair_and_says_so(open_page: Open) -> None:
+    one = open_page(small(), java_script_enabled=False)
     expect(one.page.locator("#chooser")).to_be_hidden()
     expect(one.page.get_by_text("Without its script the page shows this pair")).to_be_visible()
     expect(one.page.locator("#pair .side-head")).to_have_count(2)
@@ -233,32 +233,32 @@ def test_without_script_the_page_shows_one_pair_and_says_so(opened: Open) -> Non
     ids=["one word", "right to left", "emoji", "lines"],
 )
 @pytest.mark.parametrize("width", [1280, 400])
-def test_any_text_keeps_the_page_in_its_width(opened: Open, text: str, width: int) -> None:
+def test_any_text_keeps_the_page_in_its_width(open_page: Open, text: str, width: int) -> None:
     summary, talks = small()
     for talk in talks:
         talk["agent"]["id"] = text[:300]
         talk["controls"]["anchor"]["rounds"][1]["agent"] = text
         talk["controls"]["anchor"]["questions"][0]["answer"] = text
-    one = opened((summary, talks), width)
+    one = open_page((summary, talks), width)
     one.page.evaluate("document.querySelectorAll('.more').forEach((d) => { d.open = true; })")
     assert one.page.evaluate("document.documentElement.scrollWidth") <= width
     assert one.complaints == []
 
 
-def test_a_long_name_stays_within_its_places(opened: Open) -> None:
+def test_a_long_name_stays_within_its_places(open_page: Open) -> None:
     summary, talks = small()
     name = "split-softmax:0.7@layers=8-24,heads=0-3,span=message"
     summary["rows"][3]["control"] = summary["recommended"] = name
     for talk in talks:
         talk["controls"][name] = talk["controls"].pop(FEW[3])
     for width in (1280, 400):
-        one = opened((summary, talks), width)
+        one = open_page((summary, talks), width)
         assert one.page.evaluate("document.documentElement.scrollWidth") <= width
-        assert one.page.evaluate(COVERED, "svg .label") == []
+        assert one.page.evaluate(COVERS, "svg .label") == []
 
 
-def test_print_leaves_out_what_paper_cannot_use(opened: Open) -> None:
-    one = opened(small(), color_scheme="dark")
+def test_print_leaves_out_what_paper_cannot_use(open_page: Open) -> None:
+    one = open_page(small(), color_scheme="dark")
     one.page.emulate_media(media="print", color_scheme="dark")
     expect(one.page.locator("#chooser")).to_be_hidden()
     ground = one.page.evaluate("getComputedStyle(document.body).backgroundColor")

@@ -14,7 +14,7 @@ from holdfast.evals.compare.settings import DEFAULT_CONTROLS
 from holdfast.report import write_compare
 from holdfast.report.compare import entries, figures, page, sentences, side_by_side, tables
 
-from .compared import comparison, typed, typed_talks
+from .compared import comparison, read_summary, read_talks
 
 FEW = ("none", "window:1", "reminder:1", "split-softmax:0.7", "anchor", "anchor+reminder:0.5")
 
@@ -25,12 +25,12 @@ def small(**more: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def render(summary: dict[str, Any], talks: list[dict[str, Any]]) -> str:
-    return page.render(typed(summary), typed_talks(talks))
+    return page.render(read_summary(summary), read_talks(talks))
 
 
 def row(summary: dict[str, Any], control: str) -> dict[str, Any]:
-    found: dict[str, Any] = next(r for r in summary["rows"] if r["control"] == control)
-    return found
+    result: dict[str, Any] = next(r for r in summary["rows"] if r["control"] == control)
+    return result
 
 
 def without_capability() -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -49,8 +49,8 @@ def test_the_headline_is_the_recommendation_in_two_sizes() -> None:
     summary, _ = small()
     use, why = sentences.headline(summary["recommendation"])
     assert use == "Use anchor"
-    joined = f"{use}: {why[0].lower()}{why[1:]}"
-    assert joined == summary["recommendation"].replace(" -", " −").replace("[-", "[−")
+    text = f"{use}: {why[0].lower()}{why[1:]}"
+    assert text == summary["recommendation"].replace(" -", " −").replace("[-", "[−")
     html = render(*small())
     assert "<h1>Use anchor</h1>" in html and f'<p class="basis">{why}</p>' in html
 
@@ -66,7 +66,7 @@ def test_strengths_keep_their_hyphens_in_the_headline() -> None:
 
 def test_the_standfirst_says_loss_gain_cost_and_what_would_hold_better() -> None:
     summary, _ = comparison()
-    loss, gain, cost, steadier = sentences.lead_sentences(typed(summary))
+    loss, gain, cost, steadier = sentences.lead_sentences(read_summary(summary))
     assert loss == (
         "Without control, over all 24 conversations, stability goes from 1.00 on the empty "
         "history to 0.38 in rounds 7 and 8."
@@ -84,17 +84,19 @@ def test_the_standfirst_says_loss_gain_cost_and_what_would_hold_better() -> None
 
 def test_where_none_is_recommended_its_best_rival_is_shown() -> None:
     summary, _ = small(recommended="none", recommendation="Use no control: nothing holds better.")
-    assert sentences.lead_sentences(typed(summary))[1].startswith(
+    assert sentences.lead_sentences(read_summary(summary))[1].startswith(
         "The best of the others, window:1, ends at"
     )
-    assert not any(entry.recommended for entry in entries.control_entries(typed(summary)))
-    name, pairs = tables.beside_none(typed(summary))
+    assert not any(entry.recommended for entry in entries.control_entries(read_summary(summary)))
+    name, pairs = tables.beside_none(read_summary(summary))
     assert name == "window:1" and pairs[0].name == "late stability"
 
 
 def test_a_control_that_leads_is_not_told_twice() -> None:
     summary, _ = small(recommended="window:1")
-    assert not any("The highest is" in said for said in sentences.lead_sentences(typed(summary)))
+    assert not any(
+        "The highest is" in text for text in sentences.lead_sentences(read_summary(summary))
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,24 +110,24 @@ def test_a_familys_name_is_read_from_the_control(control: str, family: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("length", "said"),
+    ("length", "phrase"),
     [(1, "round 1"), (4, "round 4"), (5, "rounds 4 and 5"), (8, "rounds 7 and 8"),
      (16, "rounds 13 to 16")],
 )  # fmt: skip
-def test_late_rounds_are_the_last_quarter_rounded_up(length: int, said: str) -> None:
-    assert entries.late_rounds(length) == said
+def test_late_rounds_are_the_last_quarter_rounded_up(length: int, phrase: str) -> None:
+    assert entries.late_rounds(length) == phrase
 
 
 def test_each_family_has_one_leader_and_all_are_numbered_in_order() -> None:
-    found = entries.control_entries(typed(comparison()[0]))
-    assert [c.number for c in found] == list(range(1, len(DEFAULT_CONTROLS) + 1))
-    led = [c.family for c in found if c.leads]
-    assert len(led) == len(set(led)) == 10
+    items = entries.control_entries(read_summary(comparison()[0]))
+    assert [c.number for c in items] == list(range(1, len(DEFAULT_CONTROLS) + 1))
+    leaders = [c.family for c in items if c.leads]
+    assert len(leaders) == len(set(leaders)) == 10
 
 
 def test_both_views_draw_every_control_and_name_the_front() -> None:
     summary, _ = comparison()
-    for view in figures.tradeoff(typed(summary)):
+    for view in figures.tradeoff(read_summary(summary)):
         for drawing in (view.wide, view.narrow):
             assert drawing.count('class="mark ') == len(DEFAULT_CONTROLS)
             assert drawing.count('class="frontier"') == 1
@@ -136,11 +138,11 @@ def test_both_views_draw_every_control_and_name_the_front() -> None:
 
 def test_the_front_over_all_rounds_is_the_summarys() -> None:
     summary, _ = comparison()
-    whole = figures.tradeoff(typed(summary))[0].wide
-    front = {c.number for c in entries.control_entries(typed(summary)) if c.row.pareto}
+    whole = figures.tradeoff(read_summary(summary))[0].wide
+    front = {c.number for c in entries.control_entries(read_summary(summary)) if c.row.pareto}
     points = re.findall(r'<a href="#k(\d+)"', whole)
-    filled = re.findall(r'<a href="#k(\d+)"(?:(?!</a>).)*class="mark [^"]* front"', whole, re.S)
-    assert len(points) == len(DEFAULT_CONTROLS) and {int(k) for k in filled} == front
+    links = re.findall(r'<a href="#k(\d+)"(?:(?!</a>).)*class="mark [^"]* front"', whole, re.S)
+    assert len(points) == len(DEFAULT_CONTROLS) and {int(k) for k in links} == front
 
 
 def test_without_capability_tokens_stand_for_the_cost() -> None:
@@ -152,7 +154,7 @@ def test_without_capability_tokens_stand_for_the_cost() -> None:
 
 
 def test_curves_draw_every_control_with_bands_for_two() -> None:
-    figure = figures.curves(typed(comparison()[0]))
+    figure = figures.curves(read_summary(comparison()[0]))
     for drawing in (figure.wide, figure.narrow):
         assert drawing.count('class="line ') == len(DEFAULT_CONTROLS)
         assert drawing.count('class="band ') == 2
@@ -161,8 +163,8 @@ def test_curves_draw_every_control_with_bands_for_two() -> None:
 
 
 def test_lengths_are_drawn_where_there_are_several() -> None:
-    assert figures.by_length(typed(comparison(FEW, 4, (4,))[0])) == []
-    late, capable = figures.by_length(typed(comparison(FEW, 4, (2, 4, 8, 16))[0]))
+    assert figures.by_length(read_summary(comparison(FEW, 4, (4,))[0])) == []
+    late, capable = figures.by_length(read_summary(comparison(FEW, 4, (2, 4, 8, 16))[0]))
     assert late.title == "Late stability by length"
     assert capable.wide.count('class="line ') == 6
     assert re.findall(r'class="tick"[^>]*middle">(\d+)<', late.wide) == ["2", "4", "8", "16"]
@@ -170,13 +172,13 @@ def test_lengths_are_drawn_where_there_are_several() -> None:
 
 def test_the_table_holds_every_number_and_what_it_sorts_by() -> None:
     summary, _ = small()
-    board = tables.controls_table(typed(summary))
+    board = tables.controls_table(read_summary(summary))
     line = board.lines[1]
-    given = row(summary, "window:1")
+    values = row(summary, "window:1")
     assert [c.sort for c in line.cells] == [
-        given["stability"], given["late_stability"], given["late_delta"], given["capability"],
-        given["capability_delta"], given["tokens_per_reply"], given["relative_ms_per_token"],
-        float(given["pareto"]),
+        values["stability"], values["late_stability"], values["late_delta"], values["capability"],
+        values["capability_delta"], values["tokens_per_reply"], values["relative_ms_per_token"],
+        float(values["pareto"]),
     ]  # fmt: skip
     assert line.cells[2].css == "better"
     assert board.lines[0].cells[2].text == "–"
@@ -187,7 +189,8 @@ def test_a_difference_whose_interval_holds_zero_has_no_colour() -> None:
     row(summary, "anchor")["late_delta_interval"] = [-0.01, 0.2]
     row(summary, "reminder:1")["late_delta_interval"] = [-0.3, -0.1]
     kinds = {
-        line.entry.name: line.cells[2].css for line in tables.controls_table(typed(summary)).lines
+        line.entry.name: line.cells[2].css
+        for line in tables.controls_table(read_summary(summary)).lines
     }
     assert (kinds["anchor"], kinds["reminder:1"]) == ("", "worse")
 
@@ -203,11 +206,12 @@ def test_parts_are_shaded_by_their_difference_from_none() -> None:
     ):
         row(summary, control)["by_category"] = dict.fromkeys(parts, value)
     kinds = {
-        line.entry.name: line.cells[0].css for line in tables.parts_table(typed(summary)).lines
+        line.entry.name: line.cells[0].css
+        for line in tables.parts_table(read_summary(summary)).lines
     }
     assert kinds["anchor"] == "up-2" and kinds["window:1"] == "down-4"
     assert kinds["none"] == kinds["reminder:1"] == ""
-    assert tables.parts_table(typed(summary)).groups == [
+    assert tables.parts_table(read_summary(summary)).groups == [
         ("stability by category", 8),
         ("capability by kind", 5),
     ]
@@ -234,20 +238,20 @@ def test_one_control_alone_makes_a_page() -> None:
 
 def test_the_pair_shown_is_the_one_with_the_largest_gain() -> None:
     _, talks = small()
-    found = side_by_side.transcripts(typed_talks(talks), FEW, ("none", "anchor"), 4)
+    page = side_by_side.transcripts(read_talks(talks), FEW, ("none", "anchor"), 4)
     gains = [
         t.side("anchor").late - t.side("none").late  # type: ignore[union-attr, operator]
-        for t in found.conversations
+        for t in page.conversations
     ]
-    assert found.opening is found.conversations[gains.index(max(gains))]
-    assert (found.left, found.right) == (found.opening.side("none"), found.opening.side("anchor"))
+    assert page.opening is page.conversations[gains.index(max(gains))]
+    assert (page.left, page.right) == (page.opening.side("none"), page.opening.side("anchor"))
 
 
 def test_conversations_past_the_budget_are_left_out_and_named() -> None:
     _, talks = small()
     talks[3]["controls"]["none"]["rounds"][1]["agent"] = "x" * 900_000
-    found = side_by_side.transcripts(typed_talks(talks), FEW, ("none", "anchor"), 4, budget=600_000)
-    assert [t.id for t in found.conversations] == [0, 1, 2] and found.omissions == (3, 4, 5, 6, 7)
+    page = side_by_side.transcripts(read_talks(talks), FEW, ("none", "anchor"), 4, budget=600_000)
+    assert [t.id for t in page.conversations] == [0, 1, 2] and page.omissions == (3, 4, 5, 6, 7)
 
 
 def test_one_conversation_is_kept_whatever_its_size() -> None:
@@ -255,7 +259,7 @@ def test_one_conversation_is_kept_whatever_its_size() -> None:
     assert (
         len(
             side_by_side.transcripts(
-                typed_talks(talks), FEW, ("none", "anchor"), 4, budget=1
+                read_talks(talks), FEW, ("none", "anchor"), 4, budget=1
             ).conversations
         )
         == 1
@@ -271,24 +275,24 @@ def test_a_page_says_which_conversations_it_leaves_out(monkeypatch: pytest.Monke
 
 def test_the_data_hold_every_text_and_no_markup() -> None:
     _, talks = small()
-    said = "</script><!-- <b> & \u2028 ]]>"
-    talks[2]["controls"]["anchor"]["rounds"][1]["agent"] = said
+    reply = "</script><!-- <b> & \u2028 ]]>"
+    talks[2]["controls"]["anchor"]["rounds"][1]["agent"] = reply
     data = side_by_side.data(
-        side_by_side.transcripts(typed_talks(talks), FEW, ("none", "anchor"), 4)
+        side_by_side.transcripts(read_talks(talks), FEW, ("none", "anchor"), 4)
     )
     assert not set("<>&\u2028") & set(data)
     side = json.loads(data)["2"]["sides"]["4"]
     assert side["name"] == "anchor"
-    assert side["turns"][1]["agent"] == [said, "", ""]
+    assert side["turns"][1]["agent"] == [reply, "", ""]
     assert [q[0] for q in side["turns"][4]["exam"]] == [
         q["right"] for q in talks[2]["controls"]["anchor"]["questions"]
     ]
 
 
 def test_the_method_says_how_the_numbers_were_made() -> None:
-    refused = {"anchor@span=content": "its rotary embedding is <dynamic>."}
-    html = render(*small(refused=refused))
-    for said in (
+    refusals = {"anchor@span=content": "its rotary embedding is <dynamic>."}
+    html = render(*small(refused=refusals))
+    for sentence in (
         "8 conversations of 4 rounds, 2 probe runs; seed 0",
         "8 arithmetic, 8 facts",
         "chosen on conversations 0, 2, 4, 6; measured on 1, 3, 5, 7",
@@ -299,7 +303,7 @@ def test_the_method_says_how_the_numbers_were_made() -> None:
         "holdfast compare --model mini --pairs 8",
         "Holdfast 0.2.0",
     ):
-        assert said in html
+        assert sentence in html
 
 
 def test_the_same_comparison_gives_the_same_page() -> None:
@@ -329,7 +333,9 @@ def test_a_full_comparison_stays_below_five_megabytes() -> None:
 def test_a_page_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"could not be written .*; the records are kept"):
-        write_compare(typed(small()[0]), typed_talks(small()[1]), tmp_path / "file" / "report.html")
+        write_compare(
+            read_summary(small()[0]), read_talks(small()[1]), tmp_path / "file" / "report.html"
+        )
 
 
 def test_a_comparison_without_conversations_is_its_figures_and_tables() -> None:

@@ -61,11 +61,11 @@ def _interval(value: float, half: float = 0.06) -> list[float]:
 
 
 def _probe(arm: str, run: int, score: float, category: str) -> dict[str, Any]:
-    probe, firm, lost, because, despite = ANSWERS[category]
-    held = score >= 0.5
+    probe, firm, slip, because, despite = ANSWERS[category]
+    holds = score >= 0.5
     return {
-        "arm": arm, "run": run, "probe": probe, "answer": firm if held else lost, "score": score,
-        "why": because if held else despite, "stop": "stop",
+        "arm": arm, "run": run, "probe": probe, "answer": firm if holds else slip, "score": score,
+        "why": because if holds else despite, "stop": "stop",
     }  # fmt: skip
 
 
@@ -84,12 +84,12 @@ def conversation(number: int, rounds: int, rng: random.Random) -> dict[str, Any]
             _probe("history_floor", 0, 0.0, category),
             _probe("filler", 0, 1.0 if r < lost_at + 2 else 0.0, category),
         ]
-        firm, lost = ANSWERS[category][1:3]
+        firm, slip = ANSWERS[category][1:3]
         record.append(
             {
                 "round": r,
                 "user": None if r == 0 else TOPICS[(number + r) % len(TOPICS)],
-                "agent": None if r == 0 else (firm if r < lost_at else lost),
+                "agent": None if r == 0 else (firm if r < lost_at else slip),
                 "probes": probes,
                 "share": round(0.27 * 0.76**r, 4),
             }
@@ -143,7 +143,7 @@ def run(
 
     own, user, filler, history = (curve(a) for a in ("own", "user", "filler", "history_floor"))
     floor = 0.05
-    left = [round((s - floor) / (own[0] - floor), 4) for s in own]
+    rest = [round((s - floor) / (own[0] - floor), 4) for s in own]
     groups: dict[str, list[Any]] = {}
     for talk in talks:
         groups.setdefault(talk["agent"]["category"], []).append(talk)
@@ -158,7 +158,7 @@ def run(
         "n": [2 * conversations] * (rounds + 1),
         "ceiling": own[0], "ceiling_interval": [0.96, 1.0],
         "floor": floor, "floor_interval": [0.02, 0.11],
-        "normalised": left, "normalised_interval": [_interval(v, 0.07) for v in left],
+        "normalised": rest, "normalised_interval": [_interval(v, 0.07) for v in rest],
         "user_persona": user, "user_persona_interval": [_interval(v) for v in user],
         "user_persona_floor": 0.03,
         "history_floor": [v + 0.09 for v in history],
@@ -187,7 +187,7 @@ def run(
     return summary, talks
 
 
-def typed(summary: dict[str, Any]) -> DriftSummary:
+def read_summary(summary: dict[str, Any]) -> DriftSummary:
     """The summary as a run has it; what was not measured may be missing."""
     points = len(summary["stability"])
     missing: dict[str, Any] = {
@@ -204,20 +204,20 @@ def typed(summary: dict[str, Any]) -> DriftSummary:
          "replies", "replies_interval", "replies_per_second", "verdicts", "note", "report")
     )  # fmt: skip
     missing |= {"user_persona_floor_interval": [None, None]}
-    measured = {name: value for name, value in summary.items() if value is not None}
-    return read_record(DriftSummary, missing | measured)
+    values = {name: value for name, value in summary.items() if value is not None}
+    return read_record(DriftSummary, missing | values)
 
 
-def typed_talks(talks: list[Any]) -> list[JudgedConversation]:
+def read_talks(talks: list[Any]) -> list[JudgedConversation]:
     """The conversations as a run has them."""
     return [read_record(JudgedConversation, talk) for talk in talks]
 
 
 def render(summary: dict[str, Any], talks: list[Any]) -> str:
     """The page of a summary and conversations in JSON."""
-    return page.render(typed(summary), typed_talks(talks))
+    return page.render(read_summary(summary), read_talks(talks))
 
 
 def write(summary: dict[str, Any], talks: list[Any], path: Path) -> None:
     """Write that page."""
-    page.write_drift(typed(summary), typed_talks(talks), path)
+    page.write_drift(read_summary(summary), read_talks(talks), path)

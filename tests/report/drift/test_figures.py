@@ -10,7 +10,7 @@ from holdfast.report.drift import figures
 from holdfast.report.drift import prompt_share as attention
 from holdfast.results.drift import DriftSummary
 
-from .sample import run, typed
+from .sample import read_summary, run
 
 UNMEASURED = dict.fromkeys(
     ("prompt_share", "share_detail", "filler", "filler_interval", "history_floor",
@@ -19,7 +19,7 @@ UNMEASURED = dict.fromkeys(
 
 
 def summary(**more: Any) -> DriftSummary:
-    return typed(run(16, 8)[0] | more)
+    return read_summary(run(16, 8)[0] | more)
 
 
 def test_the_main_figure_tabulates_every_curve_and_round() -> None:
@@ -58,7 +58,7 @@ def test_not_a_number_counts_as_missing() -> None:
     broken = run(16, 8)[0]
     broken["stability"][3] = float("nan")
     broken["interval"][3] = [float("nan"), float("nan")]
-    figure = figures.stability(typed(broken))
+    figure = figures.stability(read_summary(broken))
     assert "nan" not in figure.wide
     assert figure.wide.count('class="line own"') == 2
     assert figure.table is not None and figure.table.rows[3][2] == "–"
@@ -106,18 +106,18 @@ def test_the_heat_map_has_a_cell_for_every_layer_and_round() -> None:
 def test_a_deep_models_heat_map_writes_no_values_into_its_cells() -> None:
     one = run(16, 8)[0]
     one["share_detail"] |= {"layers": [[0.1] * 80 for _ in range(9)]}
-    figure = attention.layers(typed(one))
+    figure = attention.layers(read_summary(one))
     assert figure is not None
     assert figure.wide.count('class="cell"') == 80 * 9 and "in-cell" not in figure.wide
 
 
 def test_a_round_without_attention_leaves_a_gap() -> None:
-    measured = run(16, 8)[0]
-    detail = measured["share_detail"]
+    summary = run(16, 8)[0]
+    detail = summary["share_detail"]
     detail["layers"][0] = detail["heads"][0] = None
     detail["within"][0] = []
-    measured["prompt_share"][0] = None
-    one = typed(measured)
+    summary["prompt_share"][0] = None
+    one = read_summary(summary)
     figure = attention.layers(one)
     assert figure is not None and figure.wide.count('class="cell"') == 6 * 8
     assert attention.heads(one)[0].name == "round 1"
@@ -136,7 +136,7 @@ def test_the_share_figure_sets_dilution_and_template_beside_it() -> None:
 
 def test_head_maps_run_from_the_first_round_to_the_last() -> None:
     assert [p.name for p in attention.heads(summary())] == [f"round {r}" for r in (0, 2, 4, 6, 8)]
-    assert [p.name for p in attention.heads(typed(run(2, 1)[0]))] == ["round 0", "round 1"]
+    assert [p.name for p in attention.heads(read_summary(run(2, 1)[0]))] == ["round 0", "round 1"]
 
 
 def test_profiles_have_a_curve_for_every_reply_and_every_answer_on_one_scale() -> None:
@@ -149,9 +149,9 @@ def test_profiles_have_a_curve_for_every_reply_and_every_answer_on_one_scale() -
 
 def test_every_id_of_every_drawing_is_its_own() -> None:
     one = summary()
-    found = [figures.stability(one), attention.share(one), attention.layers(one)]
-    drawn = [d for f in (*found, *attention.within(one)) if f for d in (f.wide, f.narrow)]
-    drawn += [d for p in figures.categories(one) for d in (p.wide, p.narrow)]
-    drawn += [p.wide for p in attention.heads(one)]
-    ids = re.findall(r' id="([^"]+)"', "".join(drawn))
-    assert len(ids) == len(set(ids)) == 2 * len(drawn)
+    charts = [figures.stability(one), attention.share(one), attention.layers(one)]
+    drawings = [d for f in (*charts, *attention.within(one)) if f for d in (f.wide, f.narrow)]
+    drawings += [d for p in figures.categories(one) for d in (p.wide, p.narrow)]
+    drawings += [p.wide for p in attention.heads(one)]
+    ids = re.findall(r' id="([^"]+)"', "".join(drawings))
+    assert len(ids) == len(set(ids)) == 2 * len(drawings)

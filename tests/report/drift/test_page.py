@@ -16,7 +16,7 @@ from holdfast.report.drift import page
 from .sample import render, run, write
 
 
-def written(folder: Path, conversations: int = 8, rounds: int = 4) -> str:
+def write_page(folder: Path, conversations: int = 8, rounds: int = 4) -> str:
     path = folder / "deep" / "report.html"
     write(*run(conversations, rounds), path)
     return path.read_text(encoding="utf-8")
@@ -27,10 +27,10 @@ def digest(text: str) -> str:
 
 
 def test_the_policy_allows_the_pages_own_style_and_script_and_nothing_else(tmp_path: Path) -> None:
-    html = written(tmp_path)
-    found = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html)
-    assert found is not None
-    policy = found[1].replace("&#39;", "'")
+    html = write_page(tmp_path)
+    match = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html)
+    assert match is not None
+    policy = match[1].replace("&#39;", "'")
     styles, scripts = (re.findall(f"<{n}>(.*?)</{n}>", html, re.S) for n in ("style", "script"))
     assert len(styles) == len(scripts) == 1
     assert "default-src 'none'" in policy
@@ -40,12 +40,12 @@ def test_the_policy_allows_the_pages_own_style_and_script_and_nothing_else(tmp_p
 
 
 def test_the_policy_comes_before_anything_it_governs(tmp_path: Path) -> None:
-    html = written(tmp_path)
+    html = write_page(tmp_path)
     assert html.index("Content-Security-Policy") < html.index("<style>") < html.index("<script>")
 
 
 def test_the_page_names_no_address_and_has_no_inline_styles_or_handlers(tmp_path: Path) -> None:
-    html = written(tmp_path)
+    html = write_page(tmp_path)
     assert not re.search(r"https?://", html)
     assert not re.search(r"<[^>]*\s(?:style|on\w+)=", html)
     assert not re.search(r"<(?:link|img|iframe|object|base)\b", html)
@@ -53,11 +53,11 @@ def test_the_page_names_no_address_and_has_no_inline_styles_or_handlers(tmp_path
 
 
 def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
-    assert written(tmp_path / "a") == written(tmp_path / "b")
+    assert write_page(tmp_path / "a") == write_page(tmp_path / "b")
 
 
 def test_no_draft_is_left_beside_the_page(tmp_path: Path) -> None:
-    written(tmp_path)
+    write_page(tmp_path)
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["report.html"]
 
 
@@ -93,16 +93,16 @@ def test_a_command_that_is_not_unicode_can_be_shown(tmp_path: Path) -> None:
 def test_conversations_without_their_texts_are_announced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page.transcript.entries, "__defaults__", (20_000,))
     html = render(*run(8, 4))
-    left = re.search(r"(\d) conversations of 8 are listed with their scores alone", html)
-    assert left is not None
-    assert html.count("The texts are in records.jsonl.") == int(left[1]) > 0
+    match = re.search(r"(\d) conversations of 8 are listed with their scores alone", html)
+    assert match is not None
+    assert html.count("The texts are in records.jsonl.") == int(match[1]) > 0
     assert html.count('<details class="conversation"') == 8
 
 
 def test_the_method_says_how_the_numbers_were_made() -> None:
     summary, talks = run(8, 4)
     html = render(summary | {"cost": 1.25}, talks)
-    for said in (
+    for sentence in (
         "8 conversations of 4 rounds, 2 probe runs; n per point 16; seed 0",
         "temperature 1.0, top-p 0.9, top-k off, at most 200 new tokens",
         "1 empty reply, 3 cut at the token limit",
@@ -110,10 +110,10 @@ def test_the_method_says_how_the_numbers_were_made() -> None:
         "cost 1.25",
         "holdfast drift --model mini --pairs 8",
     ):
-        assert said in html
+        assert sentence in html
 
 
-def recorded(conversations: int, rounds: int) -> tuple[dict[str, Any], list[Any]]:
+def record_chats(conversations: int, rounds: int) -> tuple[dict[str, Any], list[Any]]:
     """A run on recorded chats without a model, as the benchmark reports it."""
     summary, talks = run(conversations, rounds)
     for talk in talks:
@@ -125,7 +125,7 @@ def recorded(conversations: int, rounds: int) -> tuple[dict[str, Any], list[Any]
                 for p in one["probes"][:1]
                 if one["round"] and p["arm"] == "own"
             ]
-    gone = (None, [None, None])
+    gap = (None, [None, None])
     none = {
         "stability": [None, *summary["stability"][1:]],
         "interval": [[None, None], *summary["interval"][1:]],
@@ -134,9 +134,9 @@ def recorded(conversations: int, rounds: int) -> tuple[dict[str, Any], list[Any]
         "change": {"value": None, "interval": [None, None]},
     }
     for name in ("ceiling", "floor"):
-        none |= dict(zip((name, f"{name}_interval"), gone, strict=True))
+        none |= dict(zip((name, f"{name}_interval"), gap, strict=True))
     for name in ("normalised", "user_persona"):
-        none |= {name: [None] * (rounds + 1), f"{name}_interval": [gone[1]] * (rounds + 1)}
+        none |= {name: [None] * (rounds + 1), f"{name}_interval": [gap[1]] * (rounds + 1)}
     none |= dict.fromkeys(("model", "user_model", "filler", "filler_interval", "history_floor",
                            "history_floor_interval", "filler_token_ratio", "prompt_share",
                            "share_detail", "user_persona_floor", "replies_per_second"))  # fmt: skip
@@ -145,7 +145,7 @@ def recorded(conversations: int, rounds: int) -> tuple[dict[str, Any], list[Any]
 
 def test_recorded_chats_without_a_model_are_called_that() -> None:
     assert "The conversations are recorded ones" not in render(*run(4, 2))
-    html = render(*recorded(4, 2))
+    html = render(*record_chats(4, 2))
     assert "The conversations are recorded ones" in html
     assert "<b>recorded replies</b>" in html
     assert html.count('<div class="said judged">') == 8

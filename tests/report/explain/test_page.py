@@ -53,14 +53,14 @@ def control(name: str, share: float, better: tuple[float, float, float]) -> dict
     }
 
 
-def counted(first: float | None) -> dict[str, Any]:
-    held = {"mean": [first, 9.0, 9.5], "interval": [[8.5, 9.5]] * 3, "layers": [[first], [9], [9]]}
-    return {"all": held, "few": held, "many": {**held, "mean": [None, 9.0, 9.5]}}
+def count_dimension(first: float | None) -> dict[str, Any]:
+    part = {"mean": [first, 9.0, 9.5], "interval": [[8.5, 9.5]] * 3, "layers": [[first], [9], [9]]}
+    return {"all": part, "few": part, "many": {**part, "mean": [None, 9.0, 9.5]}}
 
 
-def typed(found: dict[str, Any]) -> ExplainSummary:
+def read_summary(record: dict[str, Any]) -> ExplainSummary:
     """The summary as an explanation has it."""
-    whole = deepcopy(found)
+    whole = deepcopy(record)
     for one in whole["controls"]:
         turns = {"rounds": [], "within": []}
         one["share_detail"] = {"within": [], "turns": turns, **one["share_detail"]}
@@ -103,8 +103,8 @@ def summary() -> dict[str, Any]:
                 {
                     "set": name,
                     "tokens": [6, 20, 40],
-                    "participation": counted(4.0),
-                    "components": counted(4.0),
+                    "participation": count_dimension(4.0),
+                    "components": count_dimension(4.0),
                 }
                 for name in names
             ],
@@ -128,26 +128,26 @@ def summary() -> dict[str, Any]:
     }
 
 
-def told(**changes: Any) -> str:
-    found = summary()
+def tell(**changes: Any) -> str:
+    record = summary()
     for path, new in changes.items():
         *where, last = path.split("__")
-        at: Any = found
+        at: Any = record
         for key in where:
             at = at[int(key) if key.isdigit() else key]
         at[last] = new
-    return " ".join(findings(typed(found)))
+    return " ".join(findings(read_summary(record)))
 
 
 def test_the_headline_says_what_share_and_score_did() -> None:
-    assert headline(typed(summary())) == (
+    assert headline(read_summary(summary())) == (
         "In 2 rounds the share of attention that the system prompt gets goes from 30% to 10%, and "
         "the score from 1.00 to 0.60"
     )
 
 
 @pytest.mark.parametrize(
-    ("share", "held", "expected"),
+    ("share", "stability", "expected"),
     [
         (value(0.1, 0.05, 0.2), value(0.2, 0.1, 0.3), "raises the share (+10.0 points"),
         (value(0.1, 0.05, 0.2), value(0.2, 0.1, 0.3), ") and raises stability (+0.20,"),
@@ -163,73 +163,73 @@ def test_the_headline_says_what_share_and_score_did() -> None:
     ],
 )
 def test_a_control_is_said_to_move_only_what_its_interval_says(
-    share: dict[str, Any], held: dict[str, Any], expected: str
+    share: dict[str, Any], stability: dict[str, Any], expected: str
 ) -> None:
-    assert expected in told(controls__1__share_delta=share, controls__1__stability_delta=held)
+    assert expected in tell(controls__1__share_delta=share, controls__1__stability_delta=stability)
 
 
 def test_growth_and_its_absence_are_told_and_so_is_other_text() -> None:
-    assert "(20) the intrinsic dimension of the values in view grows from round 1" in told()
-    assert "Beside conversations without any persona it grows more (+0.40" in told()
-    assert "Beside the same tokens in a drawn order no difference in growth is shown" in told()
-    flat = told(dimension__growth__0__interval=[-0.1, 1.0])
+    assert "(20) the intrinsic dimension of the values in view grows from round 1" in tell()
+    assert "Beside conversations without any persona it grows more (+0.40" in tell()
+    assert "Beside the same tokens in a drawn order no difference in growth is shown" in tell()
+    flat = tell(dimension__growth__0__interval=[-0.1, 1.0])
     assert "is not shown to change" in flat
-    assert "shrinks" in told(dimension__growth__0__interval=[-2.0, -1.0])
-    assert "dimension" not in told(dimension=None, association=[])
+    assert "shrinks" in tell(dimension__growth__0__interval=[-2.0, -1.0])
+    assert "dimension" not in tell(dimension=None, association=[])
 
 
 def test_a_correlation_is_one_only_where_its_interval_excludes_zero() -> None:
-    text = told()
+    text = tell()
     assert "a higher share goes with a higher score (rank correlation 0.30, 0.10 to 0.60" in text
     assert "; 0.10, −0.30 to 0.50 where the prompt’s part of the text is held fixed)" in text
     assert "a higher dimension is not shown to go with the score" in text
-    none = told(association__0__pooled=rho(None, None, None))
+    none = tell(association__0__pooled=rho(None, None, None))
     assert "Whether a higher share goes with the score cannot be said" in none
 
 
 def test_the_page_shows_every_control_set_and_correlation(tmp_path: Path) -> None:
-    found = summary()
-    found["findings"] = findings(typed(found))
+    record = summary()
+    record["findings"] = findings(read_summary(record))
     path = tmp_path / "report.html"
-    write_explain(typed(found), path)
+    write_explain(read_summary(record), path)
     page = path.read_text(encoding="utf-8")
     for text in ("boost:2", "no persona", "shuffled", "mini is a model organism", "0.30 (0.10 to"):
         assert text in page
-    assert found["findings"][0] in page
+    assert record["findings"][0] in page
     ids = re.findall(r'\sid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert not re.search(r"https?://|<[^>]*\s(?:style|on\w+)=", page)
 
 
 def test_what_was_not_measured_is_said_and_names_stay_text() -> None:
-    found = summary() | {"dimension": None, "dimension_refusal": "there is no <room>"}
-    found["model"] = "<script>alert(1)</script>"
-    for one in found["controls"]:
+    record = summary() | {"dimension": None, "dimension_refusal": "there is no <room>"}
+    record["model"] = "<script>alert(1)</script>"
+    for one in record["controls"]:
         one["control"] = f"<b>{one['control']}"
-    page = render(typed(found))
+    page = render(read_summary(record))
     assert "Not measured: there is no &lt;room&gt;" in page
     assert "<script>alert" not in page and "<b>none" not in page
 
 
 def test_a_page_does_without_intervals_and_rounds_that_were_not_reached() -> None:
-    found = deepcopy(summary())
-    for one in found["controls"]:
+    record = deepcopy(summary())
+    for one in record["controls"]:
         one["prompt_share"][2] = one["stability"][2] = None
         one["prompt_share_interval"][2] = one["interval"][2] = [None, None]
         one["share_detail"]["heads"][2] = one["share_detail"]["layers"][2] = None
         one["before"]["heads"][2] = None
         one["stability_delta"] = one["share_delta"] = value(None)
-    assert "–" in render(typed(found))
-    assert [s for s in findings(typed(found)) if "boost" in s] == []
+    assert "–" in render(read_summary(record))
+    assert [s for s in findings(read_summary(record)) if "boost" in s] == []
 
 
 def test_a_page_without_any_share_leaves_its_figures_out_and_says_so() -> None:
-    found = summary()
-    for one in found["controls"]:
+    record = summary()
+    for one in record["controls"]:
         one["prompt_share"] = one["prompt_share_interval"] = None
         one["before"] = dict.fromkeys(one["before"])
         one["share_delta"] = value(None)
-    whole = typed(found)
+    whole = read_summary(record)
     controls = [replace(one, share=PromptShare()) for one in whole.controls]
     page = render(replace(whole, controls=controls))
     assert "No prompt share was measured" in page
@@ -238,7 +238,7 @@ def test_a_page_without_any_share_leaves_its_figures_out_and_says_so() -> None:
 
 
 def test_a_control_without_a_share_has_no_part_in_the_figures_of_shares() -> None:
-    whole = typed(summary())
+    whole = read_summary(summary())
     none, boost = whole.controls
     page = render(replace(whole, controls=[replace(none, share=PromptShare()), boost]))
     assert "figure-share" in page and "figure-layers-1" in page and "figure-layers-0" not in page
