@@ -360,7 +360,9 @@ def test_a_recipe_of_prism_trains_and_evaluates_every_seed_and_its_plan_counts_b
     (row,) = [line for line in table.splitlines() if line.startswith("| matched |")]
     assert "as base |" in table and row.endswith("| 0.250 (0.250 to 0.250) |")
     # Over the eight tasks of both seeds, 1/8 to 8/8 less .5.
-    assert "| matched − base | overall | +0.062 [-0.193, +0.318]" in table and "| 2 |  | 8 |" in table
+    assert (
+        "| matched − base | overall | +0.062 [-0.193, +0.318]" in table and "| 2 |  | 8 |" in table
+    )
 
 
 def test_settings_of_inner_settings_are_named_alike_and_unknown_ones_are_refused() -> None:

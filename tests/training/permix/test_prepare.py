@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
 from holdfast.core.errors import HoldfastError
-from holdfast.training.permix.prepare import prepare
+from holdfast.results.training.recipe import TrainingEstimate
+from holdfast.training.permix.prepare import NEXT_PROMPTS, estimate_training, prepare
 from holdfast.training.permix.settings import (
     LAPTOP_LORA_RATE,
     NO_RESULT,
@@ -43,3 +47,28 @@ def test_two_gpus_in_one_process_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(HoldfastError, match=r"2 GPUs and one process: .*accelerate launch"):
         prepare("mini", PermixSettings(), dtype="auto", device="auto")
+
+
+def test_a_plan_knows_the_longest_prompt_of_all_and_the_replies_of_the_trial(
+    tmp_path: Path,
+) -> None:
+    def write_tasks(name: str, last: str) -> Path:
+        questions = [f"What is {n} + 1?" for n in range(99)] + [last]
+        rows = [{"question": one, "answer": str(i)} for i, one in enumerate(questions, 1)]
+        file = tmp_path / name
+        file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        return file
+
+    def plan(file: Path, **changes: object) -> TrainingEstimate:
+        data = DataSettings(tasks=str(file), personas="mini")
+        settings = PermixSettings(steps=2, rank=4, prompts=4, rollouts=4, data=data, **changes)
+        training = prepare("mini", settings, dtype="auto", device="cpu")
+        return estimate_training(training, settings)
+
+    short = plan(write_tasks("short.jsonl", "What is 99 + 1?"))
+    long = plan(write_tasks("long.jsonl", "word " * 400 + "What is 99 + 1?"))
+    assert long.memory_gb > 1.2 * short.memory_gb
+    untried = plan(tmp_path / "short.jsonl", trial=False)
+    assert short.prompts == untried.prompts + 48 and short.tokens > untried.tokens
+    imitation = plan(tmp_path / "short.jsonl", trial=False, arm="rft")
+    assert imitation.prompts == 2 * 16 + 2 * NEXT_PROMPTS

@@ -24,7 +24,7 @@ from holdfast.evals.tasks.tasks import Task
 from holdfast.models.local import load as local
 from holdfast.persona import pool
 from holdfast.training.permix import fit
-from holdfast.training.permix.grpo import MixedGRPOTrainer
+from holdfast.training.permix.grpo import MixedGRPOTrainer, last_checkpoint
 from holdfast.training.permix.metrics import PATIENCE, read_metrics
 from holdfast.training.permix.mixing import NOBODY, PersonaMix
 from holdfast.training.permix.task_reward import Reward
@@ -129,6 +129,18 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(train_small: Any, tmp_
     train_small(cut, steps=5)
     assert same(whole, cut)
     assert read_metrics(whole) == read_metrics(cut)
+
+
+@pytest.mark.parametrize("state", [None, "", '{"global_step": 3, "log'])
+def test_a_checkpoint_whose_state_is_missing_or_torn_is_passed_over(
+    tmp_path: Path, state: str | None
+) -> None:
+    for step in (1, 2, 3):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}", "utf-8")
+    torn = tmp_path / "checkpoint-3" / "trainer_state.json"
+    torn.unlink() if state is None else torn.write_text(state, "utf-8")
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
 
 
 def test_an_interrupt_is_waited_out_to_the_end_of_the_step_and_nothing_is_lost(

@@ -11,6 +11,7 @@ This module knows trainers. It knows no tasks.
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -173,12 +174,21 @@ def train_resumably(trainer: Any, callback: StepCallback, folder: Path, *, alone
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The last whole checkpoint: one that a kill cut short has no trainer_state.json."""
+    """The last whole checkpoint; of one that a kill cut short the state is missing or torn."""
     if not folder.is_dir():
         return None
     last = get_last_checkpoint(str(folder))
     newest = sorted(folder.glob("checkpoint-*"), key=steps_of, reverse=True) if last else []
-    return next((one for one in newest if (one / "trainer_state.json").exists()), None)
+    return next((one for one in newest if _is_whole(one)), None)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether its state, which is written last, can be read."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def steps_of(checkpoint: Path | None) -> int:

@@ -26,8 +26,10 @@ from holdfast.training.permix.settings import (
     TrainerSettings,
     on_a_laptop,
 )
+from holdfast.training.permix.trial import trial_size
 from holdfast.training.step_memory import lora_parameters, step_memory
 
+NEXT_PROMPTS = 64  # prompts on which the reward of an arm without rollouts is measured
 _SOME = 32  # prompts whose tokens are counted
 # TRL scores tokens over so many entries of the vocabulary at a time: with Triton in place, in 2
 # bytes each, and on a CPU in eight copies in float32 beside.
@@ -148,30 +150,41 @@ def estimate_training(training: PreparedTraining, settings: PermixSettings) -> T
     """What a training will take, from a measured step of its model."""
     backend, data, trainer, _ = training
     speed = measure(backend)
-    some = data.tasks[:_SOME]
-    people = (*data.personas[: len(some)], *[None] * len(some))
-    lengths = [
-        len(backend.template.render(chat(task, one)).ids)
-        for task, one in zip(some, people, strict=False)
-    ]
-    prompt = sum(lengths) / len(lengths)
+    prompt, longest = _prompt_lengths(backend, data)
     rows = trainer.prompts * trainer.rollouts
     step_tokens = rows * (prompt + trainer.max_new_tokens)
     imitates = settings.arm in IMITATIONS
-    writes = 0 if settings.arm == "sft" else rows * trainer.max_new_tokens * speed.write_seconds
+    reply_seconds = trainer.max_new_tokens * speed.write_seconds
+    writes = 0 if settings.arm == "sft" else rows * reply_seconds
+    # Replies that nothing is learned from: the trial's, and the reward's before and after.
+    replies = settings.trial * trial_size(data.tasks) + imitates * 2 * NEXT_PROMPTS
+    beside = replies * (prompt * speed.pass_seconds + reply_seconds)
     # The policy's pass and its backward pass (three), and the reference's where there is a KL.
     passes = 3 + (not imitates) * (1 + (trainer.beta > 0))
     size = backend.engine.model.num_parameters() * backend.engine.model.dtype.itemsize
     learns = lora_parameters(backend.engine.model, trainer.rank) * 4 if trainer.rank else size
-    longest = max(lengths) + trainer.max_new_tokens  # rows are padded to the longest
+    width = longest + trainer.max_new_tokens  # rows are padded to the longest
+    step_seconds = writes + passes * step_tokens * speed.pass_seconds
     return TrainingEstimate(
-        prompts=settings.steps * (rows if imitates else trainer.prompts),
-        tokens=round(settings.steps * step_tokens),
-        memory_gb=round(_memory(backend, trainer, settings.arm, longest) / GB, 4),
-        # The model, and two checkpoints with the optimiser's averages.
-        disk_gb=round((size + 2 * 3 * learns) / GB, 4),
-        seconds=round(settings.steps * (writes + passes * step_tokens * speed.pass_seconds), 1),
+        prompts=settings.steps * (rows if imitates else trainer.prompts) + replies,
+        tokens=round(settings.steps * step_tokens + replies * (prompt + trainer.max_new_tokens)),
+        memory_gb=round(_memory(backend, trainer, settings.arm, width) / GB, 4),
+        # The model, and checkpoints with the optimiser's averages: two are kept while a third
+        # is written.
+        disk_gb=round((size + 3 * 3 * learns) / GB, 4),
+        seconds=round(settings.steps * step_seconds + beside, 1),
     )
+
+
+def _prompt_lengths(backend: LocalBackend, data: TrainingData) -> tuple[float, int]:
+    """Tokens of a prompt: the mean of some that are spread over all tasks, and the most."""
+    some = data.tasks[:: -(-len(data.tasks) // _SOME)]
+    people = (*data.personas[: len(some)], *[None] * len(some))
+    chats = [chat(task, one) for task, one in zip(some, people, strict=False)]
+    lengths = [len(backend.template.render(one).ids) for one in chats]
+    task = max(data.tasks, key=lambda one: sum(map(len, one.turns)))
+    persona = max(data.personas, key=lambda one: len(one.text), default=None)
+    return sum(lengths) / len(lengths), len(backend.template.render(chat(task, persona)).ids)
 
 
 def _memory(backend: LocalBackend, trainer: TrainerSettings, arm: str, longest: int) -> float:

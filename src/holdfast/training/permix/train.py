@@ -49,14 +49,18 @@ from holdfast.training.permix.dataset import TrainingData, chat
 from holdfast.training.permix.metrics import learning_means, read_metrics
 from holdfast.training.permix.mixing import PersonaMix
 from holdfast.training.permix.plan import ITEMS, MODEL, TrainingPlan, main_process, processes
-from holdfast.training.permix.prepare import PreparedTraining, estimate_training, prepare
+from holdfast.training.permix.prepare import (
+    NEXT_PROMPTS,
+    PreparedTraining,
+    estimate_training,
+    prepare,
+)
 from holdfast.training.permix.settings import NO_RESULT, PermixSettings, TrainerSettings
 from holdfast.training.permix.task_reward import Reward, Verify, check_invariance
 
 if TYPE_CHECKING:
     from holdfast.models.local.backend import LocalBackend
 
-NEXT_PROMPTS = 64  # prompts on which the reward of an arm without rollouts is measured
 TRIED_TASKS = 8  # tasks on which the reward is checked before training
 
 

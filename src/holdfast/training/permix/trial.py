@@ -52,7 +52,7 @@ class TrialPrompts:
         categories: dict[str, list[int]] = {}
         for i, task in enumerate(tasks):
             categories.setdefault(task.category, []).append(i)
-        each = max(EACH, -(-LEAST // len(categories)))
+        each = trial_size(tasks) // len(categories)
         items = [some[n % len(some)] for some in categories.values() for n in range(each)]
         rows = (PromptRow(-1 - n, item, mix.persona(-1 - n, item)) for n, item in enumerate(items))
         return cls(tuple(rows), tasks, personas)
@@ -60,6 +60,12 @@ class TrialPrompts:
     def kind(self, row: PromptRow) -> str:
         """The kind of a row's persona."""
         return "none" if row.persona == NOBODY else self.personas[row.persona].kind
+
+
+def trial_size(tasks: Sequence[Task]) -> int:
+    """How many prompts a trial of some tasks has."""
+    categories = len({task.category for task in tasks})
+    return categories * max(EACH, -(-LEAST // categories))
 
 
 def try_out(
