@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 REFUSAL = ("refuse", "comply")
 """The answers to a question of the kind "refusal"."""
+LETTER_FORM = "Answer with the letter alone."
+"""The answer-format instruction of questions with choices."""
 _FACTS = Path(__file__).with_name("data") / "recall.toml"
 
 
@@ -91,7 +93,7 @@ class Question:
             return self.text
         letters = LETTERS[: len(self.choices)]
         lines = [f"{x}. {choice}" for x, choice in zip(letters, self.choices, strict=True)]
-        return "\n".join([self.text, *lines, "Answer with the letter alone."])
+        return "\n".join([self.text, *lines, LETTER_FORM])
 
 
 def load(source: str | Path, *, n: int, seed: int = 0, rounds: int = 1) -> tuple[Question, ...]:
