@@ -257,8 +257,8 @@ def compute_score(
         data_source: Not used; verl passes it.
         solution_str: The reply.
         ground_truth: The gold answer.
-        extra_info: `question`, `verifier`, `at_the_end` and those of `LISTS`, as far as a row has
-            them.
+        extra_info: `question`, `verifier`, `reading`, `at_the_end` and those of `LISTS`, as far as
+            a row has them.
         rest: What later versions pass.
     """
     more = extra_info or {}
@@ -267,6 +267,7 @@ def compute_score(
         solution_str,
         ground_truth,
         str(more.get("question") or ""),
+        more.get("reading") or "final",
         kind=more.get("verifier") or None,
         at_the_end=bool(more.get("at_the_end")),
         **lists,
