@@ -207,6 +207,16 @@ def test_verl_pays_a_row_of_ours_as_our_own_training_does(model: str) -> None:
                 assert score == reward.score(tasks[extra["item"]], reply), (row, reply)
 
 
+def test_verl_pays_the_letter_of_choices_that_are_letters_themselves(tmp_path: Path) -> None:
+    path = tmp_path / "blood.jsonl"
+    path.write_text('{"question": "Whose?", "choices": ["O", "A", "B"], "answer": "O"}', "utf-8")
+    data = load_data(DataSettings(tasks=str(path)), "other", 0)
+    (row,) = export_rows(data, PersonaMix(0), 1)
+    gold, extra = row["reward_model"]["ground_truth"], row["extra_info"]
+    assert permix.compute_score("x", "The answer is A.", gold, extra) == 1
+    assert permix.compute_score("x", "The answer is B.", gold, extra) == 0
+
+
 def test_a_gold_answer_may_be_one_of_the_choices_or_its_letter() -> None:
     reward, choices = permix.reward("answer"), [["an oak", "a stone"]] * 3
     replies = ["A", "an oak", "A or B"]

@@ -3,7 +3,7 @@
     data_source     "holdfast/" and the task's category
     prompt          messages, the persona as the system prompt
     ability         the task's category
-    reward_model    {style: "rule", ground_truth: the gold answer}
+    reward_model    {style: "rule", ground_truth: the gold answer, of choices the text}
     extra_info      index, split, epoch, item, persona, kind, and for the reward question,
                     verifier, reading, at_the_end, also, choices, alternatives and subjects
 
@@ -22,7 +22,9 @@ from holdfast.core.errors import HoldfastError, RunError
 from holdfast.core.extras import install
 from holdfast.core.records import Record
 from holdfast.core.settings import require_name
-from holdfast.evals.tasks.verifier import golds, verifier
+from holdfast.evals.tasks.letters import LETTERS
+from holdfast.evals.tasks.tasks import Task
+from holdfast.evals.tasks.verifier import verifier
 from holdfast.training.permix.dataset import TrainingData, chats
 from holdfast.training.permix.mixing import NOBODY, PersonaMix, PromptRow
 from holdfast.training.permix.task_reward import READINGS
@@ -61,7 +63,7 @@ def export_rows(
             "data_source": f"holdfast/{data.tasks[row.item].category}",
             "prompt": [{"role": m["role"], "content": m["content"]} for m in chat],
             "ability": data.tasks[row.item].category,
-            "reward_model": {"style": "rule", "ground_truth": golds(data.tasks[row.item])[-1]},
+            "reward_model": {"style": "rule", "ground_truth": _gold(data.tasks[row.item])},
             "extra_info": {
                 **_extra(number, row, data),
                 "verifier": verifier(data.tasks[row.item], choice),
@@ -70,6 +72,12 @@ def export_rows(
         }
         for number, (row, chat) in enumerate(zip(rows, prompts_, strict=True))
     ]
+
+
+def _gold(task: Task) -> str:
+    """The gold answer; of choices the text, since a letter may be another choice's text."""
+    gold = task.golds()[-1]
+    return gold.choices[LETTERS.index(gold.answer)] if gold.choices else gold.answer
 
 
 def _extra(number: int, row: PromptRow, data: TrainingData) -> Record:
