@@ -167,6 +167,35 @@ def test_an_export_says_what_verl_needs_for_options_of_the_template(
     ]
 
 
+def test_an_export_says_how_answers_are_read_and_overwrites_nothing(
+    inputs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """verl paid rows of a run with --reading lenient by the final one."""
+    import pyarrow.parquet as pq
+
+    from holdfast.training.permix import compute_score
+
+    path = tmp_path / "rows.parquet"
+    options = [*inputs[2:], "--out", str(path), "--prompts", "1"]
+    assert run("export", *options, "--verifier", "exact", "--reading", "lenient") == 0
+    (row,) = pq.read_table(path).to_pylist()
+    extra, gold = row["extra_info"], row["reward_model"]["ground_truth"]
+    assert (extra["verifier"], extra["reading"]) == ("exact", "lenient")
+    reply = f"The answer is {gold}, so"
+    assert compute_score("x", reply, gold, extra) == 1
+    assert compute_score("x", reply, gold, extra | {"reading": "final"}) == 0
+    kept = path.read_bytes()
+    capsys.readouterr()
+    assert run("export", *options) == 2 and path.read_bytes() == kept
+    assert f"{path} is there already: name another --out" in capsys.readouterr().err
+    for wrong, sentence in (
+        (["--reading", "x"], "no reading 'x'"),
+        (["--verifier", "x"], "no verifier"),
+    ):
+        assert run("export", *options, *wrong) == 2
+        assert sentence in capsys.readouterr().err
+
+
 def test_an_adapters_own_tasks_are_those_of_the_base_that_is_named(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 

@@ -109,6 +109,15 @@ def test_every_recipe_that_ships_can_be_read() -> None:
         assert recipe.known and (recipe.published or recipe.model == "smollm2")
 
 
+def test_no_recipe_measures_with_fewer_tokens_than_it_trains_with() -> None:
+    """Replies that training rewards would be cut."""
+    for recipe in map(read_recipe, RECIPES):
+        measured = recipe.robustness_settings or recipe.evaluation_settings
+        trained = recipe.train.get("max_new_tokens", 0)
+        tokens = getattr(measured, "sampling", measured).max_new_tokens
+        assert tokens >= trained, recipe.title
+
+
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     """A recipe at CPU size, with its model, tasks and personas beside it."""

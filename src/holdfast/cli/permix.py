@@ -79,6 +79,12 @@ def export(
         int | None, typer.Option(help="So many: each task once, unless given.")
     ] = None,
     seed: options.Seed = 0,
+    verifier: Annotated[
+        str, typer.Option(help="Of answers in words and numbers: auto, exact, numeric or math.")
+    ] = "auto",
+    reading: Annotated[
+        str, typer.Option(help="Of answers, for the reward: final, lenient or strict.")
+    ] = "final",
 ) -> None:
     """Write the prompts of training under their personas as a parquet file for verl.
 
@@ -94,7 +100,8 @@ def export(
         raise HoldfastError(f"--prompts is 1 or more, not {prompts}.")
     training_data = load_data(data, template.base or model, seed)
     mix = PersonaMix(len(training_data.personas), data.bare, data.mixing, seed)
-    rows = export_rows(training_data, mix, prompts or len(training_data.tasks))
+    prompts = prompts or len(training_data.tasks)
+    rows = export_rows(training_data, mix, prompts, choice=verifier, reading=reading)
     write_parquet(rows, out)
     print(f"{len(rows)} prompts in {out}")
     for name, value in template_options.items():

@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.evals.tasks.near_duplicates import groups, overlapping, task_text, words
-from holdfast.evals.tasks.tasks import load_tasks
+from holdfast.evals.tasks.near_duplicates import (
+    groups,
+    overlapping,
+    overlapping_tasks,
+    task_text,
+    words,
+)
+from holdfast.evals.tasks.questions import LETTER_FORM
+from holdfast.evals.tasks.tasks import FORMS, Task, load_tasks
 
 
 @pytest.mark.parametrize(
@@ -50,6 +57,21 @@ def test_a_long_template_does_not_make_questions_alike() -> None:
     questions = [f"What is the capital of {place}? {end}" for place in places]
     assert groups(questions) == [*range(10)]
     assert groups([*questions, questions[3].upper()])[-1] == 3
+
+
+def test_an_answer_format_instruction_makes_no_other_question_however_few_have_it() -> None:
+    others = [f"What is the capital of country number {i}?" for i in range(30)]
+    question = "Compute $\\sin 0$."
+    for form in (*FORMS.values(), LETTER_FORM):
+        assert overlapping([*others, question], [f"{question}\n\n{form}"])[-1]
+        assert groups([question, f"{question} {form}"]) == [0, 0]
+    assert not overlapping([f"One?\n\n{form}"], [f"Two?\n\n{form}"])[0]
+
+
+def test_an_ending_that_several_texts_share_makes_no_other_task() -> None:
+    tasks = [Task(f"{i}", "a", (f"{word}?\n\nIn verse.",)) for i, word in enumerate(["Why", "Who"])]
+    assert overlapping_tasks(tasks, ["Who?\n\nIn Latin.", "Where?\n\nIn Latin."]) == [False, True]
+    assert overlapping_tasks(tasks, ["In verse."]) == [False, False]
 
 
 def test_a_group_is_whatever_is_connected() -> None:

@@ -15,6 +15,7 @@ from holdfast.core.errors import HoldfastError
 from holdfast.evals.tasks.answers import right
 from holdfast.evals.tasks.letters import LETTERS
 from holdfast.evals.tasks.questions import COLUMNS, Question, from_fields, from_row, load
+from holdfast.evals.tasks.tasks import load_tasks
 from holdfast.models.mini import exam
 
 
@@ -93,6 +94,20 @@ def test_a_choices_text_comes_before_a_letter() -> None:
     assert from_fields(row, "here").answer == "A"
 
 
+def test_a_files_answer_may_come_with_its_working_or_be_a_choices_place() -> None:
+    """Else the reader would compare a reply with all of the working, or the place with words."""
+    worked = {
+        "Natalia sold 48.\n#### 72": "72",
+        "So $x = \\boxed{\\frac12}$.": "\\frac12",
+        "72 ": "72",
+    }
+    for answer, final in worked.items():
+        assert from_fields({"question": "?", "answer": answer}, "here").answer == final
+    choices = {"question": "?", "choices": ["iron", "gold"]}
+    assert from_fields(choices | {"answer": 1}, "here").answer == "B"
+    assert from_fields({"question": "?", "choices": [1, 2], "answer": 1}, "here").answer == "A"
+
+
 def test_a_file_may_come_from_windows(tmp_path: Path) -> None:
     path = tmp_path / "q.jsonl"
     path.write_bytes('\ufeff{"question": "?", "answer": "é"}\r\n'.encode())
@@ -121,6 +136,10 @@ def test_fewer_questions_than_asked_for_are_asked_again(tmp_path: Path) -> None:
         ({"question": "?", "answer": "A", "choices": ["a", "a "]}, "different texts"),
         ({"question": "?", "answer": "A", "choices": ["a", ["b"]]}, "different texts"),
         ({"question": "?", "answer": "AB", "choices": ["a", "b"]}, "neither a choice"),
+        ({"question": "?", "answer": float("nan")}, "answer is a text or a number, not 'nan'"),
+        ({"question": "?", "answer": float("inf")}, "answer is a text or a number, not 'inf'"),
+        ({"question": "?", "answer": "so 5\n#### "}, "the answer is empty"),
+        ({"question": "?", "answer": 2, "choices": [*"3210"]}, "'2' or the one at place 2 .'1'."),
         ({"question": "?", "answer": "x", "plant": "y", "back": 0}, "1 or more, not '0'"),
         ({"question": "?", "answer": "x", "plant": "y", "back": True}, "1 or more, not 'True'"),
         ({"question": "?", "answer": "x", "back": 2}, "back is for a plant"),
@@ -183,6 +202,44 @@ def test_a_row_of_math_500_has_its_subject_in_its_kind() -> None:
     assert from_row("math-500", row) == Question("math-500 prealgebra", "1/2 of 1?", "\\frac{1}{2}")
     with pytest.raises(HoldfastError, match="has other columns"):
         from_row("math-500", {"problem": "1?", "answer": "1"})
+
+
+def test_a_worked_solutions_answer_is_its_last_box_with_or_without_braces() -> None:
+    row = {"problem": "p", "type": "Algebra"}
+    solutions = {
+        "our answer is $\\boxed 2$.": "2",
+        "$\\boxed{1}$, no: \\boxed{\\frac{1}{2}}": "\\frac{1}{2}",
+        "$\\boxed{1}$, so $\\boxed \\frac12$.": "\\frac12",
+        "\\boxed{}": "",
+        "I do not know.": "",
+    }
+    for solution, answer in solutions.items():
+        question = from_row("math:train", row | {"solution": solution})
+        assert question == Question("math:train algebra", "p", answer)
+    with pytest.raises(HoldfastError, match="has other columns"):
+        from_row("math:train", row)
+
+
+def test_a_published_set_gives_so_many_of_each_kind_once_and_no_row_without_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It drew a row again where more were asked for, and `n` of all kinds together."""
+    datasets = pytest.importorskip("datasets", reason="the extra `tasks` is not installed")
+    rows = [
+        {
+            "problem": f"{i}?",
+            "type": ("Algebra", "Geometry")[i % 2],
+            "solution": f"\\boxed{{{box}}}",
+        }
+        for i, box in enumerate(["1", "2", "", "3", "4", "5", "6", "7"])
+    ]
+    dataset = datasets.Dataset.from_list(rows)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *args, **options: dataset)
+    tasks = load_tasks("math:train", n=2, seed=1)
+    assert Counter(t.category for t in tasks) == {"math:train algebra": 2, "math:train geometry": 2}
+    for n in (100, None):
+        texts = [task.turns for task in load_tasks("math:train", n=n)]
+        assert len(texts) == len(set(texts)) == 7 and ("2?",) not in texts
 
 
 def test_math_500_is_no_source_where_nothing_compares_mathematics() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.core.errors import HoldfastError, PersonaError
-from holdfast.evals.tasks.tasks import Task, load_tasks
+from holdfast.evals.tasks.near_duplicates import task_text
+from holdfast.evals.tasks.tasks import FORMS, Task, load_tasks
 from holdfast.persona import pool
 from holdfast.training.permix import dataset
 from holdfast.training.permix.mixing import NOBODY, PromptRow
@@ -83,10 +84,48 @@ def test_a_task_whose_words_are_nearly_an_evaluation_task_s_is_refused(tmp_path:
 @pytest.mark.parametrize("name", ["exercises", "exercises:train"])
 def test_the_exercises_are_cleaned_and_known_by_either_name(name: str) -> None:
     data = dataset.load_data(DataSettings(tasks=name), "other", 0)
-    texts = {task.turns for task in data.evaluation}
-    assert data.exercises and texts and not texts & {task.turns for task in data.tasks}
+    texts = {task_text(task) for task in data.evaluation}
+    assert data.exercises and texts and not texts & {task_text(task) for task in data.tasks}
+    assert any(task.turns[0].endswith(FORMS["exercises"]) for task in data.tasks)
     settings = PermixSettings(data=DataSettings(tasks=name))
     assert TrainerSettings.of(settings, 3 * 10**9).max_new_tokens == 64
+
+
+def test_questions_are_compared_without_the_form_that_only_some_sources_append(
+    tmp_path: Path,
+) -> None:
+    """With it a file of the exercises' own questions had none in common with them."""
+    exercises = [task.question for task in load_tasks("exercises", n=2) if task.question]
+    rows = [{"question": one.prompt, "answer": one.answer} for one in exercises]
+    others = [{"question": f"Where is {i} of the map?", "answer": "x"} for i in range(60)]
+    own = file(tmp_path, *rows, *others)
+    count = len({one.prompt for one in exercises})
+    with pytest.raises(HoldfastError, match=f"{count} of {len(rows) + 60} tasks to train on"):
+        dataset.load_data(
+            DataSettings(tasks=own, eval_tasks="exercises", eval_tasks_per_category=2), "other", 0
+        )
+
+
+def test_a_form_of_the_users_own_hides_no_question_either(tmp_path: Path) -> None:
+    row = {"category": "a", "turns": ["Which sea is saltiest?"], "answers": ["Red Sea"]}
+    question = {"question": "Which sea is saltiest?", "answer": "Red Sea"}
+    evaluation = dataset.evaluation_tasks(file(tmp_path, row, name="e.jsonl"), each=9, seed=0)
+    with pytest.raises(HoldfastError, match="1 of 1 tasks to train on are in the evaluation set"):
+        dataset.training_tasks(
+            file(tmp_path, question), evaluation, each=9, seed=0, form="Say it in Latin, in verse."
+        )
+
+
+def test_exercises_of_ones_own_evaluation_file_are_left_out(tmp_path: Path) -> None:
+    """The reward would otherwise train on the very questions that are kept for evaluation."""
+    training = dataset.load_data(DataSettings(tasks="exercises", tasks_per_category=3), "x", 0)
+    kept = training.tasks[: len(training.tasks) // 2]
+    rows = [{"question": t.question.prompt, "answer": "x"} for t in kept if t.question]
+    settings = DataSettings(
+        tasks="exercises", tasks_per_category=3, eval_tasks=file(tmp_path, *rows)
+    )
+    data = dataset.load_data(settings, "x", 0)
+    assert data.tasks and not {t.id for t in data.tasks} & {t.id for t in kept}
 
 
 def test_a_test_set_is_not_trained_on() -> None:

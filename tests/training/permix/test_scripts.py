@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from holdfast.core.errors import HoldfastError
+from holdfast.models.thinking import TAGS
 from holdfast.persona import pool
 from holdfast.training import permix
 from holdfast.training.permix.dataset import load_data
 from holdfast.training.permix.export import export_rows
 from holdfast.training.permix.mixing import PersonaMix
+from holdfast.training.permix.scripts import score
 from holdfast.training.permix.settings import DataSettings
 from holdfast.training.permix.task_reward import Reward
 
@@ -70,6 +72,126 @@ def test_a_row_without_a_gold_answer_is_refused_and_does_not_pay_every_reply(gol
         permix.compute_score("x", "anything", gold)
 
 
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        ("Natalia sold 48/2 = 24 clips in May.\n#### 72", "The answer is 72.", "48"),
+        ("So $x = \\boxed{\\frac12}$.", "\\boxed{\\frac{1}{2}}", "\\boxed{2}"),
+        ("our answer is $\\boxed 2$.", "2", "3"),
+        (72.5, "72.5", "72"),
+    ],
+)
+def test_a_gold_answer_may_come_with_its_working(gold: object, right: str, wrong: str) -> None:
+    """GSM8K's and MATH's own columns paid nothing."""
+    replies = {"completions": [right, wrong], "answer": [gold, gold]}
+    assert permix.reward("answer")(**replies) == [1, 0]
+
+
+def test_a_whole_number_is_the_place_of_a_choice() -> None:
+    """MMLU's own columns: as a text 0 was no choice, and 2 of 3, 2, 1, 0 was B."""
+    for reply, paid in (("A", 1), ("iron", 1), ("The answer is A.", 1), ("B", 0)):
+        assert permix.reward()(completions=[reply], answer=[0], choices=[["iron", "gold"]]) == [
+            paid
+        ]
+    with pytest.raises(HoldfastError, match=r"'2' or the one at place 2 \('1'\): give its letter"):
+        permix.compute_score("x", "B", 2, {"choices": ["3", "2", "1", "0"]})
+    with pytest.raises(HoldfastError, match="'E' is neither a choice nor its letter"):
+        permix.compute_score("x", "B", "E", {"choices": ["3", "2"]})
+
+
+def test_what_is_no_gold_answer_is_refused_by_name() -> None:
+    numpy = pytest.importorskip("numpy")
+    for gold, name in (
+        (["Kiev", "Kyiv"], "list"),
+        ({"value": "1"}, "dict"),
+        (numpy.array(["1"]), "ndarray"),
+        (float("nan"), r"float \(nan\)"),
+    ):
+        with pytest.raises(HoldfastError, match=f"a text or a finite number, not {name}"):
+            permix.compute_score("x", "1", gold)
+    assert permix.compute_score("x", "1", numpy.int64(1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("lists", "sentence"),
+    [
+        ({"choices": {"label": ["A"], "text": ["iron"]}}, "choices is a list of texts, not dict"),
+        ({"also": "Kiev"}, "also is a list of texts, not str"),
+        ({"also": [["Kiev"]]}, "also is a list of texts, not list"),
+        ({"choices": [*"abcdefghijkl"]}, "12 choices, of 10 at most"),
+    ],
+)
+def test_a_column_that_is_no_list_of_texts_is_refused(lists: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(HoldfastError, match=sentence):
+        permix.compute_score("x", "a", "a", lists)
+    assert permix.compute_score("x", "It is four.", "4", {"also": [4, "four"]}) == 1
+
+
+@pytest.mark.parametrize("kind", ["foo", "judge"])
+def test_a_verifier_that_there_is_not_is_refused(kind: str) -> None:
+    with pytest.raises(HoldfastError, match=f"no verifier '{kind}'"):
+        permix.compute_score("x", "18", "18", {"verifier": kind})
+    with pytest.raises(HoldfastError, match="no reading 'kind'"):
+        score("18", "18", reading="kind")
+    for other in ("numeric", "choice", "refusal"):
+        with pytest.raises(HoldfastError, match=f"'Paris' cannot be read as {other}"):
+            permix.compute_score("x", "Paris", "Paris", {"verifier": other})
+
+
+def test_what_cannot_have_a_persona_is_refused_in_a_sentence() -> None:
+    message = {"role": "user", "content": "Hi?"}
+    mixed = permix.mix("mini")
+    for row, sentence in (
+        ({"prompt": ["Hi?", "Ho?"]}, "without batched=True"),
+        ({"prompt": None}, "a text or a list of messages"),
+        ({"prompt": []}, "a text or a list of messages"),
+        ({"prompt": [{"role": "user"}]}, "a text or a list of messages"),
+        ({"question": "Hi?"}, "no column 'prompt' with the prompts: it has question"),
+        ({"prompt": "Hi?", "persona": "x"}, "has a column 'persona' already"),
+        ({"prompt": [message, {**message, "role": "system"}]}, "has a system prompt already"),
+        ({"prompt": [{**message, "role": "developer"}, message]}, "has a system prompt already"),
+    ):
+        with pytest.raises(HoldfastError, match=sentence):
+            mixed(row)
+    for personas in (["You are a pirate."], []):
+        with pytest.raises(HoldfastError, match=r"personas are core, .*pool.load"):
+            permix.mix(personas, bare=0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "end", ["<|im_end|>", "</s>", "<|END_OF_TURN_TOKEN|>", "<end_of_turn>\n<pad><pad>", "[/INST]"]
+)
+def test_special_tokens_that_openrlhf_decodes_are_no_part_of_the_reply(end: str) -> None:
+    pytest.importorskip("torch")
+    golds = {"The answer is 1/2.": "\\frac{1}{2}", "x^2+1": "x^2+1", "Red Sea": "Red Sea"}
+    queries = [f"Q? {reply}{end}" for reply in golds]
+    rewards = permix.reward_func(queries, ["Q? "] * 3, list(golds.values()))
+    assert rewards["rewards"].tolist() == [1, 1, 1]
+    others = [f"Q? <s>18{end}</s>", f"Q? 18<|END_THINKING|>{end}"]
+    assert permix.reward_func(others, ["Q? "] * 2, ["18"] * 2)["rewards"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("tag", ["<think>", "[THINK]", "<seed:think>", "<|START_THINKING|>"])
+def test_a_thought_that_the_prompt_opens_and_nothing_closes_earns_nothing(tag: str) -> None:
+    """The reply begins within the thought, so that nothing in it shows one."""
+    pytest.importorskip("torch")
+    thought, prompt = "Maybe it is 17. Let me see, 3*6 is 18.", f"3*6?{tag}\n"
+    reward, prefill = permix.reward(), [{"role": "assistant", "content": tag}]
+    for reply in (thought, f"{thought}{TAGS[tag]}It is 18."):
+        paid = [float(reply != thought)]
+        assert reward(completions=[reply], prompts=[prompt], answer=["18"]) == paid
+        assert reward(completions=[reply], prompts=[prefill], answer=["18"]) == paid
+        assert permix.reward_func([prompt + reply], [prompt], ["18"])["rewards"].tolist() == paid
+        assert permix.compute_score("x", tag + reply, "18") == paid[0]
+
+
+def test_the_channels_of_a_thought_earn_nothing() -> None:
+    thought = "<|channel|>analysis<|message|>It is 18."
+    final = "<|end|><|start|>assistant<|channel|>final<|message|>It is 18."
+    assert permix.compute_score("x", thought, "18") == 0
+    assert permix.compute_score("x", thought + final, "18") == 1
+
+
 @pytest.mark.parametrize("model", ["mini", "other"])
 def test_verl_pays_a_row_of_ours_as_our_own_training_does(model: str) -> None:
     """A letter or its words, other forms of the answer, and whether a reply refuses."""
@@ -85,6 +207,16 @@ def test_verl_pays_a_row_of_ours_as_our_own_training_does(model: str) -> None:
                 assert score == reward.score(tasks[extra["item"]], reply), (row, reply)
 
 
+def test_verl_pays_the_letter_of_choices_that_are_letters_themselves(tmp_path: Path) -> None:
+    path = tmp_path / "blood.jsonl"
+    path.write_text('{"question": "Whose?", "choices": ["O", "A", "B"], "answer": "O"}', "utf-8")
+    data = load_data(DataSettings(tasks=str(path)), "other", 0)
+    (row,) = export_rows(data, PersonaMix(0), 1)
+    gold, extra = row["reward_model"]["ground_truth"], row["extra_info"]
+    assert permix.compute_score("x", "The answer is A.", gold, extra) == 1
+    assert permix.compute_score("x", "The answer is B.", gold, extra) == 0
+
+
 def test_a_gold_answer_may_be_one_of_the_choices_or_its_letter() -> None:
     reward, choices = permix.reward("answer"), [["an oak", "a stone"]] * 3
     replies = ["A", "an oak", "A or B"]
@@ -96,6 +228,16 @@ def test_a_reply_that_the_limit_of_tokens_cut_earns_nothing() -> None:
     reward = permix.reward("answer", ends=[2])
     ids = [[5, 2], [5, 6]]
     assert reward(completions=["4", "4"], completion_ids=ids, answer=["4", "4"]) == [1, 0]
+    several = permix.reward("answer", ends=[2, 6])
+    assert several(completions=["4", "4"], completion_ids=ids, answer=["4", "4"]) == [1, 1]
+    one = permix.reward("answer", ends=2)
+    assert one(completions=["4", "4"], completion_ids=ids, answer=["4", "4"]) == [1, 0]
+
+
+@pytest.mark.parametrize("ends", [None, [None], ["</s>"], 7.5, [2, [6]]])
+def test_ends_that_are_no_token_ids_are_refused(ends: Any) -> None:
+    with pytest.raises(HoldfastError, match="ends are ids of tokens, not"):
+        permix.reward("answer", ends=ends)
 
 
 def test_candidates_of_the_question_are_no_answer() -> None:

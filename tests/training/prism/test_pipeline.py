@@ -338,6 +338,9 @@ def test_queries_and_tasks_end_with_the_same_line_about_the_answer(
     assert summary.tasks == 32
     cut = {row.arm: row.cut for row in summary.rows}
     assert cut.pop("oracle") is None and set(cut.values()) == {1.0}  # a random model never ends
+    for form in ("Answer in two words.", ""):
+        with pytest.raises(HoldfastError, match=r"dropped 32 that were trained on"):
+            evaluate(backend(), tmp_path / "prism", tasks=str(tasks), form=form, **BRIEF)
 
 
 def test_tasks_of_several_turns_are_asked_with_one_decision_and_with_one_for_every_turn(

@@ -7,7 +7,8 @@ B of their shingles (words, and pairs of neighbouring words) overlap enough:
 
 Case, spacing, punctuation and words without content ("please", "the") do not count. Numbers and
 the signs of arithmetic do: 2 + 3 is another question than 2 - 3 or 3 + 2. Words that more than
-half of the texts have are their template ("Reason step by step…") and do not count either.
+half of the texts have are their template and do not count either, nor does an answer-format
+instruction of `tasks.FORMS` at the end ("Reason step by step…"), however few texts have it.
 
 This module knows spelling, not meaning: it misses a paraphrase in other words, and takes two long
 texts for one that differ in a single word.
@@ -21,7 +22,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from holdfast.evals.tasks.tasks import Task
+from holdfast.evals.tasks.questions import LETTER_FORM
+from holdfast.evals.tasks.tasks import FORMS, Task
 
 SIMILAR = 0.7
 """The least overlap: one word is added to three, or swapped in nine."""
@@ -41,9 +43,21 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
+# The answer-format instructions, as words.
+_FORMS = frozenset(words(form) for form in (*FORMS.values(), LETTER_FORM))
+
+
+def _question_words(text: str) -> tuple[str, ...]:
+    """The words of a text without the answer-format instruction that it ends with."""
+    all_words = words(text)
+    size = max((len(form) for form in _FORMS if all_words[-len(form) :] == form), default=0)
+    return all_words[: len(all_words) - size] or all_words
+
+
 def task_text(task: Task) -> str:
-    """All that a task says to the model: the messages before it, and its turns."""
-    return "\n".join([*task.history, *task.turns])
+    """All that a task says to the model but the form of its answer: messages before it, turns."""
+    turns = task.turns if task.question is None else (task.question.prompt,)
+    return "\n".join([*task.history, *turns])
 
 
 def groups(texts: Sequence[str]) -> list[int]:
@@ -58,7 +72,7 @@ def groups(texts: Sequence[str]) -> list[int]:
             i = group[i]
         return i
 
-    for one, other in _pairs([words(text) for text in texts]):
+    for one, other in _pairs([_question_words(text) for text in texts]):
         low, high = sorted((first(one), first(other)))
         group[high] = low
     return [first(i) for i in range(len(texts))]
@@ -71,13 +85,36 @@ def task_groups(tasks: Sequence[Task]) -> list[int]:
 
 def overlapping(texts: Sequence[str], others: Sequence[str]) -> list[bool]:
     """Which texts are near-duplicates of any of `others`."""
-    own, theirs = ([words(text) for text in some] for some in (texts, others))
+    own, theirs = ([_question_words(text) for text in some] for some in (texts, others))
     spellings = list(dict.fromkeys([*theirs, *own]))
     other_spellings, near = set(theirs), set(theirs)
     for one, other in _pairs(spellings):
         if spellings[one] in other_spellings or spellings[other] in other_spellings:
             near |= {spellings[one], spellings[other]}
     return [text in near for text in own]
+
+
+def overlapping_tasks(tasks: Sequence[Task], others: Sequence[str]) -> list[bool]:
+    """Which tasks are near-duplicates of any of `others`, whatever instructions either ends with.
+
+    Args:
+        tasks: the tasks.
+        others: what other tasks say to the model, answer-format instructions included.
+    """
+    own = [task_text(task) for task in tasks]
+    texts = [*own, *_without_instructions(own)]
+    overlaps = overlapping(texts, [*others, *_without_instructions(others)])
+    return [overlaps[i] or overlaps[len(own) + i] for i in range(len(own))]
+
+
+def _without_instructions(texts: Sequence[str]) -> list[str]:
+    """The texts, without a last paragraph that several of them end with, such as `--form`."""
+    parts = [text.rpartition("\n\n") for text in texts]
+    counts = Counter(ending for question, _, ending in parts if question)
+    return [
+        question if question and counts[ending] > 1 else text
+        for text, (question, _, ending) in zip(texts, parts, strict=True)
+    ]
 
 
 def _pairs(texts: Sequence[tuple[str, ...]]) -> Iterator[tuple[int, int]]:

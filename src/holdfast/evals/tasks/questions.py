@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import random
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,8 +25,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from holdfast.core.errors import HoldfastError, first_line
 from holdfast.core.extras import install
 from holdfast.core.seeds import seed_of
+from holdfast.evals.tasks.gold_columns import final_answer, is_number, last_box, letter_of
 from holdfast.evals.tasks.letters import LETTERS
-from holdfast.evals.tasks.statements import read_last_box
 from holdfast.persona.files import Columns, check_columns, read_json_lines
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 REFUSAL = ("refuse", "comply")
 """The answers to a question of the kind "refusal"."""
+LETTER_FORM = "Answer with the letter alone."
+"""The answer-format instruction of questions with choices."""
 _FACTS = Path(__file__).with_name("data") / "recall.toml"
 
 
@@ -43,7 +46,7 @@ class HubSet(NamedTuple):
     config: str
     split: str
     usual: int | None
-    """Questions that are drawn by default; None is all."""
+    """Questions of each kind that are drawn by default; None is all."""
 
 
 MATH = "math-500"
@@ -91,11 +94,11 @@ class Question:
             return self.text
         letters = LETTERS[: len(self.choices)]
         lines = [f"{x}. {choice}" for x, choice in zip(letters, self.choices, strict=True)]
-        return "\n".join([self.text, *lines, "Answer with the letter alone."])
+        return "\n".join([self.text, *lines, LETTER_FORM])
 
 
 def load(source: str | Path, *, n: int, seed: int = 0, rounds: int = 1) -> tuple[Question, ...]:
-    """Draw questions of a source; where it has too few, they are drawn again.
+    """Draw questions of a source; where a file has too few, they are drawn again.
 
     Args:
         source: mini, mini:hard, core, mmlu, gsm8k, or a JSONL file.
@@ -183,11 +186,11 @@ def _facts() -> list[Question]:
 
 
 def load_from_hub(name: str, n: int | None, rng: random.Random) -> list[Question]:
-    """Draw questions of a data set of the hub.
+    """Draw questions of a data set of the hub, each once; rows without an answer are left out.
 
     Args:
         name: one of `HUB`.
-        n: how many; None draws all.
+        n: how many of each kind at most; None draws all.
         rng: of the draw.
 
     Raises:
@@ -206,11 +209,18 @@ def load_from_hub(name: str, n: int | None, rng: random.Random) -> list[Question
             f"{name} ({path} on the hub) could not be loaded ({first_line(error, 200)}): check the "
             "network, or pass a JSONL file."
         ) from error
-    return [from_row(name, rows[i]) for i in _sample(len(rows), n or len(rows), rng)]
+    questions: list[Question] = []
+    counts = Counter[str]()
+    for i in rng.sample(range(len(rows)), len(rows)):
+        question = from_row(name, rows[i])
+        if question.answer and (n is None or counts[question.kind] < n):
+            counts[question.kind] += 1
+            questions.append(question)
+    return questions
 
 
 def from_row(name: str, row: Mapping[str, Any]) -> Question:
-    """The question of a row of a data set.
+    """The question of a row of a data set; one without an answer has the answer "".
 
     Args:
         name: one of `HUB`.
@@ -221,7 +231,7 @@ def from_row(name: str, row: Mapping[str, Any]) -> Question:
     try:
         if name == MATH_TRAIN:
             kind = f"{name} {str(row['type']).strip().lower()}"
-            return Question(kind, str(row["problem"]).strip(), _boxed_answer(row["solution"]))
+            return Question(kind, str(row["problem"]).strip(), last_box(str(row["solution"])))
         if name == MATH:
             kind = f"{name} {str(row['subject']).strip().lower()}"
             return Question(kind, str(row["problem"]).strip(), str(row["answer"]).strip())
@@ -235,14 +245,6 @@ def from_row(name: str, row: Mapping[str, Any]) -> Question:
         raise HoldfastError(
             f"{name} has other columns than it had ({', '.join(row)}): pass it as a JSONL file."
         ) from error
-
-
-def _boxed_answer(solution: object) -> str:
-    """What the last box of a worked solution holds."""
-    answer = read_last_box(str(solution))
-    if answer is None:
-        raise ValueError("a solution has no box")
-    return answer.strip()
 
 
 def _texts(row: Mapping[str, Any], column: str) -> tuple[str, ...]:
@@ -263,8 +265,8 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_short(value: Any) -> bool:
-    """A text or a number (True is none)."""
-    return _is_text(value) or (isinstance(value, int | float) and not isinstance(value, bool))
+    """A text or a number (True is none, nor are NaN and infinity)."""
+    return _is_text(value) or is_number(value)
 
 
 def _are_different(values: Any, least: int) -> bool:
@@ -301,9 +303,10 @@ def from_fields(row: Mapping[str, Any], where: str) -> Question:
     if "back" in row and "plant" not in row:
         raise HoldfastError(f"{where}: back is for a plant, and there is none.")
     choices = tuple(text.strip() for text in _texts(row, "choices"))
-    answer = str(row["answer"]).strip()
     if choices:
-        answer = _letter(answer, choices, where)
+        answer = letter_of(row["answer"], row["choices"], where)
+    elif not (answer := final_answer(str(row["answer"]))):
+        raise HoldfastError(f"{where}: the answer is empty.")
     kind = row.get("kind") or ("recall" if "plant" in row else "choice" if choices else "exact")
     if kind == "refusal" and answer not in REFUSAL:
         raise HoldfastError(f"{where}: the answer of a refusal is refuse or comply.")
@@ -322,12 +325,3 @@ def from_fields(row: Mapping[str, Any], where: str) -> Question:
         alternatives=alternatives,
         subjects=subjects,
     )
-
-
-def _letter(answer: str, choices: tuple[str, ...], where: str) -> str:
-    """The letter of the answer, which is a choice's text or else its letter."""
-    if answer in choices:
-        return LETTERS[choices.index(answer)]
-    if answer.upper() in tuple(LETTERS[: len(choices)]):
-        return answer.upper()
-    raise HoldfastError(f"{where}: the answer {answer[:80]!r} is neither a choice nor its letter.")

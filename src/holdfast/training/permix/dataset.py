@@ -19,7 +19,7 @@ from holdfast.core.errors import HoldfastError, PersonaError, suggestion
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.near_duplicates import groups, overlapping, task_text, words
 from holdfast.evals.tasks.questions import REFUSAL
-from holdfast.evals.tasks.tasks import EXERCISES, MINI, Task, load_items
+from holdfast.evals.tasks.tasks import EXERCISES, MINI, Task, form_of, load_items, with_form
 from holdfast.models.notes import own_source
 from holdfast.persona import pool
 from holdfast.persona.pool import Member, overlap
@@ -74,12 +74,9 @@ def load_data(settings: DataSettings, model: str, seed: int) -> TrainingData:
     own = "mini" if source == "mini" else "exercises"
     name = settings.tasks or own
     name = "exercises" if name in EXERCISES else name  # by the name of their training split, too
-    evaluation = evaluation_tasks(
-        settings.eval_tasks or (name if name in ("mini", "exercises") else TESTED_ON.get(name)),
-        each=settings.eval_tasks_per_category,
-        seed=0,
-        form=settings.form,
-    )
+    test_set = name if name in ("mini", "exercises") else TESTED_ON.get(name)
+    eval_source = settings.eval_tasks or test_set
+    evaluation = evaluation_tasks(eval_source, each=settings.eval_tasks_per_category, seed=0)
     tasks = training_tasks(
         name,
         evaluation,
@@ -87,6 +84,7 @@ def load_data(settings: DataSettings, model: str, seed: int) -> TrainingData:
         seed=seed,
         categories=settings.category,
         form=settings.form,
+        other_split=name == eval_source == "exercises",
     )
     source = settings.personas or source
     personas = pool.load(source, split="train")
@@ -103,8 +101,11 @@ def training_tasks(
     seed: int,
     categories: Sequence[str] = (),
     form: str | None = None,
+    other_split: bool = False,
 ) -> tuple[Task, ...]:
     """The tasks of a source that have a gold answer.
+
+    They are compared with those for evaluation before the answer-format instruction is appended.
 
     Args:
         source: A source of `load_items`; no test set.
@@ -114,6 +115,8 @@ def training_tasks(
         categories: Only these, or those of a kind ("extraction" for "extraction-2"); by default
             all, and of mini's `SHORT`.
         form: The answer-format instruction; None is the source's own.
+        other_split: Whether `evaluation` is the other split of the source's exercises, which is in
+            other words: only equal questions are left out.
 
     Raises:
         HoldfastError: The source is a test set, a task of a file has no gold answer or more than
@@ -128,7 +131,7 @@ def training_tasks(
         )
     drawn_by = seed_of("permix", seed) if name == "mini" else seed
     split = "exercises:train" if name == "exercises" else source
-    tasks = load_items(split, n=each, seed=drawn_by, form=form)
+    tasks = load_items(split, n=each, seed=drawn_by, form="")
     tasks = _of_categories(tasks, tuple(categories) or (SHORT if name == "mini" else ()), name)
     usable = [task for task in tasks if _has_gold(task)]
     if len(usable) < len(tasks) and name not in ("mini", "core"):
@@ -137,32 +140,35 @@ def training_tasks(
             f"{name}: {len(tasks) - len(usable)} of {len(tasks)} tasks have no gold answer or more "
             f"than one turn ({first} is the first): give each one question and its answer."
         )
-    if name == "exercises":  # in words of their own: only arithmetic and dates can come twice
+    if other_split:  # only arithmetic and dates can come twice
         evaluation_texts = {words(task_text(task)) for task in evaluation}
         usable = [task for task in usable if words(task_text(task)) not in evaluation_texts]
     else:
-        usable = _without_evaluation(usable, evaluation, draws=name in RANDOM_SOURCES)
+        usable = _without_evaluation(usable, evaluation, name)
     if not usable:
-        raise HoldfastError(f"{name} has no task with a gold answer to train on.")
-    return tuple(usable)
+        raise HoldfastError(
+            f"{name} has no task with a gold answer to train on that is not in the evaluation set."
+        )
+    return with_form(usable, form_of(split, form))
 
 
 def _without_evaluation(
-    tasks: Sequence[Task], evaluation: Sequence[Task], *, draws: bool
+    tasks: Sequence[Task], evaluation: Sequence[Task], source: str
 ) -> list[Task]:
     """The tasks, without near-duplicates of evaluation tasks if they were drawn; else refused.
 
-    mini's world is small, so that draws repeat evaluation tasks and each other.
+    mini's world is small, so that draws repeat evaluation tasks and each other; the exercises are
+    alike by design, and none of them comes twice.
     """
     overlaps = overlapping([task_text(t) for t in tasks], [task_text(t) for t in evaluation])
     both = [task for task, is_near in zip(tasks, overlaps, strict=True) if is_near]
     new = [task for task, is_near in zip(tasks, overlaps, strict=True) if not is_near]
-    if both and not draws:
+    if both and source not in (*RANDOM_SOURCES, "exercises"):
         raise HoldfastError(
             f"{len(both)} of {len(tasks)} tasks to train on are in the evaluation set too "
             f"({both[0].id} is the first): take them out of one of the two."
         )
-    if not draws:
+    if source not in RANDOM_SOURCES:
         return new
     group = groups([task_text(task) for task in new])
     return [task for i, task in enumerate(new) if group[i] == i]
@@ -180,17 +186,15 @@ def _of_categories(tasks: Sequence[Task], names: Sequence[str], source: str) -> 
     )
 
 
-def evaluation_tasks(
-    source: str | Path | None, *, each: int, seed: int, form: str | None = None
-) -> tuple[Task, ...]:
-    """The tasks that training may not touch; none where there is no source.
+def evaluation_tasks(source: str | Path | None, *, each: int, seed: int) -> tuple[Task, ...]:
+    """The tasks that training may not touch, without an answer-format instruction.
 
-    Of a test set of the hub that is all of it.
+    None where there is no source; of a test set of the hub all of it.
     """
     if source is None:
         return ()
     n = 10**6 if str(source) in TEST_SETS else each
-    tasks = load_items(source, n=n, seed=seed, form=form)
+    tasks = load_items(source, n=n, seed=seed, form="")
     return tuple(task for task in tasks if _has_gold(task))
 
 

@@ -3,9 +3,9 @@
     data_source     "holdfast/" and the task's category
     prompt          messages, the persona as the system prompt
     ability         the task's category
-    reward_model    {style: "rule", ground_truth: the gold answer}
+    reward_model    {style: "rule", ground_truth: the gold answer, of choices the text}
     extra_info      index, split, epoch, item, persona, kind, and for the reward question,
-                    verifier, at_the_end, also, choices, alternatives and subjects
+                    verifier, reading, at_the_end, also, choices, alternatives and subjects
 
 verl repeats a row for each of its rollouts and groups them by a uid of its own, so that a row is a
 group with one persona. Mixing per rollout cannot be said in rows, and is refused. verl shuffles
@@ -21,13 +21,36 @@ from pathlib import Path
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.core.extras import install
 from holdfast.core.records import Record
-from holdfast.evals.tasks.verifier import golds, verifier
+from holdfast.core.settings import require_name
+from holdfast.evals.tasks.letters import LETTERS
+from holdfast.evals.tasks.tasks import Task
+from holdfast.evals.tasks.verifier import verifier
 from holdfast.training.permix.dataset import TrainingData, chats
 from holdfast.training.permix.mixing import NOBODY, PersonaMix, PromptRow
+from holdfast.training.permix.task_reward import READINGS
 
 
-def export_rows(data: TrainingData, mix: PersonaMix, prompts: int) -> list[Record]:
-    """The first `prompts` prompts of training. Raises HoldfastError for mixing per rollout."""
+def export_rows(
+    data: TrainingData,
+    mix: PersonaMix,
+    prompts: int,
+    *,
+    choice: str = "auto",
+    reading: str = "final",
+) -> list[Record]:
+    """The first prompts of training.
+
+    Args:
+        data: Tasks and personas.
+        mix: How personas are drawn.
+        prompts: How many.
+        choice: The verifier of answers in words and numbers (`verifier.CHOICES`).
+        reading: Where the reward looks for an answer: final, lenient or strict.
+
+    Raises:
+        HoldfastError: Mixing is per rollout, or there is no such verifier or reading.
+    """
+    require_name("reading", reading, READINGS)
     if mix.per != "prompt":
         raise HoldfastError(
             "verl repeats a row for all rollouts of a group, which then share its persona: export "
@@ -40,11 +63,21 @@ def export_rows(data: TrainingData, mix: PersonaMix, prompts: int) -> list[Recor
             "data_source": f"holdfast/{data.tasks[row.item].category}",
             "prompt": [{"role": m["role"], "content": m["content"]} for m in chat],
             "ability": data.tasks[row.item].category,
-            "reward_model": {"style": "rule", "ground_truth": golds(data.tasks[row.item])[-1]},
-            "extra_info": _extra(number, row, data),
+            "reward_model": {"style": "rule", "ground_truth": _gold(data.tasks[row.item])},
+            "extra_info": {
+                **_extra(number, row, data),
+                "verifier": verifier(data.tasks[row.item], choice),
+                "reading": reading,
+            },
         }
         for number, (row, chat) in enumerate(zip(rows, prompts_, strict=True))
     ]
+
+
+def _gold(task: Task) -> str:
+    """The gold answer; of choices the text, since a letter may be another choice's text."""
+    gold = task.golds()[-1]
+    return gold.choices[LETTERS.index(gold.answer)] if gold.choices else gold.answer
 
 
 def _extra(number: int, row: PromptRow, data: TrainingData) -> Record:
@@ -59,7 +92,6 @@ def _extra(number: int, row: PromptRow, data: TrainingData) -> Record:
         "persona": persona.id if persona else "",
         "kind": persona.kind if persona else "none",
         "question": gold.question,
-        "verifier": verifier(task),
         "at_the_end": gold.at_the_end,
         "also": list(gold.also),
         "choices": list(gold.choices),
@@ -72,16 +104,20 @@ def write_parquet(rows: Sequence[Record], path: Path) -> None:
     """Write rows as a parquet file.
 
     Raises:
-        HoldfastError: pyarrow is missing, or the file cannot be written.
+        HoldfastError: pyarrow is missing, the file is there already, or it cannot be written.
     """
     try:
         import pyarrow as pa  # type: ignore[import-untyped]
         import pyarrow.parquet as pq  # type: ignore[import-untyped]
     except ModuleNotFoundError as missing:
         raise HoldfastError(f"a parquet file needs pyarrow: {install('permix')}.") from missing
+    table = pa.Table.from_pylist(list(rows))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.Table.from_pylist(list(rows)), path)
+        with path.open("xb") as file:
+            pq.write_table(table, file)
+    except FileExistsError:
+        raise RunError(f"{path} is there already: name another --out, or remove it.") from None
     except OSError as error:
         raise RunError(
             f"{path} could not be written ({os.strerror(error.errno or 0)}); choose another --out."

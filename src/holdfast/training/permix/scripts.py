@@ -15,9 +15,10 @@ This module knows texts. It imports no trainer and no torch.
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +26,25 @@ from holdfast.core.errors import HoldfastError
 from holdfast.core.seeds import seed_of
 from holdfast.core.settings import require_name
 from holdfast.evals.tasks.gold import Gold, is_formula
-from holdfast.evals.tasks.letters import LETTERS
+from holdfast.evals.tasks.gold_columns import gold_answer, is_number, letter_of, read_list
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.numbers import number
-from holdfast.evals.tasks.questions import Question
+from holdfast.evals.tasks.questions import REFUSAL, Question
 from holdfast.evals.tasks.reader import read
 from holdfast.evals.tasks.tasks import of_question
 from holdfast.evals.tasks.verifier import verify
+from holdfast.models.thinking import split_thought
 from holdfast.persona import pool
 from holdfast.persona.pool import Member
 from holdfast.training.permix.mixing import NOBODY, PersonaMix
+from holdfast.training.permix.rollout_text import find_opening, read_reply
 from holdfast.training.permix.task_reward import READINGS, completion_text
 
 DatasetRow = Mapping[str, Any]
 LISTS = ("also", "choices", "alternatives", "subjects")
 """What else a row may say of its gold answer, each a list of texts or None."""
+VERIFIERS = ("exact", "numeric", "math", "choice", "refusal")
+"""How an answer may be read (`verifier`)."""
 
 
 def mix(
@@ -61,23 +66,21 @@ def mix(
         A function of a row that gives its prompt as messages, and `persona`, an id or "".
 
     Raises:
-        HoldfastError: A pool is unusable, or a prompt has a system prompt already.
+        HoldfastError: A pool is unusable, or a row is: it has no prompt, a system prompt already
+            or a column `persona`.
     """
     people = (
         pool.load(personas, split="train") if isinstance(personas, str | Path) else tuple(personas)
     )
+    if not people or not all(isinstance(one, Member) for one in people):
+        raise HoldfastError(
+            "personas are core, mini, a TOML file of [[persona]] tables, or what `pool.load` gives,"
+            f" not {str(list(people))[:80]}."
+        )
     mixture = PersonaMix(len(people), bare, "prompt", seed)
 
     def with_persona(row: DatasetRow) -> dict[str, Any]:
-        prompt = row[column]
-        messages = (
-            [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-        )
-        if messages and messages[0]["role"] == "system":
-            raise HoldfastError(
-                f"a prompt in {column!r} has a system prompt already, where the persona goes: "
-                "take it out, or put it into the user's message."
-            )
+        messages = _messages(row, column)
         text = "\n".join(str(one["content"]) for one in messages)
         index = mixture.persona(0, seed_of("prompt", text))
         if index == NOBODY:
@@ -88,8 +91,34 @@ def mix(
     return with_persona
 
 
+def _messages(row: DatasetRow, column: str) -> list[Any]:
+    """The prompt of a row as messages, to which a persona can be added."""
+    if column not in row:
+        raise HoldfastError(
+            f"the data set has no column {column!r} with the prompts: it has {', '.join(row)}."
+        )
+    if "persona" in row:
+        raise HoldfastError("the data set has a column 'persona' already: rename it.")
+    prompt = row[column]
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    is_chat = isinstance(messages, list | tuple) and len(messages) > 0
+    if not is_chat or not all(
+        isinstance(one, Mapping) and "role" in one and "content" in one for one in messages
+    ):
+        raise HoldfastError(
+            f"a prompt in {column!r} is a text or a list of messages with role and content, not "
+            f"{str(prompt)[:80]!r}: mix one row at a time, without batched=True."
+        )
+    if any(one["role"] in ("system", "developer") for one in messages):
+        raise HoldfastError(
+            f"a prompt in {column!r} has a system prompt already, where the persona goes: "
+            "take it out, or put it into the user's message."
+        )
+    return list(messages)
+
+
 def reward(
-    column: str = "answer", *, reading: str = "final", ends: Sequence[int] = ()
+    column: str = "answer", *, reading: str = "final", ends: int | Sequence[int] = ()
 ) -> Callable[..., list[float]]:
     """A reward function for TRL's `GRPOTrainer(reward_funcs=…)`, and for Unsloth, which uses it.
 
@@ -98,13 +127,15 @@ def reward(
     Args:
         column: The column of the data set with the gold answer: words, a number or LaTeX.
         reading: Where the answer is looked for: final, lenient or strict.
-        ends: The tokens that end a reply (`[tokenizer.eos_token_id]`). With them a reply that the
-            limit of tokens cut earns nothing, by the final reading.
+        ends: The ids of all tokens that end a reply: `model.generation_config.eos_token_id`, and
+            `tokenizer.eos_token_id` where that is another. With them a reply that the limit of
+            tokens cut earns nothing, by the final reading.
 
     Raises:
-        HoldfastError: There is no such reading.
+        HoldfastError: There is no such reading, or an end is no token id.
     """
     require_name("reading", reading, READINGS)
+    end_ids = _token_ids(ends)
 
     def rewards_of(
         *,
@@ -121,14 +152,26 @@ def reward(
         rewards = []
         for i, (completion, gold) in enumerate(zip(completions, columns[column], strict=True)):
             ids = completion_ids[i] if completion_ids is not None else ()
-            cut = bool(ends) and len(ids) > 0 and ids[-1] not in ends
-            question = _question(prompts[i]) if prompts is not None else ""
+            cut = bool(end_ids) and len(ids) > 0 and int(ids[-1]) not in end_ids
+            prompt = prompts[i] if prompts is not None else ""
             lists = {name: columns[name][i] for name in LISTS if name in columns}
-            right = score(completion_text(completion), gold, question, reading, **lists)
+            reply = find_opening(prompt) + completion_text(completion)
+            right = score(reply, gold, _question(prompt), reading, **lists)
             rewards.append(0.0 if cut and reading == "final" else right)
         return rewards
 
     return rewards_of
+
+
+def _token_ids(ends: Any) -> frozenset[int]:
+    """The ids that a user gave, one or several."""
+    ids = list(ends) if isinstance(ends, Iterable) else [ends]
+    if wrong := [one for one in ids if not isinstance(one, Integral)]:
+        raise HoldfastError(
+            f"ends are ids of tokens, not {str(wrong[0])[:80]}: give those that end a reply, as "
+            "model.generation_config.eos_token_id has them."
+        )
+    return frozenset(map(int, ids))
 
 
 def score(
@@ -145,10 +188,11 @@ def score(
 
     Args:
         reply: The whole reply, thoughts included.
-        gold: The answer: words, a number or LaTeX.
+        gold: The answer: words, a number or LaTeX, also at the end of its working, after #### or
+            in the last box. Of choices the text, the letter or the place, from 0.
         question: What was asked; its words are the candidates that a reply may list.
         reading: final, lenient or strict.
-        kind: One of `verifier.VERIFIERS` but judge; by default what the answer looks like.
+        kind: One of `VERIFIERS`; by default what the answer looks like.
         at_the_end: Whether words have to stand in the last sentence.
         lists: Named as in `LISTS`: other forms of the answer; what there was to choose from, where
             the answer is a letter or one of them; other values that the question names, of the
@@ -156,20 +200,39 @@ def score(
             then what those belong to.
 
     Raises:
-        HoldfastError: There is no gold answer, which every reply would have.
+        HoldfastError: There is no gold answer, which every reply would have, or no such reading or
+            verifier, or the row has something that no answer can be read with.
     """
-    answer = str(gold).strip()
-    if gold is None or not answer:
-        raise HoldfastError("a row has no gold answer, so that no reply to it can be paid.")
+    require_name("reading", reading, READINGS)
+    require_name("verifier", kind or "exact", VERIFIERS)
+    answer = gold_answer(gold)
     # A data set joined from several has None where a row of another had no such list.
-    more: dict[str, Any] = {name: () if one is None else tuple(one) for name, one in lists.items()}
-    if choices := more.get("choices"):
-        answer = LETTERS[choices.index(answer)] if answer in choices else answer
+    values = {name: read_list(name, one) for name, one in lists.items()}
+    if choices := values.get("choices"):
+        answer = letter_of(gold if is_number(gold) else answer, choices, "a row")
+    texts: dict[str, Any] = {name: tuple(map(str, some)) for name, some in values.items()}
+    right = replace(Gold(answer, question=question, at_the_end=at_the_end), **texts)
+    _check_kind(right, kind)
+    thought = split_thought(reply)
+    text = "" if thought.unfinished else thought.reply
     if kind == "refusal":
         task = of_question(Question("refusal", question, answer), "row")
-        return float(getattr(verify(task, kind, [reply], _math()), reading))
-    right = replace(Gold(answer, question=question, at_the_end=at_the_end), **more)
-    return float(getattr(read(right, reply, kind or _kind(right), _math()), reading))
+        return float(getattr(verify(task, kind, [text], _math()), reading))
+    return float(getattr(read(right, text, kind or _kind(right), _math()), reading))
+
+
+def _check_kind(gold: Gold, kind: str | None) -> None:
+    """Refuse a verifier by which no reply could be right."""
+    fits = {
+        "numeric": number(gold.answer) is not None,
+        "choice": bool(gold.choices),
+        "refusal": gold.answer in REFUSAL,
+    }
+    if kind and not fits.get(kind, True):
+        raise HoldfastError(
+            f"the gold answer {gold.answer[:80]!r} cannot be read as {kind}: that is for numbers "
+            "(numeric), rows with choices (choice), or refuse and comply (refusal)."
+        )
 
 
 def _kind(gold: Gold) -> str:
@@ -194,8 +257,8 @@ def compute_score(
         data_source: Not used; verl passes it.
         solution_str: The reply.
         ground_truth: The gold answer.
-        extra_info: `question`, `verifier`, `at_the_end` and those of `LISTS`, as far as a row has
-            them.
+        extra_info: `question`, `verifier`, `reading`, `at_the_end` and those of `LISTS`, as far as
+            a row has them.
         rest: What later versions pass.
     """
     more = extra_info or {}
@@ -204,7 +267,8 @@ def compute_score(
         solution_str,
         ground_truth,
         str(more.get("question") or ""),
-        kind=more.get("verifier"),
+        more.get("reading") or "final",
+        kind=more.get("verifier") or None,
         at_the_end=bool(more.get("at_the_end")),
         **lists,
     )
@@ -231,25 +295,11 @@ def reward_func(
 
     rewards = torch.tensor(
         [
-            score(_reply(query, prompt), gold)
+            score(find_opening(prompt) + read_reply(query, prompt), gold)
             for query, prompt, gold in zip(queries, prompts, labels, strict=True)
         ]
     )
     return {"rewards": rewards, "scores": rewards, "extra_logs": {"right": rewards}}
-
-
-def _reply(query: str, prompt: str) -> str:
-    """What follows the prompt, whose blanks may differ: it was encoded and decoded again."""
-    if query.startswith(prompt):
-        return query[len(prompt) :]
-    places = [i for i, char in enumerate(query) if not char.isspace()]
-    length = len("".join(prompt.split()))
-    if "".join(query.split())[:length] != "".join(prompt.split()):
-        raise HoldfastError(
-            "a query does not begin with its prompt, so that the reply cannot be told from it: "
-            "OpenRLHF passes queries, prompts and labels in this order."
-        )
-    return query[places[length] :] if length < len(places) else ""
 
 
 def _question(prompt: Any) -> str:

@@ -40,7 +40,7 @@ from holdfast.evals.estimate import RunEstimate, estimate_asks
 from holdfast.evals.fixed_batches import ask_missing
 from holdfast.evals.tasks.batches import check_judge
 from holdfast.evals.tasks.model_judge import judge_tasks
-from holdfast.evals.tasks.near_duplicates import groups, overlapping, task_text
+from holdfast.evals.tasks.near_duplicates import groups, overlapping_tasks, task_text
 from holdfast.evals.tasks.tasks import Task, load_tasks_with_form
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import GatedAdapter, read_about
@@ -197,7 +197,7 @@ def _usable(
     of a training query, or if it repeats an earlier task, which would count one question twice.
     """
     scorable = [task for task in tasks if judged or not task.needs_model]
-    overlaps = overlapping([task_text(task) for task in scorable], trained_on)
+    overlaps = overlapping_tasks(scorable, trained_on)
     new = [task for task, overlap in zip(scorable, overlaps, strict=True) if not overlap]
     group = groups([task_text(task) for task in new])
     usable = [task for i, task in enumerate(new) if group[i] == i]

@@ -1,0 +1,68 @@
+"""A reply in what trainers hand over: prompts and completions as texts or messages.
+
+This module knows texts. It knows no gold answers and no trainer.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from holdfast.core.errors import HoldfastError
+from holdfast.models.thinking import TAG_MARKS, TAGS
+
+# What tokenizers write for their special tokens: <|im_end|>, </s>, <end_of_turn>, [/INST].
+_SPECIAL_TOKEN = re.compile(
+    r"(?:<[|｜][^<>\s]*[|｜]>|</?(?:s|pad|unk|[be]os|eo[dt]|(?:start|end)_of_\w+|turn\|)>"
+    r"|\[/?(?:INST|PAD|EOS|SEP|CLS)\])\Z",
+    re.IGNORECASE,
+)
+
+
+def read_reply(query: str, prompt: str) -> str:
+    """The reply of a query, without the special tokens at its end.
+
+    Args:
+        query: The prompt and the reply, decoded with special tokens.
+        prompt: The prompt.
+
+    Raises:
+        HoldfastError: The query does not begin with the prompt.
+    """
+    reply = _after(query, prompt).rstrip()
+    while match := _SPECIAL_TOKEN.search(reply):
+        rest = reply[: match.start()]
+        # </s> of <s>17</s> strikes out, and the end of a thought is no end of the reply.
+        if match[0] in TAG_MARKS or ("/" in match[0] and match[0].replace("/", "") in rest):
+            break
+        reply = rest.rstrip()
+    return reply
+
+
+def find_opening(prompt: Any) -> str:
+    """What opens a thought at the end of a prompt, as some templates do; "" where nothing does.
+
+    Args:
+        prompt: A rendered chat, or messages, whose last may begin the reply.
+    """
+    text = prompt if isinstance(prompt, str) else _prefill(prompt)
+    return next((tag for tag in TAGS if text.rstrip().endswith(tag)), "")
+
+
+def _after(query: str, prompt: str) -> str:
+    """What follows the prompt, whose blanks may differ: it was encoded and decoded again."""
+    if query.startswith(prompt):
+        return query[len(prompt) :]
+    places = [i for i, char in enumerate(query) if not char.isspace()]
+    length = len("".join(prompt.split()))
+    if "".join(query.split())[:length] != "".join(prompt.split()):
+        raise HoldfastError(
+            "a query does not begin with its prompt, so that the reply cannot be told from it: "
+            "OpenRLHF passes queries, prompts and labels in this order."
+        )
+    return query[places[length] :] if length < len(places) else ""
+
+
+def _prefill(prompt: Any) -> str:
+    """The beginning of the reply that a prompt of messages ends with."""
+    return str(prompt[-1]["content"]) if prompt and prompt[-1]["role"] == "assistant" else ""
