@@ -31,9 +31,10 @@ from holdfast.core.settings import option, require_at_least, settle
 from holdfast.core.shards import Where, open_run
 from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.costs import costs
-from holdfast.evals.conversation.curves import curves
+from holdfast.evals.conversation.curves import curves, reach_the_end
 from holdfast.evals.conversation.estimate import estimate
 from holdfast.evals.conversation.judging import count_verdicts, judge_conversations
+from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.prompt_share import prompt_share
 from holdfast.evals.conversation.recorded import read_history
 from holdfast.evals.conversation.rounds import SelfChat
@@ -56,9 +57,10 @@ from holdfast.evals.estimate import RunEstimate
 from holdfast.evals.logs.formats import FORMAT_HELP
 from holdfast.models.notes import NOTES
 from holdfast.persona.suite import select
-from holdfast.report.words import headline, low_ceiling, notes
+from holdfast.report.drift.headline import headline
+from holdfast.report.words import low_ceiling, notes
 from holdfast.results.conversation import JudgedConversation, RoundRecord
-from holdfast.results.drift import DriftSummary, ReferenceCurve
+from holdfast.results.drift import DriftSummary, FullLength, ReferenceCurve
 from holdfast.results.verdict import JudgeVerdict
 
 
@@ -255,20 +257,42 @@ def _summarise(
     """The summary of the records; `process` has its fields on the process and the page."""
     model, plan, rounds = chat.agent, cast.conversations, chat.protocol.rounds
     by_round = curves(conversations, plan, rounds)
+    full_length = _full_length(run, conversations, plan, rounds)
     of_run = setting(chat, plan, cast.suite.name, cast.screened)
     # Recorded chats are as they are: nobody can choose other personas for them.
-    low = low_ceiling(of_run, by_round.ceiling) if settings.history is None else None
+    ceiling = full_length.curves.ceiling if full_length else by_round.ceiling
+    low = low_ceiling(of_run, ceiling) if settings.history is None else None
     return DriftSummary(
         setting=of_run,
         control=settings.control,
         curves=by_round,
         share=prompt_share(run.records, plan, rounds),
+        full_length=full_length,
         costs=costs(run.records),
         **process,
         verdicts=count_verdicts(run),
         history=cast.reading,
         note=notes(NOTES.get(model.name) if model else None, low),
         reference=_reference(by_round.stability) if settings.reference else None,
+    )
+
+
+def _full_length(
+    run: ConversationRun,
+    conversations: Sequence[JudgedConversation],
+    plan: Sequence[Conversation],
+    rounds: int,
+) -> FullLength | None:
+    """The conversations that reach the last round; None where all do, or none."""
+    reach = reach_the_end(conversations, rounds)
+    if reach.all() or not reach.any():
+        return None
+    part = [conversation for conversation, there in zip(plan, reach, strict=True) if there]
+    ids = {conversation.id for conversation in part}
+    return FullLength(
+        len(part),
+        curves([one for one in conversations if one.id in ids], part, rounds),
+        prompt_share([one for one in run.records if one.conversation in ids], part, rounds),
     )
 
 
