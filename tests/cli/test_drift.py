@@ -213,6 +213,39 @@ def test_recorded_chats_need_no_model(
     assert json.loads(capsys.readouterr().out)["replies"] == [None, 1.0]
 
 
+@pytest.mark.parametrize(
+    ("option", "model"),
+    [
+        (["--pairs", "1"], "mini"),
+        (["--topic", "cats"], "mini"),
+        (["--user", "own"], "mini"),
+        (["--user-model", "mini"], "mini"),
+        (["--control", "anchor"], None),
+        (["--runs", "9"], None),
+        (["--seed", "3"], None),
+        (["--max-new-tokens", "5"], None),
+        (["--temperature", "0"], None),
+        (["--reference"], None),
+        (["--resume", "round"], None),
+        (["--verify", "mini"], None),
+    ],
+)
+def test_options_that_recorded_chats_do_not_read_are_refused(
+    option: list[str],
+    model: str | None,
+    actor: Actor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("log.jsonl").write_text("{}\n")
+    named = ["--model", model] if model else []
+    assert run("--history", "log.jsonl", *named, *option, "--out", "run") == 2
+    assert option[0] in one_sentence(capsys)
+    assert not Path("run").exists() and actor.calls == []
+
+
 def test_a_prompt_alone_gets_a_curve(actor: Actor, capsys: pytest.CaptureFixture[str]) -> None:
     prompt = "You are Ada. Always answer in French. The archive code is 4471."
     assert run("--prompt", prompt, "--pairs", "3", "--rounds", "1", "--json") == 0

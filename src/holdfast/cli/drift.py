@@ -61,9 +61,15 @@ def drift(
         rubrics=others.judge_model is not None and settings.history is None,
         whole=settings.history is not None,
     )
+    if settings.history is not None and others.user_model:
+        raise HoldfastError("--user-model is for self-chat, and a --history has its users already.")
     open_model = partial(models.open, context=context, price=price)
     # Recorded chats can be judged without a model; everything else is about one.
     name = model or (None if settings.history else "mini")
+    if name is None:
+        settings.require_model()
+        if verify:
+            raise HoldfastError("--verify checks a model’s replies: name one with --model.")
     models.require_use(name, others.user_model, others.judge_model, context=context, price=price)
     names = [name, *([others.user_model] if others.user_model else [])] if name else []
     with (

@@ -27,14 +27,14 @@ from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record, as_record
-from holdfast.core.settings import option, require_at_least, settle
+from holdfast.core.settings import changed_flags, option, require_at_least, settle
 from holdfast.core.shards import Where, open_run
 from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.costs import costs
-from holdfast.evals.conversation.curves import curves, reach_the_end
+from holdfast.evals.conversation.curves import curves
 from holdfast.evals.conversation.estimate import estimate
+from holdfast.evals.conversation.full_length import full_length
 from holdfast.evals.conversation.judging import count_verdicts, judge_conversations
-from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.prompt_share import prompt_share
 from holdfast.evals.conversation.recorded import read_history
 from holdfast.evals.conversation.rounds import SelfChat
@@ -60,8 +60,11 @@ from holdfast.persona.suite import select
 from holdfast.report.drift.headline import headline
 from holdfast.report.words import low_ceiling, notes
 from holdfast.results.conversation import JudgedConversation, RoundRecord
-from holdfast.results.drift import DriftSummary, FullLength, ReferenceCurve
+from holdfast.results.drift import DriftSummary, ReferenceCurve
 from holdfast.results.verdict import JudgeVerdict
+
+_OF_SELF_CHAT = ("pairs", "users", "topic")
+_OF_A_MODEL = ("seed", "runs", "control", "sampling", "reference", "batch", "resume")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +110,20 @@ class DriftSettings(ConversationSettings):
                 "--screen chooses who holds conversations, and those of a --history are held: "
                 "leave one of the two out."
             )
+        if self.history is not None and (unread := changed_flags(self, *_OF_SELF_CHAT)):
+            raise HoldfastError(
+                f"{unread[0]} is for self-chat, and the chats of a --history are recorded: leave "
+                "it out."
+            )
         require_at_least(1, self, "batch", "rounds")
+
+    def require_model(self) -> None:
+        """Refuse what is asked of a model where there is none, as for recorded chats alone."""
+        if unread := changed_flags(self, *_OF_A_MODEL):
+            raise HoldfastError(
+                f"{unread[0]} is for a model, and none is asked: name one with --model, or leave "
+                "it out."
+            )
 
     def protocol(self, rounds: int) -> ConversationProtocol:
         """What is asked in the rounds; recorded chats have no twins and no users' personas."""
@@ -195,6 +211,8 @@ def drift(
         ShardDone: `where` is a shard, and its part is done.
     """
     settings = settle(settings, DriftSettings, changes)
+    if model is None:
+        settings.require_model()
     progress, start = progress or Progress(enabled=False), time.monotonic()
     screening = screen(
         settings, model, judge_model=judge_model, out=out, progress=progress, where=where
@@ -257,42 +275,23 @@ def _summarise(
     """The summary of the records; `process` has its fields on the process and the page."""
     model, plan, rounds = chat.agent, cast.conversations, chat.protocol.rounds
     by_round = curves(conversations, plan, rounds)
-    full_length = _full_length(run, conversations, plan, rounds)
+    long = full_length(conversations, run.records, plan, rounds)
     of_run = setting(chat, plan, cast.suite.name, cast.screened)
     # Recorded chats are as they are: nobody can choose other personas for them.
-    ceiling = full_length.curves.ceiling if full_length else by_round.ceiling
+    ceiling = long.curves.ceiling if long else by_round.ceiling
     low = low_ceiling(of_run, ceiling) if settings.history is None else None
     return DriftSummary(
         setting=of_run,
         control=settings.control,
         curves=by_round,
         share=prompt_share(run.records, plan, rounds),
-        full_length=full_length,
+        full_length=long,
         costs=costs(run.records),
         **process,
         verdicts=count_verdicts(run),
         history=cast.reading,
         note=notes(NOTES.get(model.name) if model else None, low),
         reference=_reference(by_round.stability) if settings.reference else None,
-    )
-
-
-def _full_length(
-    run: ConversationRun,
-    conversations: Sequence[JudgedConversation],
-    plan: Sequence[Conversation],
-    rounds: int,
-) -> FullLength | None:
-    """The conversations that reach the last round; None where all do, or none."""
-    reach = reach_the_end(conversations, rounds)
-    if reach.all() or not reach.any():
-        return None
-    part = [conversation for conversation, there in zip(plan, reach, strict=True) if there]
-    ids = {conversation.id for conversation in part}
-    return FullLength(
-        len(part),
-        curves([one for one in conversations if one.id in ids], part, rounds),
-        prompt_share([one for one in run.records if one.conversation in ids], part, rounds),
     )
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from holdfast.core.intervals import FEWEST, Sample
 from holdfast.core.stats import Array, mean, normalise, numbers
@@ -88,14 +87,6 @@ def _mean_or_none(values: Array) -> Values | None:
 
 def _interval_or_none(values: Array, sample: Sample) -> list[Interval] | None:
     return None if np.isnan(values).all() else numbers(sample.score_interval(values))
-
-
-def reach_the_end(conversations: Sequence[JudgedConversation], rounds: int) -> NDArray[np.bool_]:
-    """Which conversations have a score at the last round: of their answers, or else replies."""
-    own = scores(conversations, "own", rounds + 1)
-    if np.isnan(own).all():
-        own = scores(conversations, "reply", rounds + 1)
-    return ~np.isnan(own[:, -1])
 
 
 def _normalise(own: Array, floor: Array, sample: Sample) -> tuple[Values, list[Interval]]:
