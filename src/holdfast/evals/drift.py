@@ -33,7 +33,6 @@ from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.curves import curves
 from holdfast.evals.conversation.estimate import estimate
-from holdfast.evals.conversation.full_length import full_length
 from holdfast.evals.conversation.judging import count_verdicts, judge_conversations
 from holdfast.evals.conversation.prompt_share import prompt_share
 from holdfast.evals.conversation.recorded import read_history
@@ -54,6 +53,7 @@ from holdfast.evals.conversation.setup import (
     setting,
 )
 from holdfast.evals.estimate import RunEstimate
+from holdfast.evals.full_length import full_length
 from holdfast.evals.logs.formats import FORMAT_HELP
 from holdfast.models.notes import NOTES
 from holdfast.persona.suite import select
@@ -211,8 +211,6 @@ def drift(
         ShardDone: `where` is a shard, and its part is done.
     """
     settings = settle(settings, DriftSettings, changes)
-    if model is None:
-        settings.require_model()
     progress, start = progress or Progress(enabled=False), time.monotonic()
     screening = screen(
         settings, model, judge_model=judge_model, out=out, progress=progress, where=where
@@ -317,6 +315,8 @@ def _cast(
     if settings.history is None:
         rounds = 8 if settings.rounds is None else settings.rounds
         return draw_cast(settings, model, screening), rounds
+    if model is None:
+        settings.require_model()
     source = settings.persona or settings.suite or settings.agents
     suite = read_suite(settings.persona or settings.suite or default_suite(model))
     personas = select(suite, settings.agents) if settings.agents else suite.personas
