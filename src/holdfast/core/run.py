@@ -272,9 +272,9 @@ def _differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str,
     elif isinstance(old, list) and isinstance(new, list) and len(old) != len(new):
         yield path, f"a list of {len(old)}", f"a list of {len(new)}"
     elif isinstance(old, list) and isinstance(new, list):
-        for place, (one, other) in enumerate(zip(old, new, strict=True)):
+        for i, (one, other) in enumerate(zip(old, new, strict=True)):
             if one != other:
-                yield from islice(_differences(one, other, f"{path}.{place}"), 1)
+                yield from islice(_differences(one, other, f"{path}.{i}"), 1)
                 return
     elif old != new:
         yield path, *_where_they_differ(dumps(old), dumps(new))
