@@ -79,6 +79,23 @@ def test_a_plan_is_printed_and_nothing_is_run(
     assert json.loads(output.out)["replies"] > 40 and "not kept" not in output.err
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--rounds", "1"], ""),
+        (["--rounds", "1", "--screen"], "A screening comes on top."),
+        (["--rounds", "2"], "Longer prompts of later rounds come on top."),
+        (["--screen"], "Longer prompts of later rounds and a screening come on top."),
+    ],
+)
+def test_a_plan_names_what_it_does_not_count_of_this_run(
+    options: list[str], sentence: str, actor: Actor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--pairs", "2", *options, "--plan") == 0
+    text = capsys.readouterr().out.strip()
+    assert text.endswith(sentence) and ("on top" in text) == bool(sentence)
+
+
 def test_without_out_nothing_is_written_and_that_is_said(
     actor: Actor,
     tmp_path: Path,

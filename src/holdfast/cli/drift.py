@@ -30,7 +30,7 @@ from holdfast.cli.session import (
 )
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.evals.conversation.estimate import BESIDE
+from holdfast.evals.conversation.estimate import name_uncounted
 from holdfast.evals.drift import DriftResult, DriftSettings, estimate_drift
 from holdfast.evals.drift import drift as measure_drift
 from holdfast.report.words import log_reading, screening
@@ -84,7 +84,8 @@ def drift(
             if subject is None:
                 raise HoldfastError("--plan measures a model: name one with --model.")
             estimate = estimate_drift(subject, settings, user_model=agents[-1])
-            print_estimate(estimate, output.as_json, BESIDE)
+            beside = name_uncounted(rounds=settings.rounds, screen=settings.screen)
+            print_estimate(estimate, output.as_json, beside)
             return
         result = measure_drift(
             subject,
