@@ -61,15 +61,10 @@ def drift(
         rubrics=others.judge_model is not None and settings.history is None,
         whole=settings.history is not None,
     )
-    if settings.history is not None and others.user_model:
-        raise HoldfastError("--user-model is for self-chat, and a --history has its users already.")
     open_model = partial(models.open, context=context, price=price)
     # Recorded chats can be judged without a model; everything else is about one.
     name = model or (None if settings.history else "mini")
-    if name is None:
-        settings.require_model()
-        if verify:
-            raise HoldfastError("--verify checks a model’s replies: name one with --model.")
+    _refuse_unread(settings, name, others.user_model, verify)
     models.require_use(name, others.user_model, others.judge_model, context=context, price=price)
     names = [name, *([others.user_model] if others.user_model else [])] if name else []
     with (
@@ -98,6 +93,18 @@ def drift(
             where=where,
         )
         print_summary(result.summary, _lines(result), output.as_json)
+
+
+def _refuse_unread(
+    settings: DriftSettings, model: str | None, user_model: str | None, verify: str | None
+) -> None:
+    """Refuse options that nobody reads who judges recorded chats."""
+    if settings.history is not None and user_model:
+        raise HoldfastError("--user-model is for self-chat, and a --history has its users already.")
+    if model is None:
+        settings.require_model()
+        if verify:
+            raise HoldfastError("--verify checks a model’s replies: name one with --model.")
 
 
 def _lines(result: DriftResult) -> Iterator[str]:
