@@ -365,3 +365,17 @@ def test_self_chat_that_fills_the_context_compares_the_same_conversations() -> N
 def test_conversations_that_all_reach_the_last_round_are_summed_up_once() -> None:
     summary = drift(Actor(), suite=SMALL, pairs=2, rounds=1).summary
     assert summary.full_length is None and "full_length" not in as_record(summary)
+
+
+def test_what_is_left_at_a_round_is_of_the_conversations_measured_there() -> None:
+    held = SMALL.personas[0].prompt
+
+    def lose_or_overflow(ask: Ask) -> Reply:
+        # The persona that is never held fills the context, so that only those that hold are left.
+        if held not in ask.chat[0]["content"]:
+            return obey(ask)
+        return Reply("", "overflow") if len(ask.chat) >= 6 else Reply("no")
+
+    curves = drift(Actor(lose_or_overflow), suite=SMALL, pairs=6, rounds=3).summary.curves
+    assert (curves.ceiling or 0) < 1 == curves.stability[-1]
+    assert curves.normalised[-1] == 1.0
