@@ -60,7 +60,11 @@ def test_without_json_the_recommendation_a_line_per_control_and_the_page_are_pri
 ) -> None:
     assert run(*SMALL, "--questions", "none", "--out", str(tmp_path / "run")) == 0
     output = capsys.readouterr().out
-    assert output.startswith("No control is shown to hold better: of 4 conversations, too few")
+    assert output.startswith(
+        "No control is shown to hold better: 4 conversations are too few to choose on some and "
+        "report others. Without one late stability is "
+    )
+    assert "time/token\n" in output and "1.00 ×" in output and "capability, " not in output
     for control in ("none", "reminder:1", "anchor"):
         assert f"* {control}" in output
     assert "model organism" in output and output.rstrip().endswith("report.html")

@@ -79,6 +79,23 @@ def test_a_plan_is_printed_and_nothing_is_run(
     assert json.loads(output.out)["replies"] > 40 and "not kept" not in output.err
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--rounds", "1"], ""),
+        (["--rounds", "1", "--screen"], "A screening comes on top."),
+        (["--rounds", "2"], "Longer prompts of later rounds come on top."),
+        (["--screen"], "Longer prompts of later rounds and a screening come on top."),
+    ],
+)
+def test_a_plan_names_what_it_does_not_count_of_this_run(
+    options: list[str], sentence: str, actor: Actor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--pairs", "2", *options, "--plan") == 0
+    text = capsys.readouterr().out.strip()
+    assert text.endswith(sentence) and ("on top" in text) == bool(sentence)
+
+
 def test_without_out_nothing_is_written_and_that_is_said(
     actor: Actor,
     tmp_path: Path,
@@ -211,6 +228,39 @@ def test_recorded_chats_need_no_model(
     args = ["--persona", str(persona), "--history", str(chats), "--json"]
     assert run(*args, "--out", str(tmp_path / "run")) == 0
     assert json.loads(capsys.readouterr().out)["replies"] == [None, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("option", "model"),
+    [
+        (["--pairs", "1"], "mini"),
+        (["--topic", "cats"], "mini"),
+        (["--user", "own"], "mini"),
+        (["--user-model", "mini"], "mini"),
+        (["--control", "anchor"], None),
+        (["--runs", "9"], None),
+        (["--seed", "3"], None),
+        (["--max-new-tokens", "5"], None),
+        (["--temperature", "0"], None),
+        (["--reference"], None),
+        (["--resume", "round"], None),
+        (["--verify", "mini"], None),
+    ],
+)
+def test_options_that_recorded_chats_do_not_read_are_refused(
+    option: list[str],
+    model: str | None,
+    actor: Actor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("log.jsonl").write_text("{}\n")
+    named = ["--model", model] if model else []
+    assert run("--history", "log.jsonl", *named, *option, "--out", "run") == 2
+    assert option[0] in one_sentence(capsys)
+    assert not Path("run").exists() and actor.calls == []
 
 
 def test_a_prompt_alone_gets_a_curve(actor: Actor, capsys: pytest.CaptureFixture[str]) -> None:

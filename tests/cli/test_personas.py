@@ -249,3 +249,13 @@ def test_a_chat_is_imported_as_a_history(tmp_path: Path) -> None:
 
 def test_a_file_that_was_never_a_card_cannot_become_one(mine: Path, tmp_path: Path) -> None:
     assert isinstance(run("export", mine, "--out", tmp_path / "x.json").exception, PersonaError)
+
+
+def test_consistency_says_which_checks_could_not_be_made_and_why(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
+    log.write_text((json.dumps({"messages": turns}) + "\n") * 4, encoding="utf-8")
+    output = run("consistency", log, "--user-prompt", "You are an angry miller from Tarn.").stdout
+    assert output.startswith("Your evaluation was valid in 4 of 4 runs by 1 of 3 checks (95% ")
+    assert "never shows its persona: not looked for (from three lines of the user on" in output
+    assert "difficult user was softened: not looked for (from two lines on" in output

@@ -69,3 +69,17 @@ def test_json_is_one_object(log: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_a_missing_log_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(str(tmp_path / "none.jsonl"), "--persona", "mini:upper-1") == 2
     assert "could not be read" in capsys.readouterr().err
+
+
+def test_without_a_persona_the_line_names_the_logs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turns = [
+        {"role": "system", "content": "Answer in French."},
+        {"role": "user", "content": "Hello?"},
+        {"role": "assistant", "content": "Bonjour, comment allez-vous aujourd’hui ?"},
+    ]
+    path = tmp_path / "log.jsonl"
+    path.write_text((json.dumps({"messages": turns}) + "\n") * 3, encoding="utf-8")
+    assert run(str(path)) == 0
+    assert capsys.readouterr().out.startswith("the log’s persona: no drift of 0.1 is certain (3 ")

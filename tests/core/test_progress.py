@@ -107,6 +107,19 @@ def test_before_anything_is_done_no_time_is_promised() -> None:
         assert file.getvalue() == "0 of 5 rounds\n"
 
 
+def test_a_line_is_not_written_again_where_nothing_was_done_since() -> None:
+    file, clock, tokens = StringIO(), Clock(), [0]
+    progress = Progress(stream=file, clock=clock)
+    with progress.of(9, "items", tokens=lambda: tokens[0]):
+        for _ in range(4):
+            clock.now += 11
+            progress.tick()
+        assert file.getvalue() == "0 of 9 items\n"
+        tokens[0] += 440
+        progress.tick()
+        assert file.getvalue().splitlines()[1:] == ["0 of 9 items, 10 tokens/s"]
+
+
 def test_tokens_are_shown_while_the_first_step_still_takes_its_time() -> None:
     file, clock, tokens = StringIO(), Clock(), [500]
     progress = Progress(stage="drift", stream=file, clock=clock)

@@ -63,6 +63,24 @@ def test_the_difference_is_short_however_long_the_values_are(tmp_path: Path) -> 
     assert len(str(error.value)) < 400 and "and " in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ([[0, "a"]] * 4, [[0, "a"]] * 5, "long was a list of 4, is a list of 5;"),
+        ([[0, "cats"]] * 4, [[0, "dogs"]] * 4, 'long.0.1 was "cats", is "dogs";'),
+        ([["a" * 90 + "old"]], [["a" * 90 + "new"]], 'aaaold", is …aaaaaaaaaaaaaaaaaaaanew";'),
+        ({"x": "y" * 90}, {"x": "y" * 90 + "!"}, 'yyy", is …yyyyyyyyyyyyyyyyyyyy!";'),
+    ],
+)
+def test_the_difference_of_lists_and_long_texts_is_where_they_differ(
+    old: object, new: object, sentence: str, tmp_path: Path
+) -> None:
+    Run(tmp_path, {**MANIFEST, "long": old})
+    with pytest.raises(RunError) as error:
+        Run(tmp_path, {**MANIFEST, "long": new})
+    assert sentence in str(error.value) and "differ too" not in str(error.value)
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(RunError, match="holds no run"):

@@ -305,3 +305,77 @@ def test_a_local_model_that_goes_on_after_a_round_draws_the_words_of_an_uninterr
 def test_recorded_chats_are_not_screened() -> None:
     with pytest.raises(HoldfastError, match="--screen chooses who holds conversations"):
         DriftSettings(history="log.jsonl", screen=True)
+
+
+def write_log(path: Path, *chats: list[bool]) -> Path:
+    """A log of chats; of each reply, whether it keeps the persona."""
+    lines = []
+    for number, replies in enumerate(chats):
+        turns = [
+            {"role": role, "content": text}
+            for r, kept in enumerate(replies)
+            for role, text in (
+                ("user", f"{number}, {r}?"),
+                ("assistant", "zebra" if kept else "no"),
+            )
+        ]
+        lines.append(json.dumps({"messages": turns}) + "\n")
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+OWN = Suite("own", (persona("zebra"),))
+
+
+def test_start_and_end_are_of_the_conversations_that_reach_the_last_round(tmp_path: Path) -> None:
+    # Short chats that never kept the persona hide that most of the long ones lose it.
+    chats = [[False]] * 24 + [[True, True] + [False] * 4] * 10 + [[True] * 6] * 6
+    result = drift(None, suite=OWN, history=write_log(tmp_path / "log", *chats))
+    assert result.summary.curves.stability[1] == 0.4
+    start = "The persona gives way: from 1.00 at round 1 to 0.38 over six rounds (−0.62, "
+    assert result.headline.startswith(start)
+    assert result.headline.endswith(", over the 16 of 40 conversations that reach round six")
+
+
+def test_chats_of_two_lengths_that_never_change_are_not_shown_to_grow(tmp_path: Path) -> None:
+    chats = [[False] * 2] * 12 + [[True] * 6] * 6
+    out = tmp_path / "run"
+    result = drift(None, suite=OWN, history=write_log(tmp_path / "log", *chats), out=out)
+    record = as_record(result.summary)
+    assert record["full_length"]["n"] == 6 and record["stability"][1] == pytest.approx(1 / 3, 1e-3)
+    assert "1.00 at round 1, 1.00 after six rounds (0.00, " in result.headline
+    page = (out / "report.html").read_text("utf-8")
+    assert "At the start and at the end, of the 6 of 18 conversations that reach round six" in page
+    assert "1.00 → 1.00, 6 of 18 conversations" in page
+    assert "0.33 → 1.00" not in page
+
+
+def test_self_chat_that_fills_the_context_compares_the_same_conversations() -> None:
+    def overflow(ask: Ask) -> Reply:
+        long = SMALL.personas[0].prompt in ask.chat[0]["content"]
+        return Reply("", "overflow") if long and len(ask.chat) >= 6 else obey(ask)
+
+    result = drift(Actor(overflow), suite=SMALL, pairs=6, rounds=3)
+    curves, part = result.summary.curves, result.summary.full_length
+    assert part is not None and part.n == curves.n[-1] < curves.n[0]
+    assert part.curves.n == [part.n] * 4
+    assert f"over the {part.n} of 6 conversations" in result.headline
+
+
+def test_conversations_that_all_reach_the_last_round_are_summed_up_once() -> None:
+    summary = drift(Actor(), suite=SMALL, pairs=2, rounds=1).summary
+    assert summary.full_length is None and "full_length" not in as_record(summary)
+
+
+def test_what_is_left_at_a_round_is_of_the_conversations_measured_there() -> None:
+    held = SMALL.personas[0].prompt
+
+    def lose_or_overflow(ask: Ask) -> Reply:
+        # The persona that is never held fills the context, so that only those that hold are left.
+        if held not in ask.chat[0]["content"]:
+            return obey(ask)
+        return Reply("", "overflow") if len(ask.chat) >= 6 else Reply("no")
+
+    curves = drift(Actor(lose_or_overflow), suite=SMALL, pairs=6, rounds=3).summary.curves
+    assert (curves.ceiling or 0) < 1 == curves.stability[-1]
+    assert curves.normalised[-1] == 1.0

@@ -52,6 +52,10 @@ def test_a_persona_without_a_split_is_held_out(tmp_path: Path) -> None:
         ("[[expert]]\nid = 'a'", "expert is unknown"),
         (GOOD.replace("harmful", "evil"), "no kind 'evil'"),
         (GOOD.replace("kind", "sort"), "no field 'sort'"),
+        (
+            GOOD + 'category = "x"',
+            r"id, kind \(helpful, irrelevant, harmful\), text and",
+        ),
         (GOOD.replace('id = "a"\n', ""), "there is no id"),
         (GOOD.replace('"You guess."', "3"), "text is a text"),
         (GOOD + 'split = "test"', "no split 'test'"),

@@ -132,6 +132,12 @@ def test_portraits_average_a_personas_conversations_and_order_by_fall() -> None:
     assert (second.id, second.fall) == ("firm", 0.0)
 
 
+def test_a_portrait_goes_from_each_conversations_start_to_its_own_end() -> None:
+    (one,) = transcript.portraits(entries([talk([0.0, 0.0]), talk([1.0, 1.0, 1.0, 1.0])]))
+    assert one.scores == (0.5, 0.5, 1.0, 1.0)
+    assert (one.first, one.last, one.fall, one.n) == (0.5, 0.5, 0.0, 2)
+
+
 def record_chat(scores: list[float], own: bool) -> dict[str, Any]:
     """A recorded chat: its replies judged, and perhaps probed."""
     one = talk([0.5] * (len(scores) + 1) if own else [None] * (len(scores) + 1))

@@ -29,7 +29,7 @@ from holdfast.cli.session import (
 )
 from holdfast.core.progress import Progress
 from holdfast.evals.compare.settings import CompareSettings
-from holdfast.evals.conversation.estimate import BESIDE
+from holdfast.evals.conversation.estimate import name_uncounted
 from holdfast.report.words import screening
 
 if TYPE_CHECKING:
@@ -76,7 +76,12 @@ def compare(
             estimate = estimate_compare(
                 subject, settings, user_model=agents[-1], judge_model=judge, also=checkpoints
             )
-            print_estimate(estimate, output.as_json, BESIDE)
+            beside = name_uncounted(
+                rounds=settings.lengths()[-1],
+                questions=settings.questions != "none",
+                screen=settings.screen,
+            )
+            print_estimate(estimate, output.as_json, beside)
             return
         result = compare(
             subject,
@@ -98,7 +103,7 @@ def _lines(result: Comparison) -> Iterator[str]:
     if s.setting.screened:
         yield screening(s.setting.screened)
     width = max(len(row.control) for row in s.rows)
-    yield f"  {'control':{width}}  stability  late  late vs none         capability  ms/token"
+    yield f"  {'control':{width}}  stability  late  late vs none         capability  time/token"
     for row in s.rows:
         cells = [
             f"{row.control:{width}}",
@@ -106,7 +111,7 @@ def _lines(result: Comparison) -> Iterator[str]:
             f"{_number(row.late_stability):>4}",
             f"{_change(row):19}",
             f"{_number(row.capability):>10}",
-            f"{_number(row.relative_ms_per_token):>8}",
+            f"{_times(row.relative_ms_per_token):>10}",
         ]
         yield ("* " if row.pareto else "  ") + "  ".join(cells)
     for row in s.rows:
@@ -123,6 +128,11 @@ def _lines(result: Comparison) -> Iterator[str]:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
+
+
+def _times(ratio: float | None) -> str:
+    """Time relative to none's."""
+    return "–" if ratio is None else f"{ratio:.2f} ×"
 
 
 def _change(row: ControlRow) -> str:

@@ -30,7 +30,7 @@ from holdfast.cli.session import (
 )
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.evals.conversation.estimate import BESIDE
+from holdfast.evals.conversation.estimate import name_uncounted
 from holdfast.evals.drift import DriftResult, DriftSettings, estimate_drift
 from holdfast.evals.drift import drift as measure_drift
 from holdfast.report.words import log_reading, screening
@@ -64,6 +64,7 @@ def drift(
     open_model = partial(models.open, context=context, price=price)
     # Recorded chats can be judged without a model; everything else is about one.
     name = model or (None if settings.history else "mini")
+    _refuse_unread(settings, name, others.user_model, verify)
     models.require_use(name, others.user_model, others.judge_model, context=context, price=price)
     names = [name, *([others.user_model] if others.user_model else [])] if name else []
     with (
@@ -78,7 +79,8 @@ def drift(
             if subject is None:
                 raise HoldfastError("--plan measures a model: name one with --model.")
             estimate = estimate_drift(subject, settings, user_model=agents[-1])
-            print_estimate(estimate, output.as_json, BESIDE)
+            beside = name_uncounted(rounds=settings.rounds, screen=settings.screen)
+            print_estimate(estimate, output.as_json, beside)
             return
         result = measure_drift(
             subject,
@@ -91,6 +93,18 @@ def drift(
             where=where,
         )
         print_summary(result.summary, _lines(result), output.as_json)
+
+
+def _refuse_unread(
+    settings: DriftSettings, model: str | None, user_model: str | None, verify: str | None
+) -> None:
+    """Refuse options that nobody reads who judges recorded chats."""
+    if settings.history is not None and user_model:
+        raise HoldfastError("--user-model is for self-chat, and a --history has its users already.")
+    if model is None:
+        settings.require_model()
+        if verify:
+            raise HoldfastError("--verify checks a model’s replies: name one with --model.")
 
 
 def _lines(result: DriftResult) -> Iterator[str]:

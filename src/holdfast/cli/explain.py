@@ -13,6 +13,7 @@ from holdfast.cli.options import (
 from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.session import batch_hint, own_command, print_estimate, print_summary, resumable
 from holdfast.core.progress import Progress
+from holdfast.evals.conversation.estimate import name_uncounted
 from holdfast.evals.explain.settings import ExplainSettings
 
 
@@ -43,7 +44,7 @@ def explain(
         print_estimate(
             estimate,
             output.as_json,
-            "Longer prompts of later rounds, a screening and the value vectors come on top.",
+            name_uncounted(rounds=settings.rounds, screen=settings.screen, vectors=True),
         )
         return
     with resumable(output.out, hint=batch_hint(settings, [subject])) as folder:

@@ -24,7 +24,7 @@ from holdfast.report.words import number, quantity
 from holdfast.training.prism.settings import PrismEvalSettings, PrismSettings
 
 if TYPE_CHECKING:
-    from holdfast.results.training.prism import PairedDifference, PrismEvalSummary
+    from holdfast.results.training.prism import GateScores, PairedDifference, PrismEvalSummary
     from holdfast.training.prism.pipeline import PrismResult
 
 app = typer.Typer(
@@ -83,12 +83,7 @@ def _training_lines(result: PrismResult) -> Iterator[str]:
     )
     cut = [f"{name} {share:.0%}" for name, share in summary.cut.items() if share]
     yield f"answers cut by the limit of tokens: {', '.join(cut) or 'none'}"
-    yield (
-        f"gate: ranks queries with an AUC of {number(gate.auc)} under personas it never saw and "
-        f"{number(gate.auc_queries)} among queries it never saw (0.50 is chance); it is right for "
-        f"{number(gate.accuracy)} of them, one that always says the more frequent for "
-        f"{number(gate.majority)}"
-    )
+    yield _describe_gate(gate)
     yield (
         f"adapter: its KL from the prompted model goes from {number(summary.kl_first)} to "
         f"{number(summary.kl_last)} a token; {quantity(summary.too_long, 'win')} did not fit"
@@ -98,6 +93,18 @@ def _training_lines(result: PrismResult) -> Iterator[str]:
         yield f"  without: {shorten(pair.plain, 100)}"
         yield f"  with:    {shorten(pair.persona, 100)}"
     yield summary.adapter
+
+
+def _describe_gate(gate: GateScores) -> str:
+    few = ""
+    if gate.auc is None or gate.auc_queries is None:
+        few = "; –: too few queries were won and lost to hold some out"
+    return (
+        f"gate: ranks queries with an AUC of {number(gate.auc)} under personas it never saw and "
+        f"{number(gate.auc_queries)} among queries it never saw (0.50 is chance); it is right for "
+        f"{number(gate.accuracy)} of them, one that always says the more frequent for "
+        f"{number(gate.majority)}{few}"
+    )
 
 
 @app.command("eval")

@@ -1,7 +1,7 @@
 """Progress on standard error: stage, steps, replies and tokens per second, time left.
 
-On a terminal it is a bar. Elsewhere, as in a log file, it is a plain line about every ten seconds,
-and one at the end of each stage:
+On a terminal it is a bar. Elsewhere, as in a log file, it is a plain line about every ten seconds
+in which something was done, and one at the end of each stage:
 
     drift: 120 of 216 rounds, 63.2 replies/s, 1,410 tokens/s, 0:04:10 left
 
@@ -64,6 +64,7 @@ class Progress:
         self._tokens: Callable[[], int] = lambda: 0
         self._lock = threading.Lock()
         self._done = self._resumed = self._total = 0.0
+        self._last_state: tuple[float, int, int] | None = None
 
     @contextlib.contextmanager
     def of(
@@ -82,6 +83,7 @@ class Progress:
         self._began = self._last_line = self._clock()
         self._first_replies, self._total = self.replies, float(total)
         self._done = self._resumed = 0.0
+        self._last_state = None
         end = threading.Event()
         if self._enabled:
             threading.Thread(target=self._keep_writing, args=(end,), daemon=True).start()
@@ -110,8 +112,10 @@ class Progress:
         """Move the bar, or write a plain line where the last one is old enough."""
         with self._lock:
             if self._plain and self._clock() - self._last_line >= INTERVAL:
-                self._last_line = self._clock()
-                self._write_line()
+                state = (self._done, self.replies, self._tokens())
+                if state != self._last_state:
+                    self._last_line, self._last_state = self._clock(), state
+                    self._write_line()
             elif self._task is not None:
                 rates = ", ".join([*self._earlier(), *self._rates(), *self._time_left()])
                 self._bar.update(self._task, completed=self._whole, rates=rates)

@@ -23,6 +23,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Generic
 
@@ -251,24 +252,45 @@ def refuse_other_files(folder: Path) -> None:
 
 def refuse_another_run(old: Record, new: Record, folder: Path) -> None:
     """Raise `RunError`, which names what differs, where a folder has another manifest."""
-    was, now = dict(_leaves(old)), dict(_leaves(new))
-    differ = [key for key in {**was, **now} if was.get(key) != now.get(key)]
-    if differ:
-        first = differ[0]
-        old_value, new_value = (_shorten(dumps(one.get(first))) for one in (was, now))
-        change = f"{first} was {old_value}, is {new_value}"
-        others = f", and {', '.join(differ[1:4])} differ too" if differ[1:] else ""
-        raise RunError(f"{folder} holds another run: {change}{others}; choose another --out")
+    differences = list(_differences(old, new))
+    if differences:
+        place, old_value, new_value = differences[0]
+        names = ", ".join(name for name, _, _ in differences[1:4])
+        others = f", and {names} differ too" if names else ""
+        raise RunError(
+            f"{folder} holds another run: {place} was {old_value}, is {new_value}{others}; choose "
+            "another --out"
+        )
+
+
+def _differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
+    """Where two values of JSON differ, and the text of each there; of a list the first place."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in {**old, **new}:
+            place = f"{path}.{key}" if path else str(key)
+            yield from _differences(old.get(key), new.get(key), place)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) != len(new):
+        yield path, f"a list of {len(old)}", f"a list of {len(new)}"
+    elif isinstance(old, list) and isinstance(new, list):
+        for i, (one, other) in enumerate(zip(old, new, strict=True)):
+            if one != other:
+                yield from islice(_differences(one, other, f"{path}.{i}"), 1)
+                return
+    elif old != new:
+        yield path, *_where_they_differ(dumps(old), dumps(new))
+
+
+def _where_they_differ(old: str, new: str) -> tuple[str, str]:
+    """Two texts, and of long ones the part that differs, with a few characters before it."""
+    start = 0
+    if max(len(old), len(new)) > MOST_CHARACTERS:
+        pairs = enumerate(zip(old, new, strict=False))
+        first = next((i for i, (a, b) in pairs if a != b), min(len(old), len(new)))
+        start = max(0, first - MOST_CHARACTERS // 3)
+    before = "…" if start else ""
+    return before + _shorten(old[start:]), before + _shorten(new[start:])
 
 
 def _shorten(text: str) -> str:
     # Unlike `errors.shorten`, this keeps every blank.
     return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
-
-
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, object]]:
-    if isinstance(value, dict):
-        for key, part in value.items():
-            yield from _leaves(part, f"{path}.{key}" if path else key)
-    else:
-        yield path, value

@@ -17,7 +17,7 @@ This module knows no command and no command line.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
@@ -118,3 +118,22 @@ def expand_home(path: Path | str) -> Path:
 def flag(name: str) -> str:
     """The option of the command line that sets a field or a parameter."""
     return f"--{name.replace('_', '-')}"
+
+
+def changed_flags(settings: object, *names: str) -> list[str]:
+    """The options of some fields whose values are not the defaults.
+
+    Args:
+        settings: a dataclass of settings, all of whose fields have defaults.
+        names: the fields; one that holds a dataclass stands for the options of that one.
+    """
+    usual, flags = type(settings)(), list[str]()
+    for one in fields(settings):  # type: ignore[arg-type]
+        value = getattr(settings, one.name)
+        if one.name in names and value != getattr(usual, one.name):
+            if is_dataclass(value):
+                flags += changed_flags(value, *(part.name for part in fields(value)))
+            else:
+                spellings = one.metadata["option"].flags if "option" in one.metadata else ()
+                flags.append(spellings[0].split("/")[0] if spellings else flag(one.name))
+    return flags

@@ -27,7 +27,7 @@ from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record, as_record
-from holdfast.core.settings import option, require_at_least, settle
+from holdfast.core.settings import changed_flags, option, require_at_least, settle
 from holdfast.core.shards import Where, open_run
 from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.costs import costs
@@ -53,13 +53,18 @@ from holdfast.evals.conversation.setup import (
     setting,
 )
 from holdfast.evals.estimate import RunEstimate
+from holdfast.evals.full_length import full_length
 from holdfast.evals.logs.formats import FORMAT_HELP
 from holdfast.models.notes import NOTES
 from holdfast.persona.suite import select
-from holdfast.report.words import headline, low_ceiling, notes
+from holdfast.report.drift.headline import headline
+from holdfast.report.words import low_ceiling, notes
 from holdfast.results.conversation import JudgedConversation, RoundRecord
 from holdfast.results.drift import DriftSummary, ReferenceCurve
 from holdfast.results.verdict import JudgeVerdict
+
+_OF_SELF_CHAT = ("pairs", "users", "topic")
+_OF_A_MODEL = ("seed", "runs", "control", "sampling", "reference", "batch", "resume")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +110,20 @@ class DriftSettings(ConversationSettings):
                 "--screen chooses who holds conversations, and those of a --history are held: "
                 "leave one of the two out."
             )
+        if self.history is not None and (unread := changed_flags(self, *_OF_SELF_CHAT)):
+            raise HoldfastError(
+                f"{unread[0]} is for self-chat, and the chats of a --history are recorded: leave "
+                "it out."
+            )
         require_at_least(1, self, "batch", "rounds")
+
+    def require_model(self) -> None:
+        """Refuse what is asked of a model where there is none, as for recorded chats alone."""
+        if unread := changed_flags(self, *_OF_A_MODEL):
+            raise HoldfastError(
+                f"{unread[0]} is for a model, and none is asked: name one with --model, or leave "
+                "it out."
+            )
 
     def protocol(self, rounds: int) -> ConversationProtocol:
         """What is asked in the rounds; recorded chats have no twins and no users' personas."""
@@ -255,14 +273,17 @@ def _summarise(
     """The summary of the records; `process` has its fields on the process and the page."""
     model, plan, rounds = chat.agent, cast.conversations, chat.protocol.rounds
     by_round = curves(conversations, plan, rounds)
+    long = full_length(conversations, run.records, plan, rounds)
     of_run = setting(chat, plan, cast.suite.name, cast.screened)
     # Recorded chats are as they are: nobody can choose other personas for them.
-    low = low_ceiling(of_run, by_round.ceiling) if settings.history is None else None
+    ceiling = long.curves.ceiling if long else by_round.ceiling
+    low = low_ceiling(of_run, ceiling) if settings.history is None else None
     return DriftSummary(
         setting=of_run,
         control=settings.control,
         curves=by_round,
         share=prompt_share(run.records, plan, rounds),
+        full_length=long,
         costs=costs(run.records),
         **process,
         verdicts=count_verdicts(run),
@@ -294,6 +315,8 @@ def _cast(
     if settings.history is None:
         rounds = 8 if settings.rounds is None else settings.rounds
         return draw_cast(settings, model, screening), rounds
+    if model is None:
+        settings.require_model()
     source = settings.persona or settings.suite or settings.agents
     suite = read_suite(settings.persona or settings.suite or default_suite(model))
     personas = select(suite, settings.agents) if settings.agents else suite.personas

@@ -20,6 +20,7 @@ from holdfast.persona.files import read_toml
 
 KINDS = ("helpful", "irrelevant", "harmful")
 SPLITS = ("train", "held-out")
+_A_MEMBER = f"A persona of a pool has id, kind ({', '.join(KINDS)}), text and perhaps split."
 _DATA = Path(__file__).parent / "data"
 _BUILT_IN = {"core": _DATA / "pool.toml", "mini": _DATA / "mini-pool.toml"}
 
@@ -70,7 +71,7 @@ def _member(table: Any, where: str) -> Member:
     for name, value in fields.items():
         if name not in Member.__dataclass_fields__:
             hint = suggestion(name, Member.__dataclass_fields__)
-            raise PersonaError(f"{where}: there is no field {name!r}: {hint}")
+            raise PersonaError(f"{where}: there is no field {name!r}: {hint} {_A_MEMBER}")
         if not isinstance(value, str) or not value.strip():
             raise PersonaError(f"{where}: {name} is a text.")
     for name in ("id", "kind", "text"):

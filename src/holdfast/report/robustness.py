@@ -83,6 +83,13 @@ def headline(numbers: RobustnessNumbers) -> str:
     )
 
 
+def _why_capped(numbers: RobustnessNumbers) -> str:
+    """Why worst/best of the halves is 1 where the worst has more than the best."""
+    if numbers.halves["worst"].value <= numbers.halves["best"].value:
+        return ""
+    return ", as happens where personas do not differ: their worst/best is then taken as 1"
+
+
 def remarks(summary: RobustnessSummary) -> list[str]:
     """The sentences under the headline: halves, form, the search, and what was left out."""
     numbers = summary.numbers
@@ -91,7 +98,8 @@ def remarks(summary: RobustnessSummary) -> list[str]:
         f"On all items worst/best is {number(numbers.ratio)}, and "
         f"{number(numbers.permuted['ratio'].value)} where the personas' labels are shuffled: "
         "extremes look more extreme than they are. Chosen and scored on different items, the worst "
-        f"has {number(halves['worst'].value)} and the best {number(halves['best'].value)}.",
+        f"has {number(halves['worst'].value)} and the best {number(halves['best'].value)}"
+        f"{_why_capped(numbers)}.",
         f"Without a persona {number(none.accuracy)} are right ({between(none.interval)}, "
         f"n = {numbers.items}).",
     ]

@@ -123,13 +123,28 @@ class Entry(Course):
 
 @dataclass(frozen=True)
 class Portrait(Course):
-    """A persona's mean course over its conversations."""
+    """A persona's mean course over its conversations, each from its own start to its own end."""
 
     id: str
     category: str
-    n: int
     scores: tuple[float | None, ...]
     strip: Markup
+    courses: tuple[Course, ...]
+
+    @property
+    def n(self) -> int:
+        """Its conversations."""
+        return len(self.courses)
+
+    @property
+    def first(self) -> float | None:
+        """The mean of the conversations' first scores."""
+        return average(one.first for one in self.courses)
+
+    @property
+    def last(self) -> float | None:
+        """The mean of the conversations' last scores, which may be at different rounds."""
+        return average(one.last for one in self.courses)
 
 
 class Specimen(NamedTuple):
@@ -281,7 +296,7 @@ def portraits(conversations: Sequence[Entry]) -> list[Portrait]:
         label = " ".join(number(m) for m in means)
         text = chart.Text(f"portrait-{place}", "Score by round", label)
         portraits.append(
-            Portrait(name, group[0].agent.category, len(group), means, chart.strip(means, text))
+            Portrait(name, group[0].agent.category, means, chart.strip(means, text), tuple(group))
         )
     return sorted(portraits, key=lambda portrait: -(portrait.fall or 0.0))
 

@@ -160,6 +160,18 @@ class ReferenceCurve:
     """Stability after each."""
 
 
+@dataclass(frozen=True)
+class FullLength:
+    """What was found over the conversations that reach the last round alone."""
+
+    n: int
+    """How many they are."""
+    curves: Curves
+    """Their scores by round."""
+    share: PromptShare
+    """Their prompt share by round."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DriftSummary:
     """What a drift run found."""
@@ -174,6 +186,9 @@ class DriftSummary:
     """Scores by round."""
     share: PromptShare = inline_field()
     """Prompt share by round."""
+    full_length: FullLength | None = optional_field()
+    """The same of the conversations that reach the last round, where others do not: what is said
+    of the start and the end together is about these."""
     costs: Costs = inline_field()
     """Failures and tokens."""
     cost: float | None = None
@@ -196,3 +211,13 @@ class DriftSummary:
     """Path of the page."""
     reference: ReferenceCurve | None = optional_field()
     """The curve as the paper numbers it."""
+
+    @property
+    def curves_to_the_end(self) -> Curves:
+        """Curves whose first and last values are of the same conversations."""
+        return self.full_length.curves if self.full_length else self.curves
+
+    @property
+    def share_to_the_end(self) -> PromptShare:
+        """Prompt share whose first and last values are of the same conversations."""
+        return self.full_length.share if self.full_length else self.share

@@ -141,7 +141,13 @@ def test_too_few_conversations_are_said_to_be_too_few() -> None:
     few = FEWEST - 1
     recommendation = advice(lane("none", 0.4, pairs=few), lane("anchor", 0.9, pairs=few))
     assert recommendation.chosen_on == recommendation.reported_on == list(range(few))
-    assert f"of {few} conversations, too few to choose on some" in recommendation.sentence
+    assert f": {few} conversations are too few to choose on some" in recommendation.sentence
+
+
+def test_without_questions_the_best_control_is_not_said_to_keep_capability() -> None:
+    rows = [lane(name, level, None) for name, level in (("none", 0.9), ("window:7", 0.9))]
+    sentence = advice(*rows).sentence
+    assert "; the best control, window:7, has" in sentence and "capability" not in sentence
 
 
 def test_none_alone_is_no_choice() -> None:

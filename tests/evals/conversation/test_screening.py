@@ -16,7 +16,7 @@ from holdfast.core.shards import Shard, ShardDone
 from holdfast.evals.compare.compare import compare
 from holdfast.evals.conversation.screening import screen
 from holdfast.evals.drift import DriftSettings, drift
-from holdfast.report import words
+from holdfast.report.drift import headline
 
 SMALL = suite()
 HELD_PERSONAS = {"memory-amber", "pattern-birch", "memory-delta"}
@@ -177,7 +177,7 @@ def test_a_low_start_is_the_headline_and_a_note_unless_personas_were_screened(
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "<h1>Too low to say" in page and "<small>recommended" not in page
     high = drift(Actor(capable), suite=SMALL, pairs=4, rounds=1, screen=True).summary
-    assert high.note is None and words.verdict(high) != "low"
+    assert high.note is None and headline.verdict(high) != "low"
 
 
 def test_a_threshold_outside_of_the_scores_is_refused() -> None:

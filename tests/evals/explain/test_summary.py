@@ -117,6 +117,13 @@ def test_stability_is_compared_with_nones_on_the_same_conversations() -> None:
     assert boost.stability_delta.interval[0] > 0.2
 
 
+def test_scores_equal_to_nones_have_an_interval_and_none_beside_itself_has_nothing() -> None:
+    none, boost = control_explanations(by_control(ALWAYS, ALWAYS))
+    assert (none.stability_delta.value, none.stability_delta.interval) == (0.0, [0.0, 0.0])
+    low, high = boost.stability_delta.interval
+    assert boost.stability_delta.value == 0.0 and low < 0 < high
+
+
 @pytest.mark.parametrize(("grown", "sign"), [(1.0, 0), (3.0, 1), (0.0, -1)])
 def test_growth_is_set_beside_that_of_other_text(grown: float, sign: int) -> None:
     summary = dimension_summary(by_control(ALWAYS, ALWAYS), sets(grown), COUNTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -330,6 +331,18 @@ def test_a_page_shows_markup_in_a_persona_as_text(tasks: Path, tmp_path: Path) -
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert" in page
+
+
+def test_halves_whose_worst_is_the_better_say_why_their_ratio_is_one(tasks: Path) -> None:
+    summary = robustness(Actor(answer), tasks=tasks, personas=PEOPLE).summary
+    assert "is then taken as 1" not in " ".join(remarks(summary))
+    halves = dict(summary.numbers.halves)
+    halves |= {
+        name: replace(halves[name], value=v) for name, v in (("worst", 0.57), ("best", 0.46))
+    }
+    numbers = replace(summary.numbers, halves=halves)
+    text = "the worst has 0.57 and the best 0.46, as happens where personas do not differ"
+    assert text in " ".join(remarks(replace(summary, numbers=numbers)))
 
 
 def test_fewer_than_three_different_items_have_no_interval_and_a_sentence(tmp_path: Path) -> None:

@@ -81,6 +81,10 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         ("~nobody-here/model", "there is no folder or file ~nobody-here/model"),
         ("a" * 300, "a{80} cannot be looked up: File name too long"),
         ("two words", "two words is not a folder here, and cannot be a model on the hub"),
+        (
+            "smol lm",
+            r"did you mean smollm2 or smollm3\? `holdfast models list` has the short names; check",
+        ),
         ("häuser/modell", "häuser/modell is not a folder here, and cannot be a model on the hub"),
     ],
 )

@@ -145,6 +145,12 @@ def test_the_front_over_all_rounds_is_the_summarys() -> None:
     assert len(points) == len(DEFAULT_CONTROLS) and {int(k) for k in links} == front
 
 
+def test_the_caption_of_the_scatter_leads_to_the_table_that_has_its_numbers() -> None:
+    html = render(*comparison())
+    assert 'a number is that of the control under <a href="#all">Every control</a>' in html
+    assert 'id="all">Every control</h2>' in html and '<td class="no" data-sort="2">2</td>' in html
+
+
 def test_without_capability_tokens_stand_for_the_cost() -> None:
     summary, talks = without_capability()
     html = render(summary, talks)

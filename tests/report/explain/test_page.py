@@ -160,6 +160,11 @@ def test_the_headline_says_what_share_and_score_did() -> None:
         (value(-0.1, -0.2, -0.05), value(-0.2, -0.3, -0.1), ") and lowers stability"),
         (value(0.1, 0.05, 0.2), value(-0.2, -0.3, -0.1), ") but lowers stability"),
         (value(0.1, None, None), value(0.2, None, None), "too few conversations for an interval)"),
+        (
+            value(0.1, 0.05, 0.2),
+            value(-1.0, None, None),
+            "no change of stability is shown (−1.00, too few conversations for an interval).",
+        ),
     ],
 )
 def test_a_control_is_said_to_move_only_what_its_interval_says(

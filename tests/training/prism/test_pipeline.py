@@ -291,6 +291,7 @@ def test_every_arm_is_scored_and_the_gate_costs_nothing_where_it_is_off(
     rows = {row.arm: row for row in summary.rows}
     assert tuple(rows) == tuple(arm for arm in ARMS if arm != "every turn")
     assert rows["base"].against["base"].delta == 0
+    assert list(rows["base"].against["base"].interval) == [0, 0]
     assert (rows["base"].routed, rows["always"].routed) == (0, 1)
     assert 0 <= (rows["prism"].routed or 0) <= 1
     scores = {arm: row.overall or 0 for arm, row in rows.items()}

@@ -28,6 +28,12 @@ FAULTS = {
     "soft": "a difficult user was softened",
 }
 """Each kind of fault in words."""
+NEEDS = {
+    "assistant": "from one conversation on",
+    "persona": "from three lines of the user on, whose prompt says who or how it is",
+    "soft": "from two lines on of a user whose prompt asks for somebody difficult",
+}
+"""In which conversations it is looked for."""
 _MOST_FAULTS = 10
 
 
@@ -56,15 +62,17 @@ def consistency(
 
 
 def _lines(summary: ConsistencySummary) -> Iterator[str]:
+    made = sum(summary.checked[kind] > 0 for kind in FAULTS)
+    extent = "" if made == len(FAULTS) else f" by {made} of {len(FAULTS)} checks"
     yield (
-        f"Your evaluation was valid in {summary.valid} of {quantity(summary.runs, 'run')} "
+        f"Your evaluation was valid in {summary.valid} of {quantity(summary.runs, 'run')}{extent} "
         f"(95% interval {between(summary.valid_interval)})."
     )
     if summary.reading:
         yield from log_reading(summary.reading)
     for kind, words in FAULTS.items():
         of = summary.checked[kind]
-        count = f"{summary.faults[kind]} of {of}" if of else "not looked for"
+        count = f"{summary.faults[kind]} of {of}" if of else f"not looked for ({NEEDS[kind]})"
         yield f"  {words}: {count}{_describe_planted(summary.planted.get(kind))}"
     if not summary.prompted:
         yield "  (the user's prompt is not in the log: --user-prompt gives it)"

@@ -224,25 +224,25 @@ def _sentence(
             f"Nothing to choose between: only none was run, whose late stability is "
             f"{none.late_stability:.2f} on {_conversations(reporting)}."
         )
-    basis = (
-        f"chosen on {_conversations(choosing)} and measured on {reporting} others,"
-        if evidence.halved
-        else f"of {_conversations(reporting)}, too few to choose on some and report others,"
+    halves = f"chosen on {_conversations(choosing)} and measured on {reporting} others,"
+    few = (
+        f"{_conversations(reporting)} {'is' if reporting == 1 else 'are'} too few to choose on "
+        "some and report others."
     )
     if row is none:
         need = f"; {evidence.conversations_needed(best.control)}" if best else ""
         stability = f"{_why_none(rows, best)}{need}"
-        return (
-            f"No control is shown to hold better: {basis} without one late stability is "
-            f"{stability}."
-        )
+        start = f"{halves} without" if evidence.halved else f"{few} Without"
+        return f"No control is shown to hold better: {start} one late stability is {stability}."
     figures = ", ".join(_figures(row, none, evidence.confirms(row.control)))
     if not evidence.confirms(row.control):
+        start = f"{row.control}, {halves}" if evidence.halved else f"{few} The best, {row.control},"
         return (
-            f"Nothing here is shown to hold better than no control: {row.control}, {basis} has a "
-            f"late stability of {figures}; {evidence.conversations_needed(row.control)}."
+            f"Nothing here is shown to hold better than no control: {start} has a late stability "
+            f"of {figures}; {evidence.conversations_needed(row.control)}."
         )
-    return f"Use {row.control}: {basis} it has a late stability of {figures}."
+    start = f"{halves} it" if evidence.halved else f"{few} On all of them it"
+    return f"Use {row.control}: {start} has a late stability of {figures}."
 
 
 def _why_none(rows: Sequence[ControlRow], best: ControlRow | None) -> str:
@@ -256,9 +256,11 @@ def _why_none(rows: Sequence[ControlRow], best: ControlRow | None) -> str:
     result = "was not measured there"
     if best.late_delta is not None:
         result = f"has {best.late_stability:.2f} ({_change(best, 'late')})"
+    able = f" that does not clearly lose {LOSS:.2f} of capability"
+    asked = best.capability_delta is not None
     return (
-        f"{text}; the best control that does not clearly lose {LOSS:.2f} of capability, "
-        f"{best.control}, {result}, and the conversations that chose it show no clear gain"
+        f"{text}; the best control{able if asked else ''}, {best.control}, {result}, and the "
+        "conversations that chose it show no clear gain"
     )
 
 

@@ -91,12 +91,18 @@ def _interval_or_none(values: Array, sample: Sample) -> list[Interval] | None:
 
 def _normalise(own: Array, floor: Array, sample: Sample) -> tuple[Values, list[Interval]]:
     """Normalised stability, and the intervals of the ratio."""
-
-    value = normalise(mean(own), mean(floor), mean(own)[:1])
+    value = _left(own, floor)
     interval = sample.ratio_interval(own, floor, own[:, :1])
     interval[0] = np.where(np.isnan(interval[0]), np.nan, 1.0)  # the ceiling itself, by definition
     interval[np.isnan(value)] = np.nan
     return numbers(value), numbers(interval)
+
+
+def _left(own: Array, floor: Array) -> Array:
+    """Normalised stability by round, each over the conversations measured at that round."""
+    there = ~np.isnan(own)
+    low, high = np.where(there, floor, np.nan), np.where(there, own[:, :1], np.nan)
+    return normalise(mean(own), mean(low), mean(high))
 
 
 def too_few(n: int) -> str | None:
@@ -129,7 +135,7 @@ def _by_category(
             interval=numbers(sample.part(where).score_interval(own[where])),
             ceiling=numbers(curve[0]),
             floor=numbers(low[0]),
-            normalised=numbers(normalise(curve, low, curve[:1])),
+            normalised=numbers(_left(own[where], floor[where])),
             interval_note=too_few(int(where.sum())),
         )
     return curves

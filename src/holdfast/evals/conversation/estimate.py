@@ -16,8 +16,33 @@ from holdfast.evals.estimate import RunEstimate
 
 STEP = 8
 """Conversations of the measured step."""
-BESIDE = "Longer prompts of later rounds, capability questions and a screening come on top."
-"""What the estimate does not count."""
+
+
+def name_uncounted(
+    *, rounds: int | None, screen: bool, questions: bool = False, vectors: bool = False
+) -> str:
+    """What the estimate does not count, in one sentence; empty where it counts all.
+
+    Args:
+        rounds: rounds of each conversation; None for those of recorded chats. The prompts of one
+            round alone are hardly longer than those measured.
+        screen: whether personas are screened first.
+        questions: whether capability is asked.
+        vectors: whether the value vectors are read.
+    """
+    kinds = (
+        ("longer prompts of later rounds", rounds != 1),
+        ("capability questions", questions),
+        ("a screening", screen),
+        ("the value vectors", vectors),
+    )
+    names = [name for name, there in kinds if there]
+    if not names:
+        return ""
+    most = ", ".join(names[:-1])
+    sentence = f"{most} and {names[-1]}" if most else names[-1]
+    verb = "comes" if sentence == "a screening" else "come"
+    return f"{sentence[0].upper()}{sentence[1:]} {verb} on top."
 
 
 def estimate(chat: SelfChat, plan: Sequence[Conversation]) -> RunEstimate:

@@ -97,8 +97,9 @@ def _control(records: RecordsByControl, k: int, sample: Sample) -> ControlExplan
     conversations = [
         replace(c, id=id_) for c, id_ in zip(plan.conversations, plan.record_ids(k), strict=True)
     ]
-    own, plain = records.scores(k), records.scores(0)
-    share, bare = records.shares(k)[0], records.shares(0)[0]
+    own, share = records.scores(k), records.shares(k)[0]
+    # Beside itself `none` differs by nothing, and that is no estimate.
+    plain, bare = (records.scores(0), records.shares(0)[0]) if k else (None, None)
     before = prompt_share(_before(records.under(k)), conversations, records.rounds)
     detail = before.share_detail
     return ControlExplanation(
@@ -133,14 +134,20 @@ def _without_steering(answer: ProbeAnswer) -> ProbeAnswer:
 
 
 def _difference(
-    values: Array, others: Array, interval: Callable[[Array, Array], Array]
+    values: Array, others: Array | None, interval: Callable[[Array, Array], Array]
 ) -> ConversationMean:
-    """The mean over rounds 1…R of each conversation less the others', both in [0, 1]."""
+    """The mean over rounds 1…R of each conversation less the others', both in [0, 1].
+
+    `others` is None for the control that the others are compared with: it differs by exactly 0.
+    """
+    if others is None:
+        n = int((~np.isnan(values[:, 1:])).any(axis=1).sum())
+        return (
+            ConversationMean(0.0, [0.0, 0.0], n) if n else ConversationMean(None, [None, None], 0)
+        )
     missing = np.isnan(values) | np.isnan(others)
     a, b = (mean(np.where(missing, np.nan, v)[:, 1:], axis=1) for v in (values, others))
     n = int((~np.isnan(a)).sum())
-    if np.array_equal(values, others, equal_nan=True) and n:  # none beside itself
-        return ConversationMean(0.0, [0.0, 0.0], n)
     return ConversationMean(numbers(mean(a - b)), numbers(interval(a, b)), n)
 
 

@@ -282,7 +282,7 @@ COLUMNS: Columns = {
 
 
 def _from_file(path: Path) -> list[Task]:
-    sources = "name a JSONL file, core, exercises, mini, mmlu or gsm8k"
+    sources = "name a JSONL file, core, exercises, mini, mmlu, gsm8k or math-500"
     tasks = [
         from_fields(line.fields, line.where, line.number)
         for line in read_json_lines(path, "tasks", sources)

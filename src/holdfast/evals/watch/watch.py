@@ -88,4 +88,4 @@ def watch(
 def _as_one(prompts: PromptPersonas) -> Persona:
     """The persona of the deployment: that of its only prompt, or one that stands for several."""
     first, *others = prompts.by_prompt.values()
-    return replace(first, id=f"{len(others) + 1} system prompts") if others else first
+    return replace(first, id=f"{len(others) + 1} system prompts" if others else "the log’s persona")

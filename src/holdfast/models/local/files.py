@@ -15,6 +15,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -221,22 +222,35 @@ def _is_installed(package: str) -> bool:
     return True
 
 
+def _short_names(name: str) -> str:
+    """Where a name without an owner is looked up, and one that is close to it."""
+    if "/" in name:
+        return ""
+    names = ["mini", *(model.name for model in CATALOGUE)]
+    close = sorted(get_close_matches(name, names, n=2))  # smollm is as near to smollm2 as to 3
+    meant = f"did you mean {' or '.join(close)}? " if close else ""
+    return f"{meant}`holdfast models list` has the short names; "
+
+
 def _explain(name: str, error: BaseException) -> str:
     causes = list(_walk_causes(error))
     if any(isinstance(cause, hub.GatedRepoError) for cause in causes):
         return f"{name} is gated: accept its terms on its hub page and log in with `hf auth login`."
     if any(isinstance(cause, hub.RepositoryNotFoundError) for cause in causes):
-        return f"the hub has no model {name}: check the name, or log in if it is private."
+        return (
+            f"the hub has no model {name}: {_short_names(name)}check the name, or log in if it is"
+            " private."
+        )
     if any(isinstance(cause, hub.HFValidationError) for cause in causes):
         return (
             f"{name} is not a folder here, and cannot be a model on the hub, whose names are"
-            " OWNER/MODEL in letters, digits and -_. only: check the name."
+            f" OWNER/MODEL in letters, digits and -_. only: {_short_names(name)}check the name."
         )
     unreachable = (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError)
     if any(isinstance(c, unreachable) or "Connect" in type(c).__name__ for c in causes):
         return (
             f"{name} is not a folder here, not in the local cache, and the hub cannot be reached:"
-            " check the name and the network."
+            f" {_short_names(name)}check the name and the network."
         )
     if "trust_remote_code" in str(error):
         return (

@@ -236,14 +236,16 @@ def _cell(trace: Trace, r: int) -> str:
 
 def ledger(summary: DriftSummary) -> list[LedgerRow]:
     """The main numbers at the start and at the end, one measure a line."""
-    by_kind, start = {t.kind: t for t in traces(summary)}, start_of(summary.curves.stability)
+    curves = summary.curves_to_the_end
+    by_kind = {t.kind: t for t in traces(replace(summary, curves=curves))}
+    start = start_of(curves.stability)
     rows = [
         LedgerRow(kind, by_kind[kind].name, *_pair(by_kind[kind], start), *_pair(by_kind[kind], -1))
         for kind in ("own", "replies", "user", "filler", "history")
         if kind in by_kind
     ]
-    values = numbers(summary.curves.normalised)
-    spans = _intervals(summary.curves.normalised_interval)
+    values = numbers(curves.normalised)
+    spans = _intervals(curves.normalised_interval)
     trace = Trace("left", "left between floor and ceiling", "", "", values, spans)
     if any(value is not None for value in values):
         rows.insert(1, LedgerRow("left", trace.name, *_pair(trace, start), *_pair(trace, -1)))
@@ -251,12 +253,10 @@ def ledger(summary: DriftSummary) -> list[LedgerRow]:
         ("floor", "floor: no system prompt, empty history", "floor"),
         ("floor", "the user’s probe with no system prompt", "user_persona_floor"),
     ):
-        if finite(getattr(summary.curves, field)) is not None:
-            span = ends(getattr(summary.curves, f"{field}_interval"))
+        if finite(getattr(curves, field)) is not None:
+            span = ends(getattr(curves, f"{field}_interval"))
             there = "" if span is None else between(span)
-            rows.append(
-                LedgerRow(kind, name, number(getattr(summary.curves, field)), there, "", "")
-            )
+            rows.append(LedgerRow(kind, name, number(getattr(curves, field)), there, "", ""))
     return rows
 
 
@@ -270,6 +270,7 @@ def _pair(trace: Trace, r: int) -> tuple[str, str]:
 def categories(summary: DriftSummary) -> list[Panel]:
     """A small chart for each category, the largest fall first, on one scale."""
     overall, x = numbers(summary.curves.stability), rounds_of(summary)
+    to_the_end = summary.curves_to_the_end.by_category
 
     def panel(name: str, part: CategoryCurve, place: int) -> Panel:
         values, spans = numbers(part.stability), _intervals(part.interval)
@@ -281,7 +282,9 @@ def categories(summary: DriftSummary) -> list[Panel]:
             f"after {quantity(r, 'round')}: {number(v) if span is None else with_interval(v, span)}"
             for r, (v, span) in enumerate(zip(values, spans, strict=True))
         ]
-        course = f"{number(first_of(values))} → {number(values[-1])}"
+        whole = to_the_end.get(name)
+        course = f"{number(first_of(whole.stability if whole else values))} → "
+        course += number(whole.stability[-1] if whole else None)
         description = (
             f"Mean judge score from 0 to 1 by round, from {course}; floor {number(floor)}."
         )
@@ -292,23 +295,29 @@ def categories(summary: DriftSummary) -> list[Panel]:
             frame = Frame(width, height, 22, 6, 8, 24)
             return chart.lines(series, frame, text, x=x, ticks=scale, notes=notes)
 
-        line = f"{course}, {quantity(part.n, 'conversation')}"
-        if part.interval_note:
-            line = f"{line}. {part.interval_note}"
+        n = whole.n if whole else 0
+        some = f"{n} of " if 0 < n < part.n else ""
+        line = f"{course}, {some}{quantity(part.n, 'conversation')}"
+        if note := (whole or part).interval_note:
+            line = f"{line}. {note}"
         return Panel(name, line, drawing(256, 148), drawing(164, 124))
 
-    by_fall = sorted(summary.curves.by_category.items(), key=lambda item: _course(item[1]))
+    by_fall = sorted(
+        summary.curves.by_category.items(), key=lambda item: _course(to_the_end.get(item[0]))
+    )
     return [panel(name, part, place) for place, (name, part) in enumerate(by_fall)]
 
 
-def _course(part: CategoryCurve) -> float:
+def _course(part: CategoryCurve | None) -> float:
+    if part is None:
+        return 0.0
     first, last = first_of(part.stability), finite(part.stability[-1])
     return 0.0 if first is None or last is None else last - first
 
 
 def category_table(summary: DriftSummary) -> Table:
     """The numbers behind the small charts."""
-    rounds = rounds_of(summary)
+    rounds, to_the_end = rounds_of(summary), summary.curves_to_the_end.by_category
     return Table(
         ("category", "conversations", "floor", *(f"round {r}" for r in rounds), "left at the end"),
         tuple(
@@ -320,7 +329,7 @@ def category_table(summary: DriftSummary) -> Table:
                     with_interval(value, span)
                     for value, span in zip(part.stability, part.interval, strict=True)
                 ),
-                number(part.normalised[-1]),
+                number(to_the_end[name].normalised[-1]) if name in to_the_end else "–",
             )
             for name, part in sorted(summary.curves.by_category.items())
         ),

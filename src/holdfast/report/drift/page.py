@@ -10,7 +10,7 @@ from pathlib import Path
 
 from holdfast.report import html as shell
 from holdfast.report import transcript, words
-from holdfast.report.drift import figures
+from holdfast.report.drift import figures, headline
 from holdfast.report.drift import prompt_share as attention
 from holdfast.results.conversation import JudgedConversation
 from holdfast.results.drift import DriftSummary
@@ -40,12 +40,14 @@ def render(summary: DriftSummary, conversations: Sequence[JudgedConversation]) -
         s=summary,
         setting=summary.setting,
         curves=summary.curves,
+        change=summary.curves_to_the_end.change,
+        full_length=headline.full_length(summary),
         costs=summary.costs,
-        headline=words.headline(summary),
+        headline=headline.headline(summary),
         log=words.log_reading(summary.history) if summary.history else [],
-        start=words.start_of(summary.curves.stability),
+        start=words.start_of(summary.curves_to_the_end.stability),
         recorded=not any(entry.user for entry in entries),
-        standfirst=words.standfirst(summary),
+        standfirst=headline.standfirst(summary),
         stability=figures.stability(summary),
         ledger=figures.ledger(summary),
         categories=figures.categories(summary),

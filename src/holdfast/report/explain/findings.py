@@ -8,7 +8,7 @@ This module knows a summary and English. It knows neither HTML nor charts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from holdfast.report.words import (
@@ -100,8 +100,8 @@ def _control(one: ControlExplanation) -> Iterator[str]:
     link = "but" if share_sign * score_sign <= 0 and share_sign != score_sign else "and"
     yield (
         f"{one.control} {share_moves} ({_points(share.value)} on average over rounds, "
-        f"{_points_between(share.interval)}) {link} {score_moves} "
-        f"({signed_number(stability.value)}, {signed_span(stability.interval)})."
+        f"{_span_or_why(share.interval, _points)}) {link} {score_moves} "
+        f"({signed_number(stability.value)}, {_span_or_why(stability.interval, signed_number)})."
     )
 
 
@@ -110,11 +110,9 @@ def _points(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:+.1f} points".replace("-", "−")
 
 
-def _points_between(interval: Sequence[Any] | None) -> str:
-    span = ends(interval)
-    if span is None:
-        return "too few conversations for an interval"
-    return f"{_points(span[0])} to {_points(span[1])}"
+def _span_or_why(interval: Sequence[Any] | None, write: Callable[[Any], str]) -> str:
+    """An interval, or why there is none."""
+    return between(interval, write) if ends(interval) else "too few conversations for an interval"
 
 
 def _dimension(dimension: DimensionSummary | None, control: str, rounds: int) -> Iterator[str]:

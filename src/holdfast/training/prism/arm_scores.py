@@ -107,6 +107,8 @@ class EvaluationScores:
         }
 
     def _difference(self, arm: str, other: str) -> PairedDifference:
+        if arm == other:  # an arm differs from itself by nothing, and that is no estimate
+            return PairedDifference(delta=0.0, interval=(0.0, 0.0))
         delta = self.means[arm] - self.means[other]
         interval = numbers(self.sample.difference_interval(self.means[arm], self.means[other]))
         return PairedDifference(delta=numbers(mean(delta)), interval=interval)

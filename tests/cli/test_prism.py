@@ -1,0 +1,12 @@
+"""What `holdfast prism` prints."""
+
+from __future__ import annotations
+
+from holdfast.cli.prism import _describe_gate
+from holdfast.results.training.prism import GateScores
+
+
+def test_a_gate_that_could_not_be_tried_says_why() -> None:
+    few = "too few queries were won and lost to hold some out"
+    assert few in _describe_gate(GateScores(None, None, None, None, 0))
+    assert few not in _describe_gate(GateScores(0.7, 0.6, 0.5, 0.5, 40))
