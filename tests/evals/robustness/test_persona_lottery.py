@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -102,6 +102,7 @@ def test_every_definition_of_pss_is_zero_where_nobody_is_ever_right() -> None:
         float, st.tuples(st.integers(2, 6), st.integers(2, 8)), elements=st.sampled_from([0.0, 1.0])
     )
 )
+@example(np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0], [0.0, 1.0, 0.0]]))
 def test_intervals_are_ordered_and_shuffling_keeps_the_mean(matrix: np.ndarray) -> None:  # type: ignore[type-arg]
     lottery = Lottery(matrix)
     values, estimates, null = (

@@ -114,7 +114,8 @@ def _reaching(limits: Array, value: float, extreme: float) -> Array:
     low, high = limits
     if value < 0 or np.isnan(low):
         return limits
-    return np.array([max(low + min(short, 0.0), 0.0), min(high + max(short, 0.0), 1.0)])
+    # The quotient of two noisy halves may lie above 1, where no ratio of worst to best does.
+    return np.clip([low + min(short, 0.0), high + max(short, 0.0)], 0.0, 1.0)
 
 
 def _pick_extremes(groups: Groups, seed: int, splits: int) -> tuple[Array, Array]:
