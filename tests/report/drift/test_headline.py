@@ -10,10 +10,12 @@ import pytest
 from holdfast.report.drift import headline
 from holdfast.results.drift import DriftSummary
 
-from .sample import run, typed
+from .sample import read_summary, run
 
 
-def made(first: float, last: float, change: tuple[float, float], /, **more: Any) -> DriftSummary:
+def make_summary(
+    first: float, last: float, change: tuple[float, float], /, **more: Any
+) -> DriftSummary:
     """The sample's summary with another course."""
     summary, _ = run(8, 8)
     middle = [(first + last) / 2] * 7
@@ -22,11 +24,11 @@ def made(first: float, last: float, change: tuple[float, float], /, **more: Any)
         "interval": [[v - 0.04, v + 0.04] for v in (first, *middle, last)],
         "change": {"value": last - first, "interval": list(change)},
     }
-    return typed(summary | course | more)
+    return read_summary(summary | course | more)
 
 
 def test_a_fall_is_told_with_its_interval() -> None:
-    assert headline.headline(made(0.98, 0.67, (-0.38, -0.24))) == (
+    assert headline.headline(make_summary(0.98, 0.67, (-0.38, -0.24))) == (
         "The persona slips: from 0.98 to 0.67 over eight rounds "
         "(−0.31, 95% interval −0.38 to −0.24)"
     )
@@ -50,20 +52,20 @@ def test_a_fall_is_told_with_its_interval() -> None:
 def test_the_verdict_follows_the_interval_of_the_change(
     first: float, last: float, change: tuple[float, float], verdict: str
 ) -> None:
-    assert headline.verdict(made(first, last, change)) == verdict
+    assert headline.verdict(make_summary(first, last, change)) == verdict
 
 
 def test_a_persona_that_starts_at_its_floor_hardly_took_hold() -> None:
-    assert headline.verdict(made(0.50, 0.48, (-0.05, 0.01), floor=0.45)) == "absent"
+    assert headline.verdict(make_summary(0.50, 0.48, (-0.05, 0.01), floor=0.45)) == "absent"
 
 
 def test_a_persona_near_a_floor_that_its_interval_excludes_is_not_gone() -> None:
-    summary = made(0.98, 0.13, (-0.9, -0.8), floor_interval=[0.04, 0.06])
+    summary = make_summary(0.98, 0.13, (-0.9, -0.8), floor_interval=[0.04, 0.06])
     assert headline.verdict(summary) == "gives way"
 
 
 def test_one_conversation_allows_no_verdict() -> None:
-    summary = made(1.0, 0.0, (-1.0, -1.0), conversations=1)
+    summary = make_summary(1.0, 0.0, (-1.0, -1.0), conversations=1)
     assert (
         headline.headline(summary) == "One conversation: 1.00 at the start, 0.00 after eight rounds"
     )
@@ -71,25 +73,31 @@ def test_one_conversation_allows_no_verdict() -> None:
 
 def test_a_run_without_round_zero_has_a_headline() -> None:
     none = {"value": None, "interval": [None, None]}
-    summary = made(0.9, 0.5, (-0.5, -0.3), stability=[None, *[0.7] * 7, 0.5], change=none)
+    summary = make_summary(0.9, 0.5, (-0.5, -0.3), stability=[None, *[0.7] * 7, 0.5], change=none)
     assert headline.headline(summary) == "Stability is 0.70 at round 1 and 0.50 after eight rounds"
-    begun = made(0.9, 0.5, (-0.3, -0.1), stability=[None, *[0.7] * 7, 0.5])
+    begun = make_summary(0.9, 0.5, (-0.3, -0.1), stability=[None, *[0.7] * 7, 0.5])
     assert headline.headline(begun).startswith(
         "The persona slips: from 0.70 at round 1 to 0.50 over"
     )
 
 
 def test_one_round_is_singular() -> None:
-    assert "over one round (" in headline.headline(made(0.98, 0.6, (-0.4, -0.3), rounds=1))
-    assert "over 16 rounds (" in headline.headline(made(0.98, 0.6, (-0.4, -0.3), rounds=16))
+    assert "over one round (" in headline.headline(make_summary(0.98, 0.6, (-0.4, -0.3), rounds=1))
+    assert "over 16 rounds (" in headline.headline(make_summary(0.98, 0.6, (-0.4, -0.3), rounds=16))
 
 
 def test_the_filler_sentence_depends_on_whether_the_intervals_overlap() -> None:
-    apart = made(0.98, 0.5, (-0.6, -0.4), filler=[0.98] * 9, filler_interval=[[0.94, 1.0]] * 9)
+    apart = make_summary(
+        0.98, 0.5, (-0.6, -0.4), filler=[0.98] * 9, filler_interval=[[0.94, 1.0]] * 9
+    )
     assert any("length alone does not explain it" in s for s in headline.standfirst(apart))
-    under = made(0.98, 0.9, (-0.1, -0.04), filler=[0.3] * 9, filler_interval=[[0.2, 0.4]] * 9)
+    under = make_summary(
+        0.98, 0.9, (-0.1, -0.04), filler=[0.3] * 9, filler_interval=[[0.2, 0.4]] * 9
+    )
     assert any("lower than with the user’s own words" in s for s in headline.standfirst(under))
-    close = made(0.98, 0.5, (-0.6, -0.4), filler=[0.52] * 9, filler_interval=[[0.4, 0.6]] * 9)
+    close = make_summary(
+        0.98, 0.5, (-0.6, -0.4), filler=[0.52] * 9, filler_interval=[[0.4, 0.6]] * 9
+    )
     assert any("cannot be told" in s for s in headline.standfirst(close))
 
 
@@ -98,19 +106,19 @@ def test_the_partners_manner_is_claimed_only_above_the_start_and_the_floor() -> 
         "user_persona": [0.02] * 8 + [0.4],
         "user_persona_interval": [[0.0, 0.05]] * 8 + [[0.3, 0.5]],
     }
-    low = made(0.98, 0.5, (-0.6, -0.4), user_persona_floor=0.03, **rising)
+    low = make_summary(0.98, 0.5, (-0.6, -0.4), user_persona_floor=0.03, **rising)
     assert any("takes on its partner’s manner" in s for s in headline.standfirst(low))
-    high = made(0.98, 0.5, (-0.6, -0.4), user_persona_floor=0.35, **rising)
+    high = make_summary(0.98, 0.5, (-0.6, -0.4), user_persona_floor=0.35, **rising)
     assert not any("takes on" in s for s in headline.standfirst(high))
 
 
 def test_what_was_not_measured_gets_no_sentence() -> None:
     none = dict.fromkeys(("filler", "prompt_share", "user_persona", "floor"))
-    assert headline.standfirst(made(0.98, 0.5, (-0.6, -0.4), **none)) == []
+    assert headline.standfirst(make_summary(0.98, 0.5, (-0.6, -0.4), **none)) == []
 
 
 def test_one_point_alone_is_said_once() -> None:
-    summary = made(0.9, 0.9, (math.nan, math.nan), stability=[None] * 8 + [0.9])
+    summary = make_summary(0.9, 0.9, (math.nan, math.nan), stability=[None] * 8 + [0.9])
     assert headline.headline(summary) == "Stability is 0.90 at round 8, the only one measured"
-    nothing = made(0.9, 0.9, (math.nan, math.nan), stability=[None] * 9)
+    nothing = make_summary(0.9, 0.9, (math.nan, math.nan), stability=[None] * 9)
     assert headline.headline(nothing) == "Nothing was measured"

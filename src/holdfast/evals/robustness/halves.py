@@ -115,7 +115,7 @@ def _reaching(limits: Array, value: float, extreme: float) -> Array:
     if value < 0 or np.isnan(low):
         return limits
     # The quotient of two noisy halves may lie above 1, where no ratio of worst to best does.
-    return np.clip([low + min(short, 0.0), high + max(short, 0.0)], 0.0, 1.0)
+    return np.asarray(np.clip([low + min(short, 0.0), high + max(short, 0.0)], 0.0, 1.0))
 
 
 def _pick_extremes(groups: Groups, seed: int, splits: int) -> tuple[Array, Array]:
