@@ -86,6 +86,7 @@ NUMBERS = [
     ("18", "The answer is eighteen.", "111"),
     ("120", "one hundred and twenty", "?11"),
     ("18", "18%", "111"),
+    ("18", "2^3 is 8, so 18 seats", "?11"),
 ]
 
 
@@ -446,6 +447,22 @@ def test_zero_to_the_power_of_zero_is_one() -> None:
 )
 def test_an_exponent_belongs_to_the_number_or_the_bracket_before_it(text: str, value: str) -> None:
     assert last_number(text) == first_number(text) == {Decimal(value)}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("Natalia sold **72** clips.", "72"),
+        ("There are __72__ clips.", "72"),
+        ("**Total:** **72**", "72"),
+        ("The total:**72 clips**.", "72"),
+        ("3 cars have 6 seats each, which makes **18** seats.", "18"),
+        ("2**3 + x**2 + x_{10} = **18**", "18"),
+    ],
+)
+def test_bold_print_makes_no_exponent(text: str, value: str) -> None:
+    assert last_number(text) == {Decimal(value)}
+    assert read(Gold(value), text, "numeric").final
 
 
 @pytest.mark.parametrize("text", ["(3+2)^2", "f(2)^2", "2^100", "4^0.5", "0^-1", "5000000^2"])

@@ -15,7 +15,7 @@ from holdfast.evals.tasks.phrases import SMALL, Occurrence, occurrences, words
 from holdfast.evals.tasks.statements import sentences
 
 _FIGURE = r"[-−]?[$€£]?\d[\d.,]{0,30}"
-_NOUN = r"(?:\s(?P<noun>[^\W\d_]{1,20}))?"
+_NOUN = r"(?:\s(?P<noun>[^\W\d_]{1,20})(?![^\W\d_]))?"
 OR = re.compile(  # "17 or 18", "17 pens or 18 pens", but not "3 boxes or 18 pens"
     rf"(?i)(?<![\d.,])(?P<one>{_FIGURE})(?:{_NOUN}\W{{0,3}}\s?(?:or|oder|ou|ó|o|u|of|eller|или)\s"
     rf"(?:maybe |perhaps )?\W{{0,3}}|\s?(?:或者?|または|또는)\s?)(?P<other>{_FIGURE})"

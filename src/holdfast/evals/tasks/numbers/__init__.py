@@ -99,7 +99,7 @@ def digits(text: str) -> list[Number]:
         if date:
             if not places or places[-1].start != date.start:
                 places.append(date)
-        elif mark := EXPONENT.search(text[max(0, match.start() - 3) : match.start()]):
+        elif mark := EXPONENT.search(text[max(0, match.start() - 6) : match.start()]):
             if places:
                 places[-1] = apply_exponent(places[-1], match, text, mark[0])
         else:
