@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from holdfast.evals.tasks.phrases import says, words
+from holdfast.evals.tasks.phrases import is_same, says, words
 from holdfast.evals.tasks.statements import boxes
 
 LETTERS = "ABCDEFGHIJ"
@@ -120,7 +120,7 @@ def _plain(text: str) -> str:
 
 
 def _find_whole_choice(choices: Sequence[str], text: str) -> str | None:
-    same = [i for i, choice in enumerate(choices) if words(choice) == words(text) != ""]
+    same = [i for i, choice in enumerate(choices) if words(choice) and is_same(text, choice)]
     return LETTERS[same[0]] if len(same) == 1 else None
 
 

@@ -48,7 +48,7 @@ from holdfast.evals.tasks.numbers import (
 )
 from holdfast.evals.tasks.numbers.number import Values
 from holdfast.evals.tasks.numbers.spelled import read_spelled_numbers
-from holdfast.evals.tasks.phrases import fold, occurrences, says, words
+from holdfast.evals.tasks.phrases import is_same, occurrences, says, words
 from holdfast.evals.tasks.phrases.bindings import claims
 from holdfast.evals.tasks.statements import (
     drop_echo,
@@ -71,7 +71,7 @@ def read(gold: Gold, reply: str, kind: str, math: MathEquality | None = None) ->
         kind: "exact" (words), "numeric", "choice" or "math".
         math: compares mathematics; needed for "math" alone.
     """
-    text, finished = drop_echo(drop_thoughts(reply), gold.question), not is_cut(reply)
+    text, finished = drop_echo(drop_thoughts(reply), gold.question), not is_cut(reply, gold.answer)
     if kind == "choice":
         return _read_letter(gold, text, finished)
     if kind == "numeric":
@@ -218,7 +218,7 @@ def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
         where = last_sentence(text, gold)
     bindings, everything = claims(where, gold), claims(where if gold.at_the_end else text, gold)
     wrong = bindings.wrong or everything.elsewhere
-    strict = place is not None and any(_is_same(place, form) for form in gold.forms)
+    strict = place is not None and any(is_same(place, form) for form in gold.forms)
     lenient = any(_gives(where, form, gold.question) for form in gold.forms) or bindings.bound
     strict, lenient = strict and not wrong, lenient and not wrong
     committed = not HEDGE.search(where) and all(
@@ -233,10 +233,6 @@ def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
     alone = alone and not is_list_of_words(where, gold.answer, gold.question)
     final = finished and lenient and committed and alone
     return reading(strict, lenient, final, place is not None, bool(words(text)))
-
-
-def _is_same(place: str, form: str) -> bool:
-    return words(place) == words(form)
 
 
 def _gives(text: str, form: str, question: str) -> bool:
@@ -303,11 +299,11 @@ def _read_math(gold: Gold, text: str, finished: bool, math: MathEquality) -> Rea
     whole = _compare(answer, statement, math) if statement else math.check(gold.answer, text)
     if statement and whole is not None and not whole[1]:
         whole = math.check(gold.answer, text)
-    if not statement and is_formula(text) and not (whole and whole[0]):
-        # The bare formula, without signs around it.
-        whole = _compare(answer, text.strip(" .$"), math)
+    bare = re.split(r"\b(?:is|are|be)\s", text)[-1].strip(" .$*")  # a formula without signs
+    if not statement and is_formula(bare) and not (whole and whole[0]):
+        whole = _compare(answer, bare, math)
     error = whole is None or (strict is None and place is not None)
-    others = {words(_latex_words(one)) for one in find_statements(text) if one}
+    others = {"".join(_latex_words(one).split()) for one in find_statements(text) if one}
     agree = len(others) < 2 or all(
         (same := _compare(answer, one, math)) is not None and same[0]
         for one in find_statements(text)
@@ -339,7 +335,7 @@ def _latex_words(text: str) -> str:
 def _compare(answer: str, statement: str, math: MathEquality) -> tuple[bool, bool] | None:
     """Whether a stated answer equals the gold one: as words, as a date, or as mathematics."""
     answer_text = _latex_words(statement)
-    if not re.search(r"\d", answer) and fold(words(answer)) == words(answer_text) != "":
+    if not re.search(r"\d", answer) and words(answer) and is_same(answer_text, answer):
         return True, True
     gold_dates, said_dates = dates(answer), dates(answer_text)
     if gold_dates and said_dates:
