@@ -204,6 +204,23 @@ LETTERS = [
     ("Answer: B\nAnswer: C", "?00"),
     ("\\boxed{B}", "111"),
     ("I'd say (B)", "?11"),
+    ("The answer is B. No, C.", "?00"),
+    ("The answer is A. Actually no, it's B.", "?10"),
+    ("The answer is B, but C, since it floats.", "?00"),
+    ("The answer is B, but C is close.", "?11"),
+    ("The answer is B. No, C is wrong.", "?11"),
+    ("The answer is B. But a cloud is nice.", "?11"),
+    ("Answer: B and also C", "?00"),
+    ("Antwort: B oder C", "?00"),
+    ("Réponse : B ou C", "?00"),
+    ("The answer is B. Or C.", "?00"),
+    ("The answer is B, as I think.", "?11"),
+    ("All but B", "?00"),
+    ("Everything except B", "?00"),
+    ("Any option other than (B)", "?00"),
+    ("None but B", "?11"),
+    ("The answer is B, not A or C.", "?11"),
+    ("A and C are wrong: (B)", "?11"),
 ]
 
 
