@@ -405,6 +405,14 @@ def test_a_long_reply_takes_a_moment(piece: str) -> None:
     assert process_time() - begin < 10
 
 
+@pytest.mark.parametrize("piece", ["1", "1.", ",", "-", "_", " [a]"])
+def test_the_time_of_a_reply_without_words_does_not_rise_with_its_square(piece: str) -> None:
+    reply = (piece * 40_000)[:40_000]
+    begin = process_time()
+    read(Gold("3"), reply, "numeric")
+    assert process_time() - begin < 5
+
+
 @pytest.mark.parametrize(
     ("gold", "kind", "reply"),
     [

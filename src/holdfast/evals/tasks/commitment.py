@@ -55,7 +55,7 @@ _SIDE_BY_SIDE = re.compile(
 )
 
 
-_ROW = re.compile(r"\d[\d.,]*(?:[\s…]+\d[\d.,]*){3,}")  # numbers with blanks between
+_ROW = re.compile(r"(?<![\d.,])\d[\d.,]*(?:[\s…]+\d[\d.,]*){3,}")  # numbers with blanks between
 
 
 _OR_IN_WORDS = re.compile(

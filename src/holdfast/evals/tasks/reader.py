@@ -159,8 +159,10 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     )
 
 
-_OPERATOR = re.compile(r"^\W*?[$€£]?[-−]?[\d.,/]+\s*(?:[-+−*/×÷·^<>]|\\(?:times|cdot|div|le|ge)\b|"
-                       r"plus\b|minus\b|times\b|divided\b)\s*[(\d$]")  # fmt: skip
+_OPERATOR = re.compile(
+    r"^\W*?[$€£]?[-−]?\.?\d[\d.,/]*\s*(?:[-+−*/×÷·^<>]|"
+    r"\\(?:times|cdot|div|le|ge)\b|plus\b|minus\b|times\b|divided\b)\s*[(\d$]"
+)
 
 
 _NUMBER_ROW = re.compile(r"[\d.,;/|…\s]+")

@@ -134,7 +134,7 @@ _CRY = (
 )
 _NUMERAL = r"[-−]?[$€£]?[-−]?\d[\d.,]*\d|[-−]?\d"
 _IT_IS = re.compile(
-    rf"(?i)^[\W_]*?{_CRY}((?:[\w-]+ ){{0,3}}?[\w-]+) (?:it|that) (?:be|is|was)"
+    rf"(?i)^[\W_]*?{_CRY}((?:[^\W_][\w-]* ){{0,3}}?[^\W_][\w-]*) (?:it|that) (?:be|is|was)"
     r"(?=\W*(?:\n|$)|[^\w\s'’])"
 )
 _OPENING = re.compile(

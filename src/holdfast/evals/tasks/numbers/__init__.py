@@ -184,7 +184,7 @@ _CHATTER = re.compile(
     r"|(?:please )?(?:call|phone|ring|dial|tel|telephone|fax|text|contact|reach|visit|find me|"
     r"find us|come by|ask for|write to|e-?mail|p\.? ?s\.?|signed|yours|sincerely|regards|"
     r"over and out)\b"
-    r"|(?:here (?:is|are)|i have|want|need|try|ready for|on to|ask me|give me)?\W*(?:just )?"
+    r"|(?:(?:here (?:is|are)|i have|want|need|try|ready for|on to|ask me|give me)\W*)?(?:just )?"
     r"\d+ (?:more|other|further) (?:example|question|problem|exercise|task|one)s?\b)"
 )
 _SIGN_OFF = re.compile(
@@ -194,6 +194,9 @@ _SIGN_OFF = re.compile(
 _CLAUSES = re.compile(r"(?<=[.!?…;,—–\n])[\"'”’)*_]*\s+|\n|\s+[—–…]+\s+")
 POSTSCRIPT = re.compile(r"(?is)(?<=\S)\s+p\. ?s\..*$")
 TAG = re.compile(r"(?<=\S)\s+(?:\[([^\[\]\n]{1,80})\]|\*([^*\n]{1,80})\*|\(([^()\n]{1,80})\))\W*$")
+
+
+_LONGEST_TAG = 200  # characters at the end of a text; a search of all would make many tags slow
 
 
 def last_number(text: str, question: str = "") -> Values:
@@ -214,7 +217,7 @@ def last_number(text: str, question: str = "") -> Values:
 def without_tags(text: str) -> str:
     """A text without a postscript, and without brackets at its end that hold nothing but labels."""
     text = POSTSCRIPT.sub("", text)
-    while match := TAG.search(text):
+    while match := TAG.search(text, max(0, len(text) - _LONGEST_TAG)):
         inner = next(group for group in match.groups() if group is not None)
         if "=" in inner or not re.search(r"[^\W\d_]", inner) or not only_labels(inner, ""):
             break

@@ -20,8 +20,8 @@ _INNER = re.compile(
     r"|(?<=\d)[./](?=\d)"
     rf"|(?<![^\W_]{{2}})(?<=[^\W\d_])\s?[-−/]\s?(?={_LONE})"
 )
-_CHAIN = re.compile(r"\d+(?:[./-]\d+){2,}")  # a date, a version
-_ARROW = re.compile(r"[-=]+>")
+_CHAIN = re.compile(r"(?<!\d)\d+(?:[./-]\d+){2,}")  # a date, a version
+_ARROW = re.compile(r"(?<![-=])[-=]+>")
 
 
 def has_same_symbols(phrase: str, text: str, start: int, end: int) -> bool:
