@@ -73,6 +73,17 @@ def is_hedged(text: str) -> bool:
     return bool(is_list or _ROW.search(text) or OR.search(text) or HEDGE.search(text))
 
 
+_UNWORKED = re.compile(
+    r"[*_$ ]*(?:(?:√|∛|\\?sqrt) ?[{(]?\d[\d.,]*[)}]?"
+    r"|[-−$€£(]{0,3}\d[\d.,)]*(?:(?: ?[+*×÷·] ?| [-−] )[$€£(]{0,3}\d[\d.,)]*)+)[*_$. ]*"
+)
+
+
+def is_unworked(text: str) -> bool:
+    """Whether a text is a calculation without its result ("18 + 1", "√18"); "1/2" is a number."""
+    return _UNWORKED.fullmatch(plain(text).strip()) is not None
+
+
 _NEAR = 40  # characters before a value in which a word is about it
 _BOUND = re.compile(
     r"(?i)(?:\b(at (?:least|most)|(?:more|less|fewer|greater|larger|smaller|other) than|over|under|"

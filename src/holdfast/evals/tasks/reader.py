@@ -31,6 +31,7 @@ from holdfast.evals.tasks.commitment import (
     is_list_of_words,
     is_relation,
     is_row,
+    is_unworked,
     kind_of,
     wavers,
 )
@@ -125,7 +126,8 @@ def _choice(gold: Gold) -> str:
 
 
 def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
-    answer, place, statement = number(gold.answer), find_strict_answer(text), find_statement(text)
+    text, answer = _latex_words(text), number(gold.answer)
+    place, statement = find_strict_answer(text), find_statement(text)
     clean = place is not None and not _STRAY_BRACKET.search(place)
     clean = clean and (bool(_FRACTION.match(place or "")) or not _OPERATOR.match(place or ""))
     strictly = first_number(place or "") if clean else frozenset()
@@ -137,8 +139,8 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     bare_row = is_row(text) and _NUMBER_ROW.fullmatch(text)
     if not statement and (bare_row or _BETWEEN.match(text)):
         values = strictly = frozenset()  # nor does "16, 17, 18"
-    if _denies(statement or _ending(text), gold.answer):
-        values = strictly = frozenset()  # "It is not 18"
+    if is_unworked(statement or text) or _denies(statement or _ending(text), gold.answer):
+        values = strictly = frozenset()  # "It is not 18", "18 + 1", "√18"
     others = [_stated_number(one, gold.question) for one in find_statements(text)]
     ending = statement if others and statement else _ending(text)
     committed = all(answer in other for other in others if other) and not is_hedged(ending)

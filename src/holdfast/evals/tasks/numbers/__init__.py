@@ -26,7 +26,9 @@ _NUMBER = re.compile(
     r"(?:/(?P<under>[1-9]\d*)(?!\d|/|\.\d))?"
 )
 _ENGLISH = re.compile(rf"\d{{1,3}}(?:[{_MARKS}]\d{{3}})+(?:\.\d+)?|\d*\.?\d+")
-_CONTINENTAL = re.compile(rf"\d{{1,3}}(?:[.{_MARKS[1:]}]\d{{3}})+(?:,\d+)?|\d+,\d+")
+_CONTINENTAL = re.compile(
+    rf"\d{{1,3}}(?:[.{_MARKS[1:]}]\d{{3}})+(?:,\d+)?|(?![1-9]\d{{0,2}},\d{{3}}$)\d+,\d+"
+)
 
 _MONTHS = (
     "january february march april may june july august september october november december "
@@ -264,7 +266,15 @@ def _measures(text: str, question: str) -> list[Number]:
         if everything and not all(one.label for one in everything)
         else read_spelled_numbers(text)
     )
-    return [one for one in everything if not one.label] or words or everything
+    body = text if last < 0 else "\n".join(clauses[: last + 1])
+    measured = [one for one in everything if not one.label]
+    stated = [
+        one for one in measured if not _DENIED.search(body[max(0, one.start - 20) : one.start])
+    ]
+    return stated or measured or words or everything
+
+
+_DENIED = re.compile(r"(?i)\b(?:not|rather than|instead of)[\s*_$€£]+$")  # "72 clips, not 48"
 
 
 _STATING_NUMBER = re.compile(
