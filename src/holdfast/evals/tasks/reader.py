@@ -312,10 +312,11 @@ def _read_math(gold: Gold, text: str, finished: bool, math: MathEquality) -> Rea
         (same := _compare(answer, one, math)) is not None and same[0]
         for one in find_statements(text)
     )
-    committed = agree and not HEDGE.search(statement or "") and not OR.search(statement or "")
+    committed = agree and not HEDGE.search(statement or "")
     committed = committed and not (statement and wavers(text, re.escape(statement)))
     ending = statement or _ending(text)
-    committed = committed and not (asks(ending) or HEDGE.search(ending))
+    committed = committed and not (asks(ending) or HEDGE.search(ending) or OR.search(ending))
+    committed = committed and not ("," not in gold.answer and is_row(ending))
     committed = committed and not is_relation(ending, gold.answer)
     if number(gold.answer) is not None and _denies(statement or _ending(text), gold.answer):
         return reading(False, False, False, place is not None, True)
