@@ -77,6 +77,21 @@ def test_a_worker_that_dies_is_counted_and_replaced() -> None:
         assert checker.errors == 1
 
 
+def test_the_last_answers_alone_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mathcheck, "_MOST", 2)
+    asked: list[str] = []
+
+    def ask(self: MathCheck, gold: str, reply: str) -> mathcheck.Checked:
+        asked.append(reply)
+        return mathcheck.Checked(True, True)
+
+    monkeypatch.setattr(MathCheck, "_ask_worker", ask)
+    checker = MathCheck()
+    for reply in ("1", "2", "1", "3", "1", "2"):
+        assert checker.check("1", reply) == (True, True)
+    assert asked == ["1", "2", "3", "2"]
+
+
 def test_no_worker_outlives_its_checker() -> None:
     with MathCheck() as checker:
         checker.check("1", "1")

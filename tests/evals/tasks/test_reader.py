@@ -86,6 +86,22 @@ NUMBERS = [
     ("18", "The answer is eighteen.", "111"),
     ("120", "one hundred and twenty", "?11"),
     ("18", "18%", "111"),
+    ("18", "2^3 is 8, so 18 seats", "?11"),
+    ("5", "\\boxed{5 \\text{ or } 6}", "??0"),
+    ("18", "$18,000", "000"),
+    ("2.5", "2,500", "000"),
+    ("2.5", "2,5", "?1?"),
+    ("0.125", "0,125", "?1?"),
+    ("18", "The answer is 18 + 1.", "000"),
+    ("18", "\\boxed{2 \\cdot 18}", "000"),
+    ("18", "\\boxed{\\sqrt{18}}", "000"),
+    ("18", "√18", "000"),
+    ("18", "2 * 18", "000"),
+    ("18", "36 / 2 = 18", "111"),
+    ("72", "So the total is 72 clips, not 48.", "?11"),
+    ("48", "So the total is 72 clips, not 48.", "000"),
+    ("72", "The total is 72 clips (not 48).", "?11"),
+    ("18", "It is not 17 but 18.", "?11"),
 ]
 
 
@@ -203,6 +219,23 @@ LETTERS = [
     ("Answer: B\nAnswer: C", "?00"),
     ("\\boxed{B}", "111"),
     ("I'd say (B)", "?11"),
+    ("The answer is B. No, C.", "?00"),
+    ("The answer is A. Actually no, it's B.", "?10"),
+    ("The answer is B, but C, since it floats.", "?00"),
+    ("The answer is B, but C is close.", "?11"),
+    ("The answer is B. No, C is wrong.", "?11"),
+    ("The answer is B. But a cloud is nice.", "?11"),
+    ("Answer: B and also C", "?00"),
+    ("Antwort: B oder C", "?00"),
+    ("Réponse : B ou C", "?00"),
+    ("The answer is B. Or C.", "?00"),
+    ("The answer is B, as I think.", "?11"),
+    ("All but B", "?00"),
+    ("Everything except B", "?00"),
+    ("Any option other than (B)", "?00"),
+    ("None but B", "?11"),
+    ("The answer is B, not A or C.", "?11"),
+    ("A and C are wrong: (B)", "?11"),
 ]
 
 
@@ -229,6 +262,8 @@ MATHEMATICS = [
     ("5", "\\boxed{4}, no: \\boxed{5}", "?10"),
     ("1,-2", "\\boxed{1, -2}", "111"),
     ("10\\%", "\\boxed{10}", "111"),
+    ("1/2", "1/3, 1/2", "?10"),
+    ("1/2", "1/3 or 1/2", "?10"),
     ("145^\\circ", "The answer is 145 degrees", "?11"),
     ("18", "18, champ. Call 0800 551 212.", "?1?"),
     ("7", "<think>7", "000"),
@@ -387,6 +422,14 @@ def test_a_long_reply_takes_a_moment(piece: str) -> None:
     assert process_time() - begin < 10
 
 
+@pytest.mark.parametrize("piece", ["1", "1.", ",", "-", "_", " [a]"])
+def test_the_time_of_a_reply_without_words_does_not_rise_with_its_square(piece: str) -> None:
+    reply = (piece * 40_000)[:40_000]
+    begin = process_time()
+    read(Gold("3"), reply, "numeric")
+    assert process_time() - begin < 5
+
+
 @pytest.mark.parametrize(
     ("gold", "kind", "reply"),
     [
@@ -446,6 +489,22 @@ def test_zero_to_the_power_of_zero_is_one() -> None:
 )
 def test_an_exponent_belongs_to_the_number_or_the_bracket_before_it(text: str, value: str) -> None:
     assert last_number(text) == first_number(text) == {Decimal(value)}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("Natalia sold **72** clips.", "72"),
+        ("There are __72__ clips.", "72"),
+        ("**Total:** **72**", "72"),
+        ("The total:**72 clips**.", "72"),
+        ("3 cars have 6 seats each, which makes **18** seats.", "18"),
+        ("2**3 + x**2 + x_{10} = **18**", "18"),
+    ],
+)
+def test_bold_print_makes_no_exponent(text: str, value: str) -> None:
+    assert last_number(text) == {Decimal(value)}
+    assert read(Gold(value), text, "numeric").final
 
 
 @pytest.mark.parametrize("text", ["(3+2)^2", "f(2)^2", "2^100", "4^0.5", "0^-1", "5000000^2"])

@@ -15,7 +15,7 @@ from holdfast.evals.tasks.phrases import SMALL, Occurrence, occurrences, words
 from holdfast.evals.tasks.statements import sentences
 
 _FIGURE = r"[-−]?[$€£]?\d[\d.,]{0,30}"
-_NOUN = r"(?:\s(?P<noun>[^\W\d_]{1,20}))?"
+_NOUN = r"(?:\s(?P<noun>[^\W\d_]{1,20})(?![^\W\d_]))?"
 OR = re.compile(  # "17 or 18", "17 pens or 18 pens", but not "3 boxes or 18 pens"
     rf"(?i)(?<![\d.,])(?P<one>{_FIGURE})(?:{_NOUN}\W{{0,3}}\s?(?:or|oder|ou|ó|o|u|of|eller|или)\s"
     rf"(?:maybe |perhaps )?\W{{0,3}}|\s?(?:或者?|または|또는)\s?)(?P<other>{_FIGURE})"
@@ -55,7 +55,7 @@ _SIDE_BY_SIDE = re.compile(
 )
 
 
-_ROW = re.compile(r"\d[\d.,]*(?:[\s…]+\d[\d.,]*){3,}")  # numbers with blanks between
+_ROW = re.compile(r"(?<![\d.,])\d[\d.,]*(?:[\s…]+\d[\d.,]*){3,}")  # numbers with blanks between
 
 
 _OR_IN_WORDS = re.compile(
@@ -71,6 +71,17 @@ def is_hedged(text: str) -> bool:
         return True
     is_list = _LIST.search(text) and not dates(text) and number(text.strip(" .$*")) is None
     return bool(is_list or _ROW.search(text) or OR.search(text) or HEDGE.search(text))
+
+
+_UNWORKED = re.compile(
+    r"[*_$ ]*(?:(?:√|∛|\\?sqrt) ?[{(]?\d[\d.,]*[)}]?"
+    r"|[-−$€£(]{0,3}\d[\d.,)]*(?:(?: ?[+*×÷·] ?| [-−] )[$€£(]{0,3}\d[\d.,)]*)+)[*_$. ]*"
+)
+
+
+def is_unworked(text: str) -> bool:
+    """Whether a text is a calculation without its result ("18 + 1", "√18"); "1/2" is a number."""
+    return _UNWORKED.fullmatch(plain(text).strip()) is not None
 
 
 _NEAR = 40  # characters before a value in which a word is about it

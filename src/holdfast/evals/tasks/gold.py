@@ -55,7 +55,12 @@ class Reading:
     """Whether the comparison itself failed; the answer then counts as wrong."""
 
 
-_OPERATOR = re.compile(r"[\^_=<>+*/≤≥√π°({\[]|(?<=\w)\s?[-−]\s?(?=[^\W\d])")
+_MINUS = (  # before all, or beside a variable ("x-7", "5 - 2x"), which "B-52" and "3-D" have not
+    r"^[-−](?=[\w(])|(?<=\w)\s?[-−]\s?(?=[^\W\d_A-Z])|(?<=\w)\s[-−]\s(?=[A-Z])"
+    r"|(?<=[a-z])\s?[-−]\s?(?=\d)|(?<=[A-Z)\]}])\s[-−]\s(?=\d)|(?<=\d)\s?[-−]\s?(?=\d+[a-z]\b)"
+)
+_OPERATOR = re.compile(rf"[\^_=<>+*/≤≥√π°({{\[]|{_MINUS}")
+_NUMBER_LIST = re.compile(r"[-−\d.,;\s]+")  # compared as words, since its order may matter
 _NAMES = frozenset(["sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "sqrt", "pi"])
 
 
@@ -63,10 +68,12 @@ def is_formula(answer: str) -> bool:
     """Whether an answer is mathematics and neither words nor one number ("x^2 + 1", "[0, 1)")."""
     if "\\" in answer:
         return True
+    if _NUMBER_LIST.fullmatch(answer):
+        return False
     names = re.findall(r"[^\W\d_]+", answer)
     is_words = any(len(one) > 1 and one.lower() not in _NAMES for one in names)
     operators = _OPERATOR.findall(answer.strip("+*/ "))
-    known = re.search(r"\d|[=^+*√π]", answer) or any(one.lower() in _NAMES for one in names)
+    known = re.search(r"^[-−]|\d|[=^+*√π]", answer) or any(one.lower() in _NAMES for one in names)
     return bool(operators and known) and not is_words
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from holdfast.evals.tasks.phrases import says, words
+from holdfast.evals.tasks.phrases import is_same, says, words
 from holdfast.evals.tasks.statements import boxes
 
 LETTERS = "ABCDEFGHIJ"
@@ -17,10 +17,13 @@ LETTERS = "ABCDEFGHIJ"
 # letter counts after a cue, and where all is in capitals it is read as a small one.
 _AFTER = "(?=\\s*(?:[)\\].:,;!?>\"'”’»]|$))"
 _LETTER = rf"[A-Jb-df-hj](?![\w'’])|[aei]{_AFTER}"
-_CUE = re.compile(
-    r"\b(?i:answer|option|choice|choose|pick|select|réponse|antwort|respuesta|risposta|resposta)\b"
-    r"(?i:\s+(?:is|would be|est|ist|es|è|é)\b)?\s*[:=]?\s*(?i:(?:option|choice|letter)\s+)?"
-    rf"[(\[<\"'“‘«]*({_LETTER})"
+_CUE = re.compile(  # "the answer is B", or what takes an answer back: "No, it's B."
+    r"(?:\b(?i:answer|option|choice|choose|pick|select|réponse|antwort|respuesta|risposta|resposta)\b"
+    r"(?i:\s+(?:is|would be|est|ist|es|è|é)\b)?\s*[:=]?\s*|(?P<later>(?i:"
+    r"\b(?:(?:no|nope|nein|non)[,.:;!…]|(?:actually|but|wait|sorry|instead|correction|i mean)\b)"
+    r"[\s,.:;!…—–-]*(?:(?:it|that)(?:['’]s| is)\s+)?)))"
+    rf"(?i:(?:option|choice|letter)\s+)?[(\[<\"'“‘«]*(?P<letter>{_LETTER})"
+    rf"(?(later)(?:{_AFTER}|(?=\s+(?:because|since)\b)))"
 )
 _LINE = re.compile(r"(?im)^[^\w\n]*([a-j])[^\w\n]*$")
 _OPENING = re.compile(r"(?i)\W*([a-j])\s?[).:\]–—-](?=\s|$)")
@@ -28,20 +31,21 @@ _SINGLE = re.compile(
     r"(?<![\w'’])([B-HJb-df-hj](?![\w'’])|[A-Ja-j](?=[).:\]](?:\W|$)|\s\|)|[AI](?=[,;!?\"”]|\s*$))"
 )
 _MARKUP = re.compile(r"\\(?:boxed|text|textbf|mathrm)\b|[*_`$\\{}]")
-_LIST_NEXT = re.compile(
-    rf"^[)\].\"'”’»]*\s*(?:,|/|;|\bor\b|\band\b)\s*(?:(?:or|and|maybe|perhaps|possibly)\s+)*"
-    rf"[(\[]*(?:{_LETTER})"
+_JOINT = (  # what is between two letters of a list
+    r"[)\].\"'”’»]*\s*(?:,|/|;|&|\b(?i:or|and|ou|oder|o|et|und|y|e|plus|as well as)\b)\s*"
+    r"(?i:(?:or|and|also|rather|maybe|perhaps|possibly|le|la|el)\s+){0,3}[(\[\"'“]*"
 )
-_EITHER = re.compile(
-    r"(?i)(?<![\w'’])([A-J])[)\].\"'”]*\s*(?:,|/|;|&|\b(?:or|and|ou|oder|o|et|und)\b)\s*"
-    r"(?:(?:or|and|maybe|perhaps|possibly|le|la|el)\s+)*[(\[\"'“]*([A-J])(?![\w'’])"
-)
-# "not A", "B is wrong": letters that a reply rules out.
+_LIST_NEXT = re.compile(rf"{_JOINT}({_LETTER})")
+_EITHER = re.compile(rf"(?i)(?<![\w'’])([A-J]){_JOINT}([A-J])(?![\w'’])")
+# "not A", "all but A", "B and C are wrong": letters that a reply rules out.
 _RULED_OUT = re.compile(
-    r"(?i:\b(?:not|never|neither|nor|rule out|rules out|eliminate|exclude|anything but|nicht|pas)"
-    r"|n['’]t(?: be)?|[≠]|!=)\s*"
+    r"(?i:(?:\b(?:not|never|neither|nor|rule out|rules out|eliminate|exclude|nicht|pas)"
+    r"|n['’]t(?: be)?|[≠]|!=)\s*|\b(?:all|any\w*|every\w*|each)(?:\s\w+){0,3}?"
+    r"\s(?:but|except(?: for)?|other than|besides)\s+)"
     rf"(?i:(?:option|choice|answer|letter)\s+)?[(\[\"'“]*(?:{_LETTER})[)\]\"'”]*"
-    r"|(?<![\w'’])(?:(?i:option|choice|answer)\s+)?[(\[]?[A-J][)\]]?\s+(?:is|are|would be|was)"
+    r"(?:(?:,\s[(\[]?[A-J][)\]]?){0,8},?\s(?:or|nor)\s[(\[]?[A-J](?![\w'’])[)\]]?)?"
+    r"|(?<![\w'’])(?:(?i:option|choice|answer)s?\s+)?[(\[]?[A-J][)\]]?"
+    r"(?:(?:,|\s(?:and|or))+\s[(\[]?[A-J][)\]]?){0,8}\s+(?:is|are|would be|was)"
     r"(?:n['’]t|\s+(?:not|wrong|incorrect|false|out))\b|(?<![\w'’])[A-J]\s?(?:≠|!=)"
 )
 
@@ -50,7 +54,8 @@ def committed_letters(choices: Sequence[str], text: str) -> set[str]:
     """Every letter after a cue, in a box or on a line; without any, the one that is chosen."""
     bare, letters = _plain(text), LETTERS[: len(choices)]
     box = [one.strip() for one in boxes(text) if len(one.strip()) == 1]
-    cue_letters = {letter.upper() for letter in (*_CUE.findall(bare), *_LINE.findall(bare), *box)}
+    cues = [match["letter"] for match in _CUE.finditer(bare)]
+    cue_letters = {letter.upper() for letter in (*cues, *_LINE.findall(bare), *box)}
     if cue_letters := cue_letters & set(letters):
         return cue_letters
     letter = chosen_letter(choices, text)
@@ -60,16 +65,16 @@ def committed_letters(choices: Sequence[str], text: str) -> set[str]:
 def chosen_letter(choices: Sequence[str], text: str) -> str | None:
     """The letter that a reply chooses, or None.
 
-    It is the last one after a cue ("The answer is B"); else a line by itself; else what the
-    reply opens with ("B. an oak"); else that of the choice whose words the reply is; else
-    the only letter that stands alone in it; else that of
-    the only choice that it says. A letter that is ruled out is not read, and a list
-    of letters chooses none.
+    It is the last one after a cue ("The answer is B", "No, B."); else a line by itself; else what
+    the reply opens with ("B. an oak"); else that of the choice whose words the reply is; else the
+    only letter that stands alone in it; else that of the only choice that it says. A letter that
+    is ruled out is not read, and a list of letters chooses none.
     """
     bare, letters = _plain(text), LETTERS[: len(choices)]
-    cues = [m for m in _CUE.finditer(bare) if m[1].upper() in letters]
+    cues = [m for m in _CUE.finditer(bare) if m["letter"].upper() in letters]
     if cues:
-        return None if _LIST_NEXT.match(bare[cues[-1].end(1) :][:40]) else cues[-1][1].upper()
+        other = _LIST_NEXT.match(bare, cues[-1].end("letter"))
+        return None if other and other[1].upper() in letters else cues[-1]["letter"].upper()
     lines = [one.upper() for one in _LINE.findall(bare) if one.upper() in letters]
     if lines:
         return lines[-1] if len(set(lines)) < max(2, len(letters)) else None
@@ -120,7 +125,7 @@ def _plain(text: str) -> str:
 
 
 def _find_whole_choice(choices: Sequence[str], text: str) -> str | None:
-    same = [i for i, choice in enumerate(choices) if words(choice) == words(text) != ""]
+    same = [i for i, choice in enumerate(choices) if words(choice) and is_same(text, choice)]
     return LETTERS[same[0]] if len(same) == 1 else None
 
 

@@ -26,6 +26,7 @@ from holdfast.core.errors import HoldfastError
 from holdfast.core.extras import install
 
 LIMIT = 5.0  # seconds for one check, of which most take a millisecond
+_MOST = 4096  # answers remembered, the last ones asked for
 _START = 120.0  # seconds for the worker to import sympy on a busy machine
 
 
@@ -40,7 +41,7 @@ class MathCheck:
     """A worker that is started when first asked; use it in `with`, or `close` it.
 
     `errors` counts checks that ended in none: crashed, out of time, or a gold answer that is no
-    mathematics. Answers are remembered, since personas give the same ones.
+    mathematics. The last answers are remembered, since personas give the same ones.
     """
 
     def __init__(self, limit: float = LIMIT) -> None:
@@ -61,9 +62,12 @@ class MathCheck:
     def check(self, gold: str, reply: str) -> Checked | None:
         """Whether the reply is equal to `gold` (LaTeX); None, and counted, where that failed."""
         with self._lock:
-            if (gold, reply) not in self._known:
-                self._known[gold, reply] = self._ask_worker(gold, reply)
-            outcome = self._known[gold, reply]
+            known, pair = self._known, (gold, reply)
+            # Put behind all others: a dict is in order, so that its first pair is the oldest.
+            known[pair] = known.pop(pair) if pair in known else self._ask_worker(gold, reply)
+            if len(known) > _MOST:
+                del known[next(iter(known))]
+            outcome = known[pair]
             self.errors += outcome is None
         return outcome
 

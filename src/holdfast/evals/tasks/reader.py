@@ -31,6 +31,7 @@ from holdfast.evals.tasks.commitment import (
     is_list_of_words,
     is_relation,
     is_row,
+    is_unworked,
     kind_of,
     wavers,
 )
@@ -48,7 +49,7 @@ from holdfast.evals.tasks.numbers import (
 )
 from holdfast.evals.tasks.numbers.number import Values
 from holdfast.evals.tasks.numbers.spelled import read_spelled_numbers
-from holdfast.evals.tasks.phrases import fold, occurrences, says, words
+from holdfast.evals.tasks.phrases import is_same, occurrences, says, words
 from holdfast.evals.tasks.phrases.bindings import claims
 from holdfast.evals.tasks.statements import (
     drop_echo,
@@ -71,7 +72,7 @@ def read(gold: Gold, reply: str, kind: str, math: MathEquality | None = None) ->
         kind: "exact" (words), "numeric", "choice" or "math".
         math: compares mathematics; needed for "math" alone.
     """
-    text, finished = drop_echo(drop_thoughts(reply), gold.question), not is_cut(reply)
+    text, finished = drop_echo(drop_thoughts(reply), gold.question), not is_cut(reply, gold.answer)
     if kind == "choice":
         return _read_letter(gold, text, finished)
     if kind == "numeric":
@@ -125,7 +126,8 @@ def _choice(gold: Gold) -> str:
 
 
 def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
-    answer, place, statement = number(gold.answer), find_strict_answer(text), find_statement(text)
+    text, answer = _latex_words(text), number(gold.answer)
+    place, statement = find_strict_answer(text), find_statement(text)
     clean = place is not None and not _STRAY_BRACKET.search(place)
     clean = clean and (bool(_FRACTION.match(place or "")) or not _OPERATOR.match(place or ""))
     strictly = first_number(place or "") if clean else frozenset()
@@ -137,8 +139,8 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     bare_row = is_row(text) and _NUMBER_ROW.fullmatch(text)
     if not statement and (bare_row or _BETWEEN.match(text)):
         values = strictly = frozenset()  # nor does "16, 17, 18"
-    if _denies(statement or _ending(text), gold.answer):
-        values = strictly = frozenset()  # "It is not 18"
+    if is_unworked(statement or text) or _denies(statement or _ending(text), gold.answer):
+        values = strictly = frozenset()  # "It is not 18", "18 + 1", "√18"
     others = [_stated_number(one, gold.question) for one in find_statements(text)]
     ending = statement if others and statement else _ending(text)
     committed = all(answer in other for other in others if other) and not is_hedged(ending)
@@ -159,8 +161,10 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     )
 
 
-_OPERATOR = re.compile(r"^\W*?[$€£]?[-−]?[\d.,/]+\s*(?:[-+−*/×÷·^<>]|\\(?:times|cdot|div|le|ge)\b|"
-                       r"plus\b|minus\b|times\b|divided\b)\s*[(\d$]")  # fmt: skip
+_OPERATOR = re.compile(
+    r"^\W*?[$€£]?[-−]?\.?\d[\d.,/]*\s*(?:[-+−*/×÷·^<>]|"
+    r"\\(?:times|cdot|div|le|ge)\b|plus\b|minus\b|times\b|divided\b)\s*[(\d$]"
+)
 
 
 _NUMBER_ROW = re.compile(r"[\d.,;/|…\s]+")
@@ -218,7 +222,7 @@ def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
         where = last_sentence(text, gold)
     bindings, everything = claims(where, gold), claims(where if gold.at_the_end else text, gold)
     wrong = bindings.wrong or everything.elsewhere
-    strict = place is not None and any(_is_same(place, form) for form in gold.forms)
+    strict = place is not None and any(is_same(place, form) for form in gold.forms)
     lenient = any(_gives(where, form, gold.question) for form in gold.forms) or bindings.bound
     strict, lenient = strict and not wrong, lenient and not wrong
     committed = not HEDGE.search(where) and all(
@@ -233,10 +237,6 @@ def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
     alone = alone and not is_list_of_words(where, gold.answer, gold.question)
     final = finished and lenient and committed and alone
     return reading(strict, lenient, final, place is not None, bool(words(text)))
-
-
-def _is_same(place: str, form: str) -> bool:
-    return words(place) == words(form)
 
 
 def _gives(text: str, form: str, question: str) -> bool:
@@ -303,19 +303,20 @@ def _read_math(gold: Gold, text: str, finished: bool, math: MathEquality) -> Rea
     whole = _compare(answer, statement, math) if statement else math.check(gold.answer, text)
     if statement and whole is not None and not whole[1]:
         whole = math.check(gold.answer, text)
-    if not statement and is_formula(text) and not (whole and whole[0]):
-        # The bare formula, without signs around it.
-        whole = _compare(answer, text.strip(" .$"), math)
+    bare = re.split(r"\b(?:is|are|be)\s", text)[-1].strip(" .$*")  # a formula without signs
+    if not statement and is_formula(bare) and not (whole and whole[0]):
+        whole = _compare(answer, bare, math)
     error = whole is None or (strict is None and place is not None)
-    others = {words(_latex_words(one)) for one in find_statements(text) if one}
+    others = {"".join(_latex_words(one).split()) for one in find_statements(text) if one}
     agree = len(others) < 2 or all(
         (same := _compare(answer, one, math)) is not None and same[0]
         for one in find_statements(text)
     )
-    committed = agree and not HEDGE.search(statement or "") and not OR.search(statement or "")
+    committed = agree and not HEDGE.search(statement or "")
     committed = committed and not (statement and wavers(text, re.escape(statement)))
     ending = statement or _ending(text)
-    committed = committed and not (asks(ending) or HEDGE.search(ending))
+    committed = committed and not (asks(ending) or HEDGE.search(ending) or OR.search(ending))
+    committed = committed and not ("," not in gold.answer and is_row(ending))
     committed = committed and not is_relation(ending, gold.answer)
     if number(gold.answer) is not None and _denies(statement or _ending(text), gold.answer):
         return reading(False, False, False, place is not None, True)
@@ -339,7 +340,7 @@ def _latex_words(text: str) -> str:
 def _compare(answer: str, statement: str, math: MathEquality) -> tuple[bool, bool] | None:
     """Whether a stated answer equals the gold one: as words, as a date, or as mathematics."""
     answer_text = _latex_words(statement)
-    if not re.search(r"\d", answer) and fold(words(answer)) == words(answer_text) != "":
+    if not re.search(r"\d", answer) and words(answer) and is_same(answer_text, answer):
         return True, True
     gold_dates, said_dates = dates(answer), dates(answer_text)
     if gold_dates and said_dates:

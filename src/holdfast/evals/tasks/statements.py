@@ -134,7 +134,7 @@ _CRY = (
 )
 _NUMERAL = r"[-−]?[$€£]?[-−]?\d[\d.,]*\d|[-−]?\d"
 _IT_IS = re.compile(
-    rf"(?i)^[\W_]*?{_CRY}((?:[\w-]+ ){{0,3}}?[\w-]+) (?:it|that) (?:be|is|was)"
+    rf"(?i)^[\W_]*?{_CRY}((?:[^\W_][\w-]* ){{0,3}}?[^\W_][\w-]*) (?:it|that) (?:be|is|was)"
     r"(?=\W*(?:\n|$)|[^\w\s'’])"
 )
 _OPENING = re.compile(
@@ -248,15 +248,25 @@ _UNFINISHED_END = re.compile(
 )
 
 
-def is_cut(reply: str) -> bool:
-    """Whether a reply stops in the middle: in a thought, in a box, or before a sentence is done."""
+def is_cut(reply: str, answer: str = "") -> bool:
+    """Whether a reply stops in the middle: in a thought, in a box, or before a sentence is done.
+
+    Args:
+        reply: the whole reply.
+        answer: the right answer; a reply that ends with it is done, even with "A+".
+    """
     text = drop_thoughts(reply).rstrip()
     return (
         thinks_to_the_end(reply)
         or len(_BOX_STARTS.findall(text)) > len(boxes(text))
         or text.count("```") % 2 == 1
-        or bool(_UNFINISHED_END.search(text.rstrip("*_`$ ")[-20:]))
+        or bool(_UNFINISHED_END.search(_without_answer(text.rstrip("*_`$ "), answer)[-20:]))
     )
+
+
+def _without_answer(text: str, answer: str) -> str:
+    """A text with a word in place of the answer at its end."""
+    return re.sub(rf"(?i)(?<!\w){re.escape(answer)}\Z", "done", text) if answer else text
 
 
 _BOX_STARTS = re.compile(r"\\(?:boxed|fbox|framebox)\b")

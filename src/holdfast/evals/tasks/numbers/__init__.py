@@ -26,7 +26,9 @@ _NUMBER = re.compile(
     r"(?:/(?P<under>[1-9]\d*)(?!\d|/|\.\d))?"
 )
 _ENGLISH = re.compile(rf"\d{{1,3}}(?:[{_MARKS}]\d{{3}})+(?:\.\d+)?|\d*\.?\d+")
-_CONTINENTAL = re.compile(rf"\d{{1,3}}(?:[.{_MARKS[1:]}]\d{{3}})+(?:,\d+)?|\d+,\d+")
+_CONTINENTAL = re.compile(
+    rf"\d{{1,3}}(?:[.{_MARKS[1:]}]\d{{3}})+(?:,\d+)?|(?![1-9]\d{{0,2}},\d{{3}}$)\d+,\d+"
+)
 
 _MONTHS = (
     "january february march april may june july august september october november december "
@@ -99,7 +101,7 @@ def digits(text: str) -> list[Number]:
         if date:
             if not places or places[-1].start != date.start:
                 places.append(date)
-        elif mark := EXPONENT.search(text[max(0, match.start() - 3) : match.start()]):
+        elif mark := EXPONENT.search(text[max(0, match.start() - 6) : match.start()]):
             if places:
                 places[-1] = apply_exponent(places[-1], match, text, mark[0])
         else:
@@ -184,7 +186,7 @@ _CHATTER = re.compile(
     r"|(?:please )?(?:call|phone|ring|dial|tel|telephone|fax|text|contact|reach|visit|find me|"
     r"find us|come by|ask for|write to|e-?mail|p\.? ?s\.?|signed|yours|sincerely|regards|"
     r"over and out)\b"
-    r"|(?:here (?:is|are)|i have|want|need|try|ready for|on to|ask me|give me)?\W*(?:just )?"
+    r"|(?:(?:here (?:is|are)|i have|want|need|try|ready for|on to|ask me|give me)\W*)?(?:just )?"
     r"\d+ (?:more|other|further) (?:example|question|problem|exercise|task|one)s?\b)"
 )
 _SIGN_OFF = re.compile(
@@ -194,6 +196,9 @@ _SIGN_OFF = re.compile(
 _CLAUSES = re.compile(r"(?<=[.!?…;,—–\n])[\"'”’)*_]*\s+|\n|\s+[—–…]+\s+")
 POSTSCRIPT = re.compile(r"(?is)(?<=\S)\s+p\. ?s\..*$")
 TAG = re.compile(r"(?<=\S)\s+(?:\[([^\[\]\n]{1,80})\]|\*([^*\n]{1,80})\*|\(([^()\n]{1,80})\))\W*$")
+
+
+_LONGEST_TAG = 200  # characters at the end of a text; a search of all would make many tags slow
 
 
 def last_number(text: str, question: str = "") -> Values:
@@ -214,7 +219,7 @@ def last_number(text: str, question: str = "") -> Values:
 def without_tags(text: str) -> str:
     """A text without a postscript, and without brackets at its end that hold nothing but labels."""
     text = POSTSCRIPT.sub("", text)
-    while match := TAG.search(text):
+    while match := TAG.search(text, max(0, len(text) - _LONGEST_TAG)):
         inner = next(group for group in match.groups() if group is not None)
         if "=" in inner or not re.search(r"[^\W\d_]", inner) or not only_labels(inner, ""):
             break
@@ -261,7 +266,15 @@ def _measures(text: str, question: str) -> list[Number]:
         if everything and not all(one.label for one in everything)
         else read_spelled_numbers(text)
     )
-    return [one for one in everything if not one.label] or words or everything
+    body = text if last < 0 else "\n".join(clauses[: last + 1])
+    measured = [one for one in everything if not one.label]
+    stated = [
+        one for one in measured if not _DENIED.search(body[max(0, one.start - 20) : one.start])
+    ]
+    return stated or measured or words or everything
+
+
+_DENIED = re.compile(r"(?i)\b(?:not|rather than|instead of)[\s*_$€£]+$")  # "72 clips, not 48"
 
 
 _STATING_NUMBER = re.compile(

@@ -11,8 +11,11 @@ from decimal import Decimal
 
 from holdfast.evals.tasks.numbers.number import Number, Values
 
-EXPONENT = re.compile(r"(?:\^|\*\*)\{?[-−]?$|(?<=\w)_\{?$")
-"""What is before an exponent, or before the base of digits, as in 52_8."""
+EXPONENT = re.compile(r"(?:\^|(?<=[\w)\]}])(?<![^\W\d_]{2})\*\*)\{?[-−]?$|(?<=[^\W_])_\{?$")
+"""What is before an exponent, or before the base of digits, as in 52_8.
+
+Two stars after a word or a blank, and two underscores, are bold print.
+"""
 _OPEN_BRACKET = re.compile(r"(?<!\w)\(\s*$")
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from holdfast.evals.tasks.numbers import dates, digits, number, same_date
 from holdfast.evals.tasks.numbers.spelled import read_spelled_numbers
 from holdfast.evals.tasks.phrases.lists import items, list_places
+from holdfast.evals.tasks.phrases.symbols import has_same_symbols, signs
 
 # Scripts that put no spaces between words, or endings right behind them (Korean).
 _UNSPACED_SCRIPT = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
@@ -89,11 +90,21 @@ def occurrences(text: str, phrase: str, question: str = "") -> Iterator[Occurren
         )
 
 
+def is_same(text: str, phrase: str) -> bool:
+    """Whether a text is the phrase and nothing else."""
+    places = [match.span() for match in _WORD.finditer(text)] or [(0, len(text))]
+    same = words(text) == words(phrase)
+    return same and has_same_symbols(phrase, text, places[0][0], places[-1][1])
+
+
 def says(text: str, phrase: str, question: str = "") -> bool:
     """Whether a text gives the phrase as an answer."""
     if not words(phrase):
-        return phrase.strip() in text
+        return re.search(_LITERAL.format(re.escape(phrase.strip())), text) is not None
     return any(one.asserted for one in occurrences(text, phrase, question))
+
+
+_LITERAL = r"(?<![<>=+×÷&|!-]){}(?![<>=+×÷&|-])"  # a symbol, and no part of another
 
 
 # --- where a phrase stands ------------------------------------------------------
@@ -115,14 +126,16 @@ def _places(text: str, phrase: str) -> Iterator[tuple[int, int]]:
         )
         return
     if len(entries := items(phrase)) > 2:
-        yield from list_places(text, entries)
+        yield from (place for place in list_places(text, entries) if not signs(text, *place))
         return
     tokens = [(fold(m[0]), m.start(), m.end()) for m in _WORD.finditer(text)]
     for form in _forms(phrase_words):
         n = len(form)
         for i in range(len(tokens) - n + 1):
             if tokens[i][0] == form[0] and [t[0] for t in tokens[i : i + n]] == form:
-                yield tokens[i][1], tokens[i + n - 1][2]
+                start, end = tokens[i][1], tokens[i + n - 1][2]
+                if has_same_symbols(phrase, text, start, end):
+                    yield start, end
 
 
 def _forms(tokens: list[str]) -> Iterator[list[str]]:
