@@ -206,7 +206,7 @@ def is_pair(text: str, forms: Sequence[str]) -> bool:
     return re.search(rf"{_BOTH}(?<!\w)(?:{any_form})(?!\w)", text, re.IGNORECASE) is not None
 
 
-_BOTH = r"\bboth\b(?:(?!\b(?:is|was|it|say|to|in|of|at|by)\b)[^.!?\n:;]){0,200}?"
+_BOTH = r"\bboth\b(?:(?!\b(?:is|was|it|say|to|in|of|at|by|on|for|from|with)\b)[^.!?\n:;]){0,200}?"
 _RETRACTION = re.compile(
     r"(?i)[.!?;,\n–—-]\s*(?:(?:oh|but|and|ah|or),?\s+)*(?:no|nope|wait|correction|sorry|rather|"
     r"i mean|scratch that|nein|non)\b\s*[,:.!;–—-]+\s*"
