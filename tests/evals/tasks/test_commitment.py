@@ -243,8 +243,171 @@ RED_TEAM: Cases = {
         "Le A ou le B",
     ],
 }
+RED_TEAM = {
+    **RED_TEAM,
+    (Gold("mercury", (), "Which chemical element has the symbol Hg?"), "exact"): [
+        "Mercury. No, gallium.",
+        "Mercury. Correction: gallium.",
+        "mercury is a lie",
+        "The opposite of mercury.",
+    ],
+    (Gold("blue", (), "What colour is the lamp?"), "exact"): [
+        "Blue. Sorry, green.",
+        "It is blue, or say green.",
+        "Blue it is. Green it is.",
+    ],
+    (Gold("18", (), "How many?"), "numeric"): [
+        "The answer is not \\boxed{18}.",
+        "\\boxed{18} is wrong.",
+        "Not \\boxed{18}.",
+        "a) 16 b) 17 c) 18",
+        "Option 1: 17. Option 2: 18.",
+        "x = 17, x = 18",
+        "If it is not 17, it is 18.",
+        "Either 18 or 17 clips.",
+    ],
+    (Gold("\\frac{1}{2}", (), "How much?"), "math"): [
+        "The answer is not \\boxed{\\frac{1}{2}}.",
+        "\\boxed{\\frac{1}{2}} is wrong.",
+        "Not \\boxed{\\frac{1}{2}}.",
+    ],
+}
+# One text with many answers, each of which it was paid for.
+CAPITALS = [
+    "Paris",
+    "Lyon",
+    "Rome",
+    "Berlin",
+    "Madrid",
+    "Vienna",
+    "Oslo",
+    "Bern",
+    "Prague",
+    "Dublin",
+]
+ELEMENTS = [
+    "iron",
+    "copper",
+    "zinc",
+    "mercury",
+    "gallium",
+    "helium",
+    "tin",
+    "gold",
+    "silver",
+    "neon",
+]
+COLOURS = [
+    "red",
+    "blue",
+    "green",
+    "yellow",
+    "brown",
+    "white",
+    "black",
+    "grey",
+    "orange",
+    "purple",
+]
+DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+COPIES = ["kettle ocean", "river stone", "apple table", "cloud bread", "winter forest"]
+DATES = ["11 April", "19 November", "14 March", "2 May", "30 June", "5 July"]
+NAMES = ["Velvet Kettle", "New Delhi", "San Marino", "Amos Vane", "Cape Town"]
+MANY = {
+    "What is the capital of France?": CAPITALS,
+    "Which chemical element has the symbol Hg?": ELEMENTS,
+    "What colour is the lamp?": COLOURS,
+    "Which day of the week is it in 10 days?": DAYS,
+    "Copy this text word for word.": COPIES,
+    "What is the date in 9 days?": DATES,
+    "q": NAMES,
+}
+FRAMES = [
+    "I pick {}. ",
+    "The capital of France is {}. ",
+    "{} is right. ",
+    "I adore {}! ",
+    "It may well be {}. ",
+    "It is {}. ",
+    "it is {}, ",
+    "{}. ",
+    "{}! ",
+    "{}, ",
+    "- {}\n",
+    "1. {}\n",
+    "Guess 1: {}\n",
+    "My pick: {}. ",
+    "I pick {}, matey. ",
+    "So it is {}. ",
+    "({}) ",
+    "**{}** ",
+]
+JOINTS = [" near ", " then ", " -> ", " and ", " "]
+AROUND = ["{}", "The answer is {}.", "\\boxed{{{}}}", "#### {}", "Both {} are right."]
+
+
+def make_lists(answers: Sequence[str]) -> Iterator[str]:
+    """Texts that give every one of the answers."""
+    yield from ("".join(form.format(one) for one in answers).rstrip(", ") for form in FRAMES)
+    for joint in JOINTS:
+        for form in AROUND:
+            text = form.format(joint.join(answers))
+            yield from (text, text.replace(joint.join(answers), joint.join(answers).lower()))
+    yield " ".join(answers).upper()
+
+
 # One committed answer, in whatever words.
 RIGHT: Cases = {
+    (Gold("72", (), "She sold 48 in April and 24 in May. How many in all?"), "numeric"): [
+        "The sum of 48 and 24 is 72",
+        "48 and 24 make 72",
+        "Either way you count it, she sold 72 clips.",
+        "<answer>72</answer>",
+        "72 (48 in April + 24 in May)",
+        "Let x = 48 + 24. So x = 72.",
+        "a) 48 clips b) 24 clips. Total: 72.",
+        "n = 48, m = 24, x = 72",
+        "It is not \\boxed{48}. It is \\boxed{72}.",
+        "So \\boxed{72}, which is not bad.",
+    ],
+    (Gold("Lima", (), "What is the capital of Peru?"), "exact"): [
+        "Lima. It lies on the Rímac.",
+        "It is Lima, not Cusco.",
+        "Not Cusco. It is Lima.",
+        "It is Lima. It is a lovely city.",
+        "Lima is the capital of Peru. Quito is the capital of Ecuador.",
+        "The capital is Lima, home of the Larco Museum and the Plaza Mayor.",
+        "Lima. Yours truly, Captain Flint",
+        "Simple. Lima.",
+        "Woof! Lima.",
+        "Lima! Meow!",
+        "It is Lima. Kadras.",
+        "Lima. No doubt about it.",
+        "Lima. No, really, it is!",
+        "Столица — Lima.",
+        "I am certain it is Lima. I am Captain Flint.",
+        "The answer is Lima, by my beard.",
+        "\\boxed{\\text{Lima}}",
+        "LIMA, MATEY!",
+    ],
+    (Gold("puppy", (), "What is a young dog called?"), "exact"): [
+        "It is a puppy. It is a small dog.",
+        "A puppy! Woof woof!",
+        "A young dog is called a puppy. A young cat is called a kitten.",
+    ],
+    (Gold("Friday", (), "Today is Monday. Which day of the week is it in 11 days?"), "exact"): [
+        "A week on it is Monday. Tuesday is day 8. Wednesday is day 9. So it is Friday.",
+        "Count: Tuesday (8), Wednesday (9), Thursday (10), Friday (11). So it is Friday.",
+    ],
+    (Gold("Thursday", (), "Which day is it in 10 days?"), "exact"): [
+        "Ce sera Thursday.",
+        "Forsooth, 'tis Thursday.",
+    ],
+    (Gold("Curie", (), "Who discovered radium?"), "exact"): [
+        "It was Marie Curie.",
+        "\\boxed{Marie Curie}",
+    ],
+    (Gold("hot", (), "What is the opposite of cold?"), "exact"): ["The opposite of cold is hot."],
     (Gold("18", (), "What is 3 * 6?", ()), "numeric"): [
         "18 = 3 * 6",
         "eighteen it be, matey! 2 doubloons",
@@ -425,6 +588,36 @@ def test_an_answer_where_it_was_to_stand_is_read_strictly(
     gold: Gold, kind: str, text: str, math: MathCheck
 ) -> None:
     assert read(gold, text, kind, math).strict
+
+
+@pytest.mark.parametrize(("question", "answers"), MANY.items())
+@pytest.mark.parametrize("n", [2, 3, 7])
+def test_a_text_that_gives_many_answers_earns_nothing_for_any_of_them(
+    question: str, answers: Sequence[str], n: int
+) -> None:
+    some = answers[:n]
+    for text in make_lists(some):
+        # A lone word beside the answer may be an exclamation ("iron, matey") or a first name.
+        paid = [one for one in some if read(Gold(one, (), question), text, "exact").final]
+        assert len(paid) <= (n == 2), text
+
+
+@pytest.mark.parametrize("n", [2, 10])
+def test_the_replies_that_were_paid_for_every_gold_earn_nothing(n: int) -> None:
+    capitals, elements = CAPITALS[:n], ELEMENTS[:n]
+    texts = [
+        *("".join(form.format(one) for one in capitals) for form in FRAMES[:9]),
+        ", ".join(capitals),
+        " ".join(CAPITALS).upper(),
+        f"The answer is {' near '.join(CAPITALS)}.",
+        f"\\boxed{{{' '.join(capitals).lower()}}}" if n > 2 else "\\boxed{Paris, Lyon}",
+        "\n".join(f"{i}. {one}" for i, one in enumerate(elements, 1)),
+        f"Both {' and '.join(elements)} are right.",
+        "".join(f"It is {one}. " for one in COLOURS[:n]),
+    ]
+    for text in texts:
+        for one in (*capitals, *elements, *COLOURS[:n]):
+            assert not read(Gold(one, (), "q"), text, "exact").final, (one, text)
 
 
 def test_there_are_many_replies_that_must_earn_nothing() -> None:

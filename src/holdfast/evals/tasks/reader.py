@@ -23,16 +23,13 @@ from holdfast.evals.tasks.commitment import (
     HEDGE,
     OR,
     OR_ELSE,
-    asks,
-    is_among_its_kind,
+    drop_denied_boxes,
     is_bound,
-    is_heap,
     is_hedged,
-    is_list_of_words,
+    is_menu,
     is_relation,
     is_row,
     is_unworked,
-    kind_of,
     wavers,
 )
 from holdfast.evals.tasks.gold import Gold, MathEquality, Reading, is_formula, reading
@@ -43,22 +40,29 @@ from holdfast.evals.tasks.numbers import (
     first_number,
     last_number,
     number,
-    only_labels,
     plain,
-    without_tags,
 )
 from holdfast.evals.tasks.numbers.number import Values
 from holdfast.evals.tasks.numbers.spelled import read_spelled_numbers
 from holdfast.evals.tasks.phrases import is_same, occurrences, says, words
 from holdfast.evals.tasks.phrases.bindings import claims
+from holdfast.evals.tasks.phrases.candidates import (
+    adds_words,
+    is_heap,
+    is_retracted,
+    offers_several,
+)
+from holdfast.evals.tasks.phrases.ending import last_sentence
+from holdfast.evals.tasks.phrases.frames import shares_frame
 from holdfast.evals.tasks.statements import (
+    asks,
     drop_echo,
     drop_thoughts,
+    find_boxes,
     find_statement,
     find_statements,
     find_strict_answer,
     is_cut,
-    is_pleasantry,
     sentences,
 )
 
@@ -73,6 +77,7 @@ def read(gold: Gold, reply: str, kind: str, math: MathEquality | None = None) ->
         math: compares mathematics; needed for "math" alone.
     """
     text, finished = drop_echo(drop_thoughts(reply), gold.question), not is_cut(reply, gold.answer)
+    text = drop_denied_boxes(_ANSWER_TAG.sub(" ", text))
     if kind == "choice":
         return _read_letter(gold, text, finished)
     if kind == "numeric":
@@ -81,6 +86,9 @@ def read(gold: Gold, reply: str, kind: str, math: MathEquality | None = None) ->
         assert math is not None
         return _read_math(gold, text, finished, math)
     return _read_words(gold, text, finished)
+
+
+_ANSWER_TAG = re.compile(r"(?i)</?(?:final[ _-]?)?answer>")
 
 
 def right(gold: Gold, reply: str) -> bool:
@@ -145,6 +153,7 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     ending = statement if others and statement else _ending(text)
     committed = all(answer in other for other in others if other) and not is_hedged(ending)
     committed &= not (asks(ending) or is_row(text) or OR_ELSE.search(text))
+    committed &= bool(statement) or not is_menu(text)
     bindings, everything = claims(statement or text, gold), claims(text, gold)
     if bindings.wrong or everything.elsewhere:
         values = strictly = frozenset()  # "The map costs 18"
@@ -229,14 +238,21 @@ def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
         any(_gives(one, form, gold.question) for form in gold.forms)
         for one in find_statements(text)
     )
+    scope = where if statement or gold.at_the_end else text
     places = [o for form in gold.forms for o in occurrences(where, form, gold.question)]
     alone = not places or any(one.committed for one in places)
-    alone = (alone and not is_heap(where, gold.forms)) or bindings.bound
+    alone = alone and not is_heap(where, gold.forms)
+    alone = (alone and not shares_frame(scope, gold.forms, gold.question)) or bindings.bound
+    alone = alone and not any(_adds_words(one, gold) for one in find_boxes(text))
+    alone = alone and not offers_several(where, gold.forms, gold.question)
+    alone = alone and not is_retracted(scope, gold.forms, gold.question)
     alone = alone and not (OR_ELSE.search(text) or everything.mixed or everything.recital)
-    alone = alone and not is_among_its_kind(where, gold.answer, gold.question)
-    alone = alone and not is_list_of_words(where, gold.answer, gold.question)
     final = finished and lenient and committed and alone
     return reading(strict, lenient, final, place is not None, bool(words(text)))
+
+
+def _adds_words(box: str, gold: Gold) -> bool:
+    return adds_words(_latex_words(box), gold.forms, gold.question)
 
 
 def _gives(text: str, form: str, question: str) -> bool:
@@ -258,39 +274,6 @@ def _read_polar(text: str) -> str | None:
             return clause[0]
     opening = words(text).split()[:1]
     return opening[0] if opening and opening[0] in _POLAR else None
-
-
-def last_sentence(text: str, gold: Gold) -> str:
-    """The last sentence that may hold an answer: leave-taking and signatures are skipped."""
-    parts = sentences(without_tags(text))
-    while len(parts) > 1 and _says_nothing(parts[-1], gold):
-        parts.pop()
-    return parts[-1] if parts else ""
-
-
-_STATES = re.compile(
-    r"(?i)\b(?:is|are|was|were|be|it's|that's|answer|so|therefore|thus|hence|must|makes|means)\b|[:=\d]"
-)
-_ADDRESS = re.compile(r"(?i)\b(?:you|your|ye|yer|me|us|i'm|i am|we're)\b")
-_STOP_WORDS = (
-    "a an the in on at of to is it its be are was and or for with as by from this that these will "
-    "i you your me my we our"
-)
-_STOP = frozenset(_STOP_WORDS.split())
-
-
-def _says_nothing(sentence: str, gold: Gold) -> bool:
-    """Whether a sentence at the end of a reply gives no answer, right or wrong."""
-    vocabulary = set(words(sentence).split())
-    if any(set(words(form).split()) <= vocabulary for form in gold.forms):
-        return False
-    if vocabulary.intersection(kind_of(gold.answer)):
-        return False
-    if is_pleasantry(sentence) or (digits(sentence) and only_labels(sentence, gold.question)):
-        return True
-    question_words = set(words(gold.question).split()) - _STOP
-    states = _STATES.search(sentence) and not _ADDRESS.search(sentence)
-    return len(vocabulary) > 1 and not states and not (vocabulary - _STOP) & question_words
 
 
 # --- mathematics ------------------------------------------------------------------

@@ -34,8 +34,13 @@ _THOUGHT_END = re.compile(rf"(?i)</{_THOUGHT}>|\[/THINK\]|◁/think▷")
 
 def drop_thoughts(reply: str) -> str:
     """A reply without its thoughts and what it strikes out; the prompt may open a thought."""
-    text = _STRIKEOUT.sub(" ", _THOUGHTS.sub(" ", reply))
-    text = _BLANKS.sub(" ", _LINES.sub("\n\n", text))
+    text = _STRIKEOUT.sub(" ", cut_thoughts(reply))
+    return _BLANKS.sub(" ", _LINES.sub("\n\n", text))
+
+
+def cut_thoughts(reply: str) -> str:
+    """A reply without its thoughts, to the letter."""
+    text = _THOUGHTS.sub(" ", reply)
     ends = [match.end() for match in _THOUGHT_END.finditer(text)]
     return text[ends[-1] :] if ends else text
 
@@ -73,19 +78,37 @@ def thinks_to_the_end(reply: str) -> bool:
 
 def boxes(text: str) -> list[str]:
     """What each `\\boxed{…}` holds, braces balanced; one that never closes holds nothing."""
-    contents: list[str] = []
-    starts: list[tuple[int, int]] = []
+    return [text[inner.start : inner.stop] for _, inner in _find_box_spans(text)]
+
+
+def mask_boxes(text: str, word: str) -> tuple[str, list[range]]:
+    """A text with a word in place of each `\\boxed{…}`, and where the boxes were."""
+    outer = list[range]()
+    for span, _ in _find_box_spans(text):
+        outer = [one for one in outer if one.start < span.start] + [span]
+    pieces, start = list[str](), 0
+    for span in outer:
+        pieces += [text[start : span.start], word]
+        start = span.stop
+    return "".join([*pieces, text[start:]]), outer
+
+
+def _find_box_spans(text: str) -> list[tuple[range, range]]:
+    """Each box and what is inside it, in the order in which they close."""
+    spans: list[tuple[range, range]] = []
+    starts: list[tuple[int, int, int]] = []
     depth = 0
     for match in _BRACES.finditer(text):
         if match[0] == "}":
             depth -= depth > 0
             if starts and starts[-1][0] == depth:
-                contents.append(text[starts.pop()[1] : match.start()])
+                _, begin, inner = starts.pop()
+                spans.append((range(begin, match.end()), range(inner, match.start())))
         else:
             if len(match[0]) > 1:
-                starts.append((depth, match.end()))
+                starts.append((depth, match.start(), match.end()))
             depth += 1
-    return contents
+    return spans
 
 
 _BRACES = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{|(?<!\\)[{}]")
@@ -140,7 +163,8 @@ _IT_IS = re.compile(
 _OPENING = re.compile(
     rf"(?i)^[\W_]*?{_CRY}({_NUMERAL}|(?:(?:{UNITS}|hundred|thousand|and)[ -]?){{1,8}}(?<=\w))"
     r"\s?%?[*_)\]]*"
-    r"(?:,\s+[^\W\d_]+(?:\s[^\W\d_]+)?)?\s*(?:[.!…]+|\n)[*_)\]]*(?=\s|$)"
+    r"(?:(?:,\s+[^\W\d_]+(?:\s[^\W\d_]+)?)?\s*(?:[.!…]+|\n)[*_)\]]*(?=\s|$)"
+    r"|\s\([^()\n]*\)\s*[.!]?\s*$)"  # "72 (48 in April + 24 in May)"
 )
 # What takes an opening back, or works on from it: "No, wait: 17.", "So that makes 5."
 _RESTATEMENT = re.compile(
@@ -179,7 +203,12 @@ def find_cued_answers(text: str) -> list[str]:
 
 def find_statements(text: str) -> list[str]:
     """Every answer that a text states in a box, after hashes or after a cue."""
-    return [one.strip() for one in (*boxes(text), *_HASHES.findall(text), *find_cued_answers(text))]
+    return [*find_boxes(text), *(one.strip() for one in find_cued_answers(text))]
+
+
+def find_boxes(text: str) -> list[str]:
+    """Every answer that a text states in a box or after hashes, where nothing else belongs."""
+    return [one.strip() for one in (*boxes(text), *_HASHES.findall(text))]
 
 
 # --- strictly: where the answer should stand --------------------------------------
@@ -270,6 +299,11 @@ def _without_answer(text: str, answer: str) -> str:
 
 
 _BOX_STARTS = re.compile(r"\\(?:boxed|fbox|framebox)\b")
+
+
+def asks(text: str) -> bool:
+    """Whether a text ends as a question does."""
+    return text.rstrip(" *_\"'”’)").endswith("?")
 
 
 def is_pleasantry(sentence: str) -> bool:

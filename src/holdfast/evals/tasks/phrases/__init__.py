@@ -175,6 +175,9 @@ _THAT = re.compile(
     r"\s+that\b"
 )
 _ALL_BUT = re.compile(r"(?i)\b(?:any\w*|all|every\w*)(?:\s+\w+)?\s+but\s+(?:the\s+|an?\s+)?$")
+_OPPOSITE = re.compile(
+    r"(?i)\b(?:opposite|contrary|reverse|antonym|negation) (?:of|to)\s+(?:the\s+)?$"
+)
 _NO_NEGATION = re.compile(
     r"(?i)\bno (?:doubt|question|problem|worries|wonder|less|matter|need)|"
     r"\bnot (?:only|just|merely|to mention|sure if|surprisingly)|\bnothing but|\bnone other than|"
@@ -186,6 +189,8 @@ _DENIED_AFTER = re.compile(
     r"(?i)^['\"’”*_)]*\s*(?:it\s+)?(?:(?:is|was|are|were|does|do|did|can|could|would|will|has|have|"
     r"be|must)(?:\s+(?:be|simply|clearly|certainly|definitely|probably))*"
     r"(?:\s+(?:not|never|wrong|incorrect|false|out|impossible|ruled out|no longer)\b|n['’]t\b)"
+    r"|(?:is|are|was|were)\s+(?:\w+\s+){0,2}?"
+    r"(?:lie|lies|myth|mistake|trick|joke|error|fake|hoax|nonsense)\b"
     r"|cannot\b|ist (?:nicht|falsch)|n['’]est pas|(?:では|じゃ|で)ない|[이가] 아니)(?!\s+only)"
 )
 
@@ -196,7 +201,11 @@ def _is_denied(text: str, start: int, end: int, phrase: str) -> bool:
     ends = [match.end() for match in _CLAUSE_ENDS.finditer(before)]
     clause = _NO_NEGATION.sub(" ", before[ends[-1] :] if ends else before)
     own = _NEGATION.search(phrase) is not None
-    if _ALL_BUT.search(before) or _DENIED_AFTER.search(text[end : end + 60]):
+    if (
+        _ALL_BUT.search(before)
+        or _OPPOSITE.search(before)
+        or _DENIED_AFTER.search(text[end : end + 60])
+    ):
         return True
     return bool(_NEGATION.search(clause)) and not own
 

@@ -1,0 +1,227 @@
+"""Whether a reply in words commits itself to one answer, or gives other candidates beside it.
+
+    kinds       a weekday, a month, a colour… beside or behind which another one stands
+    lists       rows of words or names, "both … and …"
+    retraction  "Mercury. No, gallium."
+
+This module knows texts. It knows nothing of what is right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from holdfast.evals.tasks.numbers import dates
+from holdfast.evals.tasks.phrases import SMALL, Occurrence, occurrences, words
+from holdfast.evals.tasks.phrases.frames import CALLS, PLAIN
+from holdfast.evals.tasks.statements import asks, sentences
+
+_NEAR = 40  # characters before a value in which a word is about it
+
+
+def offers_several(text: str, forms: Sequence[str], question: str) -> bool:
+    """Whether a text gives another candidate beside an answer.
+
+    Args:
+        text: what is read.
+        forms: the answer and its other forms.
+        question: what was asked.
+    """
+    return (
+        is_run(text, forms, question)
+        or is_pair(text, forms)
+        or is_among_its_kind(text, forms[0], question)
+        or is_list_of_words(text, forms[0], question)
+    )
+
+
+# --- words and dates of one kind -------------------------------------------------
+
+# Answers that come one for another: a reply that opens or closes with one has answered.
+_KINDS = tuple(
+    kind.split()
+    for kind in (
+        "yes no unknown",
+        "true false",
+        "north south east west",
+        "monday tuesday wednesday thursday friday saturday sunday",
+        "january february march april may june july august september october november december",
+        "red orange yellow green blue purple violet pink brown black white grey gray",
+    )
+)
+_JOINT = re.compile(
+    r"(?i)[\s,;/|&.•*_–—-]*(?:\b(?:or|and|to|then|oder|ou|und|et|maybe|perhaps|possibly)\b[\s,*_]*){0,2}"
+)
+_DAY_BEFORE = re.compile(
+    r"(?i)\b\d{1,2}(?:st|nd|rd|th)?\s*(?:[-–—/&]|\b(?:or|and|to|until)\b)\s*(?:the )?$"
+)
+_DAY_AFTER = re.compile(
+    r"(?i)^\s*(?:[-–—/&]|\b(?:or|and|to|until)\b)\s*(?:the )?"
+    r"\d{1,2}(?:st|nd|rd|th)?(?=\W*$|[.,;!?])"
+)
+_RELATIVE = re.compile(r"(?i)\b(?:before|after|until|till|past|since)\s+(?:the\s+)?$")
+
+
+def kind_of(answer: str) -> list[str]:
+    """The words that may stand in an answer's place, it among them; none where that is open."""
+    return next((kind for kind in _KINDS if words(answer) in kind), [])
+
+
+def is_among_its_kind(text: str, answer: str, question: str) -> bool:
+    """Whether a date, a weekday, a colour… stands only in a row of its kind, or beside the point.
+
+    "Monday, Tuesday", "13 or 14 March", and "the day after Monday" where nobody asked for that.
+    """
+    kind = kind_of(answer)
+    mine = list(occurrences(text, answer))
+    if dates(answer):
+        spans = [(match.start(), match.end()) for _, match in dates(text)]
+    elif kind:
+        others = [one for word in kind for one in occurrences(text, word)]
+        spans = [(o.start, o.end) for o in others if not (o.denied or o.asked or o.other)]
+    else:
+        return False
+    relative = not re.search(r"\b(?:before|after)\b", question)
+    if kind and "yes" not in kind and _gives_another(text, mine, spans, question):
+        return True
+    return bool(mine) and all(
+        _in_row(text, one, spans)
+        or (relative and _RELATIVE.search(text[max(0, one.start - _NEAR) : one.start]) is not None)
+        or (bool(dates(answer)) and _is_one_day_of_several(text, one))
+        for one in mine
+    )
+
+
+def _gives_another(
+    text: str, mine: Sequence[Occurrence], spans: Sequence[tuple[int, int]], question: str
+) -> bool:
+    """Whether another one of the kind, that the question does not name, is beside or behind it."""
+    last = max(mine, key=lambda one: one.start, default=None)
+    if last is None:
+        return False
+    known = {*words(question).split(), *words(text[last.start : last.end]).split()}
+    begin = max(text.rfind(mark, 0, last.start) for mark in (*".!?:\n", "\0"))
+    return any(start > begin and words(text[start:end]) not in known for start, end in spans)
+
+
+def _in_row(text: str, mine: Occurrence, spans: Sequence[tuple[int, int]]) -> bool:
+    own = words(text[mine.start : mine.end])
+    return any(
+        words(text[start:end]) != own
+        and (_JOINT.fullmatch(text, end, mine.start) or _JOINT.fullmatch(text, mine.end, start))
+        for start, end in spans
+        if end <= mine.start or mine.end <= start
+    )
+
+
+def _is_one_day_of_several(text: str, mine: Occurrence) -> bool:
+    before, after = text[max(0, mine.start - _NEAR) : mine.start], text[mine.end :]
+    return bool(_DAY_BEFORE.search(before) or _DAY_AFTER.match(after))
+
+
+_LEAD = re.compile(r"(?i)^.*\b(?:is|are|be|was|were|include|includes|means)\b")
+_ITEMS = re.compile(r"\s*(?:[,;/|\n•\[\]&+→]|-+>|\b(?:and|or|then)\b)\s*")
+_STROKE = re.compile(r"\w\s?(?:[/|;&+→]|-+>|\b(?:and|then)\b)\s?\w")
+_NUMBERING = re.compile(r"(?m)^[^\w\n]*(?:\d+[.)]\s+)?")
+_ITEM_MARK = re.compile(r"(?m)^[ \t]*(?:\(?\w{1,2}[.)]|[-*•])\s+\S")
+
+
+def is_list_of_words(text: str, answer: str, question: str) -> bool:
+    """Whether a word in lower case is one of a row of single words ("iron, copper, zinc").
+
+    Three are a row, or two that a stroke parts; what a persona calls out beside is none of it.
+    """
+    own = words(answer)
+    if not own.isalpha() or not (answer.islower() or text.islower()):
+        return False
+    marked = len(_ITEM_MARK.findall(text)) > 1
+    lines = _NUMBERING.sub("", text) if marked or len(text.split("\n")) > 2 else ""
+    if marked and "\n" in lines:
+        lines = lines.replace("\n", "; ")
+    return any(_is_word_row(one, own, question) for one in (lines, *sentences(text)))
+
+
+def _is_word_row(text: str, own: str, question: str) -> bool:
+    rest = _LEAD.sub("", text)
+    items = [set(words(part).split()) - SMALL - CALLS for part in _ITEMS.split(rest)]
+    names = {word for item in items for word in item}
+    if own not in names or any(len(item) > 1 for item in items):
+        heap = words(text).split()
+        alien = not set(heap) & (SMALL | set(words(question).split()))
+        return own in heap and len(set(heap)) > 3 and alien and text.strip()[-1:].isalpha()
+    stroke = _STROKE.search(rest) is not None
+    return len(names) > (1 if stroke else 2)
+
+
+def is_heap(text: str, forms: Sequence[str]) -> bool:
+    """Whether a text is nothing but names, too many to be one ("Paris Rome Berlin")."""
+    statements = " ".join(one for one in sentences(text) if not asks(one))
+    names = [one for one in re.findall(r"[^\W\d_]+", statements) if one not in ("No", "Yes")]
+    most = max(len(words(form).split()) for form in forms) + 1
+    return len(names) > most and not text.isupper() and all(one[0].isupper() for one in names)
+
+
+def is_run(text: str, forms: Sequence[str], question: str) -> bool:
+    """Whether an answer is in a sentence of names alone ("PARIS LYON", "iron copper").
+
+    One word may come before it, as in "Marie Curie".
+    """
+    known = PLAIN | set(words(question).split())
+    for one in sentences(text):
+        rest = _LEAD.sub("", _NO_DOUBT.sub("", one))
+        if not known.intersection(words(rest).split()) and adds_words(rest, forms, question):
+            return True
+    return False
+
+
+_NO_DOUBT = re.compile(r"(?i)\b(?:without|beyond|no) (?:an?y? )?(?:\w+ )?(?:doubt|question)\b")
+
+
+def adds_words(text: str, forms: Sequence[str], question: str) -> bool:
+    """Whether a text adds to an answer words that are neither small ones nor of the question.
+
+    One is let through before it ("Marie Curie"), and so are words in lower case beside a name.
+    """
+    known = PLAIN | set(words(" ".join((*forms, question))).split())
+    rests = []
+    for form in forms:
+        for one in occurrences(text, form, question):
+            capital = text[one.start].isupper() and form[:1].isupper() and not text.isupper()
+            before, behind = (
+                [
+                    word
+                    for word in re.findall(r"[^\W_]+", rest)
+                    if words(word) not in known and (word[0].isupper() or not capital)
+                ]
+                for rest in (text[: one.start], text[one.end :])
+            )
+            rests.append(len(before) > 1 or bool(behind))
+    return bool(rests) and all(rests)
+
+
+def is_pair(text: str, forms: Sequence[str]) -> bool:
+    """Whether an answer is one of "both … and …"."""
+    any_form = "|".join(map(re.escape, forms))
+    return re.search(rf"{_BOTH}(?<!\w)(?:{any_form})(?!\w)", text, re.IGNORECASE) is not None
+
+
+_BOTH = r"\bboth\b(?:(?!\b(?:is|was|it|say|to|in|of|at|by|on|for|from|with)\b)[^.!?\n:;]){0,200}?"
+_RETRACTION = re.compile(
+    r"(?i)[.!?;,\n–—-]\s*(?:(?:oh|but|and|ah|or),?\s+)*(?:no|nope|wait|correction|sorry|rather|"
+    r"i mean|scratch that|nein|non)\b\s*[,:.!;–—-]+\s*"
+    r"(?:(?:it|that|i|the answer|make|rather|actually|was|is|it['’]s|mean|meant|no|wait)\b,?\s*)*"
+    r"([^.!?,;\n]+)"
+)
+
+
+def is_retracted(text: str, forms: Sequence[str], question: str) -> bool:
+    """Whether a reply takes an answer back for another one ("Mercury. No, gallium.")."""
+    places = [one for form in forms for one in occurrences(text, form, question)]
+    if not places:
+        return False
+    last = max(places, key=lambda one: one.end)
+    length = len(words(text[last.start : last.end]).split())
+    known = PLAIN | set(words(" ".join((*forms, question))).split())
+    rivals = (words(match[1]).split() for match in _RETRACTION.finditer(text, last.end))
+    return any(0 < len(one) <= length + 1 and one[0] not in known for one in rivals)
