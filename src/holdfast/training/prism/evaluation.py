@@ -117,8 +117,7 @@ def evaluate(
         evaluation = _Evaluation(model, gated_adapter, settings, experts, usable)
         _ask_arms(evaluation, run, arms, progress or Progress(enabled=False))
     if judge_model is not None:
-        replies = {answer_key(record): (record.task, record.replies) for record in run.records}
-        judge_tasks(run, usable, replies, judge_model)
+        _judge(run, usable, judge_model)
     scores = EvaluationScores.of(run, usable, settings.samples, (*arms, "oracle"))
     summary = PrismEvalSummary(
         model=model.name,
@@ -243,6 +242,11 @@ def _expert(record: Mapping[str, Any]) -> Expert:
     minimal, half, full = (str(record[length]) for length in LENGTHS)
     matches, requests = tuple(record["for"]), tuple(record["ask"])
     return Expert(record["id"], matches, minimal, half, full, requests)
+
+
+def _judge(run: Run[ArmAnswer, JudgeVerdict], tasks: Sequence[Task], judge_model: Backend) -> None:
+    replies = {answer_key(record): (record.task, record.replies) for record in run.records}
+    judge_tasks(run, tasks, replies, judge_model)
 
 
 # --- asking -------------------------------------------------------------------
