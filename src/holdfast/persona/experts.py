@@ -198,3 +198,10 @@ def describe_experts(experts: Sequence[Expert]) -> list[Mapping[str, object]]:
         }
         for e in experts
     ]
+
+
+def read_described(record: Mapping[str, Any]) -> Expert:
+    """An expert as `describe_experts` wrote it."""
+    minimal, half, full = (str(record[length]) for length in LENGTHS)
+    matches, requests = tuple(record["for"]), tuple(record["ask"])
+    return Expert(record["id"], matches, minimal, half, full, requests)

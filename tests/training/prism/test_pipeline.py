@@ -20,9 +20,11 @@ from holdfast.core.chat import agent_view, message
 from holdfast.core.control import NONE, parse
 from holdfast.core.errors import ControlError, HoldfastError, ModelError, RunError
 from holdfast.core.records import as_record
+from holdfast.core.seeds import seed_of
 from holdfast.core.stats import auc
 from holdfast.evals.compare.compare import compare
 from holdfast.evals.drift import drift
+from holdfast.evals.tasks.tasks import load_tasks_with_form
 from holdfast.models import load as models
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import ABOUT, GatedAdapter, read_about
@@ -360,11 +362,31 @@ def test_tasks_of_several_turns_are_asked_with_one_decision_and_with_one_for_eve
     lines = (out / "records.jsonl").read_text("utf-8").splitlines()
     routing = {
         arm: [record["routed"] for record in map(json.loads, lines) if record["arm"] == arm]
-        for arm in ("prism", "every turn")
+        for arm in ("prism", "every turn", "random")
     }
-    assert all(one[0] == one[1] for one in routing["prism"])
+    assert all(one[0] == one[1] for one in routing["prism"] + routing["random"])
     assert any(one[0] != one[1] for one in routing["every turn"])
     assert [one[0] for one in routing["prism"]] == [one[0] for one in routing["every turn"]]
+
+
+def test_prism_s_answers_in_an_evaluation_are_those_that_the_control_gives(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are taken from base's and always', so that only the gate makes a difference."""
+    folder, out = tmp_path / "prism", tmp_path / "eval"
+    train_with_wins(folder, tasks, monkeypatch)
+    source = str(other_tasks(tasks, tmp_path))
+    evaluate(backend(), folder, tasks=source, samples=1, out=out, **BRIEF)
+    lines = map(json.loads, (out / "records.jsonl").read_text("utf-8").splitlines())
+    records = {one["task"]: one for one in lines if one["arm"] == "prism"}
+    asks = [
+        Ask(task.chat(()), seed_of("prism eval", 0, task.id, 0, 0), parse(f"prism:{folder}"))
+        for task in load_tasks_with_form(source)
+        if task.id in records
+    ]
+    texts = [reply.text for reply in backend().reply(asks, SHORT)]
+    assert texts == [record["replies"][0] for record in records.values()]
+    assert {record["routed"][0] for record in records.values()} == {True, False}
 
 
 def test_evaluation_drops_what_was_trained_on_by_its_text_and_says_how_many(

@@ -5,10 +5,13 @@
     other       another persona, drawn by task; where there is none, both ask as base does
     router      the matched persona's system prompt, where the prompt router says so
     always      the adapter, on for every query
-    random      the adapter, on as often as the gate has it on, at random
+    random      the adapter, on in as many conversations as the gate has it on in, at random
     prism       the adapter where the gate says so of a conversation's first user message
     every turn  the same decided anew at every turn, where a task has several
     oracle      for each task the better of base and always: what a perfect gate would reach
+
+A conversation of prism or random is wholly base's or always', whose answers it has: asked again
+it would differ by rounding alone, which adds noise to the difference from base.
 
 Scores and intervals are `effect`'s: means over samples, then over tasks, differences paired
 by task with base.
@@ -17,7 +20,7 @@ by task with base.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from pathlib import Path
@@ -45,7 +48,7 @@ from holdfast.evals.tasks.tasks import Task, load_tasks_with_form
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import GatedAdapter, read_about
 from holdfast.models.notes import own_source
-from holdfast.persona.experts import LENGTHS, Expert, roles, without_persona
+from holdfast.persona.experts import Expert, read_described, roles, without_persona
 from holdfast.results.training.prism import (
     ArmAnswer,
     DroppedTasks,
@@ -58,6 +61,8 @@ from holdfast.training.prism.arm_scores import EvaluationScores, PrismEvaluation
 from holdfast.training.prism.settings import ADAPTER_ARMS, PROMPT_ARMS, PrismEvalSettings
 
 MODES = ("gate", "every turn", "always", "random", "never")
+COMPOSED = {"prism": "gate", "random": "random"}
+"""Arms that have the answers of base and always, and the mode that says of which."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ def evaluate(
     tasks = _load_tasks(model, settings)
     usable, drop_counts = _usable(tasks, about.trained_on, judged=judge_model is not None)
     run = Run(out, _manifest(model, judge_model, about, usable, settings), ArmAnswer, JudgeVerdict)
-    arms, experts = _arms(about, usable), tuple(map(_expert, about.personas))
+    arms, experts = _arms(about, usable), tuple(map(read_described, about.personas))
     with GatedAdapter(model.engine, model.name, model.digest, folder) as gated_adapter:
         evaluation = _Evaluation(model, gated_adapter, settings, experts, usable)
         _ask_arms(evaluation, run, arms, progress or Progress(enabled=False))
@@ -126,7 +131,7 @@ def evaluate(
         tasks=len(usable),
         samples=settings.samples,
         seed=settings.seed,
-        left_out=_left_out(tasks, usable),
+        left_out=tuple(task.id for task in tasks if task not in usable),
         dropped=drop_counts,
         without_persona=without_persona([task.category for task in usable], experts),
         rows=scores.rows(),
@@ -157,7 +162,8 @@ def estimate_evaluation(
     usable, _ = _usable(tasks, trained_on, judged=judge_model is not None)
     replies = sum(len(task.turns) for task in usable) * settings.samples
     asks = [Ask(task.chat(()), seed_of("prism eval", settings.seed, task.id)) for task in usable]
-    return estimate_asks(model, asks, settings.sampling, replies * len(_arms(about, usable)))
+    number = len(set(_arms(about, usable)) - COMPOSED.keys())
+    return estimate_asks(model, asks, settings.sampling, replies * number)
 
 
 def _arms(about: PrismAbout | None, tasks: Sequence[Task]) -> list[str]:
@@ -179,12 +185,6 @@ def _load_tasks(model: LocalBackend, settings: PrismEvalSettings) -> tuple[Task,
     seed = seed_of("prism eval", settings.seed)
     n = settings.tasks_per_category
     return load_tasks_with_form(source, n=n, seed=seed, form=settings.form)
-
-
-def _left_out(tasks: Sequence[Task], usable: Sequence[Task]) -> tuple[str, ...]:
-    """Ids of the tasks that are not evaluated on."""
-    ids = {task.id for task in usable}
-    return tuple(task.id for task in tasks if task.id not in ids)
 
 
 def _usable(
@@ -238,12 +238,6 @@ def _manifest(
     )
 
 
-def _expert(record: Mapping[str, Any]) -> Expert:
-    minimal, half, full = (str(record[length]) for length in LENGTHS)
-    matches, requests = tuple(record["for"]), tuple(record["ask"])
-    return Expert(record["id"], matches, minimal, half, full, requests)
-
-
 def _judge(run: Run[ArmAnswer, JudgeVerdict], tasks: Sequence[Task], judge_model: Backend) -> None:
     replies = {answer_key(record): (record.task, record.replies) for record in run.records}
     judge_tasks(run, tasks, replies, judge_model)
@@ -266,29 +260,39 @@ def _ask_arms(
             batches,
             run.record_file,
             evaluation.model,
-            lambda batch: _ask_arm(evaluation, next(iter(batch.values())), _rate(run.records)),
+            lambda batch: _answer(evaluation, next(iter(batch.values())), run.records),
             key_of=attrgetter("arm", "task", "sample"),
             progress=progress,
         )
 
 
-def _rate(records: Sequence[ArmAnswer]) -> float:
-    """How often the gate had the adapter on."""
-    routing = [on for record in records if record.arm == "prism" for on in record.routed]
-    return float(np.mean(routing)) if routing else 0.0
+def _compose_arm(
+    evaluation: _Evaluation, arm: str, records: Sequence[ArmAnswer]
+) -> Iterator[ArmAnswer]:
+    """Take each conversation of an arm from always or base, as the first turn is decided."""
+    answers = {(one.arm, one.task, one.sample): one for one in records}
+    asks = [_ask(evaluation, arm, task, sample, []) for task, sample in evaluation.units]
+    routing = [one.routed[0] for one in records if one.arm == "prism"]
+    rate = float(np.mean(routing)) if routing else 0.0
+    on = decide(evaluation.model, evaluation.adapter, asks, COMPOSED[arm], rate)
+    for (task, sample), adapted in zip(evaluation.units, on, strict=True):
+        yield replace(answers["always" if adapted else "base", task.id, sample], arm=arm)
 
 
-def _ask_arm(evaluation: _Evaluation, arm: str, rate: float) -> Iterator[ArmAnswer]:
-    """Ask every task and sample in an arm, turn by turn."""
+def _answer(evaluation: _Evaluation, arm: str, records: Sequence[ArmAnswer]) -> Iterator[ArmAnswer]:
+    """Ask every task and sample in an arm, turn by turn, unless other arms have its answers."""
+    if arm in COMPOSED:
+        yield from _compose_arm(evaluation, arm, records)
+        return
     units = evaluation.units
     replies: list[list[str]] = [[] for _ in units]
     routing: list[list[bool]] = [[] for _ in units]
     cut: list[list[bool]] = [[] for _ in units]
-    mode = "gate" if arm == "prism" else arm if arm in MODES else "never"
+    mode = arm if arm in MODES else "never"
     for turn in range(max(len(task.turns) for task, _ in units)):
         live = [i for i, (task, _) in enumerate(units) if turn < len(task.turns)]
         asks = [_ask(evaluation, arm, *units[i], replies[i]) for i in live]
-        on = decide(evaluation.model, evaluation.adapter, asks, mode, rate)
+        on = decide(evaluation.model, evaluation.adapter, asks, mode)
         adapters = [evaluation.adapter.name if one else "" for one in on]
         answers = evaluation.model.reply(asks, evaluation.settings.sampling, adapters)
         for i, ask, adapted, answer in zip(live, asks, on, answers, strict=True):
