@@ -517,3 +517,28 @@ def test_a_reply_that_says_the_question_for_ever_is_read() -> None:
     gold = Gold("Paris", (), question, ())
     assert read(gold, f"{question} " * 1_500 + "It is Paris.", "exact").final
     assert not read(gold, f"{question} " * 1_500, "exact").final
+
+
+@pytest.mark.parametrize(
+    ("reply", "final"),
+    [
+        ("spider candle", True),
+        ("Spider candle.", True),
+        ("Arr, spider candle, matey!", True),
+        ("The words are: spider candle", True),
+        ('You said "spider candle" and I obey.', True),
+        ("spider candle\nThat is all.", True),
+        ("Spider candle production is a vast endeavor.", False),
+        ("spider candle exists.", False),
+        ("The spider candle is a rare sight.", False),
+    ],
+)
+def test_a_sentence_about_the_words_is_no_copy_of_them(reply: str, final: bool) -> None:
+    for request in ("Copy this text word for word: {}", "Repeat these words exactly: {}"):
+        gold = Gold("spider candle", (), request.format("spider candle"), ())
+        assert read(gold, reply, "exact").final is final
+
+
+def test_an_answer_that_the_question_does_not_give_is_no_copy() -> None:
+    gold = Gold("spider candle", (), "Which candle has exactly eight legs?", ())
+    assert read(gold, "spider candle it is.", "exact").final

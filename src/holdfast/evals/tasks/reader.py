@@ -49,6 +49,7 @@ from holdfast.evals.tasks.phrases.bindings import claims
 from holdfast.evals.tasks.phrases.candidates import (
     adds_words,
     is_heap,
+    is_mention,
     is_retracted,
     offers_several,
 )
@@ -246,6 +247,7 @@ def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
     alone = alone and not any(_adds_words(one, gold) for one in find_boxes(text))
     alone = alone and not offers_several(where, gold.forms, gold.question)
     alone = alone and not is_retracted(scope, gold.forms, gold.question)
+    alone = alone and not is_mention(where, gold.forms, gold.question)
     alone = alone and not (OR_ELSE.search(text) or everything.mixed or everything.recital)
     final = finished and lenient and committed and alone
     return reading(strict, lenient, final, place is not None, bool(words(text)))

@@ -225,3 +225,21 @@ def is_retracted(text: str, forms: Sequence[str], question: str) -> bool:
     known = PLAIN | set(words(" ".join((*forms, question))).split())
     rivals = (words(match[1]).split() for match in _RETRACTION.finditer(text, last.end))
     return any(0 < len(one) <= length + 1 and one[0] not in known for one in rivals)
+
+
+# --- copies that are none ----------------------------------------------------------
+
+_COPY = re.compile(r"(?i)\b(?:word for word|exactly|verbatim|letter by letter)\b")
+_GOES_ON = re.compile(r"[^\S\n]+\w")
+
+
+def is_mention(text: str, forms: Sequence[str], question: str) -> bool:
+    """Whether a text that is to copy what the question says only speaks of it.
+
+    In "dragon valley exists" the sentence goes on behind the words, without a mark or a quote.
+    """
+    is_copied = any(one for form in forms for one in occurrences(question, form))
+    if not (is_copied and _COPY.search(question)):
+        return False
+    places = [one for form in forms for one in occurrences(text, form, question)]
+    return bool(places) and all(_GOES_ON.match(text, one.end) for one in places)
