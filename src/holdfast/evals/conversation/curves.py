@@ -14,7 +14,7 @@ import numpy as np
 
 from holdfast.core.intervals import FEWEST, Sample
 from holdfast.core.stats import Array, mean, normalise, numbers
-from holdfast.evals.conversation.judging import scores
+from holdfast.evals.conversation.judging import scores, stability_scores
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.results.conversation import JudgedConversation
 from holdfast.results.drift import CategoryCurve, Change, Curves, Interval, Values
@@ -33,10 +33,9 @@ def curves(
 ) -> Curves:
     """Every curve of the run with its intervals, by category too."""
     points = rounds + 1
-    own, floor = scores(conversations, "own", points), scores(conversations, "floor", points)[:, :1]
+    own = stability_scores(conversations, points)
+    floor = scores(conversations, "floor", points)[:, :1]
     replies = scores(conversations, "reply", points)
-    if np.isnan(own).all():
-        own = replies  # recorded chats without a model: the replies are all there is
     user, user_floor = (
         scores(conversations, "user", points),
         scores(conversations, "user_floor", points)[:, 0],
