@@ -36,10 +36,8 @@ def curves(
     own = stability_scores(conversations, points)
     floor = scores(conversations, "floor", points)[:, :1]
     replies = scores(conversations, "reply", points)
-    user, user_floor = (
-        scores(conversations, "user", points),
-        scores(conversations, "user_floor", points)[:, 0],
-    )
+    user = scores(conversations, "user", points)
+    user_floor = scores(conversations, "user_floor", points)[:, 0]
     history_floor = scores(conversations, "history_floor", points)
     filler = scores(conversations, "filler", points)
     # Round 0 has no history: the same question on the empty one stands for it.
