@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.judge.mentions import find_mentions, normalize
+from holdfast.judge.mentions import find_mentions, normalise
 
 
 def names(text: str, value: str, reordered: bool = False) -> bool:
-    target = normalize(value)
-    return bool(find_mentions(normalize(text, [target]), [[target]], reordered))
+    target = normalise(value)
+    return bool(find_mentions(normalise(text, [target]), [[target]], reordered))
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def drift(
 def _refuse_unread(
     settings: DriftSettings, model: str | None, user_model: str | None, verify: str | None
 ) -> None:
-    """Refuse options that nobody reads who judges recorded chats."""
+    """Refuse options that nothing reads where recorded chats are judged."""
     if settings.history is not None and user_model:
         raise HoldfastError("--user-model is for self-chat, and a --history has its users already.")
     if model is None:

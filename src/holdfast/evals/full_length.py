@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from holdfast.evals.conversation.curves import curves
-from holdfast.evals.conversation.judging import scores
+from holdfast.evals.conversation.judging import stability_scores
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.prompt_share import prompt_share
 from holdfast.results.conversation import JudgedConversation, RoundRecord
@@ -35,10 +35,7 @@ def full_length(
         plan: the conversations.
         rounds: R, the rounds of the longest.
     """
-    own = scores(conversations, "own", rounds + 1)
-    if np.isnan(own).all():
-        own = scores(conversations, "reply", rounds + 1)
-    reach = ~np.isnan(own[:, -1])
+    reach = ~np.isnan(stability_scores(conversations, rounds + 1)[:, -1])
     if reach.all() or not reach.any():
         return None
     part = [conversation for conversation, there in zip(plan, reach, strict=True) if there]

@@ -20,7 +20,7 @@ from typing import Any
 from holdfast.judge.content.prose import GLUE
 from holdfast.judge.params import Params
 from holdfast.judge.parts import EACH, lines, plain, sentences, words
-from holdfast.judge.score import Judge, Score, score_bounds, share
+from holdfast.judge.score import Judge, Score, score_within, share
 from holdfast.judge.syllable import syllables_of
 
 # Languages that a persona is likely to be asked for; near twins of a larger language
@@ -167,7 +167,7 @@ def syllables(params: Params) -> Judge:
         if not counts:
             return Score(0.0, "no words to judge")
         if per == "reply":
-            return Score(score_bounds(counts[0], low, high), f"{counts[0]} syllables")
+            return Score(score_within(counts[0], low, high), f"{counts[0]} syllables")
         good = sum((low is None or n >= low) and (high is None or n <= high) for n in counts)
         return share(good, len(counts), f"{per}s as wanted", floor)
 

@@ -46,7 +46,7 @@ class Mention:
     end: int
 
 
-def normalize(text: str, values: Sequence[str] = ()) -> str:
+def normalise(text: str, values: Sequence[str] = ()) -> str:
     """A text in lower case, without accents and markup, with spelled words and digits.
 
     Args:
@@ -69,8 +69,8 @@ def find_mentions(
     """Where texts occur as whole words, longest first, in the order of the reply.
 
     Args:
-        text: a reply, by `normalize`.
-        spellings: for each fact the ways to write it, by `normalize` too.
+        text: a reply, by `normalise`.
+        spellings: for each fact the ways to write it, by `normalise` too.
         reordered: whether a pair of words may stand the other way round, too ("salt, the smoked
             kind"). Leave it False for what should not be said: "Salt Road, Fisher Street" names no
             "Fisher Road".

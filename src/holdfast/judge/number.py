@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, words
-from holdfast.judge.score import Judge, Score, score_bounds, verdict
+from holdfast.judge.score import Judge, Score, score_within, verdict
 from holdfast.judge.spoken import number_words, write_digits
 
 _DIGITS = re.compile(
@@ -113,7 +113,7 @@ def _count(params: Params) -> Judge:
 
     def judge(text: str) -> Score:
         count = len(numbers(text))
-        return Score(score_bounds(count, *bounds), f"{count} numbers in the reply")
+        return Score(score_within(count, *bounds), f"{count} numbers in the reply")
 
     return judge
 

@@ -37,7 +37,7 @@ def share(part: int, whole: int, of: str, floor: float = 0.0) -> Score:
     return Score(max(0.0, part / whole - floor) / (1 - floor), f"{part} of {whole} {of}")
 
 
-def score_bounds(count: float, low: float | None, high: float | None) -> float:
+def score_within(count: float, low: float | None, high: float | None) -> float:
     """1 inside [low, high]; outside, 1 minus the relative distance to the bound, at least 0."""
     if low is not None and count < low:
         return max(0.0, 1.0 - (low - count) / max(abs(low), 1e-9))

@@ -15,7 +15,7 @@ from holdfast.core.errors import JudgeError
 from holdfast.judge.params import Params
 from holdfast.judge.parts import LIST_MARKER, lines, words
 from holdfast.judge.pattern import Pattern, limited_validator, patterns_of
-from holdfast.judge.score import Judge, Score, score_bounds
+from holdfast.judge.score import Judge, Score, score_within
 
 MOST_SUBSCHEMAS = 10_000
 _FENCE = re.compile(r"[ \t]*```([\w-]*)[ \t]*")
@@ -183,7 +183,7 @@ def list_format(params: Params) -> Judge:
             good = [item for item in good if 0 < len(words(item)) <= longest]
         if not good or not whole:
             return Score(0.0, "no list items")
-        fit = score_bounds(len(good), low, high)
+        fit = score_within(len(good), low, high)
         return Score(fit * len(good) / whole, f"{len(good)} items in {whole} lines or parts")
 
     return judge

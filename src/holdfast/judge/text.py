@@ -20,7 +20,7 @@ from holdfast.core.errors import JudgeError
 from holdfast.judge.params import Params
 from holdfast.judge.parts import EACH, LIST_MARKER, UNITS, lines, plain, sentences, straight, words
 from holdfast.judge.pattern import Pattern
-from holdfast.judge.score import Judge, Score, quote, score_bounds, share, verdict
+from holdfast.judge.score import Judge, Score, quote, score_within, share, verdict
 from holdfast.judge.spoken import write_values
 from holdfast.judge.stated import is_set_aside
 
@@ -86,7 +86,7 @@ def length(params: Params) -> Judge:
     params.refuse_unknown()
 
     def fit(count: int) -> float:
-        value = score_bounds(count, low, high) if count else 0.0
+        value = score_within(count, low, high) if count else 0.0
         return float(value == 1.0) if strict else value
 
     def judge(text: str) -> Score:

@@ -35,7 +35,7 @@ _NUMBERS = {
 _STRING, _ARRAY, _FLOAT32 = 8, 9, 0
 _DIVISORS = "rope_freqs.weight"
 # Families that transformers itself reads, or that have no frequencies of this kind.
-_FAMILIES = ("gpt-oss",)
+_NATIVE_FAMILIES = ("gpt-oss",)
 
 
 class RopeScaling(NamedTuple):
@@ -108,7 +108,7 @@ def _read(stream: BinaryIO) -> RopeScaling | None:
     values = dict(_read_value(stream) for _ in range(count))
     infos = dict(_read_tensor(stream) for _ in range(tensors))
     family = str(values.get("general.architecture"))
-    if family in _FAMILIES:
+    if family in _NATIVE_FAMILIES:
         return None
     if _DIVISORS in infos:
         alignment = int(values.get("general.alignment") or 32)

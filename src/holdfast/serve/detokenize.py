@@ -96,11 +96,8 @@ class ReplyText:
         if self._stopped:
             return
         before = self._decode(ids[self._start : self._read_end])
-        self._start, self._read_end, tail = (
-            self._read_end,
-            len(ids),
-            self._decode(ids[self._start :]),
-        )
+        tail = self._decode(ids[self._start :])
+        self._start, self._read_end = self._read_end, len(ids)
         self._add(tail[len(before) :])
         self._longest = 0
 

@@ -117,7 +117,7 @@ def find_faults(dialogues: Sequence[Dialogue]) -> tuple[list[Fault], dict[str, i
     counts = dict.fromkeys(KINDS, 0)
     for one, (lines, _), similar in zip(dialogues, sides, sounds, strict=True):
         counts["assistant"] += 1
-        signs = [_assistant(one, lines) or _find_similar(one, similar)]
+        signs = [_assistant(one, lines) or _find_assistant_style(one, similar)]
         if _has_persona(one):
             counts["persona"] += 1
             why = without.get(one.where)
@@ -147,7 +147,7 @@ def _assistant(one: Dialogue, lines: Sequence[str]) -> Fault | None:
     return None
 
 
-def _find_similar(one: Dialogue, similar: Sequence[bool]) -> Fault | None:
+def _find_assistant_style(one: Dialogue, similar: Sequence[bool]) -> Fault | None:
     if not any(similar):
         return None
     return Fault(one.where, "assistant", similar.index(True) + 1, "it sounds like the assistant")

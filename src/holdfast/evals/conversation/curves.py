@@ -14,7 +14,7 @@ import numpy as np
 
 from holdfast.core.intervals import FEWEST, Sample
 from holdfast.core.stats import Array, mean, normalise, numbers
-from holdfast.evals.conversation.judging import scores
+from holdfast.evals.conversation.judging import scores, stability_scores
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.results.conversation import JudgedConversation
 from holdfast.results.drift import CategoryCurve, Change, Curves, Interval, Values
@@ -33,14 +33,11 @@ def curves(
 ) -> Curves:
     """Every curve of the run with its intervals, by category too."""
     points = rounds + 1
-    own, floor = scores(conversations, "own", points), scores(conversations, "floor", points)[:, :1]
+    own = stability_scores(conversations, points)
+    floor = scores(conversations, "floor", points)[:, :1]
     replies = scores(conversations, "reply", points)
-    if np.isnan(own).all():
-        own = replies  # recorded chats without a model: the replies are all there is
-    user, user_floor = (
-        scores(conversations, "user", points),
-        scores(conversations, "user_floor", points)[:, 0],
-    )
+    user = scores(conversations, "user", points)
+    user_floor = scores(conversations, "user_floor", points)[:, 0]
     history_floor = scores(conversations, "history_floor", points)
     filler = scores(conversations, "filler", points)
     # Round 0 has no history: the same question on the empty one stands for it.
@@ -49,7 +46,7 @@ def curves(
     )
     filler[:, 0] = _at_start(filler, scores(conversations, "own", points, first=True))
     sample = sample_of(plan)
-    normal, normal_interval = _normalise(own, floor, sample)
+    normal, normal_interval = _normalise_with_interval(own, floor, sample)
     return Curves(
         n=[int(v) for v in (~np.isnan(own)).sum(axis=0)],
         stability=numbers(mean(own)),
@@ -89,16 +86,18 @@ def _interval_or_none(values: Array, sample: Sample) -> list[Interval] | None:
     return None if np.isnan(values).all() else numbers(sample.score_interval(values))
 
 
-def _normalise(own: Array, floor: Array, sample: Sample) -> tuple[Values, list[Interval]]:
+def _normalise_with_interval(
+    own: Array, floor: Array, sample: Sample
+) -> tuple[Values, list[Interval]]:
     """Normalised stability, and the intervals of the ratio."""
-    value = _left(own, floor)
+    value = _normalise(own, floor)
     interval = sample.ratio_interval(own, floor, own[:, :1])
     interval[0] = np.where(np.isnan(interval[0]), np.nan, 1.0)  # the ceiling itself, by definition
     interval[np.isnan(value)] = np.nan
     return numbers(value), numbers(interval)
 
 
-def _left(own: Array, floor: Array) -> Array:
+def _normalise(own: Array, floor: Array) -> Array:
     """Normalised stability by round, each over the conversations measured at that round."""
     there = ~np.isnan(own)
     low, high = np.where(there, floor, np.nan), np.where(there, own[:, :1], np.nan)
@@ -135,7 +134,7 @@ def _by_category(
             interval=numbers(sample.part(where).score_interval(own[where])),
             ceiling=numbers(curve[0]),
             floor=numbers(low[0]),
-            normalised=numbers(_left(own[where], floor[where])),
+            normalised=numbers(_normalise(own[where], floor[where])),
             interval_note=too_few(int(where.sum())),
         )
     return curves

@@ -125,6 +125,12 @@ def scores(
     return values
 
 
+def stability_scores(conversations: Sequence[HasRounds], points: int) -> Array:
+    """Scores of the agents' own probes, or of recorded replies where no probe was asked."""
+    own = scores(conversations, "own", points)
+    return scores(conversations, "reply", points) if np.isnan(own).all() else own
+
+
 def _answers(
     record: RoundRecord, plan: Conversation
 ) -> Iterator[tuple[AnswerKey, Persona, ProbeAnswer]]:

@@ -30,7 +30,7 @@ from holdfast.results.verdict import JudgeVerdict
 EffectRun = Run[TaskRecord, JudgeVerdict]
 
 Scores = dict[tuple[int, str], dict[str, Array]]  # by model and category: (tasks, samples) of arms
-SHOWN_PAIRS = 3
+MOST_PAIRS = 3
 """Pairs of replies that the page has for a cell."""
 MOST_NAMES = 8
 """Categories without an effect that the advice names; more are counted."""
@@ -221,7 +221,7 @@ def reply_pairs(
 ) -> dict[str, list[ReplyPair]]:
     """The replies behind every cell (`EffectRow.cell`), with and without the persona.
 
-    `SHOWN_PAIRS` of each cell: those whose scores are furthest apart come first.
+    `MOST_PAIRS` of each cell: those whose scores are furthest apart come first.
     """
     task_of, verdicts = {task.id: task for task in tasks}, _verdicts(run)
     cells: dict[str, list[ReplyPair]] = {}
@@ -247,4 +247,4 @@ def reply_pairs(
 def _furthest(pairs: Sequence[ReplyPair]) -> list[ReplyPair]:
     by_distance = sorted(pairs, key=lambda pair: pair.distance)
     furthest = {pair.task: pair for pair in by_distance}  # the furthest of each task
-    return sorted(furthest.values(), key=lambda pair: pair.distance, reverse=True)[:SHOWN_PAIRS]
+    return sorted(furthest.values(), key=lambda pair: pair.distance, reverse=True)[:MOST_PAIRS]

@@ -142,9 +142,9 @@ def _difference(
     """
     if others is None:
         n = int((~np.isnan(values[:, 1:])).any(axis=1).sum())
-        return (
-            ConversationMean(0.0, [0.0, 0.0], n) if n else ConversationMean(None, [None, None], 0)
-        )
+        if not n:
+            return ConversationMean(None, [None, None], 0)
+        return ConversationMean(0.0, [0.0, 0.0], n)
     missing = np.isnan(values) | np.isnan(others)
     a, b = (mean(np.where(missing, np.nan, v)[:, 1:], axis=1) for v in (values, others))
     n = int((~np.isnan(a)).sum())

@@ -8,9 +8,9 @@ With the change d = mean over conversations of (candidate - baseline), its 95% i
     cannot tell  otherwise         also where there is no interval
 
 So one in forty candidates as good as the baseline slips, and one in forty that fall by the margin
-or more holds. A smaller fall is no error either way; with more conversations it
-comes to hold. `slips` asks for a fall above 0, not above the margin: that could be shown of falls
-much larger than the margin only.
+or more holds. A smaller fall is no error either way; with more conversations it comes to hold.
+`slips` asks for a fall above 0, not above the margin: that could be shown of falls much larger
+than the margin only.
 
 A fall f is seen four times in five where f = h + z s, with h the half width of the interval
 towards the farther end, s the standard error of the change and z = .84; both shrink with the

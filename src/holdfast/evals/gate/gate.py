@@ -18,7 +18,7 @@ from holdfast.core.settings import option, settle
 from holdfast.core.stats import Array, mean, numbers
 from holdfast.evals.compare.intervals import by_conversation, late_rounds
 from holdfast.evals.conversation.curves import sample_of
-from holdfast.evals.conversation.judging import scores
+from holdfast.evals.conversation.judging import stability_scores
 from holdfast.evals.gate.decision import decide
 from holdfast.evals.gate.pairing import GateSide, differences, pair
 from holdfast.report.gate import sentence
@@ -94,11 +94,8 @@ def _same_answers(*sides: GateSide) -> bool:
 
 
 def _scores(side: GateSide, points: int) -> Array:
-    """Scores of the first points: those of the probes, or of recorded replies without probes."""
-    whole = side.source.rounds + 1
-    own = scores(side.conversations, "own", whole)
-    of_side = scores(side.conversations, "reply", whole) if np.isnan(own).all() else own
-    return of_side[:, :points]
+    """Scores of the first points; whether probes were asked is a matter of the whole run."""
+    return stability_scores(side.conversations, side.source.rounds + 1)[:, :points]
 
 
 def _run(side: GateSide, values: Array, part: slice) -> GateRun:

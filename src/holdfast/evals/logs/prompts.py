@@ -15,7 +15,7 @@ from holdfast.evals.logs.chat import RecordedChat, Unfit
 from holdfast.persona.draft.drafting import draft
 from holdfast.persona.suite import Persona
 
-SHOWN_CHARACTERS = 120
+MOST_CHARACTERS = 120
 """Characters at most of a prompt, or a part of one, that a result names."""
 
 
@@ -61,7 +61,7 @@ def draft_personas(path: Path, chats: Iterable[RecordedChat]) -> PromptPersonas:
         try:
             result = draft(prompt)
         except PersonaError as error:
-            unjudged[f"{shorten(prompt, SHOWN_CHARACTERS)} ({error})"] = None
+            unjudged[f"{shorten(prompt, MOST_CHARACTERS)} ({error})"] = None
             continue
         whole = result.whole
         id, number = whole.id, 2
@@ -70,9 +70,9 @@ def draft_personas(path: Path, chats: Iterable[RecordedChat]) -> PromptPersonas:
         ids.add(id)
         personas[prompt] = replace(whole, id=id)
         for one in result.unjudged:
-            unjudged[f"{shorten(one.text, SHOWN_CHARACTERS)} ({one.why})"] = None
+            unjudged[f"{shorten(one.text, MOST_CHARACTERS)} ({one.why})"] = None
         for demand in result.probed_only:
-            text = shorten(demand.text, SHOWN_CHARACTERS)
+            text = shorten(demand.text, MOST_CHARACTERS)
             unjudged[f"{text} (only answers to its probes show it)"] = None
     if not personas:
         lacks = "has no system prompt that can be judged" if prompts else "has no system prompts"

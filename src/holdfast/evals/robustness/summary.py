@@ -50,7 +50,7 @@ NO_INTERVAL = (
 )
 ALL = "all"
 """The kind of all personas together."""
-SHOWN_ITEMS = 6  # items that the page has for the worst persona
+MOST_ITEMS = 6  # items that the page has for the worst persona
 _READ = ("strict", "lenient", "final", "found_strict", "found_lenient")
 
 
@@ -318,7 +318,7 @@ def _search(answers: Answers, right: Array, seed: int) -> SearchResult:
 def lost_items(
     answers: Answers, records: Sequence[TaskRecord], reading: str
 ) -> tuple[LostItem, ...]:
-    """Items that are right without a persona and wrong under the worst one, up to `SHOWN_ITEMS`."""
+    """Items that are right without a persona and wrong under the worst one, up to `MOST_ITEMS`."""
     right = answers.shares[reading]
     worst = 1 + int(right[1:].mean(axis=1).argmin())
     persona = answers.personas[worst - 1].id
@@ -339,4 +339,4 @@ def lost_items(
             without=replies[None],
             with_persona=replies[persona],
         )
-    return tuple(items.values())[:SHOWN_ITEMS]
+    return tuple(items.values())[:MOST_ITEMS]

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from holdfast.judge.content.refusal import REFUSAL
-from holdfast.judge.mentions import Mention, find_mentions, normalize
+from holdfast.judge.mentions import Mention, find_mentions, normalise
 from holdfast.judge.params import Params
 from holdfast.judge.pattern import Pattern
 from holdfast.judge.score import Judge, Score, quote
@@ -130,7 +130,7 @@ def facts(params: Params) -> Judge:
     numbers = [value for fact in all_facts for value in fact.values]
 
     def judge(text: str) -> Score:
-        bare = normalize(text, numbers)
+        bare = normalise(text, numbers)
         values = find_mentions(bare, [fact.values for fact in all_facts], reordered=True)
         problem = _contradiction(bare, all_facts, values) or (
             ordered and _disorder(values, len(all_facts))
@@ -154,9 +154,9 @@ def _fact(params: Params, entry: Mapping[str, object]) -> Fact:
     only = inner.text("only") if inner.take("only") is not None else None
     inner.refuse_unknown()
     return Fact(
-        tuple(map(normalize, about)),
-        tuple(map(normalize, values)),
-        tuple(map(normalize, wrong)),
+        tuple(map(normalise, about)),
+        tuple(map(normalise, values)),
+        tuple(map(normalise, wrong)),
         Pattern(only, "i") if only else None,
     )
 

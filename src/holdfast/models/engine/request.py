@@ -208,16 +208,17 @@ def _average_share(pi: Tensor, row: Row) -> Share:
     tokens = pi[:, 0, 0].double().mean((-1, -2)).cpu().tolist()
     start, end = row.request.spans.content
     return Share(
-        heads=_round_heads(heads),
-        heads_template=_round_heads(template),
+        heads=round_heads(heads),
+        heads_template=round_heads(template),
         tokens=tuple(round(x, 5) for x in tokens),
         span=end - start,
         length=len(row.ids),
-        heads_before=_round_heads(plain)
+        heads_before=round_heads(plain)
         if row.request.steering and row.request.plain_share
         else None,
     )
 
 
-def _round_heads(heads: list[list[float]]) -> tuple[tuple[float, ...], ...]:
+def round_heads(heads: list[list[float]]) -> tuple[tuple[float, ...], ...]:
+    """The share of every layer's heads, to the places that a record has."""
     return tuple(tuple(round(x, 5) for x in layer) for layer in heads)

@@ -34,7 +34,7 @@ def find_layers_name(model: nn.Module, name: str = "the model") -> str:
 
     Raises `ModelError` for a model that has no one list of layers with a norm behind it.
     """
-    parts = list(_get_decoder(model).named_children())
+    parts = list(_find_decoder(model).named_children())
     lists = [i for i, (_, part) in enumerate(parts) if isinstance(part, nn.ModuleList)]
     if len(lists) != 1 or not _find_norms_after(parts, lists[0]):
         raise ModelError(
@@ -50,7 +50,7 @@ def first_layer(model: nn.Module, name: str = "the model") -> nn.Module:
     `model` is a causal language model, or its decoder alone. Raises as `find_layers_name`.
     """
     layers = find_layers_name(model, name)
-    decoder: Any = _get_decoder(model)
+    decoder: Any = _find_decoder(model)
     parts = list(decoder.named_children())
     place = [part for part, _ in parts].index(layers)
     norms = {norm: nn.Identity() for norm in _find_norms_after(parts, place)}
@@ -59,7 +59,7 @@ def first_layer(model: nn.Module, name: str = "the model") -> nn.Module:
     return view  # type: ignore[no-any-return]
 
 
-def _get_decoder(model: nn.Module) -> nn.Module:
+def _find_decoder(model: nn.Module) -> nn.Module:
     return getattr(model, "base_model", model)
 
 

@@ -318,9 +318,8 @@ class Template:
             first = next((i for i, (_, b) in enumerate(offsets) if b > start), len(ids))
             last = next((i for i, (a, _) in enumerate(offsets) if a >= end), len(ids))
             return first, max(first, last)
-        return self._count_tokens(text[:start], ids, False), self._count_tokens(
-            text[:end], ids, True
-        )
+        first = self._count_tokens(text[:start], ids, False)
+        return first, self._count_tokens(text[:end], ids, True)
 
     def _count_tokens(self, head: str, ids: tuple[int, ...], over: bool) -> int:
         """Count the tokens of `ids` that encode `head`; `over` counts one that crosses its end."""

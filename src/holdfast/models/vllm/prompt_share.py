@@ -22,7 +22,7 @@ from holdfast.control.reference_attention import apply_mask
 from holdfast.control.steered_pass import SteeredPass, layer_of
 from holdfast.control.steering import Columns, RowSteering, Steering
 from holdfast.core.backend import Share
-from holdfast.models.engine.request import Request
+from holdfast.models.engine.request import Request, round_heads
 from holdfast.models.vllm.block_layout import BlockLayout, SplitLayout
 
 # One row's worth in nested lists: of each span (content, template), layer and head.
@@ -154,17 +154,13 @@ def share_of(request: Request, means: tuple[Heads, Heads, list[float]]) -> Share
         return None
     start, end = request.spans.content
     return Share(
-        heads=_round_heads(after[0]),
-        heads_template=_round_heads(after[1]),
+        heads=round_heads(after[0]),
+        heads_template=round_heads(after[1]),
         tokens=tuple(round(x, 5) for x in tokens),
         span=end - start,
         length=len(request.ids),
-        heads_before=_round_heads(before[0]) if request.steering is not None else None,
+        heads_before=round_heads(before[0]) if request.steering is not None else None,
     )
-
-
-def _round_heads(heads: list[list[float]]) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(round(x, 5) for x in layer) for layer in heads)
 
 
 def measure_of(row: Mapping[str, Any] | None) -> ShareTarget | None:

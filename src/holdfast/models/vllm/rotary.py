@@ -45,7 +45,7 @@ class VllmRotary:
         Raises:
             ControlError: the layer does not rotate as its embedding says.
         """
-        rotary = _get_embedding(module)
+        rotary = _find_embedding(module)
         if layer_of(module) not in self._checked:
             self._check(module, rotary, query.dtype)
             self._checked.add(layer_of(module))
@@ -96,14 +96,14 @@ class VllmRotary:
                 )
 
 
-def _get_owner(layer: nn.Module) -> Any:
+def _find_owner(layer: nn.Module) -> Any:
     """The module that an attention layer belongs to."""
     owner: Any = getattr(layer, OWNER, None)
     return None if owner is None else owner()
 
 
-def _get_embedding(layer: nn.Module) -> Any:
-    rotary: Any = getattr(_get_owner(layer), "rotary_emb", None)
+def _find_embedding(layer: nn.Module) -> Any:
+    rotary: Any = getattr(_find_owner(layer), "rotary_emb", None)
     if rotary is None or not hasattr(rotary, "_compute_cos_sin_cache"):
         raise ControlError(
             f"layer {layer_of(layer)} has no rotary embedding that anchor knows: use reminder."
@@ -125,7 +125,7 @@ class _AttentionProbe(nn.Module):
 
 def _compute_states(layer: nn.Module, position: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """A token's rotated queries and keys at a position, (1, heads, 1, size) each."""
-    owner, like = _get_owner(layer), next(_get_owner(layer).parameters())
+    owner, like = _find_owner(layer), next(_find_owner(layer).parameters())
     name = next(name for name, part in owner.named_children() if part is layer)
     size: Any = layer.head_size
     takes = inspect.signature(owner.forward).parameters

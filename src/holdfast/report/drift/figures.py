@@ -151,10 +151,8 @@ def traces(summary: DriftSummary) -> list[Trace]:
         ("ceiling", "ceiling: the empty history", "ceiling", "ceiling"),
         ("floor", "floor: no system prompt, empty history", "floor", "floor"),
     ):
-        level, span = (
-            finite(getattr(summary.curves, field)),
-            ends(getattr(summary.curves, f"{field}_interval")),
-        )
+        level = finite(getattr(summary.curves, field))
+        span = ends(getattr(summary.curves, f"{field}_interval"))
         size = len(summary.curves.stability) if level is not None else 0
         references.append(Trace(kind, name, label, label, (level,) * size, (span,) * size, True))
     own = Trace("own", "the agent’s persona", "persona", "persona",

@@ -99,11 +99,11 @@ def headline(summary: DriftSummary) -> str:
         "unclear": f"No change can be shown: {begins}, {last} after {rounds} "
         f"({change}, which includes 0)",
     }[verdict(summary)]
-    part = full_length(summary)
+    part = describe_full_length(summary)
     return f"{sentence}, over {part}" if part else sentence
 
 
-def full_length(summary: DriftSummary) -> str | None:
+def describe_full_length(summary: DriftSummary) -> str | None:
     """ "the 6 of 18 conversations that reach round six"; None where all do."""
     if summary.full_length is None:
         return None
@@ -112,16 +112,13 @@ def full_length(summary: DriftSummary) -> str | None:
     return f"{some} that {'reaches' if n == 1 else 'reach'} round {count_word(last)}"
 
 
-def _headline_without_change(stability: Sequence[Any], begins: str, ends: str) -> str:
+def _headline_without_change(stability: Sequence[Any], begins: str, closes: str) -> str:
     """The headline where there is no change to speak of."""
     if first_of(stability) is None:
         return "Nothing was measured"
     alone = start_of(stability) == len(stability) - 1
-    return (
-        f"Stability is {begins}, the only one measured"
-        if alone
-        else (f"Stability is {begins} and {ends}")
-    )
+    rest = ", the only one measured" if alone else f" and {closes}"
+    return f"Stability is {begins}{rest}"
 
 
 def standfirst(summary: DriftSummary) -> list[str]:

@@ -41,7 +41,7 @@ def render(summary: DriftSummary, conversations: Sequence[JudgedConversation]) -
         setting=summary.setting,
         curves=summary.curves,
         change=summary.curves_to_the_end.change,
-        full_length=headline.full_length(summary),
+        full_length=headline.describe_full_length(summary),
         costs=summary.costs,
         headline=headline.headline(summary),
         log=words.log_reading(summary.history) if summary.history else [],

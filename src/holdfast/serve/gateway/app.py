@@ -287,7 +287,7 @@ class _RewritingRoute:
             return with_headers(Response(content, answer.status_code), headers)
         whole = await proxy.read(answer, REPLY_BYTES)
         if whole is None:
-            raise proxy.unusable("sent a reply that is too long")
+            raise proxy.unusable_error("sent a reply that is too long")
         draft = object_or_none(whole)
         if draft is None:
             return with_headers(Response(whole, answer.status_code), headers)

@@ -74,7 +74,7 @@ class ModelList:
             return with_headers(Response(content, answer.status_code), headers)
         whole = _read_list(await self._proxy.read(answer, REPLY_BYTES) or b"")
         if whole is None:
-            raise self._proxy.unusable("sent no list of models that can be read")
+            raise self._proxy.unusable_error("sent no list of models that can be read")
         others = [one for one in whole["data"] if str(one.get("id")) not in cards]
         # A list in pages, as Anthropic's, has the aliases on its last one.
         last = not whole.get("has_more")

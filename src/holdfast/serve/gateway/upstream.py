@@ -177,7 +177,7 @@ class Proxy:
             else:
                 if answer.has_redirect_location and path in REWRITTEN:
                     await answer.aclose()
-                    raise self.unusable(
+                    raise self.unusable_error(
                         "sends chats elsewhere: give the other address as --upstream"
                     )
                 if last or answer.status_code != 503:
@@ -261,7 +261,7 @@ class Proxy:
             content = content.replace(secret, MASK)
         return content
 
-    def unusable(self, problem: str) -> RequestError:
+    def unusable_error(self, problem: str) -> RequestError:
         """Count and log an answer that is of no use; the error for the client.
 
         Args:
