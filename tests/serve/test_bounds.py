@@ -182,13 +182,13 @@ def test_a_large_body_in_pieces_is_read_beside_the_event_loop(
     backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[str] = []
-    rewritten = backend.rewritten
+    apply_control = backend.apply_control
 
     def note_call(*args: Any) -> Any:
         threads.append(threading.current_thread().name)
-        return rewritten(*args)
+        return apply_control(*args)
 
-    monkeypatch.setattr(backend, "rewritten", note_call)
+    monkeypatch.setattr(backend, "apply_control", note_call)
     body = {"model": "small", "messages": [{"role": "user", "content": "x " * 50_000}]}
     with serve_app(create_app(backend)) as own:
         content = pieces(json.dumps(body).encode())
