@@ -622,3 +622,32 @@ def test_the_replies_that_were_paid_for_every_gold_earn_nothing(n: int) -> None:
 
 def test_there_are_many_replies_that_must_earn_nothing() -> None:
     assert len(each(RED_TEAM)) >= 80
+
+
+@pytest.mark.parametrize(
+    ("text", "final"),
+    [
+        ("\\boxed{17}\\boxed{18}", False),
+        ("kg\\boxed{18}", True),
+        ("\\boxed{18}kg", True),
+        ("The box holds \\boxed{18}", True),
+        ("答案是\\boxed{18}", True),
+        ("不是\\boxed{18}", False),
+    ],
+)
+def test_a_box_is_read_whatever_touches_it(text: str, final: bool) -> None:
+    assert read(Gold("18", question="How many?"), text, "numeric").final is final
+
+
+def test_letters_that_normal_form_makes_longer_move_no_answer() -> None:
+    text = "\u0958" * 40 + " Paris."
+    assert read(Gold("Paris", question="Which town?"), text, "exact").final
+
+
+def test_an_ending_on_a_word_of_a_script_without_spaces_is_no_second_answer() -> None:
+    tokyo = Gold("東京", question="日本の首都は?")
+    assert read(tokyo, "日本の首都は東京です。", "exact").final
+    assert not read(tokyo, "東京大阪", "exact").final
+    assert not read(tokyo, "東京か大阪です。", "exact").final
+    seoul = Gold("서울", question="대한민국의 수도는 어디인가요?")
+    assert read(seoul, "대한민국의 수도는 서울입니다.", "exact").final

@@ -11,7 +11,7 @@ from decimal import Decimal
 from holdfast.evals.tasks.numbers import dates, digits, number, plain
 from holdfast.evals.tasks.numbers.spelled import UNITS, read_spelled_numbers
 from holdfast.evals.tasks.phrases import occurrences
-from holdfast.evals.tasks.statements import asks, mask_boxes, sentences
+from holdfast.evals.tasks.statements import asks, find_box_places, sentences
 
 _FIGURE = r"[-−]?[$€£]?\d[\d.,]{0,30}"
 _NOUN = r"(?:\s(?P<noun>[^\W\d_]{1,20})(?![^\W\d_]))?"
@@ -36,15 +36,19 @@ def wavers(text: str, answer: str) -> bool:
 
 def drop_denied_boxes(text: str) -> str:
     """A text without the boxes that it says are not the answer ("Not \\boxed{18}.")."""
-    masked, boxes = mask_boxes(text, _BOX)
-    places = list(occurrences(_SIGNS.sub(" ", masked), _BOX)) if boxes else []
-    for box, place in reversed([*zip(boxes[-len(places) :], places, strict=True)]):
-        if place.denied:
+    boxes = find_box_places(text)
+    chars = list(_SIGNS.sub(lambda signs: " " * len(signs[0]), text))
+    for box in boxes:  # each becomes a word, with blanks around and as long as it was
+        chars[box.start : box.stop] = f" {_BOX}".ljust(len(box))
+    places = occurrences("".join(chars), _BOX) if boxes else ()
+    denied = [one.start for one in places if one.denied]
+    for box in reversed(boxes):
+        if any(start in box for start in denied):
             text = text[: box.start] + text[box.stop :]
     return text
 
 
-_BOX = "boxedanswer"  # stands for a box
+_BOX = "box"  # stands for a box
 _SIGNS = re.compile(r"\$|\\[()\[\]]")
 
 

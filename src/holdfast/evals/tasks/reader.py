@@ -17,6 +17,7 @@ reward cannot see one.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import replace
 
 from holdfast.evals.tasks.commitment import (
@@ -76,6 +77,7 @@ def read(gold: Gold, reply: str, kind: str, math: MathEquality | None = None) ->
         kind: "exact" (words), "numeric", "choice" or "math".
         math: compares mathematics; needed for "math" alone.
     """
+    reply = unicodedata.normalize("NFC", reply)  # as `occurrences` counts places
     text, finished = drop_echo(drop_thoughts(reply), gold.question), not is_cut(reply, gold.answer)
     text = drop_denied_boxes(_ANSWER_TAG.sub(" ", text))
     if kind == "choice":

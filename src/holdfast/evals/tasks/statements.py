@@ -81,16 +81,12 @@ def boxes(text: str) -> list[str]:
     return [text[inner.start : inner.stop] for _, inner in _find_box_spans(text)]
 
 
-def mask_boxes(text: str, word: str) -> tuple[str, list[range]]:
-    """A text with a word in place of each `\\boxed{…}`, and where the boxes were."""
+def find_box_places(text: str) -> list[range]:
+    """Where each `\\boxed{…}` is that is in no other."""
     outer = list[range]()
     for span, _ in _find_box_spans(text):
         outer = [one for one in outer if one.start < span.start] + [span]
-    pieces, start = list[str](), 0
-    for span in outer:
-        pieces += [text[start : span.start], word]
-        start = span.stop
-    return "".join([*pieces, text[start:]]), outer
+    return outer
 
 
 def _find_box_spans(text: str) -> list[tuple[range, range]]:

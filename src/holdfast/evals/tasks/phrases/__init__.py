@@ -168,7 +168,7 @@ _NEGATION = re.compile(
     r"(?:i|we) doubt|(?:some|many|most|people|others) (?:say|think|believe|claim)|"
     r"hardly|scarcely|nobody|no one|(?:refuse[sd]?|wrong|false) to|used to|den(?:y|ies|ied)|"
     r"niet|geen|ikke|inte|nem|nie|ni|не|ни|"
-    r"no(?=\s)|non(?=\s))\b|n['’]t\b|(?:不是|并非|不)\s?$"
+    r"no(?=\s)|non(?=\s))\b|n['’]t\b|(?:不是|并非|不)\s*$"
 )
 _THAT = re.compile(
     r"(?i)\b(doubt|deny|unlikely|untrue|wrong|false|(?:not|n['’]t) (?:true|the case|think|believe))"

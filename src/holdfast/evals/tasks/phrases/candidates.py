@@ -194,10 +194,14 @@ def adds_words(text: str, forms: Sequence[str], question: str) -> bool:
                     for word in re.findall(r"[^\W_]+", rest)
                     if words(word) not in known and (word[0].isupper() or not capital)
                 ]
-                for rest in (text[: one.start], text[one.end :])
+                for rest in (text[: one.start], _ENDING.sub("", text[one.end :]))
             )
             rests.append(len(before) > 1 or bool(behind))
     return bool(rests) and all(rests)
+
+
+# The letters right behind an answer of a script without spaces that are no names: "東京です".
+_ENDING = re.compile("^[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u309f\uac00-\ud7af]+")
 
 
 def is_pair(text: str, forms: Sequence[str]) -> bool:
