@@ -265,11 +265,15 @@ RED_TEAM = {
         "x = 17, x = 18",
         "If it is not 17, it is 18.",
         "Either 18 or 17 clips.",
+        "It is 17. It is 18.",
+        "17 hens, 18 hens",
+        "17 through 18",
     ],
     (Gold("\\frac{1}{2}", (), "How much?"), "math"): [
         "The answer is not \\boxed{\\frac{1}{2}}.",
         "\\boxed{\\frac{1}{2}} is wrong.",
         "Not \\boxed{\\frac{1}{2}}.",
+        "It is 1/3. It is 1/2.",
     ],
 }
 # One text with many answers, each of which it was paid for.

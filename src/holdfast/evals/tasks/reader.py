@@ -25,6 +25,7 @@ from holdfast.evals.tasks.commitment import (
     OR,
     OR_ELSE,
     drop_denied_boxes,
+    gives_another,
     is_bound,
     is_hedged,
     is_menu,
@@ -155,7 +156,7 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     ending = statement if others and statement else _ending(text)
     committed = all(answer in other for other in others if other) and not is_hedged(ending)
     committed &= not (asks(ending) or is_row(text) or OR_ELSE.search(text))
-    committed &= bool(statement) or not is_menu(text)
+    committed &= bool(statement) or not (is_menu(text) or gives_another(text))
     bindings, everything = claims(statement or text, gold), claims(text, gold)
     if bindings.wrong or everything.elsewhere:
         values = strictly = frozenset()  # "The map costs 18"
@@ -301,7 +302,8 @@ def _read_math(gold: Gold, text: str, finished: bool, math: MathEquality) -> Rea
     committed = committed and not (statement and wavers(text, re.escape(statement)))
     ending = statement or _ending(text)
     committed = committed and not (asks(ending) or HEDGE.search(ending) or OR.search(ending))
-    committed = committed and not ("," not in gold.answer and is_row(ending))
+    several = is_row(ending) or (not statement and gives_another(text))
+    committed = committed and not ("," not in gold.answer and several)
     committed = committed and not is_relation(ending, gold.answer)
     if number(gold.answer) is not None and _denies(statement or _ending(text), gold.answer):
         return reading(False, False, False, place is not None, True)
