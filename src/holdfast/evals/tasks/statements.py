@@ -199,10 +199,10 @@ def find_cued_answers(text: str) -> list[str]:
 
 def find_statements(text: str) -> list[str]:
     """Every answer that a text states in a box, after hashes or after a cue."""
-    return [*find_boxes(text), *(one.strip() for one in find_cued_answers(text))]
+    return [*find_marked_answers(text), *(one.strip() for one in find_cued_answers(text))]
 
 
-def find_boxes(text: str) -> list[str]:
+def find_marked_answers(text: str) -> list[str]:
     """Every answer that a text states in a box or after hashes, where nothing else belongs."""
     return [one.strip() for one in (*boxes(text), *_HASHES.findall(text))]
 

@@ -21,7 +21,7 @@ from holdfast.evals.tasks.phrases.lists import items, list_places
 from holdfast.evals.tasks.phrases.symbols import has_same_symbols, signs
 
 # Scripts that put no spaces between words, or endings right behind them (Korean).
-_UNSPACED_SCRIPT = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+UNSPACED_SCRIPT = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
                               "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")  # fmt: skip
 _WORD = re.compile(r"[^\W_]+")
 _MOST = 64  # occurrences looked at, the last ones: more are no answer
@@ -80,13 +80,17 @@ def occurrences(text: str, phrase: str, question: str = "") -> Iterator[Occurren
     """
     text = unicodedata.normalize("NFC", text)
     for start, end in sorted(set(_places(text, phrase)))[-_MOST:]:
+        rivals, alternative, named, joined = _count_rivals(text, start, end, question)
         yield Occurrence(
-            start,
-            end,
-            _is_denied(text, start, end, phrase),
-            *_count_rivals(text, start, end, question),
-            _is_asked(text, end),
-            _is_other(text, start, end, question),
+            start=start,
+            end=end,
+            denied=_is_denied(text, start, end, phrase),
+            rivals=rivals,
+            alternative=alternative,
+            named=named,
+            joined=joined,
+            asked=_is_asked(text, end),
+            other=_is_other(text, start, end, question),
         )
 
 
@@ -120,7 +124,7 @@ def _places(text: str, phrase: str) -> Iterator[tuple[int, int]]:
     if phrase_dates := dates(phrase):
         date = phrase_dates[0][0]
         yield from (match.span() for other, match in dates(text) if same_date(other, date))
-    if _UNSPACED_SCRIPT.search("".join(phrase_words)):
+    if UNSPACED_SCRIPT.search("".join(phrase_words)):
         yield from (
             (m.start(), m.end()) for m in re.finditer(re.escape(" ".join(phrase_words)), text)
         )

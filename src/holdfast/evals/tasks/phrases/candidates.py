@@ -137,7 +137,7 @@ def is_list_of_words(text: str, answer: str, question: str) -> bool:
         return False
     marked = len(_ITEM_MARK.findall(text)) > 1
     lines = _NUMBERING.sub("", text) if marked or len(text.split("\n")) > 2 else ""
-    if marked and "\n" in lines:
+    if marked:
         lines = lines.replace("\n", "; ")
     return any(_is_word_row(one, own, question) for one in (lines, *sentences(text)))
 
@@ -183,7 +183,7 @@ def adds_words(text: str, forms: Sequence[str], question: str) -> bool:
 
     One is let through before it ("Marie Curie"), and so are words in lower case beside a name.
     """
-    known = PLAIN | set(words(" ".join((*forms, question))).split())
+    known = _known_words(forms, question)
     rests = []
     for form in forms:
         for one in occurrences(text, form, question):
@@ -210,6 +210,11 @@ def is_pair(text: str, forms: Sequence[str]) -> bool:
     return re.search(rf"{_BOTH}(?<!\w)(?:{any_form})(?!\w)", text, re.IGNORECASE) is not None
 
 
+def _known_words(forms: Sequence[str], question: str) -> frozenset[str]:
+    """Words that add no candidate to an answer: plain ones, its own and those of the question."""
+    return PLAIN | set(words(" ".join((*forms, question))).split())
+
+
 _BOTH = r"\bboth\b(?:(?!\b(?:is|was|it|say|to|in|of|at|by|on|for|from|with)\b)[^.!?\n:;]){0,200}?"
 _RETRACTION = re.compile(
     r"(?i)[.!?;,\n–—-]\s*(?:(?:oh|but|and|ah|or),?\s+)*(?:no|nope|wait|correction|sorry|rather|"
@@ -226,6 +231,6 @@ def is_retracted(text: str, forms: Sequence[str], question: str) -> bool:
         return False
     last = max(places, key=lambda one: one.end)
     length = len(words(text[last.start : last.end]).split())
-    known = PLAIN | set(words(" ".join((*forms, question))).split())
+    known = _known_words(forms, question)
     rivals = (words(match[1]).split() for match in _RETRACTION.finditer(text, last.end))
     return any(0 < len(one) <= length + 1 and one[0] not in known for one in rivals)
