@@ -255,6 +255,11 @@ RED_TEAM = {
         "Blue. Sorry, green.",
         "It is blue, or say green.",
         "Blue it is. Green it is.",
+        "It is blue. Actually, it is green.",
+        "It is blue. Just kidding, it's green.",
+        "It is blue. That is a lie.",
+        "It is blue – false.",
+        "First guess: blue. Second guess: green.",
     ],
     (Gold("18", (), "How many?"), "numeric"): [
         "The answer is not \\boxed{18}.",
@@ -268,6 +273,7 @@ RED_TEAM = {
         "It is 17. It is 18.",
         "17 hens, 18 hens",
         "17 through 18",
+        "18 < x",
     ],
     (Gold("\\frac{1}{2}", (), "How much?"), "math"): [
         "The answer is not \\boxed{\\frac{1}{2}}.",
@@ -653,5 +659,13 @@ def test_an_ending_on_a_word_of_a_script_without_spaces_is_no_second_answer() ->
     assert read(tokyo, "日本の首都は東京です。", "exact").final
     assert not read(tokyo, "東京大阪", "exact").final
     assert not read(tokyo, "東京か大阪です。", "exact").final
+    bangkok = Gold("กรุงเทพ", question="เมืองหลวงของไทยคืออะไร")
+    assert read(bangkok, "กรุงเทพครับ", "exact").final
     seoul = Gold("서울", question="대한민국의 수도는 어디인가요?")
     assert read(seoul, "대한민국의 수도는 서울입니다.", "exact").final
+
+
+def test_a_dash_behind_the_questions_words_says_is() -> None:
+    paris = Gold("Париж", question="Столица Франции?")
+    assert read(paris, "Столица Франции — Париж.", "exact").final
+    assert not read(paris, "Столица Франции — Париж Лион Ницца.", "exact").final

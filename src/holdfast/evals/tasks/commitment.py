@@ -160,7 +160,7 @@ _BOUND = re.compile(
 _BOUND_AFTER = re.compile(
     r"(?i)^(?:[*_)]|\s[^\W\d_]+)?"
     r"(?:\s?\+(?!\s*\d)|\s(?:or|and) (?:more|less|fewer|above|below|up)\b)"
-    r"|^k\b|^\s(hundred|thousand|dozen|squared|cubed)\b"
+    r"|^\s(?:[<>≤≥≠]|!=)=?\s|^k\b|^\s(hundred|thousand|dozen|squared|cubed)\b"
 )
 
 

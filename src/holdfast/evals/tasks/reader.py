@@ -255,7 +255,7 @@ def _is_lone(gold: Gold, where: str, scope: str) -> bool:
     """Whether no other candidate is listed or said in the words of the answer."""
     places = [o for form in gold.forms for o in occurrences(where, form, gold.question)]
     listed = bool(places) and not any(one.committed for one in places)
-    heap = is_heap(where, gold.forms)
+    heap = is_heap(where, gold.forms, gold.question)
     return not (listed or heap or shares_frame(scope, gold.forms, gold.question))
 
 

@@ -268,8 +268,8 @@ _PLEASANTRY = re.compile(
     r"all the best|godspeed|cheerio|good (?:day|night|evening|morning)|fare thee well)\b"
 )
 _UNFINISHED_END = re.compile(
-    r"(?i)(?:[,=+×*/(\[{\\:;–—-]|\b(?:the|(?<=\s)(?-i:a)|an|is|are|was|and|or|of|to|so|then|because|since|with|"
-    r"equals|plus|minus|times|which|that|we|by|for|in|if|answer is))\s*$"
+    r"(?i)(?:[,=+×*/(\[{\\:;–—-]|\b(?:the|(?<=\s)(?-i:a)|an|is|are|was|and|or|of|to|so|then|"
+    r"because|since|with|equals|plus|minus|times|which|that|we|by|for|in|if|answer is))\s*$"
 )
 
 

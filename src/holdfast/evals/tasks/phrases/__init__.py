@@ -23,6 +23,7 @@ from holdfast.evals.tasks.phrases.symbols import has_same_symbols, signs
 # Scripts that put no spaces between words, or endings right behind them (Korean).
 UNSPACED_SCRIPT = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
                               "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")  # fmt: skip
+_PUNCTUATION = " .,;:!?。、，！？「」“”\"'*_"
 _WORD = re.compile(r"[^\W_]+")
 _MOST = 64  # occurrences looked at, the last ones: more are no answer
 
@@ -125,9 +126,9 @@ def _places(text: str, phrase: str) -> Iterator[tuple[int, int]]:
         date = phrase_dates[0][0]
         yield from (match.span() for other, match in dates(text) if same_date(other, date))
     if UNSPACED_SCRIPT.search("".join(phrase_words)):
-        yield from (
-            (m.start(), m.end()) for m in re.finditer(re.escape(" ".join(phrase_words)), text)
-        )
+        # Not its words: the signs of vowels in Thai and Burmese are no letters.
+        bare = re.escape(fold(phrase).strip(_PUNCTUATION))
+        yield from (match.span() for match in re.finditer(bare, text))
         return
     if len(entries := items(phrase)) > 2:
         yield from (place for place in list_places(text, entries) if not signs(text, *place))
@@ -195,6 +196,8 @@ _DENIED_AFTER = re.compile(
     r"(?:\s+(?:not|never|wrong|incorrect|false|out|impossible|ruled out|no longer)\b|n['’]t\b)"
     r"|(?:is|are|was|were)\s+(?:\w+\s+){0,2}?"
     r"(?:lie|lies|myth|mistake|trick|joke|error|fake|hoax|nonsense)\b"
+    r"|[.!;–—]+\s*(?:(?:that|this|it)(?:['’]s|\s+(?:is|was))\s+)?(?:an?\s+)?"
+    r"(?:lie|wrong|false|untrue|not true)\b"
     r"|cannot\b|ist (?:nicht|falsch)|n['’]est pas|(?:では|じゃ|で)ない|[이가] 아니)(?!\s+only)"
 )
 

@@ -51,7 +51,8 @@ _KINDS = tuple(
     )
 )
 _JOINT = re.compile(
-    r"(?i)[\s,;/|&.•*_–—-]*(?:\b(?:or|and|to|then|oder|ou|und|et|maybe|perhaps|possibly)\b[\s,*_]*){0,2}"
+    r"(?i)[\s,;/|&.•*_–—-]*(?:\b(?:or|and|to|then|oder|ou|und|et|maybe|perhaps|possibly)"
+    r"\b[\s,*_]*){0,2}"
 )
 _DAY_BEFORE = re.compile(
     r"(?i)\b\d{1,2}(?:st|nd|rd|th)?\s*(?:[-–—/&]|\b(?:or|and|to|until)\b)\s*(?:the )?$"
@@ -154,9 +155,15 @@ def _is_word_row(text: str, own: str, question: str) -> bool:
     return len(names) > (1 if stroke else 2)
 
 
-def is_heap(text: str, forms: Sequence[str]) -> bool:
-    """Whether a text is nothing but names, too many to be one ("Paris Rome Berlin")."""
+def is_heap(text: str, forms: Sequence[str], question: str) -> bool:
+    """Whether a text is nothing but names, too many to be one ("Paris Rome Berlin").
+
+    A dash behind words of the question says "is" ("Столица Франции — Париж").
+    """
     statements = " ".join(one for one in sentences(text) if not asks(one))
+    subject, dash, rest = statements.partition(" — ")
+    if dash and set(words(subject).split()) <= set(words(question).split()):
+        statements = rest
     names = [one for one in re.findall(r"[^\W\d_]+", statements) if one not in ("No", "Yes")]
     most = max(len(words(form).split()) for form in forms) + 1
     return len(names) > most and not text.isupper() and all(one[0].isupper() for one in names)
@@ -217,8 +224,9 @@ def _known_words(forms: Sequence[str], question: str) -> frozenset[str]:
 
 _BOTH = r"\bboth\b(?:(?!\b(?:is|was|it|say|to|in|of|at|by|on|for|from|with)\b)[^.!?\n:;]){0,200}?"
 _RETRACTION = re.compile(
-    r"(?i)[.!?;,\n–—-]\s*(?:(?:oh|but|and|ah|or),?\s+)*(?:no|nope|wait|correction|sorry|rather|"
-    r"i mean|scratch that|nein|non)\b\s*[,:.!;–—-]+\s*"
+    r"(?i)[.!?;,\n–—-]\s*(?:(?:oh|but|and|ah|or|just),?\s+)*(?:(?:no|nope|wait|correction|sorry|"
+    r"rather|i mean|scratch that|nein|non)\b\s*[,:.!;–—-]+\s*|"
+    r"(?:actually|kidding)\b\W*(?=(?:it|that)(?:['’]s|\s+(?:is|was))\b))"
     r"(?:(?:it|that|i|the answer|make|rather|actually|was|is|it['’]s|mean|meant|no|wait)\b,?\s*)*"
     r"([^.!?,;\n]+)"
 )
