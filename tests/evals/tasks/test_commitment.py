@@ -669,3 +669,18 @@ def test_a_dash_behind_the_questions_words_says_is() -> None:
     paris = Gold("Париж", question="Столица Франции?")
     assert read(paris, "Столица Франции — Париж.", "exact").final
     assert not read(paris, "Столица Франции — Париж Лион Ницца.", "exact").final
+
+
+@pytest.mark.parametrize(
+    ("text", "final"),
+    [
+        ("She sold 18 clips: 12 in April and 6 in May.", True),
+        ("18 clips! (12 in April, 6 in May)", True),
+        ("She sold 18 clips: 12 in April and 7 in May.", False),
+        ("She sold 19 clips: 18 in April and 1 in May.", False),
+    ],
+)
+def test_parts_that_add_up_to_the_number_before_them_are_not_the_answer(
+    text: str, final: bool
+) -> None:
+    assert read(Gold("18", question="How many clips?"), text, "numeric").final is final

@@ -46,6 +46,7 @@ from holdfast.evals.tasks.numbers import (
 )
 from holdfast.evals.tasks.numbers.number import Values
 from holdfast.evals.tasks.numbers.spelled import read_spelled_numbers
+from holdfast.evals.tasks.numbers.totals import find_total
 from holdfast.evals.tasks.phrases import is_same, occurrences, says, words
 from holdfast.evals.tasks.phrases.bindings import claims
 from holdfast.evals.tasks.phrases.candidates import (
@@ -143,7 +144,8 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     clean = clean and (bool(_FRACTION.match(place or "")) or not _OPERATOR.match(place or ""))
     strictly = first_number(place or "") if clean else frozenset()
     values = _stated_number(statement, gold.question) if statement else strictly
-    values = values or _left_side(_ending(text)) or last_number(text, gold.question)
+    values = values or _left_side(_ending(text)) or find_total(text)
+    values = values or last_number(text, gold.question)
     alternatives = OR.search(statement if statement else _ending(text))
     if alternatives and answer in _around(alternatives):
         values = frozenset()  # "17 or 18" answers nothing

@@ -168,7 +168,8 @@ _CLAUSE_ENDS = re.compile(
     re.IGNORECASE,
 )
 _NEGATION = re.compile(
-    r"(?i)\b(?:not|never|neither|nor|cannot|without|unlike|except|nicht|keine?[nrms]?|pas|não|nunca|"
+    r"(?i)\b(?:not|never|neither|nor|cannot|without|unlike|except|nicht|keine?[nrms]?|pas|não|"
+    r"nunca|"
     r"(?:rather than|instead of|far from|anything but|rule[sd]? out|exclude[sd]?|eliminate[sd]?)|"
     r"(?:i|we) doubt|(?:some|many|most|people|others) (?:say|think|believe|claim)|"
     r"hardly|scarcely|nobody|no one|(?:refuse[sd]?|wrong|false) to|used to|den(?:y|ies|ied)|"
