@@ -684,3 +684,9 @@ def test_parts_that_add_up_to_the_number_before_them_are_not_the_answer(
     text: str, final: bool
 ) -> None:
     assert read(Gold("18", question="How many clips?"), text, "numeric").final is final
+
+
+def test_a_next_sentence_that_goes_on_behind_wrong_takes_nothing_back() -> None:
+    paris = Gold("Paris", question="What is the capital of France?")
+    assert read(paris, "It is Paris. It was wrong of me to wait.", "exact").final
+    assert not read(paris, "It is Paris. That is wrong.", "exact").final

@@ -198,7 +198,7 @@ _DENIED_AFTER = re.compile(
     r"|(?:is|are|was|were)\s+(?:\w+\s+){0,2}?"
     r"(?:lie|lies|myth|mistake|trick|joke|error|fake|hoax|nonsense)\b"
     r"|[.!;–—]+\s*(?:(?:that|this|it)(?:['’]s|\s+(?:is|was))\s+)?(?:an?\s+)?"
-    r"(?:lie|wrong|false|untrue|not true)\b"
+    r"(?:lie|wrong|false|untrue|not true)(?=\s*(?:[.!;,]|$))"
     r"|cannot\b|ist (?:nicht|falsch)|n['’]est pas|(?:では|じゃ|で)ない|[이가] 아니)(?!\s+only)"
 )
 
