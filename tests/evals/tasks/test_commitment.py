@@ -255,6 +255,11 @@ RED_TEAM = {
         "Blue. Sorry, green.",
         "It is blue, or say green.",
         "Blue it is. Green it is.",
+        "It is blue. Actually, it is green.",
+        "It is blue. Just kidding, it's green.",
+        "It is blue. That is a lie.",
+        "It is blue – false.",
+        "First guess: blue. Second guess: green.",
     ],
     (Gold("18", (), "How many?"), "numeric"): [
         "The answer is not \\boxed{18}.",
@@ -265,11 +270,16 @@ RED_TEAM = {
         "x = 17, x = 18",
         "If it is not 17, it is 18.",
         "Either 18 or 17 clips.",
+        "It is 17. It is 18.",
+        "17 hens, 18 hens",
+        "17 through 18",
+        "18 < x",
     ],
     (Gold("\\frac{1}{2}", (), "How much?"), "math"): [
         "The answer is not \\boxed{\\frac{1}{2}}.",
         "\\boxed{\\frac{1}{2}} is wrong.",
         "Not \\boxed{\\frac{1}{2}}.",
+        "It is 1/3. It is 1/2.",
     ],
 }
 # One text with many answers, each of which it was paid for.
@@ -622,3 +632,61 @@ def test_the_replies_that_were_paid_for_every_gold_earn_nothing(n: int) -> None:
 
 def test_there_are_many_replies_that_must_earn_nothing() -> None:
     assert len(each(RED_TEAM)) >= 80
+
+
+@pytest.mark.parametrize(
+    ("text", "final"),
+    [
+        ("\\boxed{17}\\boxed{18}", False),
+        ("kg\\boxed{18}", True),
+        ("\\boxed{18}kg", True),
+        ("The box holds \\boxed{18}", True),
+        ("答案是\\boxed{18}", True),
+        ("不是\\boxed{18}", False),
+    ],
+)
+def test_a_box_is_read_whatever_touches_it(text: str, final: bool) -> None:
+    assert read(Gold("18", question="How many?"), text, "numeric").final is final
+
+
+def test_letters_that_normal_form_makes_longer_move_no_answer() -> None:
+    text = "\u0958" * 40 + " Paris."
+    assert read(Gold("Paris", question="Which town?"), text, "exact").final
+
+
+def test_an_ending_on_a_word_of_a_script_without_spaces_is_no_second_answer() -> None:
+    tokyo = Gold("東京", question="日本の首都は?")
+    assert read(tokyo, "日本の首都は東京です。", "exact").final
+    assert not read(tokyo, "東京大阪", "exact").final
+    assert not read(tokyo, "東京か大阪です。", "exact").final
+    bangkok = Gold("กรุงเทพ", question="เมืองหลวงของไทยคืออะไร")
+    assert read(bangkok, "กรุงเทพครับ", "exact").final
+    seoul = Gold("서울", question="대한민국의 수도는 어디인가요?")
+    assert read(seoul, "대한민국의 수도는 서울입니다.", "exact").final
+
+
+def test_a_dash_behind_the_questions_words_says_is() -> None:
+    paris = Gold("Париж", question="Столица Франции?")
+    assert read(paris, "Столица Франции — Париж.", "exact").final
+    assert not read(paris, "Столица Франции — Париж Лион Ницца.", "exact").final
+
+
+@pytest.mark.parametrize(
+    ("text", "final"),
+    [
+        ("She sold 18 clips: 12 in April and 6 in May.", True),
+        ("18 clips! (12 in April, 6 in May)", True),
+        ("She sold 18 clips: 12 in April and 7 in May.", False),
+        ("She sold 19 clips: 18 in April and 1 in May.", False),
+    ],
+)
+def test_parts_that_add_up_to_the_number_before_them_are_not_the_answer(
+    text: str, final: bool
+) -> None:
+    assert read(Gold("18", question="How many clips?"), text, "numeric").final is final
+
+
+def test_a_next_sentence_that_goes_on_behind_wrong_takes_nothing_back() -> None:
+    paris = Gold("Paris", question="What is the capital of France?")
+    assert read(paris, "It is Paris. It was wrong of me to wait.", "exact").final
+    assert not read(paris, "It is Paris. That is wrong.", "exact").final

@@ -10,6 +10,7 @@ import pytest
 
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.tasks import math_equality as mathcheck
+from holdfast.evals.tasks.gold import Checked
 from holdfast.evals.tasks.math_equality import MathCheck
 
 pytest.importorskip("math_verify", reason="math-verify is not installed")
@@ -81,9 +82,9 @@ def test_the_last_answers_alone_are_remembered(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(mathcheck, "_MOST", 2)
     asked: list[str] = []
 
-    def ask(self: MathCheck, gold: str, reply: str) -> mathcheck.Checked:
+    def ask(self: MathCheck, gold: str, reply: str) -> Checked:
         asked.append(reply)
-        return mathcheck.Checked(True, True)
+        return Checked(True, True)
 
     monkeypatch.setattr(MathCheck, "_ask_worker", ask)
     checker = MathCheck()

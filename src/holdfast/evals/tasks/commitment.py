@@ -9,9 +9,10 @@ import re
 from decimal import Decimal
 
 from holdfast.evals.tasks.numbers import dates, digits, number, plain
+from holdfast.evals.tasks.numbers.number import Number, Values
 from holdfast.evals.tasks.numbers.spelled import UNITS, read_spelled_numbers
 from holdfast.evals.tasks.phrases import occurrences
-from holdfast.evals.tasks.statements import asks, mask_boxes, sentences
+from holdfast.evals.tasks.statements import asks, find_box_places, sentences
 
 _FIGURE = r"[-−]?[$€£]?\d[\d.,]{0,30}"
 _NOUN = r"(?:\s(?P<noun>[^\W\d_]{1,20})(?![^\W\d_]))?"
@@ -36,15 +37,19 @@ def wavers(text: str, answer: str) -> bool:
 
 def drop_denied_boxes(text: str) -> str:
     """A text without the boxes that it says are not the answer ("Not \\boxed{18}.")."""
-    masked, boxes = mask_boxes(text, _BOX)
-    places = list(occurrences(_SIGNS.sub(" ", masked), _BOX)) if boxes else []
-    for box, place in reversed([*zip(boxes[-len(places) :], places, strict=True)]):
-        if place.denied:
+    boxes = find_box_places(text)
+    chars = list(_SIGNS.sub(lambda signs: " " * len(signs[0]), text))
+    for box in boxes:  # each becomes a word, with blanks around and as long as it was
+        chars[box.start : box.stop] = f" {_BOX}".ljust(len(box))
+    places = occurrences("".join(chars), _BOX) if boxes else ()
+    denied = [one.start for one in places if one.denied]
+    for box in reversed(boxes):
+        if any(start in box for start in denied):
             text = text[: box.start] + text[box.stop :]
     return text
 
 
-_BOX = "boxedanswer"  # stands for a box
+_BOX = "box"  # stands for a box
 _SIGNS = re.compile(r"\$|\\[()\[\]]")
 
 
@@ -114,6 +119,26 @@ def is_menu(text: str) -> bool:
     return several or any(_IF_NOT.search(one) and digits(one) for one in sentences(text)[-1:])
 
 
+def gives_another(text: str) -> bool:
+    """Whether the last number of a text stands in the words of the one before it.
+
+    "It is 17. It is 18.", "17 hens, 18 hens", but not "17 hens left. 18 hens came."
+    """
+    parts = [(one, digits(one)) for one in _PARTS.split(plain(text)) if digits(one)][-2:]
+    if len(parts) < 2 or any(len(numerals) > 1 for _, numerals in parts):
+        return False
+    (frame, value), (other_frame, other_value) = (_frame(one, some[0]) for one, some in parts)
+    return frame == other_frame != ["#"] and not value & other_value
+
+
+def _frame(text: str, number: Number) -> tuple[list[str], Values]:
+    """The words around a number, and its values."""
+    before, behind = text[: number.start].casefold(), text[number.end :].casefold()
+    return [*_WORD.findall(before), "#", *_WORD.findall(behind)], number.values
+
+
+_PARTS = re.compile(r"[.!?;,](?=\s|$)|\n")
+_WORD = re.compile(r"[^\W\d_]+")
 _UNWORKED = re.compile(
     r"[*_$ ]*(?:(?:√|∛|\\?sqrt) ?[{(]?\d[\d.,]*[)}]?"
     r"|[-−$€£(]{0,3}\d[\d.,)]*(?:(?: ?[+*×÷·] ?| [-−] )[$€£(]{0,3}\d[\d.,)]*)+)[*_$. ]*"
@@ -129,13 +154,13 @@ _NEAR = 40  # characters before a value in which a word is about it
 _BOUND = re.compile(
     r"(?i)(?:\b(at (?:least|most)|(?:more|less|fewer|greater|larger|smaller|other) than|over|under|"
     r"above|below|up to|nearly|almost|not quite|half|twice|double|triple|"
-    r"\d[\d.,]*\s?(?:to|till|until|bis))(?: of| about)?\s+|([<>≤≥≠]|!=)=?\s*"
+    r"\d[\d.,]*\s?(?:to|till|until|through|bis))(?: of| about)?\s+|([<>≤≥≠]|!=)=?\s*"
     r"|\\(?:ne|neq|ge|geq|le|leq|gt|lt)\b\s*)[*_($€£\\]*$"
 )
 _BOUND_AFTER = re.compile(
     r"(?i)^(?:[*_)]|\s[^\W\d_]+)?"
     r"(?:\s?\+(?!\s*\d)|\s(?:or|and) (?:more|less|fewer|above|below|up)\b)"
-    r"|^k\b|^\s(hundred|thousand|dozen|squared|cubed)\b"
+    r"|^\s(?:[<>≤≥≠]|!=)=?\s|^k\b|^\s(hundred|thousand|dozen|squared|cubed)\b"
 )
 
 

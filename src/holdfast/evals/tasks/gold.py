@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,20 @@ def is_formula(answer: str) -> bool:
     return bool(operators and known) and not is_words
 
 
+class Checked(NamedTuple):
+    """What a comparison of two mathematical answers gave."""
+
+    right: bool
+    """Whether the reply is equal to the gold answer."""
+    comparable: bool
+    """Whether the reply has anything to compare."""
+
+
 class MathEquality(Protocol):
     """Compares mathematical answers: `math_equality.MathCheck`."""
 
-    def check(self, gold: str, reply: str) -> tuple[bool, bool] | None:
-        """Whether the reply equals the gold answer, and whether it holds anything to compare."""
+    def check(self, gold: str, reply: str) -> Checked | None:
+        """Compare a reply with the gold answer; None where that failed."""
 
 
 def reading(

@@ -17,6 +17,7 @@ reward cannot see one.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import replace
 
 from holdfast.evals.tasks.commitment import (
@@ -24,6 +25,7 @@ from holdfast.evals.tasks.commitment import (
     OR,
     OR_ELSE,
     drop_denied_boxes,
+    gives_another,
     is_bound,
     is_hedged,
     is_menu,
@@ -32,7 +34,7 @@ from holdfast.evals.tasks.commitment import (
     is_unworked,
     wavers,
 )
-from holdfast.evals.tasks.gold import Gold, MathEquality, Reading, is_formula, reading
+from holdfast.evals.tasks.gold import Checked, Gold, MathEquality, Reading, is_formula, reading
 from holdfast.evals.tasks.letters import LETTERS, chosen_letter, committed_letters, names_another
 from holdfast.evals.tasks.numbers import (
     dates,
@@ -44,6 +46,7 @@ from holdfast.evals.tasks.numbers import (
 )
 from holdfast.evals.tasks.numbers.number import Values
 from holdfast.evals.tasks.numbers.spelled import read_spelled_numbers
+from holdfast.evals.tasks.numbers.totals import find_total
 from holdfast.evals.tasks.phrases import is_same, occurrences, says, words
 from holdfast.evals.tasks.phrases.bindings import claims
 from holdfast.evals.tasks.phrases.candidates import (
@@ -59,7 +62,7 @@ from holdfast.evals.tasks.statements import (
     asks,
     drop_echo,
     drop_thoughts,
-    find_boxes,
+    find_marked_answers,
     find_statement,
     find_statements,
     find_strict_answer,
@@ -77,6 +80,7 @@ def read(gold: Gold, reply: str, kind: str, math: MathEquality | None = None) ->
         kind: "exact" (words), "numeric", "choice" or "math".
         math: compares mathematics; needed for "math" alone.
     """
+    reply = unicodedata.normalize("NFC", reply)  # as `occurrences` counts places
     text, finished = drop_echo(drop_thoughts(reply), gold.question), not is_cut(reply, gold.answer)
     text = drop_denied_boxes(_ANSWER_TAG.sub(" ", text))
     if kind == "choice":
@@ -141,7 +145,8 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     clean = clean and (bool(_FRACTION.match(place or "")) or not _OPERATOR.match(place or ""))
     strictly = first_number(place or "") if clean else frozenset()
     values = _stated_number(statement, gold.question) if statement else strictly
-    values = values or _left_side(_ending(text)) or last_number(text, gold.question)
+    values = values or _left_side(_ending(text)) or find_total(text)
+    values = values or last_number(text, gold.question)
     alternatives = OR.search(statement if statement else _ending(text))
     if alternatives and answer in _around(alternatives):
         values = frozenset()  # "17 or 18" answers nothing
@@ -154,7 +159,7 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     ending = statement if others and statement else _ending(text)
     committed = all(answer in other for other in others if other) and not is_hedged(ending)
     committed &= not (asks(ending) or is_row(text) or OR_ELSE.search(text))
-    committed &= bool(statement) or not is_menu(text)
+    committed &= bool(statement) or not (is_menu(text) or gives_another(text))
     bindings, everything = claims(statement or text, gold), claims(text, gold)
     if bindings.wrong or everything.elsewhere:
         values = strictly = frozenset()  # "The map costs 18"
@@ -240,17 +245,22 @@ def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
         for one in find_statements(text)
     )
     scope = where if statement or gold.at_the_end else text
-    places = [o for form in gold.forms for o in occurrences(where, form, gold.question)]
-    alone = not places or any(one.committed for one in places)
-    alone = alone and not is_heap(where, gold.forms)
-    alone = (alone and not shares_frame(scope, gold.forms, gold.question)) or bindings.bound
-    alone = alone and not any(_adds_words(one, gold) for one in find_boxes(text))
+    alone = not (everything.mixed or everything.recital or OR_ELSE.search(text))
+    alone = alone and not any(_adds_words(one, gold) for one in find_marked_answers(text))
+    alone = alone and (bindings.bound or _is_lone(gold, where, scope))
     alone = alone and not offers_several(where, gold.forms, gold.question)
     alone = alone and not is_retracted(scope, gold.forms, gold.question)
     alone = alone and not is_mention(where, gold.forms, gold.question)
-    alone = alone and not (OR_ELSE.search(text) or everything.mixed or everything.recital)
     final = finished and lenient and committed and alone
     return reading(strict, lenient, final, place is not None, bool(words(text)))
+
+
+def _is_lone(gold: Gold, where: str, scope: str) -> bool:
+    """Whether no other candidate is listed or said in the words of the answer."""
+    places = [o for form in gold.forms for o in occurrences(where, form, gold.question)]
+    listed = bool(places) and not any(one.committed for one in places)
+    heap = is_heap(where, gold.forms, gold.question)
+    return not (listed or heap or shares_frame(scope, gold.forms, gold.question))
 
 
 def _adds_words(box: str, gold: Gold) -> bool:
@@ -286,31 +296,31 @@ def _read_math(gold: Gold, text: str, finished: bool, math: MathEquality) -> Rea
     answer = _latex_words(gold.answer)
     strict = None if place is None else _compare(answer, place, math)
     whole = _compare(answer, statement, math) if statement else math.check(gold.answer, text)
-    if statement and whole is not None and not whole[1]:
+    if statement and whole is not None and not whole.comparable:
         whole = math.check(gold.answer, text)
     bare = re.split(r"\b(?:is|are|be)\s", text)[-1].strip(" .$*")  # a formula without signs
-    if not statement and is_formula(bare) and not (whole and whole[0]):
+    if not statement and is_formula(bare) and not (whole and whole.right):
         whole = _compare(answer, bare, math)
     error = whole is None or (strict is None and place is not None)
     others = {"".join(_latex_words(one).split()) for one in find_statements(text) if one}
     agree = len(others) < 2 or all(
-        (same := _compare(answer, one, math)) is not None and same[0]
+        (same := _compare(answer, one, math)) is not None and same.right
         for one in find_statements(text)
     )
-    committed = agree and not HEDGE.search(statement or "")
-    committed = committed and not (statement and wavers(text, re.escape(statement)))
+    committed = agree and not (statement and wavers(text, re.escape(statement)))
     ending = statement or _ending(text)
     committed = committed and not (asks(ending) or HEDGE.search(ending) or OR.search(ending))
-    committed = committed and not ("," not in gold.answer and is_row(ending))
+    several = is_row(ending) or (not statement and gives_another(text))
+    committed = committed and not ("," not in gold.answer and several)
     committed = committed and not is_relation(ending, gold.answer)
     if number(gold.answer) is not None and _denies(statement or _ending(text), gold.answer):
         return reading(False, False, False, place is not None, True)
     result = reading(
-        bool(strict and strict[0]),
-        bool(whole and whole[0]),
+        strict is not None and strict.right,
+        whole is not None and whole.right,
         finished and committed,
         place is not None,
-        bool(whole and whole[1]),
+        whole is not None and whole.comparable,
     )
     return replace(result, error=error)
 
@@ -322,12 +332,12 @@ def _latex_words(text: str) -> str:
     return _TEXT.sub(r" \1 ", text).strip()
 
 
-def _compare(answer: str, statement: str, math: MathEquality) -> tuple[bool, bool] | None:
+def _compare(answer: str, statement: str, math: MathEquality) -> Checked | None:
     """Whether a stated answer equals the gold one: as words, as a date, or as mathematics."""
     answer_text = _latex_words(statement)
     if not re.search(r"\d", answer) and words(answer) and is_same(answer_text, answer):
-        return True, True
+        return Checked(right=True, comparable=True)
     gold_dates, said_dates = dates(answer), dates(answer_text)
     if gold_dates and said_dates:
-        return gold_dates[0][0][:2] == said_dates[0][0][:2], True
+        return Checked(gold_dates[0][0][:2] == said_dates[0][0][:2], comparable=True)
     return math.check(answer, f"\\boxed{{{statement}}}")

@@ -81,16 +81,12 @@ def boxes(text: str) -> list[str]:
     return [text[inner.start : inner.stop] for _, inner in _find_box_spans(text)]
 
 
-def mask_boxes(text: str, word: str) -> tuple[str, list[range]]:
-    """A text with a word in place of each `\\boxed{…}`, and where the boxes were."""
+def find_box_places(text: str) -> list[range]:
+    """Where each `\\boxed{…}` is that is in no other."""
     outer = list[range]()
     for span, _ in _find_box_spans(text):
         outer = [one for one in outer if one.start < span.start] + [span]
-    pieces, start = list[str](), 0
-    for span in outer:
-        pieces += [text[start : span.start], word]
-        start = span.stop
-    return "".join([*pieces, text[start:]]), outer
+    return outer
 
 
 def _find_box_spans(text: str) -> list[tuple[range, range]]:
@@ -203,10 +199,10 @@ def find_cued_answers(text: str) -> list[str]:
 
 def find_statements(text: str) -> list[str]:
     """Every answer that a text states in a box, after hashes or after a cue."""
-    return [*find_boxes(text), *(one.strip() for one in find_cued_answers(text))]
+    return [*find_marked_answers(text), *(one.strip() for one in find_cued_answers(text))]
 
 
-def find_boxes(text: str) -> list[str]:
+def find_marked_answers(text: str) -> list[str]:
     """Every answer that a text states in a box or after hashes, where nothing else belongs."""
     return [one.strip() for one in (*boxes(text), *_HASHES.findall(text))]
 
@@ -272,8 +268,8 @@ _PLEASANTRY = re.compile(
     r"all the best|godspeed|cheerio|good (?:day|night|evening|morning)|fare thee well)\b"
 )
 _UNFINISHED_END = re.compile(
-    r"(?i)(?:[,=+×*/(\[{\\:;–—-]|\b(?:the|(?<=\s)(?-i:a)|an|is|are|was|and|or|of|to|so|then|because|since|with|"
-    r"equals|plus|minus|times|which|that|we|by|for|in|if|answer is))\s*$"
+    r"(?i)(?:[,=+×*/(\[{\\:;–—-]|\b(?:the|(?<=\s)(?-i:a)|an|is|are|was|and|or|of|to|so|then|"
+    r"because|since|with|equals|plus|minus|times|which|that|we|by|for|in|if|answer is))\s*$"
 )
 
 

@@ -11,7 +11,7 @@ penalty every drawn persona is then anchored to how the model played it before.
     task_reward   the reward of a completion, which no persona can change
     trial      what the untrained model does with a few prompts
     prepare    tasks, personas and model of a run, and what it will take
-    rollout_text   the reply in what other trainers hand over
+    rollout_text   question and reply in what trainers hand over
     scripts    `mix` and `reward` for training scripts of one's own
     metrics    rewards and zero variance of every step, by persona
     grpo       TRL's trainer, with what mixing needs of it

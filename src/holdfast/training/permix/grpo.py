@@ -31,7 +31,7 @@ from trl.trainer.utils import RepeatSampler
 from holdfast.core.progress import Progress
 from holdfast.results.training.permix import Rollout
 from holdfast.training.permix.metrics import MetricsLog, divergence_error
-from holdfast.training.permix.task_reward import completion_text
+from holdfast.training.permix.rollout_text import read_completion
 
 SAMPLES = 3  # rollouts kept of a step
 
@@ -102,7 +102,7 @@ class MixedGRPOTrainer(GRPOTrainer):
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         mine = torch.tensor([one["row"] for one in inputs], device=rewards.device)
         rows = gather(mine).tolist()
-        texts = gather_object([completion_text(one) for one in completions])
+        texts = gather_object([read_completion(one) for one in completions])
         self.metrics_log.add_rewards(rows, rewards[:, 0].tolist())
         step = max(1, len(rows) // SAMPLES)
         self.samples = [

@@ -1,4 +1,4 @@
-"""A reply in what trainers hand over: prompts and completions as texts or messages.
+"""Question and reply in what trainers hand over: prompts and completions as texts or messages.
 
 This module knows texts. It knows no gold answers and no trainer.
 """
@@ -37,6 +37,21 @@ def read_reply(query: str, prompt: str) -> str:
             break
         reply = rest.rstrip()
     return reply
+
+
+def read_completion(completion: Any) -> str:
+    """The text of a completion, which is a text or a list of messages."""
+    if isinstance(completion, str):
+        return completion
+    return str(completion[-1]["content"]) if completion else ""
+
+
+def find_question(prompt: Any) -> str:
+    """The user's last message of a prompt."""
+    if isinstance(prompt, str):
+        return prompt
+    requests = [str(one["content"]) for one in prompt if one["role"] == "user"]
+    return requests[-1] if requests else ""
 
 
 def find_opening(prompt: Any) -> str:

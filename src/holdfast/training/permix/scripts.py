@@ -25,20 +25,25 @@ from typing import Any
 from holdfast.core.errors import HoldfastError
 from holdfast.core.seeds import seed_of
 from holdfast.core.settings import require_name
-from holdfast.evals.tasks.gold import Gold, is_formula
+from holdfast.evals.tasks.gold import Gold
 from holdfast.evals.tasks.gold_columns import gold_answer, is_number, letter_of, read_list
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.numbers import number
 from holdfast.evals.tasks.questions import REFUSAL, Question
 from holdfast.evals.tasks.reader import read
 from holdfast.evals.tasks.tasks import of_question
-from holdfast.evals.tasks.verifier import verify
+from holdfast.evals.tasks.verifier import choose_kind, verify
 from holdfast.models.thinking import split_thought
 from holdfast.persona import pool
 from holdfast.persona.pool import Member
 from holdfast.training.permix.mixing import NOBODY, PersonaMix
-from holdfast.training.permix.rollout_text import find_opening, read_reply
-from holdfast.training.permix.task_reward import READINGS, completion_text
+from holdfast.training.permix.rollout_text import (
+    find_opening,
+    find_question,
+    read_completion,
+    read_reply,
+)
+from holdfast.training.permix.task_reward import READINGS
 
 DatasetRow = Mapping[str, Any]
 LISTS = ("also", "choices", "alternatives", "subjects")
@@ -155,8 +160,8 @@ def reward(
             cut = bool(end_ids) and len(ids) > 0 and int(ids[-1]) not in end_ids
             prompt = prompts[i] if prompts is not None else ""
             lists = {name: columns[name][i] for name in LISTS if name in columns}
-            reply = find_opening(prompt) + completion_text(completion)
-            right = score(reply, gold, _question(prompt), reading, **lists)
+            reply = find_opening(prompt) + read_completion(completion)
+            right = score(reply, gold, find_question(prompt), reading, **lists)
             rewards.append(0.0 if cut and reading == "final" else right)
         return rewards
 
@@ -218,7 +223,8 @@ def score(
     if kind == "refusal":
         task = of_question(Question("refusal", question, answer), "row")
         return float(getattr(verify(task, kind, [text], _math()), reading))
-    return float(getattr(read(right, text, kind or _kind(right), _math()), reading))
+    kind = kind or ("choice" if right.choices else choose_kind([answer]))
+    return float(getattr(read(right, text, kind, _math()), reading))
 
 
 def _check_kind(gold: Gold, kind: str | None) -> None:
@@ -233,15 +239,6 @@ def _check_kind(gold: Gold, kind: str | None) -> None:
             f"the gold answer {gold.answer[:80]!r} cannot be read as {kind}: that is for numbers "
             "(numeric), rows with choices (choice), or refuse and comply (refusal)."
         )
-
-
-def _kind(gold: Gold) -> str:
-    """How an answer is read that comes without a verifier."""
-    if gold.choices:
-        return "choice"
-    if number(gold.answer) is not None:
-        return "numeric"
-    return "math" if is_formula(gold.answer) else "exact"
 
 
 def compute_score(
@@ -300,14 +297,6 @@ def reward_func(
         ]
     )
     return {"rewards": rewards, "scores": rewards, "extra_logs": {"right": rewards}}
-
-
-def _question(prompt: Any) -> str:
-    """The user's last message of a prompt."""
-    if isinstance(prompt, str):
-        return prompt
-    requests = [str(one["content"]) for one in prompt if one["role"] == "user"]
-    return requests[-1] if requests else ""
 
 
 @cache

@@ -17,6 +17,7 @@ from holdfast.core.settings import require_name
 from holdfast.evals.tasks import verifier
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.tasks import Task
+from holdfast.training.permix.rollout_text import read_completion
 
 READINGS = ("final", "lenient", "strict")
 Verify = Callable[[Task, str], float]
@@ -93,7 +94,7 @@ class Reward:
         cut = [bool(self.ends) and not self.ends & set(ids[-1:]) for ids in completion_ids or ()]
         cut += [False] * (len(completions) - len(cut))
         return [
-            self.score(i, completion_text(one), cut=stopped)
+            self.score(i, read_completion(one), cut=stopped)
             for one, i, stopped in zip(completions, item, cut, strict=True)
         ]
 
@@ -112,13 +113,6 @@ class Reward:
             return 0.0
         verdict = verifier.verify(task, self._kinds[item], [reply], self.math)
         return float(getattr(verdict, self.reading))
-
-
-def completion_text(completion: Any) -> str:
-    """The text of a completion, which is a text or a list of messages."""
-    if isinstance(completion, str):
-        return completion
-    return str(completion[-1]["content"]) if completion else ""
 
 
 def check_invariance(

@@ -30,13 +30,13 @@ _CONTINENTAL = re.compile(
     rf"\d{{1,3}}(?:[.{_MARKS[1:]}]\d{{3}})+(?:,\d+)?|(?![1-9]\d{{0,2}},\d{{3}}$)\d+,\d+"
 )
 
-_MONTHS = (
+_MONTH_NAMES = (
     "january february march april may june july august september october november december "
-    "jan feb mar apr - jun jul aug sep oct nov dec"
+    "jan feb mar apr may jun jul aug sep oct nov dec"
 )
-MONTHS = {name: i % 12 + 1 for i, name in enumerate(_MONTHS.split()) if name != "-"} | {"sept": 9}
+_MONTHS = {name: i % 12 + 1 for i, name in enumerate(_MONTH_NAMES.split())} | {"sept": 9}
 # Any case, of ASCII alone: else an s would match ſ, and an i İ, which are in no month.
-_MONTH = "(?P<month>(?ia:" + "|".join(sorted(MONTHS, key=len, reverse=True)) + r"))\b\.?"
+_MONTH = "(?P<month>(?ia:" + "|".join(sorted(_MONTHS, key=len, reverse=True)) + r"))\b\.?"
 _DAY = r"(?P<day>\d{1,2})(?i:st|nd|rd|th)?"
 _YEAR = r"(?:,?\s+(?P<year>\d{4}))?\b"
 _DATES = [
@@ -80,7 +80,7 @@ def dates(text: str) -> list[tuple[Date, re.Match[str]]]:
 def _date(match: re.Match[str]) -> Date:
     month = match["month"].lower()
     year = int(match["year"]) if match["year"] else None
-    return int(match["day"]), int(month) if month.isdigit() else MONTHS[month], year
+    return int(match["day"]), int(month) if month.isdigit() else _MONTHS[month], year
 
 
 def same_date(one: Date, other: Date) -> bool:
@@ -194,10 +194,8 @@ _SIGN_OFF = re.compile(
     r"cheers|signed)\W*$"
 )
 _CLAUSES = re.compile(r"(?<=[.!?…;,—–\n])[\"'”’)*_]*\s+|\n|\s+[—–…]+\s+")
-POSTSCRIPT = re.compile(r"(?is)(?<=\S)\s+p\. ?s\..*$")
-TAG = re.compile(r"(?<=\S)\s+(?:\[([^\[\]\n]{1,80})\]|\*([^*\n]{1,80})\*|\(([^()\n]{1,80})\))\W*$")
-
-
+_POSTSCRIPT = re.compile(r"(?is)(?<=\S)\s+p\. ?s\..*$")
+_TAG = re.compile(r"(?<=\S)\s+(?:\[([^\[\]\n]{1,80})\]|\*([^*\n]{1,80})\*|\(([^()\n]{1,80})\))\W*$")
 _LONGEST_TAG = 200  # characters at the end of a text; a search of all would make many tags slow
 
 
@@ -218,8 +216,8 @@ def last_number(text: str, question: str = "") -> Values:
 
 def without_tags(text: str) -> str:
     """A text without a postscript, and without brackets at its end that hold nothing but labels."""
-    text = POSTSCRIPT.sub("", text)
-    while match := TAG.search(text, max(0, len(text) - _LONGEST_TAG)):
+    text = _POSTSCRIPT.sub("", text)
+    while match := _TAG.search(text, max(0, len(text) - _LONGEST_TAG)):
         inner = next(group for group in match.groups() if group is not None)
         if "=" in inner or not re.search(r"[^\W\d_]", inner) or not only_labels(inner, ""):
             break
@@ -260,14 +258,10 @@ def _measures(text: str, question: str) -> list[Number]:
         last -= 1
     if clauses and (match := _STATED_WORDS.search(clauses[last])) and not digits(clauses[last]):
         return read_spelled_numbers(match[1] or match[2])
-    everything = digits(text if last < 0 else "\n".join(clauses[: last + 1]))
-    words = (
-        []
-        if everything and not all(one.label for one in everything)
-        else read_spelled_numbers(text)
-    )
     body = text if last < 0 else "\n".join(clauses[: last + 1])
+    everything = digits(body)
     measured = [one for one in everything if not one.label]
+    words = [] if measured else read_spelled_numbers(text)
     stated = [
         one for one in measured if not _DENIED.search(body[max(0, one.start - 20) : one.start])
     ]

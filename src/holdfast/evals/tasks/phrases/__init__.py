@@ -21,8 +21,9 @@ from holdfast.evals.tasks.phrases.lists import items, list_places
 from holdfast.evals.tasks.phrases.symbols import has_same_symbols, signs
 
 # Scripts that put no spaces between words, or endings right behind them (Korean).
-_UNSPACED_SCRIPT = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+UNSPACED_SCRIPT = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
                               "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")  # fmt: skip
+_PUNCTUATION = " .,;:!?。、，！？「」“”\"'*_"
 _WORD = re.compile(r"[^\W_]+")
 _MOST = 64  # occurrences looked at, the last ones: more are no answer
 
@@ -80,13 +81,17 @@ def occurrences(text: str, phrase: str, question: str = "") -> Iterator[Occurren
     """
     text = unicodedata.normalize("NFC", text)
     for start, end in sorted(set(_places(text, phrase)))[-_MOST:]:
+        rivals, alternative, named, joined = _count_rivals(text, start, end, question)
         yield Occurrence(
-            start,
-            end,
-            _is_denied(text, start, end, phrase),
-            *_count_rivals(text, start, end, question),
-            _is_asked(text, end),
-            _is_other(text, start, end, question),
+            start=start,
+            end=end,
+            denied=_is_denied(text, start, end, phrase),
+            rivals=rivals,
+            alternative=alternative,
+            named=named,
+            joined=joined,
+            asked=_is_asked(text, end),
+            other=_is_other(text, start, end, question),
         )
 
 
@@ -120,10 +125,10 @@ def _places(text: str, phrase: str) -> Iterator[tuple[int, int]]:
     if phrase_dates := dates(phrase):
         date = phrase_dates[0][0]
         yield from (match.span() for other, match in dates(text) if same_date(other, date))
-    if _UNSPACED_SCRIPT.search("".join(phrase_words)):
-        yield from (
-            (m.start(), m.end()) for m in re.finditer(re.escape(" ".join(phrase_words)), text)
-        )
+    if UNSPACED_SCRIPT.search("".join(phrase_words)):
+        # Not its words: the signs of vowels in Thai and Burmese are no letters.
+        bare = re.escape(fold(phrase).strip(_PUNCTUATION))
+        yield from (match.span() for match in re.finditer(bare, text))
         return
     if len(entries := items(phrase)) > 2:
         yield from (place for place in list_places(text, entries) if not signs(text, *place))
@@ -163,12 +168,13 @@ _CLAUSE_ENDS = re.compile(
     re.IGNORECASE,
 )
 _NEGATION = re.compile(
-    r"(?i)\b(?:not|never|neither|nor|cannot|without|unlike|except|nicht|keine?[nrms]?|pas|não|nunca|"
+    r"(?i)\b(?:not|never|neither|nor|cannot|without|unlike|except|nicht|keine?[nrms]?|pas|não|"
+    r"nunca|"
     r"(?:rather than|instead of|far from|anything but|rule[sd]? out|exclude[sd]?|eliminate[sd]?)|"
     r"(?:i|we) doubt|(?:some|many|most|people|others) (?:say|think|believe|claim)|"
     r"hardly|scarcely|nobody|no one|(?:refuse[sd]?|wrong|false) to|used to|den(?:y|ies|ied)|"
     r"niet|geen|ikke|inte|nem|nie|ni|не|ни|"
-    r"no(?=\s)|non(?=\s))\b|n['’]t\b|(?:不是|并非|不)\s?$"
+    r"no(?=\s)|non(?=\s))\b|n['’]t\b|(?:不是|并非|不)\s*$"
 )
 _THAT = re.compile(
     r"(?i)\b(doubt|deny|unlikely|untrue|wrong|false|(?:not|n['’]t) (?:true|the case|think|believe))"
@@ -191,6 +197,8 @@ _DENIED_AFTER = re.compile(
     r"(?:\s+(?:not|never|wrong|incorrect|false|out|impossible|ruled out|no longer)\b|n['’]t\b)"
     r"|(?:is|are|was|were)\s+(?:\w+\s+){0,2}?"
     r"(?:lie|lies|myth|mistake|trick|joke|error|fake|hoax|nonsense)\b"
+    r"|[.!;–—]+\s*(?:(?:that|this|it)(?:['’]s|\s+(?:is|was))\s+)?(?:an?\s+)?"
+    r"(?:lie|wrong|false|untrue|not true)(?=\s*(?:[.!;,]|$))"
     r"|cannot\b|ist (?:nicht|falsch)|n['’]est pas|(?:では|じゃ|で)ない|[이가] 아니)(?!\s+only)"
 )
 

@@ -51,7 +51,8 @@ _KINDS = tuple(
     )
 )
 _JOINT = re.compile(
-    r"(?i)[\s,;/|&.•*_–—-]*(?:\b(?:or|and|to|then|oder|ou|und|et|maybe|perhaps|possibly)\b[\s,*_]*){0,2}"
+    r"(?i)[\s,;/|&.•*_–—-]*(?:\b(?:or|and|to|then|oder|ou|und|et|maybe|perhaps|possibly)"
+    r"\b[\s,*_]*){0,2}"
 )
 _DAY_BEFORE = re.compile(
     r"(?i)\b\d{1,2}(?:st|nd|rd|th)?\s*(?:[-–—/&]|\b(?:or|and|to|until)\b)\s*(?:the )?$"
@@ -137,7 +138,7 @@ def is_list_of_words(text: str, answer: str, question: str) -> bool:
         return False
     marked = len(_ITEM_MARK.findall(text)) > 1
     lines = _NUMBERING.sub("", text) if marked or len(text.split("\n")) > 2 else ""
-    if marked and "\n" in lines:
+    if marked:
         lines = lines.replace("\n", "; ")
     return any(_is_word_row(one, own, question) for one in (lines, *sentences(text)))
 
@@ -154,9 +155,15 @@ def _is_word_row(text: str, own: str, question: str) -> bool:
     return len(names) > (1 if stroke else 2)
 
 
-def is_heap(text: str, forms: Sequence[str]) -> bool:
-    """Whether a text is nothing but names, too many to be one ("Paris Rome Berlin")."""
+def is_heap(text: str, forms: Sequence[str], question: str) -> bool:
+    """Whether a text is nothing but names, too many to be one ("Paris Rome Berlin").
+
+    A dash behind words of the question says "is" ("Столица Франции — Париж").
+    """
     statements = " ".join(one for one in sentences(text) if not asks(one))
+    subject, dash, rest = statements.partition(" — ")
+    if dash and set(words(subject).split()) <= set(words(question).split()):
+        statements = rest
     names = [one for one in re.findall(r"[^\W\d_]+", statements) if one not in ("No", "Yes")]
     most = max(len(words(form).split()) for form in forms) + 1
     return len(names) > most and not text.isupper() and all(one[0].isupper() for one in names)
@@ -183,7 +190,7 @@ def adds_words(text: str, forms: Sequence[str], question: str) -> bool:
 
     One is let through before it ("Marie Curie"), and so are words in lower case beside a name.
     """
-    known = PLAIN | set(words(" ".join((*forms, question))).split())
+    known = _known_words(forms, question)
     rests = []
     for form in forms:
         for one in occurrences(text, form, question):
@@ -194,10 +201,14 @@ def adds_words(text: str, forms: Sequence[str], question: str) -> bool:
                     for word in re.findall(r"[^\W_]+", rest)
                     if words(word) not in known and (word[0].isupper() or not capital)
                 ]
-                for rest in (text[: one.start], text[one.end :])
+                for rest in (text[: one.start], _ENDING.sub("", text[one.end :]))
             )
             rests.append(len(before) > 1 or bool(behind))
     return bool(rests) and all(rests)
+
+
+# The letters right behind an answer of a script without spaces that are no names: "東京です".
+_ENDING = re.compile("^[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u309f\uac00-\ud7af]+")
 
 
 def is_pair(text: str, forms: Sequence[str]) -> bool:
@@ -206,10 +217,16 @@ def is_pair(text: str, forms: Sequence[str]) -> bool:
     return re.search(rf"{_BOTH}(?<!\w)(?:{any_form})(?!\w)", text, re.IGNORECASE) is not None
 
 
+def _known_words(forms: Sequence[str], question: str) -> frozenset[str]:
+    """Words that add no candidate to an answer: plain ones, its own and those of the question."""
+    return PLAIN | set(words(" ".join((*forms, question))).split())
+
+
 _BOTH = r"\bboth\b(?:(?!\b(?:is|was|it|say|to|in|of|at|by|on|for|from|with)\b)[^.!?\n:;]){0,200}?"
 _RETRACTION = re.compile(
-    r"(?i)[.!?;,\n–—-]\s*(?:(?:oh|but|and|ah|or),?\s+)*(?:no|nope|wait|correction|sorry|rather|"
-    r"i mean|scratch that|nein|non)\b\s*[,:.!;–—-]+\s*"
+    r"(?i)[.!?;,\n–—-]\s*(?:(?:oh|but|and|ah|or|just),?\s+)*(?:(?:no|nope|wait|correction|sorry|"
+    r"rather|i mean|scratch that|nein|non)\b\s*[,:.!;–—-]+\s*|"
+    r"(?:actually|kidding)\b\W*(?=(?:it|that)(?:['’]s|\s+(?:is|was))\b))"
     r"(?:(?:it|that|i|the answer|make|rather|actually|was|is|it['’]s|mean|meant|no|wait)\b,?\s*)*"
     r"([^.!?,;\n]+)"
 )
@@ -222,7 +239,7 @@ def is_retracted(text: str, forms: Sequence[str], question: str) -> bool:
         return False
     last = max(places, key=lambda one: one.end)
     length = len(words(text[last.start : last.end]).split())
-    known = PLAIN | set(words(" ".join((*forms, question))).split())
+    known = _known_words(forms, question)
     rivals = (words(match[1]).split() for match in _RETRACTION.finditer(text, last.end))
     return any(0 < len(one) <= length + 1 and one[0] not in known for one in rivals)
 

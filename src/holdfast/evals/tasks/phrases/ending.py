@@ -23,7 +23,8 @@ def last_sentence(text: str, gold: Gold) -> str:
 
 
 _STATES = re.compile(
-    r"(?i)\b(?:is|are|was|were|be|it's|that's|answer|so|therefore|thus|hence|must|makes|means)\b|[:=\d]"
+    r"(?i)\b(?:is|are|was|were|be|it's|that's|answer|so|therefore|thus|hence|must|makes|"
+    r"means)\b|[:=\d]"
 )
 _ADDRESS = re.compile(r"(?i)\b(?:you|your|ye|yer|me|us|i'm|i am|we're)\b")
 _STOP_WORDS = (

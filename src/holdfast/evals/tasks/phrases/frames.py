@@ -172,8 +172,12 @@ def _mark(text: str, part: range) -> str:
 
 
 def _fold(tokens: Sequence[str]) -> list[str]:
-    """The words before an answer; numbers count as one ("Guess 1", "Guess 2")."""
-    return ["#" if one.isdigit() else one.casefold() for one in tokens]
+    """The words before an answer; numbers count as one ("Guess 1", "Guess 2", "Third guess")."""
+    folded = [one.casefold() for one in tokens]
+    return ["#" if one.isdigit() or one in _ORDINALS else one for one in folded]
+
+
+_ORDINALS = frozenset(["first", "second", "third", "fourth", "last"])
 
 
 def _fills(
