@@ -182,26 +182,11 @@ def test_a_judge_model_is_asked_once_for_each_answer(tmp_path: Path) -> None:
         return Reply('{"reason": "kind enough", "score": 5}')
 
     judge = Actor(grade, name="judge")
-    result = drift(
-        Actor(),
-        suite=SMALL,
-        persona=RUBRIC_SUITE,
-        pairs=2,
-        rounds=1,
-        judge_model=judge,
-        out=tmp_path,
-    )
+    settings: dict[str, Any] = {"suite": SMALL, "persona": RUBRIC_SUITE, "pairs": 2, "rounds": 1}
+    result = drift(Actor(), **settings, judge_model=judge, out=tmp_path)
     assert result.stability == [1.0, 1.0] and as_record(result.summary)["verdicts"]["failures"] == 0
     count = len(judge.calls)
-    drift(
-        Actor(),
-        suite=SMALL,
-        persona=RUBRIC_SUITE,
-        pairs=2,
-        rounds=1,
-        judge_model=judge,
-        out=tmp_path,
-    )
+    drift(Actor(), **settings, judge_model=judge, out=tmp_path)
     assert len(judge.calls) == count
 
 

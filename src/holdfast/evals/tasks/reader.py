@@ -47,7 +47,7 @@ from holdfast.evals.tasks.numbers import (
 from holdfast.evals.tasks.numbers.number import Values
 from holdfast.evals.tasks.numbers.spelled import read_spelled_numbers
 from holdfast.evals.tasks.numbers.totals import find_total
-from holdfast.evals.tasks.phrases import is_same, occurrences, says, words
+from holdfast.evals.tasks.phrases import find_places, is_same, occurrences, says, words
 from holdfast.evals.tasks.phrases.bindings import claims
 from holdfast.evals.tasks.phrases.candidates import (
     adds_words,
@@ -257,7 +257,7 @@ def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
 
 def _is_lone(gold: Gold, where: str, scope: str) -> bool:
     """Whether no other candidate is listed or said in the words of the answer."""
-    places = [o for form in gold.forms for o in occurrences(where, form, gold.question)]
+    places = find_places(where, gold.forms, gold.question)
     listed = bool(places) and not any(one.committed for one in places)
     heap = is_heap(where, gold.forms, gold.question)
     return not (listed or heap or shares_frame(scope, gold.forms, gold.question))

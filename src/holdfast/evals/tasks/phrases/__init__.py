@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.evals.tasks.numbers import dates, digits, number, same_date
@@ -93,6 +93,11 @@ def occurrences(text: str, phrase: str, question: str = "") -> Iterator[Occurren
             asked=_is_asked(text, end),
             other=_is_other(text, start, end, question),
         )
+
+
+def find_places(text: str, forms: Iterable[str], question: str = "") -> list[Occurrence]:
+    """The places where an answer stands in a text, form after form."""
+    return [one for form in forms for one in occurrences(text, form, question)]
 
 
 def is_same(text: str, phrase: str) -> bool:

@@ -13,8 +13,8 @@ import re
 from collections.abc import Sequence
 
 from holdfast.evals.tasks.numbers import dates
-from holdfast.evals.tasks.phrases import SMALL, Occurrence, occurrences, words
-from holdfast.evals.tasks.phrases.frames import CALLS, PLAIN
+from holdfast.evals.tasks.phrases import SMALL, Occurrence, find_places, occurrences, words
+from holdfast.evals.tasks.phrases.frames import CALLS, PLAIN, own_words
 from holdfast.evals.tasks.statements import asks, sentences
 
 _NEAR = 40  # characters before a value in which a word is about it
@@ -190,7 +190,7 @@ def adds_words(text: str, forms: Sequence[str], question: str) -> bool:
 
     One is let through before it ("Marie Curie"), and so are words in lower case beside a name.
     """
-    known = _known_words(forms, question)
+    known = PLAIN | own_words(forms, question)
     rests = []
     for form in forms:
         for one in occurrences(text, form, question):
@@ -217,11 +217,6 @@ def is_pair(text: str, forms: Sequence[str]) -> bool:
     return re.search(rf"{_BOTH}(?<!\w)(?:{any_form})(?!\w)", text, re.IGNORECASE) is not None
 
 
-def _known_words(forms: Sequence[str], question: str) -> frozenset[str]:
-    """Words that add no candidate to an answer: plain ones, its own and those of the question."""
-    return PLAIN | set(words(" ".join((*forms, question))).split())
-
-
 _BOTH = r"\bboth\b(?:(?!\b(?:is|was|it|say|to|in|of|at|by|on|for|from|with)\b)[^.!?\n:;]){0,200}?"
 _RETRACTION = re.compile(
     r"(?i)[.!?;,\n–—-]\s*(?:(?:oh|but|and|ah|or|just),?\s+)*(?:(?:no|nope|wait|correction|sorry|"
@@ -234,12 +229,12 @@ _RETRACTION = re.compile(
 
 def is_retracted(text: str, forms: Sequence[str], question: str) -> bool:
     """Whether a reply takes an answer back for another one ("Mercury. No, gallium.")."""
-    places = [one for form in forms for one in occurrences(text, form, question)]
+    places = find_places(text, forms, question)
     if not places:
         return False
     last = max(places, key=lambda one: one.end)
     length = len(words(text[last.start : last.end]).split())
-    known = _known_words(forms, question)
+    known = PLAIN | own_words(forms, question)
     rivals = (words(match[1]).split() for match in _RETRACTION.finditer(text, last.end))
     return any(0 < len(one) <= length + 1 and one[0] not in known for one in rivals)
 
@@ -255,8 +250,7 @@ def is_mention(text: str, forms: Sequence[str], question: str) -> bool:
 
     In "dragon valley exists" the sentence goes on behind the words, without a mark or a quote.
     """
-    is_copied = any(one for form in forms for one in occurrences(question, form))
-    if not (is_copied and _COPY.search(question)):
+    if not (_COPY.search(question) and find_places(question, forms)):
         return False
-    places = [one for form in forms for one in occurrences(text, form, question)]
+    places = find_places(text, forms, question)
     return bool(places) and all(_GOES_ON.match(text, one.end) for one in places)

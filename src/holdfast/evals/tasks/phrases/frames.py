@@ -82,8 +82,13 @@ def shares_frame(text: str, forms: Sequence[str], question: str) -> bool:
     return any(_has_rival(text, one, answers) for one in checked)
 
 
+def own_words(forms: Sequence[str], question: str) -> frozenset[str]:
+    """The words of an answer and of its question, which are no candidates."""
+    return frozenset(words(" ".join((*forms, question))).split())
+
+
 def _find_answers(text: str, forms: Sequence[str], question: str) -> Iterator[_Answer]:
-    own = frozenset(words(" ".join((*forms, question))).split())
+    own = own_words(forms, question)
     for form in forms:
         for one in occurrences(text, form, question):
             if not (one.denied or one.asked or one.other):
