@@ -62,7 +62,7 @@ def test_without_json_the_recommendation_a_line_per_control_and_the_page_are_pri
     output = capsys.readouterr().out
     assert output.startswith(
         "No control is shown to hold better: 4 conversations are too few to choose on some and "
-        "report others. Without one late stability is "
+        "report others. Late stability without one is "
     )
     assert "time/token\n" in output and "1.00 ×" in output and "capability, " not in output
     for control in ("none", "reminder:1", "anchor"):

@@ -139,4 +139,4 @@ def _change(row: ControlRow) -> str:
     interval = row.late_delta_interval
     if interval is None:
         return "–"
-    return f"{row.late_delta:+.2f} [{interval[0]:+.2f}, {interval[1]:+.2f}]"
+    return f"{row.late_delta:+z.2f} [{interval[0]:+z.2f}, {interval[1]:+z.2f}]"

@@ -164,4 +164,4 @@ def _arm_lines(summary: PrismEvalSummary) -> Iterator[str]:
 
 def _difference(difference: PairedDifference) -> str:
     low, high = difference.interval
-    return f"{difference.delta:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return f"{difference.delta:+z.3f} [{low:+z.3f}, {high:+z.3f}]"

@@ -139,7 +139,7 @@ def sentiment(params: Params) -> Judge:
         value = {"positive": mean, "negative": -mean}.get(
             to, 1 - sum(map(abs, scores)) / len(scores)
         )
-        return Score(max(0.0, value), f"mean sentiment {mean:+.2f}")
+        return Score(max(0.0, value), f"mean sentiment {mean:+z.2f}")
 
     return judge
 

@@ -42,8 +42,8 @@ def signed_number(value: Any) -> str:
     finite_value = finite(value)
     if finite_value is None:
         return "–"
-    text = f"{finite_value:+.2f}" if abs(finite_value) >= 0.005 else f"{finite_value:+.3f}"
-    return "0.00" if text in {"+0.000", "-0.000"} else text.replace("-", "−")
+    text = f"{finite_value:+z.2f}" if abs(finite_value) >= 0.005 else f"{finite_value:+z.3f}"
+    return "0.00" if text == "+0.000" else text.replace("-", "−")
 
 
 def percent(value: Any) -> str:

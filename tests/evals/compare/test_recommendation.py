@@ -125,6 +125,11 @@ def test_none_is_chosen_where_nothing_beats_it(tokens: float) -> None:
     )
 
 
+def test_a_difference_that_rounds_to_nothing_has_no_minus() -> None:
+    none, other = lane("none", 0.9, spread=0), lane("anchor", 0.899, spread=0)
+    assert "has 0.90 (+0.00 [" in advice(none, other).sentence
+
+
 def test_none_is_chosen_where_every_other_control_loses_capability() -> None:
     recommendation = advice(lane("none", 0.5, 0.9), lane("window:1", 1.0, 0.7))
     assert recommendation.control == "none"
@@ -147,7 +152,7 @@ def test_too_few_conversations_are_said_to_be_too_few() -> None:
 def test_without_questions_the_best_control_is_not_said_to_keep_capability() -> None:
     rows = [lane(name, level, None) for name, level in (("none", 0.9), ("window:7", 0.9))]
     sentence = advice(*rows).sentence
-    assert "; the best control, window:7, has" in sentence and "capability" not in sentence
+    assert ". The best, window:7, has" in sentence and "capability" not in sentence
 
 
 def test_none_alone_is_no_choice() -> None:

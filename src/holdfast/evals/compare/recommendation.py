@@ -138,7 +138,7 @@ class _Evidence:
             return "the conversations measured are too alike to say how many would show a gain"
         n = float(moments.n * moments.variance) * POWER / gain**2 * (2 if self.halved else 1)
         count = int(np.ceil(max(n, 2 * FEWEST) / 10) * 10)
-        return f"to show a gain of {gain:+.2f} some {count:,} conversations are needed"
+        return f"to show a gain of {gain:+z.2f} some {count:,} conversations are needed"
 
 
 def _halves(conversations: Sequence[Conversation]) -> tuple[list[int], list[int]]:
@@ -230,10 +230,11 @@ def _sentence(
         "some and report others."
     )
     if row is none:
-        need = f"; {evidence.conversations_needed(best.control)}" if best else ""
-        stability = f"{_why_none(rows, best)}{need}"
-        start = f"{halves} without" if evidence.halved else f"{few} Without"
-        return f"No control is shown to hold better: {start} one late stability is {stability}."
+        start = "late" if evidence.halved else f"{few} Late"
+        text = f"{start} stability without one is {none.late_stability:.2f}"
+        why = _why_none(rows, best, f"the {choosing} others, which chose it," * evidence.halved)
+        need = f". {_capital(evidence.conversations_needed(best.control))}" if best else ""
+        return f"No control is shown to hold better: {text}{why}{need}."
     figures = ", ".join(_figures(row, none, evidence.confirms(row.control)))
     if not evidence.confirms(row.control):
         start = f"{row.control}, {halves}" if evidence.halved else f"{few} The best, {row.control},"
@@ -245,23 +246,24 @@ def _sentence(
     return f"Use {row.control}: {start} has a late stability of {figures}."
 
 
-def _why_none(rows: Sequence[ControlRow], best: ControlRow | None) -> str:
-    """None's late stability, and why no other control was taken."""
+def _why_none(rows: Sequence[ControlRow], best: ControlRow | None, choosing: str) -> str:
+    """Why no other control was taken; `choosing` names the conversations that chose `best`."""
     none, *others = rows
-    text = f"{none.late_stability:.2f}"
     if best is None and all(row.n < none.n for row in others):
-        return f"{text}, and no other control was made for all of these personas"
+        return ", and no other control was made for all of these personas"
     if best is None:
-        return f"{text}, and every control clearly lost more than {LOSS:.2f} of capability"
+        return f", and every control clearly lost more than {LOSS:.2f} of capability"
+    asked = best.capability_delta is not None
+    able = f" that does not clearly lose {LOSS:.2f} of capability" if asked else ""
     result = "was not measured there"
     if best.late_delta is not None:
         result = f"has {best.late_stability:.2f} ({_change(best, 'late')})"
-    able = f" that does not clearly lose {LOSS:.2f} of capability"
-    asked = best.capability_delta is not None
-    return (
-        f"{text}; the best control{able if asked else ''}, {best.control}, {result}, and the "
-        "conversations that chose it show no clear gain"
-    )
+    reporting = f" on {_conversations(none.n)}; {choosing}" if choosing else ", and they"
+    return f". The best{able}, {best.control}, {result}{reporting} show no clear gain"
+
+
+def _capital(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _conversations(n: int) -> str:
@@ -290,5 +292,5 @@ def _change(row: ControlRow, measure: Literal["late", "capability"]) -> str:
         else (row.capability_delta, row.capability_delta_interval)
     )
     if interval is None:
-        return f"{value:+.2f}, too few conversations for an interval"
-    return f"{value:+.2f} [{interval[0]:+.2f}, {interval[1]:+.2f}]"
+        return f"{value:+z.2f}, too few conversations for an interval"
+    return f"{value:+z.2f} [{interval[0]:+z.2f}, {interval[1]:+z.2f}]"

@@ -213,7 +213,7 @@ def _with_delta(row: EffectRow) -> str:
 
 
 def _with_sign(value: float | None) -> str:
-    return "?" if value is None else f"{value:+.2f}".replace("-", "−")
+    return "?" if value is None else f"{value:+z.2f}".replace("-", "−")
 
 
 def reply_pairs(

@@ -291,7 +291,7 @@ def sentences(summary: CalibrationSummary) -> list[str]:
         lines.append(
             f"{judge.judge}: agrees with people on {row.agreement:.0%} of {row.n} answers "
             f"({row.within_one:.0%} within one grade); kappa {kappa}, weighted {weighted_kappa}; "
-            f"it grades {row.bias:+.2f} on average; {judge.failures} calls gave no grade."
+            f"it grades {row.bias:+z.2f} on average; {judge.failures} calls gave no grade."
         )
         lines += [row.interval_note] if row.interval_note else []
         lines.append("people \\ judge  " + "".join(f"{g:>6}" for g in range(1, GRADES + 1)))

@@ -107,7 +107,7 @@ def _control(one: ControlExplanation) -> Iterator[str]:
 
 def _points(value: float | None) -> str:
     """A difference of two shares, in percentage points."""
-    return "–" if value is None else f"{100 * value:+.1f} points".replace("-", "−")
+    return "–" if value is None else f"{100 * value:+z.1f} points".replace("-", "−")
 
 
 def _span_or_why(interval: Sequence[Any] | None, write: Callable[[Any], str]) -> str:

@@ -67,7 +67,7 @@ def _differences(differences: Sequence[ArmDifference]) -> Iterator[str]:
             [
                 f"{one.arm} − {one.against}",
                 one.of,
-                f"{one.mean:+.3f} [{low:+.3f}, {high:+.3f}]",
+                f"{one.mean:+z.3f} [{low:+z.3f}, {high:+z.3f}]",
                 "" if one.p is None else f"{one.p:.3f}" if one.p >= 0.0005 else "<0.001",
                 *("" if n is None else str(n) for n in (one.seeds, one.personas, one.items)),
             ]
