@@ -52,7 +52,7 @@ def test_without_json_sentences_are_printed_and_where_the_page_is(
     args = ["--personas", "mini", "--split", "held-out", "--tasks", tasks, "--out", str(out)]
     assert run(*args, "--search") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("mini: Accuracy is 0.00 under the worst of 13 personas (capitals-3)")
+    assert lines[0].startswith("mini: The worst of 13 personas keeps ")
     assert any(line.startswith("Searching: ") for line in lines)
     assert lines[-1] == str(out / "report.html")
 

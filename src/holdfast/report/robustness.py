@@ -73,13 +73,11 @@ def render(summary: RobustnessSummary) -> str:
 
 def headline(numbers: RobustnessNumbers) -> str:
     """The result in one sentence, without a full stop."""
-    rows = sorted(numbers.rows, key=lambda row: row.accuracy)
     ratio = numbers.halves["ratio"]
+    kept = number(ratio.value)
     return (
-        f"Accuracy is {number(rows[0].accuracy)} under the worst of {numbers.personas} "
-        f"personas ({rows[0].id}) and {number(rows[-1].accuracy)} under the best "
-        f"({rows[-1].id}); chosen on one half of the items and scored on the other, worst/best "
-        f"is {with_interval(ratio.value, ratio.interval)}"
+        f"The worst of {numbers.personas} personas keeps {kept} of the best one's accuracy "
+        f"({between(ratio.interval)})"
     )
 
 
@@ -94,12 +92,16 @@ def remarks(summary: RobustnessSummary) -> list[str]:
     """The sentences under the headline: halves, form, the search, and what was left out."""
     numbers = summary.numbers
     halves, strict, none = numbers.halves, numbers.strict, numbers.none
+    rows = sorted(numbers.rows, key=lambda row: row.accuracy)
+    worst, best = rows[0], rows[-1]
     sentences = [
-        f"On all items worst/best is {number(numbers.ratio)}, and "
-        f"{number(numbers.permuted['ratio'].value)} where the personas' labels are shuffled: "
-        "extremes look more extreme than they are. Chosen and scored on different items, the worst "
-        f"has {number(halves['worst'].value)} and the best {number(halves['best'].value)}"
+        f"Chosen on one half of the items and scored on the other, the worst has "
+        f"{number(halves['worst'].value)} and the best {number(halves['best'].value)}"
         f"{_why_capped(numbers)}.",
+        f"On all items they have {number(worst.accuracy)} ({worst.id}) and "
+        f"{number(best.accuracy)} ({best.id}). That is a ratio of {number(numbers.ratio)}, and "
+        f"{number(numbers.permuted['ratio'].value)} where the personas' labels are shuffled: "
+        "extremes look more extreme than they are.",
         f"Without a persona {number(none.accuracy)} are right ({between(none.interval)}, "
         f"n = {numbers.items}).",
     ]
@@ -111,11 +113,11 @@ def remarks(summary: RobustnessSummary) -> list[str]:
     if numbers.texts < FEWEST:
         sentences += [numbers.interval_note]
     if numbers.reading == "lenient" and strict.mean < numbers.mean:
-        worst = max(numbers.rows, key=lambda row: row.strict_failures)
+        formless = max(numbers.rows, key=lambda row: row.strict_failures)
         sentences += [
             f"Read strictly, where an answer was to stand, the mean is {number(strict.mean)} "
-            f"instead of {number(numbers.mean)}: {worst.id} loses the form of "
-            f"{percent(worst.strict_failures)} of its answers."
+            f"instead of {number(numbers.mean)}: {formless.id} loses the form of "
+            f"{percent(formless.strict_failures)} of its answers."
         ]
     if search := numbers.search:
         sentences += [
