@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -27,6 +30,16 @@ def test_a_lora_needs_less_memory_than_all_weights_and_rows_need_more() -> None:
     assert lora > step_memory(own, rank=2, rows=400, checkpointed=True, **SHAPE)
     small, all_ = (step_memory(own, rank=rank, rows=0, **SHAPE) for rank in (2, 0))
     assert small < all_
+
+
+def test_a_model_that_was_measured_is_freed() -> None:
+    network = deepcopy(model("llama"))
+    own = LocalBackend(network, tokenizer(), "small", batch_size=16)
+    step_memory(own, rank=2, rows=1, **SHAPE)
+    weight = weakref.ref(network.model.layers[0].mlp.down_proj.weight)
+    del own, network
+    gc.collect()
+    assert weight() is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -122,8 +122,9 @@ def _count_storages() -> Iterator[dict[int, int]]:
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         sizes[storage.data_ptr()] = storage.nbytes()
-        tensors.append(tensor)
-        return tensor
+        # A node that keeps its own output would never be freed, nor would the weights.
+        tensors.append(tensor.detach())
+        return tensors[-1]
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
         yield sizes
