@@ -75,9 +75,7 @@ class CrossedMean:
     """The mean of an array that crosses samples, as trainings by personas by questions."""
 
     mean: float
-    """The mean."""
     interval: tuple[float, float]
-    """Its 95% interval."""
     p: float | None
     """Two-sided, that the mean is 0; None where nothing varies."""
 

@@ -72,9 +72,7 @@ class DriftSettings(ConversationSettings):
     """What a drift run does."""
 
     rounds: int | None = option(None, "Rounds of each conversation (8; all of a --history).")
-    """Rounds of each conversation: 8, or with `history` those of the longest chat."""
     control: str = option("none", "What holds the persona: window:3, reminder:0.5, anchor…")
-    """The agents' control."""
     history: Path | str | None = option(
         None,
         "A log of recorded chats in place of self-chat: OpenAI, ShareGPT, Langfuse, Inspect, "
@@ -84,21 +82,16 @@ class DriftSettings(ConversationSettings):
     )
     """Recorded chats whose replies are judged, and probed where there is a model."""
     format: str | None = option(None, FORMAT_HELP)
-    """Format of the recorded chats."""
     filler: bool = option(True, "A twin of each conversation with a neutral user.")
     """Hold a twin of each conversation, whose user says neutral filler of equal length."""
     history_floor: bool = option(True, "The probe on the same history without the persona.")
-    """Ask the probe on the same history without a system prompt too."""
     user_persona: bool = True
     """Ask the agent the probe of the user's persona too."""
     measure: bool = option(True, "Measure the prompt share (local models).", "--share/--no-share")
-    """Measure the prompt share (local models only)."""
     reference: bool = option(
         False, "As the paper's code: newlines folded, first point r = 1.", "--reference"
     )
-    """Follow the paper's code: newlines of replies become spaces, and its points are reported."""
     batch: int = option(64, "Conversations held side by side.")
-    """Conversations held side by side."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -43,7 +43,6 @@ class LabelledReply:
     expected: str
     """`pass` or `fail`."""
     text: str
-    """The reply."""
     kind: str = "unspecified"
     """What sort of reply it is; `STUFFED` is counted apart."""
 

@@ -70,7 +70,6 @@ class TextRequest(NamedTuple):
     """What the author is asked for."""
 
     text: str
-    """The request."""
     read: Callable[[dict[str, Any]], tuple[str, ...] | None]
     """Takes the texts from a JSON object; None where it is not valid."""
 

@@ -60,9 +60,7 @@ class WatchSettings:
     drop: float = option(0.1, "The drop of the score to look for, against the first rounds.")
     """The drop that the test is made for; half of it is tolerated."""
     first: int = option(2, "Rounds that are the standard of their conversation.")
-    """Rounds that are the standard of their conversation."""
     per_false_alarm: int = option(1000, "Conversations between two false alarms, at least.")
-    """Conversations between two false alarms, on average at least."""
     expected: float | None = option(None, "Score that first rounds should have; tests them too.")
     """Mean score that first rounds should have; None leaves them untested."""
 

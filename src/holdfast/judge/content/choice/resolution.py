@@ -30,11 +30,9 @@ class Vote:
     """An option as one clause of the reply has it."""
 
     option: int
-    """Its number."""
     weight: int
     """How firmly the clause commits to it; see `holdfast.judge.content.choice.commitment`."""
     clause: str
-    """The clause."""
     depends: bool = False
     """Whether the clause hangs on a condition."""
     turns: int = 0
