@@ -41,16 +41,14 @@ from holdfast.judge.score import Judge, Score
 _CLAUSE = re.compile(
     r"[;:]\s|\s[–—-]+\s|—|(?<=\?)[\"')]*\s|,\s+so\b|,?(?<!anything)(?<!nothing)\s+but\b,?|"
     r"(?<!lying)(?<!a lie),?\s+(?:however|although|though|yet|while|whereas|because|since|whilst|"
-    r"if)"
-    r"\b,?|"
-    r",\s+(?=(?:I(?!'m told| am told| hear\b| gather)|not|never|and I|and then|yet I|my)\b)",
+    r"if)\b,?|,\s+(?=(?:I(?!'m told| am told| hear\b| gather)|not|never|and I|and then|yet I|"
+    r"my)\b)",
     re.IGNORECASE,
 )
 # "If you like it strong, take …", "While you've got the legs, go …"
 _OPENING = re.compile(
-    r"\W*(?P<word>if|(?:while|when|whenever|before|after|once|until)"
-    r"(?= (?:you|I|we|they|it|he|she)\b))"
-    r"\s+(?P<clause>[^,]*),\s*",
+    r"\W*(?P<word>if|(?:while|when|whenever|before|after|once|until)(?= (?:you|I|we|they|it|he|"
+    r"she)\b))\s+(?P<clause>[^,]*),\s*",
     re.IGNORECASE,
 )
 _BEFORE_LABEL = re.compile(
