@@ -38,10 +38,7 @@ from holdfast.evals.conversation.prompt_share import prompt_share
 from holdfast.evals.conversation.recorded import read_history
 from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.screening import screen
-from holdfast.evals.conversation.settings import (
-    ConversationProtocol,
-    ConversationSettings,
-)
+from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
 from holdfast.evals.conversation.setup import (
     Cast,
     Screening,
@@ -217,7 +214,6 @@ def drift(
     converse(chat, plan, run, progress, where=where, resume=settings.resume)
     conversations = judge_conversations(run, plan, judge_model)
     seconds = time.monotonic() - start
-    page = run.folder / "report.html" if run.folder else None
     summary = _summarise(
         settings,
         chat,
@@ -226,11 +222,11 @@ def drift(
         conversations,
         command=command,
         **run.of_work(**_of_backend(model), **_pace(progress.replies, seconds)),
-        report=str(page) if page else None,
+        report=run.page,
     )
     run.finish(summary)
-    if page:
-        report.write_drift(summary, conversations, page)
+    if run.page:
+        report.write_drift(summary, conversations, Path(run.page))
     return DriftResult(summary, conversations)
 
 

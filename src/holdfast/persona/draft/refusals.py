@@ -185,7 +185,7 @@ def _instead(topic: str, what: str, clause: str, reader: Reader) -> Iterator[Dem
         questions = (
             tuple(entries[0]["probes"])
             if entries
-            else _off_probes(reader.prompt)
+            else tuple(one["probe"] for one in _off(reader.prompt))
             if off
             else (f"What about {topic}?", f"I have a question about {topic}.")
         )
@@ -231,7 +231,3 @@ def _off(text: str) -> list[Mapping[str, Any]]:
     """Two questions that have nothing to do with a text."""
     topics = material("topics")["off"]
     return [one for one in topics if not mentions(text, one["about"])][:2] or topics[:2]
-
-
-def _off_probes(prompt: str) -> tuple[str, ...]:
-    return tuple(one["probe"] for one in _off(prompt))

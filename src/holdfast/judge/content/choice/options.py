@@ -146,9 +146,6 @@ class _Finder:
         lone = rf"\W*(?:(?:option|answer|choice)\W+(?:is\W+)?)?([{letters}])\W*"
         self._lone = re.compile(lone, re.IGNORECASE) if labels else None
 
-    def _option(self, match: re.Match[str]) -> int:
-        return self._numbers[(match.lastindex or 1) - 1]
-
     def write_out(self, text: str) -> str:
         """The text with the options that it only points at; see `position`."""
         return write_out(text, self._names or self._labels, self.find)
@@ -171,7 +168,8 @@ class _Finder:
         if self._name:
             for match in self._name.finditer(clause):
                 if not _is_verb(clause, match):
-                    mentions.append(OptionMention(self._option(match), *match.span()))
+                    option = self._numbers[(match.lastindex or 1) - 1]
+                    mentions.append(OptionMention(option, *match.span()))
         if self._letter:
             for match in self._letter.finditer(clause):
                 if _names_an_option(clause, match):
