@@ -125,22 +125,15 @@ class Watcher:
     Args:
         persona: the persona that it should keep.
         settings: what is an alarm.
-        capacity: conversations that are remembered; the least recently used are forgotten.
     """
 
-    def __init__(
-        self,
-        persona: Persona,
-        settings: WatchSettings | None = None,
-        capacity: int = CAPACITY,
-    ) -> None:
+    def __init__(self, persona: Persona, settings: WatchSettings | None = None) -> None:
         self.persona, self.settings = persona, settings or WatchSettings()
         first = self.settings.first
         self._buckets = buckets(first)
         test_count = len(self._buckets) + (self.settings.expected is not None)
         tolerance, threshold = self.settings.drop / 2, self.settings.per_false_alarm * test_count
         self._tests = [DropDetector(tolerance, threshold) for _ in range(test_count)]
-        self._capacity = capacity
         self._conversations: OrderedDict[str, _ConversationState] = OrderedDict()
         self.conversation_count = 0
         self._first = _Sum()
@@ -148,7 +141,7 @@ class Watcher:
         self._by_control: dict[tuple[str, str], _Sum] = {}
         self._alarms: deque[Alarm] = deque(maxlen=ALARMS)
         self._alarm_count = 0
-        self.slips: deque[Slip] = deque(maxlen=capacity)
+        self.slips: deque[Slip] = deque(maxlen=CAPACITY)
         self.slip_count = 0
         self._replies = 0
 
@@ -197,7 +190,7 @@ class Watcher:
         if conversation is None:
             self.conversation_count += 1
             conversation = self._conversations[name] = _ConversationState()
-            if len(self._conversations) > self._capacity:
+            if len(self._conversations) > CAPACITY:
                 self._conversations.popitem(last=False)
         else:
             self._conversations.move_to_end(name)
