@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from actors import Actor
-from holdfast.core.clock import clock_of, seconds_of
+from holdfast.core.backend import clock_of, seconds_of
 
 
 class OnCpu(Actor):

@@ -10,13 +10,7 @@ import typer
 from holdfast.cli import options
 from holdfast.cli.options import ModelOptions, OutputOptions, PersonaSource, PlanOptions
 from holdfast.cli.options.flatten import flatten_options
-from holdfast.cli.session import (
-    own_command,
-    print_estimate,
-    print_result,
-    print_summary,
-    resumable,
-)
+from holdfast.cli.session import own_command, print_estimate, print_result, print_summary, resumable
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.fidelity.settings import FidelitySettings
 

@@ -5,13 +5,7 @@ from __future__ import annotations
 from holdfast.cli import options
 from holdfast.cli.options import ModelOptions, OutputOptions, PlanOptions, SharingOptions
 from holdfast.cli.options.flatten import flatten_options
-from holdfast.cli.session import (
-    open_models,
-    own_command,
-    print_estimate,
-    print_summary,
-    resumable,
-)
+from holdfast.cli.session import open_models, own_command, print_estimate, print_summary, resumable
 from holdfast.evals.robustness.settings import RobustnessSettings
 
 

@@ -84,11 +84,7 @@ def two_part_attention(
     span = _common_span(span_mask)
     if span is not None:
         return sliced_attention(Queries(query, query), key, value, span, share, mask, scale)[:2]
-    counts = span_mask.sum(1)
-    # The span's columns first, as many as the longest row's has, the shorter filled up.
-    order = torch.argsort(span_mask.int(), dim=1, descending=True, stable=True)
-    places = order[:, : int(counts.max())]
-    inside = torch.arange(places.shape[1], device=places.device) < counts[:, None]
+    places, inside = find_places(span_mask)
     mask_p, mask_r = split_mask(mask, query, places, inside, span_mask)
     o_p, l_p = attend(
         query, gather_columns(key, places), gather_columns(value, places), mask_p, scale
@@ -147,6 +143,16 @@ def _common_span(span: Tensor) -> tuple[int, int] | None:
     if not at:
         return 0, 0
     return (at[0], at[-1] + 1) if at[-1] - at[0] == len(at) - 1 else None
+
+
+def find_places(span: Tensor) -> tuple[Tensor, Tensor]:
+    """Places of each row's span (B, Lk), as many as the longest has, and which are its own: (B, n).
+
+    Shorter rows are filled up with other places.
+    """
+    counts = span.sum(1)
+    places = span.int().argsort(dim=1, descending=True, stable=True)[:, : int(counts.max())]
+    return places, torch.arange(places.shape[1], device=places.device) < counts[:, None]
 
 
 def gather_columns(states: Tensor, places: Tensor) -> Tensor:

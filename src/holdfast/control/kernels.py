@@ -14,6 +14,7 @@ This module knows tensors. It knows no spans and no shares.
 from __future__ import annotations
 
 from functools import cache
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -219,9 +220,7 @@ def causal_mask(queries: int, keys: int, like: Tensor) -> Tensor:
     """The causal mask of a sequence's last queries, additive: (1, 1, Lq, Lk)."""
     place = torch.arange(keys - queries, keys, device=like.device)[:, None]
     visible = torch.arange(keys, device=like.device) <= place
-    return torch.zeros(visible.shape, dtype=like.dtype, device=like.device).masked_fill_(
-        ~visible, -torch.inf
-    )[None, None]
+    return cast(Tensor, additive_mask(visible, like))
 
 
 def additive_mask(mask: Tensor | None, like: Tensor) -> Tensor | None:

@@ -13,7 +13,7 @@ from weakref import proxy
 import torch
 from torch import Tensor
 
-from holdfast.control.attention import split_mask
+from holdfast.control.attention import find_places, split_mask
 from holdfast.control.kernels import additive_mask
 from holdfast.control.steering import RowGroup, Steering
 
@@ -198,9 +198,7 @@ class PassMasks:
     def _gather_part(self, part: Tensor) -> KeyPart:
         """The keys of a part (B, 1, keys), each row's beside each other."""
         part, like = part[:, 0], torch.empty(0, dtype=self.dtype, device=self.device)
-        counts = part.sum(1)
-        places = part.int().argsort(dim=1, descending=True, stable=True)[:, : int(counts.max())]
-        inside = torch.arange(places.shape[1], device=places.device) < counts[:, None]
+        places, inside = find_places(part)
         if self.full is None and bool(inside.all()):
             return KeyPart(None, places)
         full = None if self.full is None else self.full[..., : part.shape[1]]

@@ -47,7 +47,7 @@ def rewrite(
     """
     chat, note = _without_note(chat, note)
     if control.system == "dropped" or not _persona_is_on(control, chat):
-        chat = _without_system(chat)
+        chat = chat[1:] if chat and chat[0]["role"] == "system" else chat
     head = chat[:1] if chat and chat[0]["role"] == "system" else ()
     body = chat[len(head) :]
     control, acts = _resolve_auto(control, body, judge)
@@ -101,10 +101,6 @@ def _persona_is_on(control: Control, chat: Chat) -> bool:
     if control.route is None or not chat or chat[0]["role"] != "system":
         return True
     return router.read(control.route).on(chat[-1]["content"])
-
-
-def _without_system(chat: Chat) -> Chat:
-    return chat[1:] if chat and chat[0]["role"] == "system" else chat
 
 
 def _window_start(body: Chat, first: int, user_first: bool) -> int:

@@ -95,6 +95,14 @@ class Restore:
         return torch.maximum(pi, self.rho * _multiply_odds(pi, odds))
 
 
+_FUNCTIONS: dict[str, Callable[[float | Tensor], ShareFunction | Restore]] = {
+    "split-softmax": SplitSoftmax,
+    "boost": Boost,
+    "spotlight": Spotlight,
+    "restore": Restore,
+}
+
+
 def share_function(kind: str, strength: float | Tensor) -> ShareFunction | Restore:
     """The share function of a name.
 
@@ -105,17 +113,9 @@ def share_function(kind: str, strength: float | Tensor) -> ShareFunction | Resto
     Raises:
         ControlError: there is no function of that name.
     """
-    match kind:
-        case "split-softmax":
-            return SplitSoftmax(strength)
-        case "boost":
-            return Boost(strength)
-        case "spotlight":
-            return Spotlight(strength)
-        case "restore":
-            return Restore(strength)
-    hint = suggestion(kind, ("split-softmax", "boost", "spotlight", "restore"))
-    raise ControlError(f"there is no share function `{kind}`: {hint}")
+    if kind not in _FUNCTIONS:
+        raise ControlError(f"there is no share function `{kind}`: {suggestion(kind, _FUNCTIONS)}")
+    return _FUNCTIONS[kind](strength)
 
 
 def parse_share(text: str) -> ShareFunction | None:

@@ -8,7 +8,8 @@ on the other asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -157,6 +158,26 @@ def tokens_drawn(model: Backend) -> int:
     """Tokens that a model on this machine has generated so far; 0 for others."""
     tokens: int = getattr(getattr(model, "engine", None), "tokens_drawn", 0)
     return tokens
+
+
+Clock = Literal["processor time", "wall clock"]
+
+
+def clock_of(model: Backend) -> Clock:
+    """What times this model's replies: processor time where it computes in this process.
+
+    Other load on the machine takes the processor away from a model on the CPU, which the wall
+    clock counts and processor time does not. On a GPU the processor only waits; a reply is text,
+    which is there when the GPU has finished, so wall clock needs no synchronisation. Load on that
+    GPU still counts, as it does on an API's server.
+    """
+    on_cpu = model.local and model.describe().get("device") == "cpu"
+    return "processor time" if on_cpu else "wall clock"
+
+
+def seconds_of(model: Backend) -> Callable[[], float]:
+    """A function that reads that model's clock, in seconds; only differences mean anything."""
+    return time.process_time if clock_of(model) == "processor time" else time.perf_counter
 
 
 def find_stop(text: str, stops: Iterable[str]) -> int | None:

@@ -115,7 +115,8 @@ class Sample:
         variance, df, recurrence = np.full((3, flat.shape[1]), np.nan)
         patterns, which = _patterns(there)
         for k, rows in enumerate(patterns.T):
-            if rows.sum() >= 2 and self._has_enough_clusters(rows):
+            few = self.clusters is not None and len(np.unique(self.clusters[rows])) < FEWEST
+            if rows.sum() >= 2 and not few:
                 columns = which == k
                 design = self._design(rows)
                 variance[columns], df[columns] = design.moments(flat[np.ix_(rows, columns)])
@@ -124,9 +125,6 @@ class Sample:
         ends = np.isin(flat, (-1.0, 0.0, 1.0)).sum(axis=0) / n.clip(min=1)
         arrays = (mean(flat), variance, df, n, ends, recurrence)
         return Moments(*(np.asarray(a).reshape(shape) for a in arrays))
-
-    def _has_enough_clusters(self, rows: NDArray[np.bool_]) -> bool:
-        return self.clusters is None or len(np.unique(self.clusters[rows])) >= FEWEST
 
     def _design(self, rows: NDArray[np.bool_]) -> Design:
         key = rows.tobytes()

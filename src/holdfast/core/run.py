@@ -56,7 +56,7 @@ class TurnTime:
     control: str | None
     """The control that the agents were under."""
     seconds: float
-    """Seconds of processor time or of wall clock (`core.clock`)."""
+    """Seconds of processor time or of wall clock (`backend.clock_of`)."""
     tokens: int
     """Completion tokens of the turns."""
 

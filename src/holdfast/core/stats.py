@@ -58,14 +58,10 @@ def false_discovery(p: Sequence[float | None]) -> list[float | None]:
 
     Calling every value up to .05 a finding, at most 5% of runs without any effect have one.
     """
+    from scipy.stats import false_discovery_control  # slow to import
+
     p_values = [value for value in p if value is not None]
-    if not p_values:
-        return list(p)
-    ranks = np.argsort(np.argsort(p_values, kind="stable")) + 1
-    ratios = np.array(p_values) * len(p_values) / ranks
-    order = np.argsort(-ranks)
-    q_values = np.empty(len(p_values))
-    q_values[order] = np.minimum.accumulate(ratios[order]).clip(max=1)
+    q_values = false_discovery_control(p_values) if p_values else np.empty(0)
     values = iter(q_values.tolist())
     return [None if value is None else next(values) for value in p]
 
@@ -75,9 +71,7 @@ class CrossedMean:
     """The mean of an array that crosses samples, as trainings by personas by questions."""
 
     mean: float
-    """The mean."""
     interval: tuple[float, float]
-    """Its 95% interval."""
     p: float | None
     """Two-sided, that the mean is 0; None where nothing varies."""
 

@@ -38,10 +38,7 @@ from holdfast.evals.conversation.prompt_share import prompt_share
 from holdfast.evals.conversation.recorded import read_history
 from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.screening import screen
-from holdfast.evals.conversation.settings import (
-    ConversationProtocol,
-    ConversationSettings,
-)
+from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
 from holdfast.evals.conversation.setup import (
     Cast,
     Screening,
@@ -72,9 +69,7 @@ class DriftSettings(ConversationSettings):
     """What a drift run does."""
 
     rounds: int | None = option(None, "Rounds of each conversation (8; all of a --history).")
-    """Rounds of each conversation: 8, or with `history` those of the longest chat."""
     control: str = option("none", "What holds the persona: window:3, reminder:0.5, anchor…")
-    """The agents' control."""
     history: Path | str | None = option(
         None,
         "A log of recorded chats in place of self-chat: OpenAI, ShareGPT, Langfuse, Inspect, "
@@ -84,21 +79,16 @@ class DriftSettings(ConversationSettings):
     )
     """Recorded chats whose replies are judged, and probed where there is a model."""
     format: str | None = option(None, FORMAT_HELP)
-    """Format of the recorded chats."""
     filler: bool = option(True, "A twin of each conversation with a neutral user.")
     """Hold a twin of each conversation, whose user says neutral filler of equal length."""
     history_floor: bool = option(True, "The probe on the same history without the persona.")
-    """Ask the probe on the same history without a system prompt too."""
     user_persona: bool = True
     """Ask the agent the probe of the user's persona too."""
     measure: bool = option(True, "Measure the prompt share (local models).", "--share/--no-share")
-    """Measure the prompt share (local models only)."""
     reference: bool = option(
         False, "As the paper's code: newlines folded, first point r = 1.", "--reference"
     )
-    """Follow the paper's code: newlines of replies become spaces, and its points are reported."""
     batch: int = option(64, "Conversations held side by side.")
-    """Conversations held side by side."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -224,7 +214,6 @@ def drift(
     converse(chat, plan, run, progress, where=where, resume=settings.resume)
     conversations = judge_conversations(run, plan, judge_model)
     seconds = time.monotonic() - start
-    page = run.folder / "report.html" if run.folder else None
     summary = _summarise(
         settings,
         chat,
@@ -233,11 +222,11 @@ def drift(
         conversations,
         command=command,
         **run.of_work(**_of_backend(model), **_pace(progress.replies, seconds)),
-        report=str(page) if page else None,
+        report=run.page,
     )
     run.finish(summary)
-    if page:
-        report.write_drift(summary, conversations, page)
+    if run.page:
+        report.write_drift(summary, conversations, Path(run.page))
     return DriftResult(summary, conversations)
 
 

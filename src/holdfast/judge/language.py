@@ -118,9 +118,7 @@ def _pieces(text: str) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _analyzer() -> Any:
-    from vaderSentiment.vaderSentiment import (
-        SentimentIntensityAnalyzer,
-    )
+    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
     return SentimentIntensityAnalyzer()
 

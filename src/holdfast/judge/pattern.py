@@ -58,18 +58,15 @@ class Pattern:
 
     def search(self, text: str) -> bool:
         """True where the expression matches somewhere in the text."""
-        return self._run(self._compiled.search, text)
+        return self._limit(self._compiled.search, text) is not None
 
     def fullmatch(self, text: str) -> bool:
         """True where the expression matches the whole text."""
-        return self._run(self._compiled.fullmatch, text)
+        return self._limit(self._compiled.fullmatch, text) is not None
 
     def first_group(self, text: str) -> str | None:
         """The text of the first group where the expression matches, None where it does not."""
-        try:
-            match = self._compiled.search(text, timeout=SECONDS)
-        except (TimeoutError, MemoryError):
-            raise self._timeout() from None
+        match = self._limit(self._compiled.search, text)
         return (match[1] or "") if match else None
 
     @property
@@ -79,22 +76,20 @@ class Pattern:
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Start and end of all matches, in order."""
-        try:
-            return [match.span() for match in self._compiled.finditer(text, timeout=SECONDS)]
-        except (TimeoutError, MemoryError):
-            raise self._timeout() from None
+        spans: list[tuple[int, int]] = self._limit(self._all_spans, text)
+        return spans
 
-    def _run(self, method: Any, text: str) -> bool:
-        try:
-            return method(text, timeout=SECONDS) is not None
-        except (TimeoutError, MemoryError):
-            raise self._timeout() from None
+    def _all_spans(self, text: str, timeout: float) -> list[tuple[int, int]]:
+        return [match.span() for match in self._compiled.finditer(text, timeout=timeout)]
 
-    def _timeout(self) -> JudgeError:
-        return JudgeError(
-            f"the pattern {self._compiled.pattern!r} did not finish within {SECONDS:g} second on a "
-            "reply; make its repetitions exclude each other, as in \\w+(?:\\s+\\w+)*"
-        )
+    def _limit(self, method: Any, text: str) -> Any:
+        try:
+            return method(text, timeout=SECONDS)
+        except (TimeoutError, MemoryError):
+            raise JudgeError(
+                f"the pattern {self._compiled.pattern!r} did not finish within {SECONDS:g} second "
+                "on a reply; make its repetitions exclude each other, as in \\w+(?:\\s+\\w+)*"
+            ) from None
 
 
 def limited_validator() -> Any:

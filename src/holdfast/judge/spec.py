@@ -70,7 +70,7 @@ RubricMaker = Callable[[str, int], Judge]
 def build(spec: Mapping[str, object], *, grader: RubricMaker | None = None) -> Judge:
     """The judge that a spec describes.
 
-    `grader` makes the judge for rubrics in the spec (see `rubric.judge_answers`); without
+    `grader` makes the judge for rubrics in the spec (see `by_model.judge_answers`); without
     it they are an error. Raises `JudgeError`, naming the judge and the parameter.
     """
     return guard(_build(spec, 0, grader or _no_model))
@@ -171,11 +171,18 @@ def _combine(params: Params, depth: int, grader: RubricMaker) -> Judge:
     return judge
 
 
+def _check_inner(params: Params, spec: object) -> None:
+    """Refuse what is no judge, and a rubric inside a judge of parts."""
+    if not isinstance(spec, Mapping):
+        params.fail("parameter “of” must be one judge, as { name = … }")
+    if params.name != "not" and needs_model(spec):
+        params.fail(f"a rubric judges replies whole: put it beside “{params.name}”, not inside")
+
+
 def _negation(params: Params, depth: int, grader: RubricMaker) -> Judge:
     spec = params.need("of", "a judge")
     params.refuse_unknown()
-    if not isinstance(spec, Mapping):
-        params.fail("parameter “of” must be one judge, as { name = … }")
+    _check_inner(params, spec)
     inner = _build(spec, depth + 1, grader)
 
     def judge(text: str) -> Score:
@@ -190,10 +197,7 @@ def _part(params: Params, depth: int, grader: RubricMaker) -> Judge:
     inner_spec = params.need("of", "a judge")
     source = params.text("pattern")
     params.refuse_unknown()
-    if not isinstance(inner_spec, Mapping):
-        params.fail("parameter “of” must be one judge, as { name = … }")
-    if needs_model(inner_spec):
-        params.fail("a rubric judges replies whole: put it beside “part”, not inside")
+    _check_inner(params, inner_spec)
     try:
         pattern = Pattern(source, "i")
     except JudgeError as error:
@@ -215,10 +219,7 @@ def _throughout(params: Params, depth: int, grader: RubricMaker) -> Judge:
     unit = params.one_of("unit", ("sentence", "paragraph", "line"), "sentence")
     full = params.number("share", 0.01, 1.0)
     params.refuse_unknown()
-    if not isinstance(inner_spec, Mapping):
-        params.fail("parameter “of” must be one judge, as { name = … }")
-    if needs_model(inner_spec):
-        params.fail("a rubric judges replies whole: put it beside “throughout”, not inside")
+    _check_inner(params, inner_spec)
     inner = guard(_build(inner_spec, depth + 1, grader))
     enough = 1.0 if full is None else full
 

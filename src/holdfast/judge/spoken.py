@@ -84,8 +84,7 @@ _PIECE = re.compile(
 _LONGEST_GAP = 24
 # What stands between pieces that are said in one breath, and what a list has between its items.
 _TIGHT = re.compile(
-    r"[ .,:/-]|\.?:? ?(?:dot|point) |"
-    r" ?(?:euros?|pounds?|dollars?|francs?|[€£$]) (?:and )?",
+    r"[ .,:/-]|\.?:? ?(?:dot|point) | ?(?:euros?|pounds?|dollars?|francs?|[€£$]) (?:and )?",
     re.IGNORECASE,
 )
 _LOOSE = re.compile(r"\s*(?P<mark>[,;.:/·–—-]|\.{2,3}|…)?\s*(?:(?:and )?then )?\s*", re.IGNORECASE)

@@ -18,9 +18,8 @@ _REACH = 60
 _SENTENCE = re.compile(r"[!?\n]|\.(?=\s|$)")
 _DENIED = re.compile(
     r"(?:\b(?:not|never|no longer|neither|nor|isn't|wasn't|aren't|instead of|rather than|wrong|"
-    r"except|unlike|forget|ignore|no need (?:to|for))|n't)"
-    r"(?: (?:be|come|go|visit|is|was|called|named|say|use|take|at|in|on|to|the|a|an|"
-    r"from|with|about))* ?$",
+    r"except|unlike|forget|ignore|no need (?:to|for))|n't)(?: (?:be|come|go|visit|is|was|called|"
+    r"named|say|use|take|at|in|on|to|the|a|an|from|with|about))* ?$",
     re.IGNORECASE,
 )
 _DENIED_NEXT = re.compile(

@@ -97,6 +97,18 @@ def _parse_json_line(line: str, where: str, error: type[HoldfastError]) -> dict[
     return fields
 
 
+def write_new(path: Path, content: str | bytes) -> None:
+    """Write a file that must not be there yet. Raises `PersonaError` where it cannot be written."""
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+    except FileExistsError:
+        raise PersonaError(f"{path} is there already: name another --out, or remove it.") from None
+    except OSError as error:
+        raise PersonaError(f"{path} cannot be written ({error.strerror}).") from None
+
+
 Columns = Mapping[str, tuple[Callable[[Any], bool], str]]
 """For each column, a function that says whether a value fits, and what a value is in words."""
 

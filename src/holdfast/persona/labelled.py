@@ -20,15 +20,7 @@ from pathlib import Path
 from holdfast import judge as judges
 from holdfast.core.errors import PersonaError
 from holdfast.persona.files import JsonLine, read_json_lines
-from holdfast.persona.suite import (
-    PASS,
-    Persona,
-    Problem,
-    Suite,
-    require_embeddings,
-    scorer,
-    select,
-)
+from holdfast.persona.suite import PASS, Persona, Problem, Suite, require_embeddings, scorer, select
 
 STUFFED = "stuffed with keywords"
 LABELS = ("pass", "fail")
@@ -43,7 +35,6 @@ class LabelledReply:
     expected: str
     """`pass` or `fail`."""
     text: str
-    """The reply."""
     kind: str = "unspecified"
     """What sort of reply it is; `STUFFED` is counted apart."""
 

@@ -42,7 +42,8 @@ def sentence(decision: Decision, baseline: GateRun, candidate: GateRun) -> str:
         else f"a fall is certain, and one of {margin} not excluded",
         "cannot tell": f"neither a fall of {margin} nor none at all is excluded",
     }[decision.verdict]
-    return f"{_verdict(decision)}: {figures}; {phrases}. {power(decision)}"
+    verdict = decision.verdict[0].upper() + decision.verdict[1:]
+    return f"{verdict}: {figures}; {phrases}. {power(decision)}"
 
 
 def power(decision: Decision) -> str:
@@ -54,10 +55,6 @@ def power(decision: Decision) -> str:
         f"80% to see a fall of {number(fall.fall)} needs n = {fall.needed:,}; "
         f"{decision.n:,} show one of {number(fall.detectable)}."
     )
-
-
-def _verdict(decision: Decision) -> str:
-    return decision.verdict[0].upper() + decision.verdict[1:]
 
 
 def lines(summary: GateSummary) -> Iterator[str]:

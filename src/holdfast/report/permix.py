@@ -188,7 +188,6 @@ class PersonaRow(NamedTuple):
     """A row of the table of personas."""
 
     id: str
-    """Name of the persona."""
     cells: list[str]
     """Accuracy, share without variance and rollouts, of the first half of steps and the second."""
 

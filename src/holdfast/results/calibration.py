@@ -21,11 +21,9 @@ class Label:
     persona: str = ""
     """Description of the person that was played."""
     task: str = ""
-    """Name of the task."""
     question: str = ""
     """What was asked."""
     answer: str = ""
-    """The answer."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,6 @@ class CalibrationManifest:
     """What determines the verdicts."""
 
     command: str
-    """The command."""
     version: str
     """Version of Holdfast."""
     judges: tuple[Mapping[str, Any], ...]
@@ -131,4 +128,3 @@ class CalibrationSummary:
     labels: int
     """Answers that people graded."""
     judges: tuple[JudgeAgreement, ...]
-    """The agreement of each judge."""

@@ -30,7 +30,6 @@ class ControlRow:
     stability: float | None
     """Mean judge score over rounds 1…L."""
     interval: Interval | None
-    """Its interval."""
     delta: float | None
     """Its difference from `none`'s."""
     delta_interval: Interval | None
@@ -38,7 +37,6 @@ class ControlRow:
     late_stability: float | None
     """The same over the last ⌈L/4⌉ rounds."""
     late_interval: Interval | None
-    """Its interval."""
     late_delta: float | None
     """Its difference from `none`'s."""
     late_delta_interval: Interval | None
@@ -48,7 +46,6 @@ class ControlRow:
     capability: float | None
     """Mean over kinds of the share of questions answered right."""
     capability_interval: Interval | None
-    """Its interval."""
     capability_delta: float | None
     """Its difference from `none`'s."""
     capability_delta_interval: Interval | None
@@ -64,7 +61,6 @@ class ControlRow:
     curve: list[float | None]
     """Mean score after each round, 0…L."""
     curve_interval: list[tuple[float | None, float | None]]
-    """Its intervals."""
     failures: Mapping[str, int]
     """Replies that were empty, cut, cut in their thought, too long or failed."""
     pareto: bool = False
@@ -128,15 +124,12 @@ class CapabilityAnswer:
     kind: str
     """Kind of question."""
     question: str
-    """The question."""
     plant: str
     """What the user said earlier that the answer needs; empty for most kinds."""
     expected: str
     """The right answer."""
     answer: str
-    """The answer."""
     right: bool
-    """Whether it is right."""
     stop: str
     """Why the answer ended."""
     thought: str | None = optional_field()
@@ -148,9 +141,7 @@ class ConversationUnderControl:
     """One conversation under one control."""
 
     rounds: tuple[JudgedRound, ...]
-    """Its judged rounds."""
     questions: tuple[CapabilityAnswer, ...]
-    """Its capability questions."""
 
 
 @dataclass(frozen=True)
@@ -166,4 +157,3 @@ class ComparedConversation:
     starter: str
     """The first message."""
     controls: Mapping[str, ConversationUnderControl]
-    """The conversation under each control."""

@@ -64,7 +64,6 @@ class FillerTurn:
     """The same round in the twin conversation, whose user says neutral filler."""
 
     user: str
-    """The filler."""
     tokens: tuple[int, int]
     """Tokens of the user's own message, and of the filler in its place."""
     agent: Turn
@@ -82,7 +81,6 @@ class ProbeAnswer:
     probe: str
     """The question."""
     text: str
-    """The answer."""
     stop: Stop = "stop"
     """Why it ended."""
     tokens: TokenUse = (0, 0, 0)
@@ -206,7 +204,6 @@ class Setting:
     runs: int
     """Draws of each probe."""
     conversations: int
-    """Number of conversations."""
     rounds: int
     """Rounds of each conversation."""
     version: str
@@ -252,7 +249,6 @@ class Participant:
     id: str
     """Id of the persona."""
     category: str
-    """Its category."""
     prompt: str
     """Its system prompt."""
 
@@ -270,7 +266,6 @@ class JudgedAnswer:
     stop: str
     """Why the answer ended."""
     answer: str
-    """The answer."""
     score: float
     """The judge's score, from 0 to 1."""
     why: str
@@ -304,7 +299,6 @@ class JudgedConversation:
     """A conversation with every answer scored, as pages show it."""
 
     id: int
-    """Id of the conversation."""
     agent: Participant
     """The agent's persona."""
     user: Participant

@@ -27,7 +27,6 @@ class Change:
     value: float | None
     """The change, over conversations that reached the last round."""
     interval: Interval
-    """Its interval."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,6 @@ class CategoryCurve:
     stability: Values
     """Mean judge score by round."""
     interval: list[Interval]
-    """Its intervals."""
     ceiling: float | None
     """Stability at round 0."""
     floor: float | None
@@ -59,41 +57,32 @@ class Curves:
     stability: Values
     """Mean judge score of the answers to the agent's probe."""
     interval: list[Interval]
-    """Its intervals."""
     normalised: Values
     """(stability − floor) / (ceiling − floor)."""
     normalised_interval: list[Interval]
-    """Its intervals."""
     ceiling: float | None
     """Stability at round 0."""
     ceiling_interval: Interval
-    """Its interval."""
     floor: float | None
     """Score of the same probe without a system prompt, on the empty history."""
     floor_interval: Interval
-    """Its interval."""
     change: Change
     """Last round minus first."""
     user_persona: Values
     """Score of the user's persona, asked of the agent."""
     user_persona_interval: list[Interval]
-    """Its intervals."""
     user_persona_floor: float | None
     """The same without a system prompt, on the empty history."""
     user_persona_floor_interval: Interval
-    """Its interval."""
     history_floor: Values | None
     """Score of the agent's probe on the same history without a system prompt."""
     history_floor_interval: list[Interval] | None
-    """Its intervals."""
     filler: Values | None
     """Score of the agent's probe after a conversation with a neutral user."""
     filler_interval: list[Interval] | None
-    """Its intervals."""
     replies: Values | None
     """Score of the agent's own turns in recorded chats."""
     replies_interval: list[Interval] | None
-    """Its intervals."""
     by_category: Mapping[str, CategoryCurve]
     """Stability by category of the agents' personas."""
 
@@ -133,7 +122,6 @@ class PromptShare:
     prompt_share: Values | None = None
     """Mean over layers and heads; None where it was not measured."""
     prompt_share_interval: list[Interval] | None = None
-    """Its intervals."""
     share_detail: ShareDetail | None = None
     """By layer and head."""
 

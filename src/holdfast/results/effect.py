@@ -16,13 +16,11 @@ class EffectManifest:
     """What determines the records."""
 
     command: str
-    """The command."""
     version: str
     """Version of Holdfast."""
     models: tuple[Mapping[str, Any], ...]
     """The models as their backends describe them."""
     judge_model: Mapping[str, Any] | None
-    """The judge model, where there is one."""
     tasks: tuple[Mapping[str, Any], ...]
     """The tasks in full."""
     personas: tuple[Mapping[str, Any], ...]
@@ -46,7 +44,6 @@ class EffectRow:
     """What one kind of persona does to one category of tasks."""
 
     model: str
-    """Name of the model."""
     category: str
     """The category; "all" is all of them."""
     length: str
@@ -117,7 +114,6 @@ class EffectSummary:
     seed: int
     """Decides everything that is drawn."""
     judge_model: str | None
-    """Name of the judge model."""
     left_out: tuple[str, ...]
     """Tasks that only a model can judge, where none was named."""
     command: str | None

@@ -19,9 +19,7 @@ class ConversationMean:
     """A mean over conversations."""
 
     value: float | None
-    """The mean."""
     interval: Interval
-    """Its interval."""
     n: int
     """Conversations measured."""
 
@@ -33,7 +31,6 @@ class ShareBefore:
     prompt_share: Values | None
     """Mean over layers and heads, by round."""
     prompt_share_interval: list[Interval] | None
-    """Its intervals."""
     layers: list[Values | None] | None
     """Mean share of each layer, by round."""
     heads: list[list[Values] | None] | None
@@ -51,7 +48,6 @@ class ControlExplanation:
     stability: Values
     """Mean judge score by round."""
     interval: list[Interval]
-    """Its intervals."""
     stability_delta: ConversationMean
     """Mean over rounds 1…R less `none`'s, paired."""
     share: PromptShare = inline_field()
@@ -59,7 +55,6 @@ class ControlExplanation:
     share_delta: ConversationMean
     """Mean over rounds 1…R less `none`'s, paired."""
     before: ShareBefore
-    """The share before the control."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,6 @@ class DimensionCurve:
     mean: Values
     """Mean over layers and conversations."""
     interval: list[Interval]
-    """Its intervals."""
     layers: list[Values]
     """For each round, the mean of each layer."""
 
@@ -93,7 +87,6 @@ class DimensionGrowth:
     """How much one count of a set grows from a round to the last."""
 
     set: str
-    """The set."""
     measure: str
     """`participation` or `components`."""
     count: str
@@ -101,7 +94,6 @@ class DimensionGrowth:
     from_round: int = field_under("from")
     """The first round that has so many vectors."""
     growth: ConversationMean = inline_field()
-    """The growth."""
     beyond: Mapping[str, ConversationMean]
     """The growth less that of the sets to compare with, by their names."""
 
@@ -127,7 +119,6 @@ class RankCorrelation:
     rho: float | None
     """ρ; None where one of the two does not vary."""
     interval: Interval
-    """Its interval."""
     n: int
     """Conversations that enter."""
 
@@ -139,7 +130,6 @@ class RoundCorrelation:
     round: int
     """The round, from 1."""
     correlation: RankCorrelation = inline_field()
-    """The correlation."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +137,6 @@ class Association:
     """How one measure goes with the score under one control."""
 
     control: str
-    """The control."""
     measure: str
     """`share`, `dilution` or `dimension`."""
     by_round: list[RoundCorrelation]

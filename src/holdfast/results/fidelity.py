@@ -16,7 +16,6 @@ class FidelityManifest:
     """What determines the records of either protocol."""
 
     command: str
-    """The command."""
     version: str
     """Version of Holdfast."""
     model: Mapping[str, Any]
@@ -72,7 +71,6 @@ class SuiteAnswer:
     sample: int
     """Index of the sample."""
     text: str = ""
-    """The answer."""
     stop: str = ""
     """Why it ended."""
     thought: str | None = optional_field()
@@ -99,7 +97,6 @@ class SuiteVerdict:
     failures: int
     """Calls that gave no score."""
     calls: int
-    """Calls."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +108,11 @@ class QuestionnaireAnswer:
     persona: str
     """Description of the person."""
     task: str
-    """Name of the task."""
     question: int
     """Index of the question in its task."""
     sample: int
     """Index of the sample."""
     text: str = ""
-    """The answer."""
     stop: str = ""
     """Why it ended."""
     thought: str | None = optional_field()
@@ -173,9 +168,7 @@ class WeakestAnswer:
     question: str
     """What was asked."""
     text: str
-    """The answer."""
     score: float
-    """Its score."""
     why: str
     """The judge's reason."""
     prompt: str
@@ -193,7 +186,6 @@ class PersonaFidelity:
     by_task: Mapping[str, float]
     """Mean score in each task that it has."""
     answer: WeakestAnswer | None = optional_field()
-    """Its weakest answer."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +193,6 @@ class PersonaScores:
     """PersonaScore: the mean over personas of the mean over their tasks."""
 
     score: float | None
-    """The score."""
     interval: Interval
     """Its 95% interval over personas."""
     std: float | None
@@ -209,15 +200,10 @@ class PersonaScores:
     by_task: Mapping[str, float]
     """Mean over the personas that have the task, by task."""
     by_task_interval: Mapping[str, Interval]
-    """95% intervals of that."""
     by_task_personas: Mapping[str, int]
-    """Personas that have the task."""
     personas: int
-    """Personas."""
     answers: int
-    """Answers."""
     rows: tuple[PersonaFidelity, ...]
-    """A row for each persona."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +217,6 @@ class SuiteDetails:
     floor_interval: Interval
     """Its 95% interval over personas."""
     floor_by_task: Mapping[str, float]
-    """The floor by task."""
     parse_failures: int
     """Calls of judge models that gave no score."""
     judge_calls: int
@@ -239,9 +224,7 @@ class SuiteDetails:
     failed_replies: int
     """Replies that did not fit or failed."""
     empty_replies: int
-    """Replies that were empty."""
     protocol: str = "suite"
-    """Which protocol this is."""
 
 
 @dataclass(frozen=True)
@@ -249,7 +232,6 @@ class JudgeScores:
     """The scores of one judge."""
 
     score: float | None
-    """The score."""
     interval: Interval
     """Its 95% interval over personas."""
     by_task: Mapping[str, float]
@@ -263,7 +245,6 @@ class QuestionnaireDetails:
     scale: tuple[int, int]
     """Lowest and highest grade."""
     by_judge: Mapping[str, JudgeScores]
-    """The scores of each judge."""
     parse_failures: int
     """Calls of judges that gave no grade."""
     judge_calls: int
@@ -277,9 +258,7 @@ class QuestionnaireDetails:
     failed_replies: int
     """Replies that did not fit or failed."""
     empty_replies: int
-    """Replies that were empty."""
     protocol: str = "questionnaire"
-    """Which protocol this is."""
     question_failures: int
     """Requests for questions that failed."""
 
@@ -289,7 +268,6 @@ class FidelitySummary:
     """What `holdfast fidelity --json` prints."""
 
     model: str
-    """Name of the model."""
     command: str | None
     """The command line."""
     scores: PersonaScores = inline_field()

@@ -17,7 +17,6 @@ class GateRun:
     """One of the two runs."""
 
     folder: str
-    """Its folder."""
     model: str | None
     """Name of the agent's model; None where recorded chats were judged without one."""
     control: str
@@ -55,7 +54,6 @@ class Decision:
     change: float | None
     """Candidate less baseline."""
     interval: Interval
-    """Its 95% interval."""
     margin: float
     """The fall that is not tolerated."""
     n: int
@@ -91,7 +89,6 @@ class Loss:
     persona: str
     """Id of the persona."""
     round: int
-    """The round."""
     probe: str
     """The question; the user's message in a recorded chat."""
     baseline: str

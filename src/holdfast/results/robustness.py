@@ -16,7 +16,6 @@ class RobustnessManifest:
     """What determines the records."""
 
     command: str
-    """The command."""
     version: str
     """Version of Holdfast."""
     model: Mapping[str, Any]
@@ -40,9 +39,7 @@ class ValueWithInterval:
     """A number with its interval."""
 
     value: float
-    """The number."""
     interval: Interval
-    """Its 95% interval."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +85,11 @@ class PoolPersona:
     """A persona of the pool."""
 
     id: str
-    """Its id."""
     kind: str
     """What it is meant to be: helpful, irrelevant or harmful."""
     split: str
     """"train" or "held-out"."""
     text: str
-    """Its text."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +104,7 @@ class KindAccuracy:
     kind: str
     """The kind, or `all`."""
     personas: int
-    """Personas of the kind."""
     mean: float
-    """Their mean accuracy."""
     interval: Interval
     """Its 95% interval over items."""
     delta: float
@@ -125,9 +118,7 @@ class CategoryAccuracy:
     """Accuracy in a category of items."""
 
     category: str
-    """The category."""
     items: int
-    """Its items."""
     none: float
     """Accuracy without a persona."""
     mean: float
@@ -177,7 +168,6 @@ class SearchResult:
     accuracy: float
     """Its accuracy on the others."""
     interval: Interval
-    """The 95% interval of that."""
     none: float
     """Accuracy without a persona on the others."""
     mean: float
@@ -185,7 +175,6 @@ class SearchResult:
     gain: float
     """Accuracy less that without a persona."""
     gain_interval: Interval
-    """The 95% interval of that."""
     oracle: float
     """Accuracy of the best persona on the others, which nobody can choose."""
     curve: tuple[float, ...]
@@ -199,7 +188,6 @@ class LostItem:
     task: str
     """Id of the task."""
     category: str
-    """Its category."""
     turns: tuple[str, ...]
     """What was asked."""
     gold: tuple[str, ...]
@@ -237,7 +225,6 @@ class RobustnessNumbers:
     pss: float
     """The one number that `pss_name` says."""
     pss_name: str
-    """Which number it is."""
     pss_version: int
     """Version of its definition."""
     lottery: tuple[float, ...]
@@ -283,7 +270,6 @@ class RobustnessSummary:
     """What `holdfast robustness --json` prints."""
 
     model: str
-    """Name of the model."""
     command: str | None
     """The command line."""
     headline: str

@@ -23,7 +23,6 @@ class ReplyRecord:
     control: str
     """The control, as text."""
     model: str | None = optional_field()
-    """The model."""
     time: float | None = optional_field()
     """Seconds since 1970."""
     user: str | None = optional_field()
@@ -60,7 +59,6 @@ class Slip:
     """One conversation has lost its persona."""
 
     conversation: str
-    """The conversation."""
     since: int
     """The round from which on its replies have been too bad."""
     round: int
@@ -74,7 +72,6 @@ class RoundScores:
     rounds: str
     """The rounds, as "1" or "9-16"."""
     replies: int
-    """Replies scored."""
     score: float
     """Their mean score."""
     controls: dict[str, float]
@@ -115,7 +112,6 @@ class WatchState:
     first: float | None
     """Mean score of the first rounds."""
     rounds: tuple[RoundScores, ...]
-    """Scores by round."""
     tests: tuple[DropTest, ...]
     """The tests, by round."""
     drifts: bool
@@ -133,11 +129,9 @@ class WatchSummary:
     """What `holdfast watch --json` prints."""
 
     log: str
-    """The log."""
     lines: int
     """Its lines that fit."""
     reading: LogReading | None = optional_field()
-    """What it was read as."""
     state: WatchState = inline_field()
     """Where the watch stood at its end."""
     slipped: tuple[Slip, ...]

@@ -11,9 +11,10 @@ import json
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
@@ -42,7 +43,7 @@ from holdfast.serve.ollama.routes import Ollama
 from holdfast.serve.page import PageSettings, add_page
 from holdfast.serve.protocol import ChatRequest, invalid_request, model_card
 from holdfast.serve.requests import CompletionContext, CompletionPlan
-from holdfast.serve.stream import EVENTS, StreamingAnswer, events, until_client_leaves
+from holdfast.serve.stream import EVENTS, StreamingAnswer, events, until_client_leaves, with_end
 from holdfast.serve.tenants.config import Alias
 from holdfast.serve.tenants.live import LiveTenants
 
@@ -257,7 +258,8 @@ class _CompletionsRoute:
         if self.log_prompts:
             LOG.info("%s asked: %s", completion.id, messages)
         if plan.body.stream:
-            chunks = events(self._chunks(completion, scope[KEY_NAME]))
+            end = partial(self.record_end, completion, scope[KEY_NAME])
+            chunks = events(with_end(completion.chunks(), end))
             return StreamingAnswer(chunks, context.limits.write_timeout, headers=EVENTS)
         try:
             return Json(await until_client_leaves(request.receive, completion.whole()))
@@ -300,14 +302,6 @@ class _CompletionsRoute:
             )
             entry = self._contexts[alias.name] = (alias, context)
         return entry[1]
-
-    async def _chunks(self, completion: Completion, key: str) -> AsyncGenerator[dict[str, Any]]:
-        try:
-            async with aclosing(completion.chunks()) as chunks:
-                async for chunk in chunks:
-                    yield chunk
-        finally:
-            self.record_end(completion, key)
 
     def record_end(self, completion: Completion, key: str) -> None:
         """Count a completion's tokens for its key, and log it."""

@@ -24,16 +24,7 @@ from starlette.responses import Response
 from holdfast.core.version import __version__
 from holdfast.serve.access import Keys
 from holdfast.serve.http_errors import RequestError
-from holdfast.serve.limits import (
-    KEY_NAME,
-    Asgi,
-    AsgiMessage,
-    Guard,
-    Limits,
-    Receive,
-    Scope,
-    Send,
-)
+from holdfast.serve.limits import KEY_NAME, Asgi, AsgiMessage, Guard, Limits, Receive, Scope, Send
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.protocol import ChatRequest, ErrorBody, invalid_request
 from holdfast.serve.stream import ClientLeft

@@ -90,11 +90,8 @@ class Guard:
     behind this one is GET's.
     """
 
-    def __init__(
-        self, app: Asgi, *, keys: Keys, limits: Limits, tenants: LiveTenants | None = None
-    ) -> None:
-        self.app, self.keys, self.limits = app, keys, limits
-        self.tenants = tenants or LiveTenants()
+    def __init__(self, app: Asgi, *, keys: Keys, limits: Limits, tenants: LiveTenants) -> None:
+        self.app, self.keys, self.limits, self.tenants = app, keys, limits, tenants
         self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -50,7 +50,6 @@ class CompletionPlan:
     """What a request asks of the engine."""
 
     body: ChatRequest
-    """The request."""
     control: Control
     """Its control, or the server's default."""
     request: Request

@@ -9,7 +9,7 @@ does not read for too long counts as gone. This module knows ASGI. It knows no c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
@@ -44,6 +44,16 @@ async def until_client_leaves(receive: Receive, work: Coroutine[Any, Any, _T]) -
         for future in (task, listener):
             future.cancel()
         await asyncio.gather(task, listener, return_exceptions=True)
+
+
+async def with_end(pieces: AsyncGenerator[_T], on_end: Callable[[], None]) -> AsyncGenerator[_T]:
+    """The pieces as they come; `on_end` is called once they end, or the client leaves."""
+    try:
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+    finally:
+        on_end()
 
 
 async def _disconnect(receive: Receive) -> None:

@@ -21,7 +21,7 @@ from holdfast.serve.app import create_app
 from holdfast.serve.live import telemetry
 from holdfast.serve.live.reply import LiveReply
 from holdfast.serve.live.telemetry import Moment, Telemetry
-from holdfast.serve.live.traffic import LiveSettings, LiveTraffic
+from holdfast.serve.live.traffic import Figures, LiveSettings, LiveTraffic
 from holdfast.serve.metrics import Metrics
 from serve.gateway.upstreams import FakeUpstream, gateway
 from serve.running import TEA, serve_app, small
@@ -137,7 +137,7 @@ def test_a_half_character_in_a_models_name_does_not_keep_a_batch_from_being_sent
 
 def test_a_reply_judged_in_the_background_ends_when_it_ended_within_its_request(sdk: Seen) -> None:
     judging = threading.Event()
-    live = LiveTraffic(SHOUT, NONE, Metrics(), LiveSettings())
+    live = LiveTraffic(SHOUT, NONE, Figures(Metrics()), LiveSettings())
     observe = live.traffic.observe
 
     def slow(*args: Any, **more: Any) -> Any:

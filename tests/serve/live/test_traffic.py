@@ -19,7 +19,7 @@ from holdfast.evals.watch.watch import watch
 from holdfast.persona.suite import Persona
 from holdfast.serve.app import create_app
 from holdfast.serve.live.reply import LiveReply, conversation_id
-from holdfast.serve.live.traffic import LiveSettings, LiveTraffic
+from holdfast.serve.live.traffic import Figures, LiveSettings, LiveTraffic
 from holdfast.serve.live.webhook import post
 from holdfast.serve.metrics import Metrics
 from serve.gateway.upstreams import FakeUpstream, gateway, make_answer
@@ -129,7 +129,7 @@ def test_without_a_persona_there_is_nothing_to_watch() -> None:
 
 def test_a_break_raises_the_alarm_in_metrics_and_state() -> None:
     metrics = Metrics()
-    live = LiveTraffic(SHOUT, NONE, metrics, LiveSettings())
+    live = LiveTraffic(SHOUT, NONE, Figures(metrics), LiveSettings())
     assert value(metrics.page(), 'holdfast_drift_alarms_total{persona="shout"}') == 0
     broken(live)
     assert value(metrics.page(), 'holdfast_drift_alarms_total{persona="shout"}') >= 1
@@ -137,7 +137,7 @@ def test_a_break_raises_the_alarm_in_metrics_and_state() -> None:
 
 
 def test_replies_under_another_control_are_counted_and_not_tested() -> None:
-    live = LiveTraffic(SHOUT, parse("window:3"), Metrics(), LiveSettings())
+    live = LiveTraffic(SHOUT, parse("window:3"), Figures(Metrics()), LiveSettings())
     broken(live)
     state = live.state()
     assert not state["drifts"] and state["conversations"] == 0
@@ -146,7 +146,7 @@ def test_replies_under_another_control_are_counted_and_not_tested() -> None:
 
 def test_an_alarm_is_posted_once_with_its_numbers() -> None:
     with hook([200]) as (url, posts):
-        live = LiveTraffic(SHOUT, NONE, Metrics(), LiveSettings(webhook=url))
+        live = LiveTraffic(SHOUT, NONE, Figures(Metrics()), LiveSettings(webhook=url))
         broken(live, 20)
         live.wait()
     assert len(posts) == live.state()["alarm_count"] == 1
@@ -167,17 +167,17 @@ def test_a_rubric_is_judged_in_the_background_on_a_sample() -> None:
             return [Reply('{"reason": "kind", "score": 5}') for _ in asks]
 
     settings = LiveSettings(judge_model=Grader(), sample_share=1.0)  # type: ignore[arg-type]
-    live = LiveTraffic(KIND, NONE, Metrics(), settings)
+    live = LiveTraffic(KIND, NONE, Figures(Metrics()), settings)
     live.reply(reply(0, 1, "Of course, dear."))
     live.wait()
     assert live.state()["rounds"][0]["score"] == 1.0
-    unused = LiveTraffic(KIND, NONE, Metrics(), LiveSettings())
+    unused = LiveTraffic(KIND, NONE, Figures(Metrics()), LiveSettings())
     unused.reply(reply(0, 1, "Of course, dear."))
     assert unused.state()["replies"] == 0
 
 
 def test_a_slow_judge_goes_to_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
-    live = LiveTraffic(SHOUT, NONE, Metrics(), LiveSettings())
+    live = LiveTraffic(SHOUT, NONE, Figures(Metrics()), LiveSettings())
     live._seconds = 1.0
     threads: list[str] = []
     score = live.traffic.score
@@ -196,7 +196,7 @@ def test_a_slow_judge_goes_to_the_background(monkeypatch: pytest.MonkeyPatch) ->
 def test_texts_are_in_the_log_only_if_they_are_asked_for(tmp_path: Path) -> None:
     for texts in (False, True):
         log = tmp_path / f"{texts}.jsonl"
-        live = LiveTraffic(SHOUT, NONE, Metrics(), LiveSettings(log=log, texts=texts))
+        live = LiveTraffic(SHOUT, NONE, Figures(Metrics()), LiveSettings(log=log, texts=texts))
         live.reply(reply(0, 1, "YES"))
         assert ("YES" in log.read_text()) == texts
 
@@ -217,7 +217,7 @@ def test_a_log_or_a_webhook_that_cannot_work_is_refused_at_the_start(tmp_path: P
         LiveSettings(webhook="http://x:99999/"),
     ):
         with pytest.raises(ServiceError):
-            LiveTraffic(SHOUT, NONE, Metrics(), settings)
+            LiveTraffic(SHOUT, NONE, Figures(Metrics()), settings)
 
 
 class hook:

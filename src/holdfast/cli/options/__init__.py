@@ -55,7 +55,6 @@ class TemplateOptions:
     template_option: tuple[str, ...] = option(
         (), "An option of the chat template, as in enable_thinking=false (repeat)."
     )
-    """Options of the chat template, as NAME=VALUE."""
 
     def template_options(self) -> dict[str, Any]:
         """The options of the chat template, by name."""
@@ -67,9 +66,7 @@ class LocalOptions(TemplateOptions):
     """How a model on this machine is loaded."""
 
     dtype: str = option("auto", "auto, float32, bfloat16 or float16.")
-    """Number format of the weights."""
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps…")
-    """Where the model runs."""
 
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments of what loads a model by its name; those not given are left out."""
@@ -107,13 +104,10 @@ class ModelOptions(LocalOptions):
     """How models on this machine and models behind an API are reached."""
 
     base_url: str | None = option(None, "Where api: models are served (OpenAI's protocol).")
-    """Address of the API."""
     api_key: str | None = option(
         None, "Its key; better in OPENAI_API_KEY, which no process list shows."
     )
-    """Key of the API."""
     concurrency: int = option(8, "Requests to an API in flight.")
-    """Requests to an API in flight."""
 
     def open(self, name: str, **limits: Any) -> Backend:
         """The model of that name; `limits` are more arguments of an API's client."""
@@ -166,7 +160,6 @@ class OtherModels:
     user_model: str | None = option(None, "Another model for the user's side.")
     """The model of the user's side; by default the agent's."""
     judge_model: str | None = option(None, "A model for personas that a rubric judges.")
-    """The model that judges where a rubric does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,11 +169,9 @@ class DraftOptions:
     judge_model: str | None = option(
         None, "A model that will judge: what no rule can judge becomes a rubric."
     )
-    """Name of the model that will judge."""
     author_model: str | None = option(
         None, "A model that writes probes and examples where rules cannot."
     )
-    """Name of the model that writes."""
 
     @property
     def rubrics(self) -> bool:
@@ -201,11 +192,9 @@ class PersonaSource:
         "A system prompt, or @FILE with one: its personas are drafted from what it demands, or are "
         "those of --persona FILE under this prompt.",
     )
-    """A system prompt, or @ and a file that holds it."""
     card: Path | None = option(
         None, "A character card (JSON, PNG or CHARX): its personas are drafted likewise."
     )
-    """A character card."""
 
     def into(
         self, settings: S, field: str = "persona", *, rubrics: bool = False, whole: bool = False
@@ -273,11 +262,9 @@ class SharingOptions:
     ray: str | None = option(
         None, "Do the batches on a Ray cluster: auto, or its head's HOST:PORT."
     )
-    """Address of a Ray cluster."""
     shard: str | None = option(
         None, "Do this part of the batches only: 2/8. Without it again, they are merged."
     )
-    """The part of the batches that this process does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,7 +274,6 @@ class PlanOptions:
     plan: bool = option(
         False, "Print tokens and time, estimated from one measured step, and stop.", "--plan"
     )
-    """Measure one step, print what the whole run takes, and do nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,4 +283,3 @@ class OutputOptions:
     out: Path | None = option(None, "Folder of the run; the same command resumes it.")
     """Folder of the run; without one nothing is written."""
     as_json: bool = option(False, "Print the summary as JSON.", "--json")
-    """Print the summary as JSON."""

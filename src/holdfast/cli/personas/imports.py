@@ -17,6 +17,7 @@ from holdfast.persona.cards.chat import is_role_play, read_role_play
 from holdfast.persona.cards.lorebook import read_lorebook
 from holdfast.persona.cards.persona import draft_card
 from holdfast.persona.draft.toml_file import write_draft
+from holdfast.persona.files import write_new
 from holdfast.persona.suite import load_suite
 from holdfast.report.words import quantity
 
@@ -74,13 +75,7 @@ def import_file(
 def _import_chat(file: Path, out: Path, as_json: bool) -> None:
     chat = read_role_play(file)
     line = json.dumps({"messages": list(chat.messages)}, ensure_ascii=False)
-    try:
-        with out.open("x", encoding="utf-8") as target:
-            target.write(line + "\n")
-    except FileExistsError:
-        raise PersonaError(f"{out} is there already: name another --out, or remove it.") from None
-    except OSError as error:
-        raise PersonaError(f"{out} cannot be written ({error.strerror}).") from error
+    write_new(out, line + "\n")
     sentence = (
         f"{len(chat.messages)} messages of {chat.character} and {chat.user} ({chat.left_out} lines "
         f"left out) in {out}: holdfast drift --history {out} --card CARD"

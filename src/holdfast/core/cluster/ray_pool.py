@@ -80,7 +80,6 @@ class _Errand(NamedTuple):
     """What a worker is doing."""
 
     worker: Any
-    """The worker."""
     unit: int | None
     """The unit it does; None while it loads its models."""
     place: Any = None

@@ -26,11 +26,9 @@ class PoolJob(Generic[U]):
     """A unit for a worker."""
 
     unit: U
-    """The unit."""
     records: Sequence[Any]
     """Its records so far."""
     record_type: type
-    """Type of its records."""
 
 
 @dataclass(frozen=True)

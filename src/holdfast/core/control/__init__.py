@@ -32,13 +32,6 @@ This module knows text. It knows no chats, no files and no models.
 """
 
 from holdfast.core.control.parsing import parse
-from holdfast.core.control.types import (
-    ALSO,
-    NONE,
-    AttentionControl,
-    AutoControl,
-    Control,
-    Range,
-)
+from holdfast.core.control.types import ALSO, NONE, AttentionControl, AutoControl, Control, Range
 
 __all__ = ["ALSO", "NONE", "AttentionControl", "AutoControl", "Control", "Range", "parse"]

@@ -22,7 +22,6 @@ class AttentionControl:
     """A control of the attention: one of the four shares, or anchor."""
 
     kind: Kind
-    """Which one."""
     strength: float = 0.0
     """k, M, τ or ρ; 0 for anchor, which has none."""
     layers: Range | None = None
@@ -51,7 +50,6 @@ class AutoControl:
     name: str
     """reminder, window or note."""
     strength: float
-    """Its strength."""
     drop: float = 0.1
     """How far the last replies must be below the first two."""
     below: float | None = None
@@ -79,7 +77,6 @@ class Control:
     share: AttentionControl | None = None
     """split-softmax, boost, spotlight or restore."""
     anchor: AttentionControl | None = None
-    """anchor."""
     route: str | None = None
     """The router's folder."""
     prism: str | None = None

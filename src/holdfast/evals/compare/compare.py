@@ -17,8 +17,7 @@ from typing import Any
 
 from holdfast import report
 from holdfast.control.trained_files import training_prompts
-from holdfast.core.backend import Backend
-from holdfast.core.clock import clock_of
+from holdfast.core.backend import Backend, clock_of
 from holdfast.core.control import ALSO, NONE, Control, parse
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record, as_record
@@ -271,7 +270,7 @@ def _summary(
         verdicts=count_verdicts(run),
         **run.of_work(seconds=round(time.monotonic() - start, 1)),
         note=notes(NOTES.get(model.name), low),
-        report=str(run.folder / "report.html") if run.folder else None,
+        report=run.page,
     )
 
 

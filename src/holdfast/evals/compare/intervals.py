@@ -52,7 +52,8 @@ def estimate(values: Array, none: Array | None, part: slice, sample: Sample) -> 
     value, interval = mean(own), sample.score_interval(own)
     if none is None:
         delta = mean(own) * 0
-        return MeanAndDifference(_number(value), _interval(interval), _number(delta), _zero(delta))
+        zero = None if np.isnan(delta).any() else (0.0, 0.0)  # from itself
+        return MeanAndDifference(_number(value), _interval(interval), _number(delta), zero)
     delta, delta_interval = paired_difference(values, none, part, sample)
     return MeanAndDifference(
         _number(value), _interval(interval), _number(delta), _interval(delta_interval)
@@ -121,11 +122,6 @@ def _ratio(timing: Array, none: Array) -> Array:
 
 def _number(value: Array) -> float | None:
     return None if np.isnan(value) else float(numbers(value))
-
-
-def _zero(delta: Array) -> Interval | None:
-    """The interval of `none`'s difference from itself."""
-    return None if np.isnan(delta).any() else (0.0, 0.0)
 
 
 def _interval(ends: Array) -> Interval | None:

@@ -9,11 +9,7 @@ from pathlib import Path
 from holdfast.core.control import Control
 from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option, require_at_least
-from holdfast.evals.conversation.settings import (
-    ConversationSettings,
-    check_controls,
-    read_controls,
-)
+from holdfast.evals.conversation.settings import ConversationSettings, check_controls, read_controls
 
 SCORING = ("generation", "likelihood")
 """How multiple choice is answered; everything else is generated."""

@@ -61,11 +61,9 @@ class ConsistencySettings:
     """What is looked at, and how good a judge must be."""
 
     format: str | None = option(None, FORMAT_HELP)
-    """Format of the log."""
     user_prompt: str | None = option(
         None, "The simulated user's prompt, or @FILE with one, where the log does not have it."
     )
-    """The user's prompt of every conversation that does not say its own."""
     labels: Path | None = option(None, "Labelled lines to try the judge on; by default 24 of ours.")
     """JSONL of prompt, line and contradicts."""
     least: float = option(0.75, "Balanced accuracy on them that a judge needs.")

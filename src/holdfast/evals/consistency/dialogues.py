@@ -8,10 +8,10 @@ from pathlib import Path
 
 from holdfast.core.errors import RunError
 from holdfast.evals.conversation.run_folder import read_run
-from holdfast.evals.logs.chat import RecordedChat, RoleAndText, Unfit
+from holdfast.evals.logs.chat import RoleAndText
 from holdfast.evals.logs.joining import join_chats
 from holdfast.evals.logs.read import LogFile
-from holdfast.results.recorded.log import BadLine, LogReading
+from holdfast.results.recorded.log import LogReading
 
 COMMANDS = ("drift", "compare", "explain")
 """Commands whose folders hold conversations of two sides."""
@@ -53,12 +53,7 @@ def read_dialogues(
             raise RunError(f"{path} holds no round of a conversation yet: run its command again.")
         return of_run, None
     log = LogFile(path, format)
-    chats = []
-    for entry in log.entries():
-        try:
-            chats.append(entry if isinstance(entry, RecordedChat) else entry.chat)
-        except Unfit as why:
-            log.refuse(BadLine(entry.where, str(why)))
+    chats = list(log.chats())
     if not chats:
         raise log.nothing()
     dialogues = [

@@ -37,7 +37,6 @@ class ConversationBatch:
     index: int
     """Position among the batches of the run."""
     conversations: Sequence[Conversation]
-    """The conversations."""
     rounds: int
     """Rounds of each, or those of its script where that is shorter."""
 

@@ -8,7 +8,7 @@ last user message without a reply, are left out too; consecutive messages of one
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def read_history(
         HoldfastError: the log cannot be read, or nothing in it fits.
     """
     log = LogFile(path, format)
-    chats = join_chats(list(_chats(log)))
+    chats = join_chats(list(log.chats()))
     drafts = None
     if own_prompts and not any(chat.persona for chat in chats):
         drafts = draft_personas(path, chats)
@@ -78,14 +78,6 @@ def read_history(
         reading = replace(reading, prompts=drafts.count, unjudged=drafts.unjudged)
     suite_personas = tuple(drafts.by_prompt.values()) if drafts else tuple(personas)
     return History(tuple(conversations), suite_personas, reading)
-
-
-def _chats(log: LogFile) -> Iterator[RecordedChat]:
-    for entry in log.entries():
-        try:
-            yield entry if isinstance(entry, RecordedChat) else entry.chat
-        except Unfit as why:
-            log.refuse(BadLine(entry.where, str(why)))
 
 
 def _find_persona(chat: RecordedChat, by_id: Mapping[str, Persona]) -> Persona:

@@ -18,9 +18,8 @@ from functools import cached_property
 from math import inf
 from typing import NamedTuple, TypeVar
 
-from holdfast.core.backend import Ask, Backend, Reply, Sampling
+from holdfast.core.backend import Ask, Backend, Reply, Sampling, seconds_of
 from holdfast.core.chat import Chat, agent_view, user_view
-from holdfast.core.clock import seconds_of
 from holdfast.core.control import Control, parse
 from holdfast.core.seeds import seed_of
 from holdfast.evals.conversation.plan import Conversation, filler
@@ -28,13 +27,7 @@ from holdfast.evals.conversation.reply_records import probe_answer, turn_of
 from holdfast.evals.conversation.settings import ConversationProtocol
 from holdfast.evals.tasks import answers as capability
 from holdfast.evals.tasks.answers import LETTERS, Question
-from holdfast.results.conversation import (
-    Arm,
-    FillerTurn,
-    ProbeAnswer,
-    RoundRecord,
-    Turn,
-)
+from holdfast.results.conversation import Arm, FillerTurn, ProbeAnswer, RoundRecord, Turn
 
 K = TypeVar("K", bound=Hashable)
 

@@ -29,7 +29,6 @@ class RecordedRun:
     """A run that is read from its folder."""
 
     folder: Path
-    """Where it is."""
     run: ConversationRun
     """Its records and verdicts."""
     plans: Sequence[Conversation]

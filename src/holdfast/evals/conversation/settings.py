@@ -41,11 +41,8 @@ class ConversationSettings:
     pairs: Pairs = option(
         24, "Pairs of personas to draw, or “all”.", parse=read_pairs, metavar="TEXT"
     )
-    """How many pairs of agent and user persona are drawn."""
     seed: int = option(0, "Decides everything that is drawn.")
-    """Decides everything that is drawn."""
     runs: int = option(2, "Probe answers drawn at each point.")
-    """Answers drawn to each probe."""
     suite: Suite | str | Path | None = option(
         None,
         "core, mini, ifeval, a TOML file, a folder of them, SUITE:ID, or a published NAME:FILE.",
@@ -63,11 +60,9 @@ class ConversationSettings:
     agents: tuple[str, ...] = option(
         (), "Only agents with this persona id (repeat).", "--agent", metavar="TEXT"
     )
-    """Ids of the agents' personas; empty means all."""
     users: tuple[str, ...] = option(
         (), "Only users with this persona id (repeat).", "--user", metavar="TEXT"
     )
-    """Ids of the users' personas; empty means all."""
     screen: bool = option(
         False, "Keep only the personas that the model holds at round 0.", "--screen"
     )

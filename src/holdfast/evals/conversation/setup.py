@@ -17,12 +17,7 @@ from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
 from holdfast.models.notes import own_source
 from holdfast.persona.suite import Persona, Suite, load_suite, require_embeddings, select
-from holdfast.results.conversation import (
-    ConversationManifest,
-    SamplingSummary,
-    Screened,
-    Setting,
-)
+from holdfast.results.conversation import ConversationManifest, SamplingSummary, Screened, Setting
 from holdfast.results.recorded.log import LogReading
 
 

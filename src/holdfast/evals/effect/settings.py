@@ -35,11 +35,9 @@ class EffectSettings:
     )
     """Where the personas are: system, user, or both."""
     tasks_per_category: int | None = option(None, "At most so many of each.")
-    """Tasks of each category at most."""
     samples: int = option(3, "Times that each task is asked.")
     """Times that each task is asked; more tell chance from effect within a task."""
     seed: int = option(0, "Decides everything that is drawn.")
-    """Decides everything that is drawn."""
     matrix: bool = option(False, "Ask every task under every persona as well.", "--matrix")
     """Whether every task is asked under every persona too, at full length."""
     sampling: TaskSampling = field(default_factory=TaskSampling)

@@ -133,7 +133,11 @@ def explain(
         report=run.page,
         findings=[],
     )
-    return Explanation(_write(replace(summary, findings=findings(summary)), run))
+    summary = replace(summary, findings=findings(summary))
+    run.finish(summary)
+    if summary.report:
+        report.write_explain(summary, Path(summary.report))
+    return Explanation(summary)
 
 
 def estimate_explain(
@@ -171,14 +175,6 @@ def _set_up(
         user_model=user_model,
         judge_model=judge_model,
     )
-
-
-def _write(summary: ExplainSummary, run: ConversationRun) -> ExplainSummary:
-    """The summary, once it and the page are in the run's folder."""
-    run.finish(summary)
-    if summary.report:
-        report.write_explain(summary, Path(summary.report))
-    return summary
 
 
 def _controls(model: Backend, texts: Sequence[str | Control]) -> list[Control]:

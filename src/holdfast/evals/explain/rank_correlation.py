@@ -32,7 +32,6 @@ class Correlation(NamedTuple):
     rho: float
     """Spearman's ρ."""
     interval: tuple[float, float]
-    """Its 95% interval."""
     n: int
     """Conversations that enter."""
 

@@ -20,7 +20,6 @@ class ExplainSettings(ConversationSettings):
     """What an explanation measures."""
 
     pairs: Pairs = with_default(ConversationSettings, "pairs", 12)
-    """How many pairs of agent and user persona are drawn."""
     controls: Sequence[str | Control] = option(
         ("none", "split-softmax:0.7", "anchor"),
         "Controls, with commas between; none is always among them.",
@@ -29,7 +28,6 @@ class ExplainSettings(ConversationSettings):
     )
     """The controls; `none` is always among them, and the first."""
     rounds: int = option(8, "Rounds of each conversation.")
-    """Rounds of each conversation."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -56,7 +56,6 @@ class VectorSet:
     tokens: list[int]
     """Number of vectors at each round."""
     rounds: list[Dimensions]
-    """The dimensions at each round."""
 
 
 def turns_of(records: Sequence[RoundRecord], conversation: int) -> list[str]:

@@ -41,7 +41,6 @@ class Measurement:
     """Who is measured, by whom, and where the records go."""
 
     model: Backend
-    """The model that is measured."""
     judges: Sequence[Backend]
     """The models that grade."""
     settings: FidelitySettings

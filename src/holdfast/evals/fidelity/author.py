@@ -13,8 +13,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from holdfast.core.backend import Ask, Backend, Sampling
-from holdfast.core.chat import Chat, message
+from holdfast.core.backend import Backend, Sampling
+from holdfast.core.chat import message
 from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
 from holdfast.evals.fidelity.answers import ROWS
@@ -28,6 +28,7 @@ from holdfast.evals.fidelity.questionnaire import (
 )
 from holdfast.evals.fixed_batches import ask_missing, in_batches
 from holdfast.judge.rubric import objects
+from holdfast.persona.draft.author import ask_author
 from holdfast.results.fidelity import WrittenTexts
 
 USUAL = 10
@@ -61,16 +62,12 @@ _EXAMPLES = (
     'Reply with {{"1": "…", "2": "…", "3": "…", "4": "…", "5": "…"}}.\n\n'
     "Person: {persona}\n\nQuestion: {question}"
 )
-_AGAIN = (
-    "That was not the JSON object I asked for, with all that it should hold. Once more, please."
-)
 
 
 class TextRequest(NamedTuple):
     """What the author is asked for."""
 
     text: str
-    """The request."""
     read: Callable[[dict[str, Any]], tuple[str, ...] | None]
     """Takes the texts from a JSON object; None where it is not valid."""
 
@@ -133,20 +130,12 @@ def write(
     """Have the author write the texts of each request; None where it failed twice."""
     chats = [(message("system", _SYSTEM), message("user", one.text)) for one in requests]
     seeds = [seed_of("author", seed, one.text) for one in requests]
-    texts: list[tuple[str, ...] | None] = [None] * len(requests)
-    waiting: list[tuple[int, Chat]] = list(enumerate(chats))
-    for attempt in range(2):
-        asks = [Ask(chat, seeds[i] + attempt, keep=False) for i, chat in waiting]
-        replies = model.reply(asks, sampling) if asks else []
-        failures: list[tuple[int, Chat]] = []
-        for (i, chat), reply in zip(waiting, replies, strict=True):
-            readings = (requests[i].read(one) for one in reversed(list(objects(reply.text))))
-            texts[i] = next((one for one in readings if one is not None), None)
-            if texts[i] is None:
-                answer = message("assistant", reply.text.strip() or "(nothing)")
-                failures.append((i, (*chat, answer, message("user", _AGAIN))))
-        waiting = failures
-    return texts
+
+    def read(i: int, text: str) -> tuple[str, ...] | None:
+        readings = map(requests[i].read, reversed(list(objects(text))))
+        return next((one for one in readings if one is not None), None)
+
+    return ask_author(model, chats, seeds, sampling, read)
 
 
 # --- recorded ---------------------------------------------------------------------

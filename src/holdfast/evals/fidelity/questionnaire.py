@@ -33,7 +33,6 @@ class GradedTask:
     """One of PersonaGym's tasks."""
 
     name: str
-    """Its name."""
     questions: str
     """What its questions must be like."""
     criteria: str

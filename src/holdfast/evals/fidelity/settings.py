@@ -30,15 +30,11 @@ class QuestionnaireSettings:
         parse=str,
         metavar="TEXT",
     )
-    """File of descriptions, where questions are generated."""
     questions_per_task: int | None = option(None, "At most so many of each.")
-    """Questions of each task at most."""
     people: int | None = option(None, "Draw so many persons.")
-    """Persons at most."""
     calls: int = option(2, "Calls of each judge for an answer.")
     """Calls of each judge for an answer; they take turns between the orders of the rubric."""
     examples: bool = option(True, "Show judges an example answer for every grade.")
-    """Whether judges are shown an example answer for every grade."""
     prompt: str = PROMPT
     """The system prompt; {persona} is the description."""
 
@@ -70,7 +66,6 @@ class FidelitySettings:
     )
     """Personas whose own probes are asked; by default mini for mini, else core."""
     category: tuple[str, ...] = option((), "Only personas of this category (repeat).")
-    """Only personas of a suite that are of these categories; by default all."""
     questions: str | Path | Sequence[Questionnaire] | None = option(
         None,
         "PersonaGym's tasks: a folder of JSON files, or “generate”.",
@@ -79,9 +74,7 @@ class FidelitySettings:
     )
     """PersonaGym's tasks in place of a suite: a folder, "generate", or questionnaires."""
     samples: int = option(1, "Answers drawn for each question.")
-    """Answers drawn for each question."""
     seed: int = option(0, "Decides everything that is drawn.")
-    """Decides everything that is drawn."""
     questionnaire: QuestionnaireSettings = field(default_factory=QuestionnaireSettings)
     """How PersonaGym's protocol is run."""
     sampling: TaskSampling = field(default_factory=TaskSampling)

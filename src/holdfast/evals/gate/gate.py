@@ -36,9 +36,7 @@ class GateSettings:
     margin: float = option(
         0.1, "The fall of stability that is not tolerated, in scores from 0 to 1."
     )
-    """The fall of stability that is not tolerated."""
     late: bool = option(False, "Compare the last quarter of the rounds alone.", "--late")
-    """Compare the last quarter of the rounds alone."""
 
     def __post_init__(self) -> None:
         if not 0 < self.margin < 1:

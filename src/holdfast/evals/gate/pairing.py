@@ -29,7 +29,6 @@ class GateSide:
     """One of two runs, its conversations in the order of the pairs."""
 
     source: RecordedRun
-    """The run."""
     plans: Sequence[Conversation]
     """Its paired conversations."""
     conversations: Sequence[JudgedConversation]

@@ -51,7 +51,6 @@ class RecordedChat:
     control: str = "none"
     """The control, as text."""
     model: str | None = None
-    """The model."""
     time: float | None = None
     """Seconds since 1970."""
     complete: bool = True

@@ -86,6 +86,14 @@ class LogFile:
         if not fits:
             raise self.nothing()
 
+    def chats(self) -> Iterator[RecordedChat]:
+        """The chats of the log, those of our server's lines among them; raises as `entries`."""
+        for entry in self.entries():
+            try:
+                yield entry if isinstance(entry, RecordedChat) else entry.chat
+            except Unfit as why:
+                self.refuse(BadLine(entry.where, str(why)))
+
     def _entries(self) -> Iterator[LogEntry | BadLine]:
         start = first_character(self.path)
         format_name = self._format

@@ -34,6 +34,7 @@ from holdfast.evals.robustness.halves import Groups, IntervalEstimate, extremes,
 NAMES = ("mean", "worst", "best", "ratio", "std", "all_correct")
 EXTREMES = ("worst", "best", "ratio", "std")
 DRAWS = 2000
+HALVINGS = 200
 PSS_VERSION = 2
 # From (mean, worst, best, ratio, std, all_correct) to one number, higher for more robust.
 PSS: Mapping[str, Callable[[Mapping[str, Array]], Array]] = {
@@ -163,18 +164,16 @@ def search(matrix: Array, development: NDArray[np.bool_]) -> Pick:
     return Pick(best, float(chosen_by[best]), float(test_scores[best]), float(test_scores.max()))
 
 
-def search_curve(
-    matrix: Array, halvings: int = 200, seed: int = 0, texts: Sequence[int] | None = None
-) -> list[float]:
+def search_curve(matrix: Array, seed: int = 0, texts: Sequence[int] | None = None) -> list[float]:
     """Expected score of the best of k personas on one half of the items, on the other half.
 
-    Exact in the personas drawn, a mean over `halvings` of the items: with k = 1 it is the mean
+    Exact in the personas drawn, a mean over `HALVINGS` of the items: with k = 1 it is the mean
     accuracy, and how far it stays below `expected_best` is what choosing on few items costs.
     Near-duplicates (`texts`) are never on both sides.
     """
     rng, groups = np.random.default_rng(seed), Groups.of(matrix, texts)
     curves = []
-    for _ in range(halvings):
+    for _ in range(HALVINGS):
         rows, order = rng.permutation(groups.sums), rng.permutation(len(groups.sizes))
         halves = np.split(order, [len(order) // 2])
         pick, score = (rows[:, h].sum(axis=1) / max(1, groups.sizes[h].sum()) for h in halves)

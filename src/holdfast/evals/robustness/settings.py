@@ -27,23 +27,18 @@ class RobustnessSettings:
     )
     """Source of the personas (`pool.load`), or personas; by default as `tasks`."""
     split: str = option("all", "Personas: all, train or held-out.")
-    """Which personas of a source: all, train or held-out."""
     tasks_per_category: int | None = option(None, "At most so many of each.")
     """Tasks of each category at most; 20 for mini."""
     samples: int = option(1, "Times that each task is asked.")
     """Times that each task is asked; one, since replies are greedy."""
     seed: int = option(0, "Decides everything that is drawn.")
-    """Decides everything that is drawn."""
     placement: str = option("system", "Of the persona: system or user.")
     """Where a persona is: in the system prompt, or before the user's message."""
     verifier: str = option("auto", "Of answers in words and numbers: auto, exact, numeric or math.")
-    """Verifier of answers in words and numbers (`verifier.CHOICES`)."""
     reading: str = option("lenient", "Of answers, for the matrix: lenient, strict or final.")
-    """How answers are read for the matrix."""
     form: str | None = form_option()
     """Said after each question; by default what `FORMS` has for the source, "" for nothing."""
     pss: str = option("worst/best", "The one number: worst/best, worst, mean-std or all-correct.")
-    """The one number (`persona_lottery.PSS`)."""
     search: bool = option(False, "Choose the best persona on half of the items.", "--search")
     """Whether the best persona is chosen on half of the items and scored on the others."""
     sampling: GreedyTaskSampling = field(default_factory=GreedyTaskSampling)

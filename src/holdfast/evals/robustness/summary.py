@@ -59,7 +59,6 @@ class Answers:
     """How the answers of a run were read."""
 
     personas: tuple[Member, ...]
-    """The personas."""
     tasks: tuple[Task, ...]
     """The items, without those that are missing."""
     shares: Mapping[str, Array]

@@ -10,7 +10,7 @@ and is new otherwise. A round is a user turn, consecutive user messages being on
 it. What the assistant says before the first user message, such as a greeting, is no reply. System
 messages are left out: they are the deployment's.
 
-Only hashes are kept. Beyond `capacity` conversations or histories the least recently used are
+Only hashes are kept. Beyond `CAPACITY` conversations or histories the least recently used are
 forgotten; a conversation that goes on afterwards counts as new. Two conversations that were the
 same, word for word, since their opening count as one from where they part.
 
@@ -42,14 +42,9 @@ class ReplyPlace(NamedTuple):
 
 
 class Conversations:
-    """The conversations of a deployment.
+    """The conversations of a deployment."""
 
-    Args:
-        capacity: how many conversations, and how many histories, are remembered.
-    """
-
-    def __init__(self, capacity: int = CAPACITY) -> None:
-        self._capacity = capacity
+    def __init__(self) -> None:
         self._ends: OrderedDict[str, str] = OrderedDict()  # histories, and openings
         # The last round and request of each conversation with an id.
         self._last_by_name: OrderedDict[str, tuple[int, str]] = OrderedDict()
@@ -81,7 +76,7 @@ class Conversations:
         for key in (_hash(whole), _opening(whole)):
             self._ends[key] = place.conversation
             self._ends.move_to_end(key)
-        while len(self._ends) > 2 * self._capacity:
+        while len(self._ends) > 2 * CAPACITY:
             self._ends.popitem(last=False)
 
     def _find(self, key: str) -> str | None:
@@ -102,7 +97,7 @@ class Conversations:
         is_new = name not in self._last_by_name
         self._last_by_name[name] = (count, request)
         self._last_by_name.move_to_end(name)
-        if len(self._last_by_name) > self._capacity:
+        if len(self._last_by_name) > CAPACITY:
             self._last_by_name.popitem(last=False)
         return ReplyPlace(name, count, is_new)
 

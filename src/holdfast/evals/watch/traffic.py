@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from holdfast import judge
 from holdfast.core.errors import HoldfastError
-from holdfast.evals.watch.conversations import CAPACITY, Conversations, Turns
+from holdfast.evals.watch.conversations import Conversations, Turns
 from holdfast.evals.watch.watcher import Watcher, WatchSettings
 from holdfast.persona.suite import Persona
 from holdfast.results.watch import Alarm, ReplyRecord
@@ -41,15 +41,12 @@ class Traffic:
     Args:
         persona: the persona; replies are scored here if its judge needs no model.
         settings: what is an alarm.
-        capacity: conversations that are remembered.
     """
 
-    def __init__(
-        self, persona: Persona, settings: WatchSettings | None = None, capacity: int = CAPACITY
-    ) -> None:
+    def __init__(self, persona: Persona, settings: WatchSettings | None = None) -> None:
         self.persona = persona
-        self.watcher = Watcher(persona, settings, capacity)
-        self._conversations = Conversations(capacity)
+        self.watcher = Watcher(persona, settings)
+        self._conversations = Conversations()
         self._judges: dict[str, judge.Judge | None] = {persona.id: persona.build_judge()}
 
     def observe(

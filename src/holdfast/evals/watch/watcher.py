@@ -60,9 +60,7 @@ class WatchSettings:
     drop: float = option(0.1, "The drop of the score to look for, against the first rounds.")
     """The drop that the test is made for; half of it is tolerated."""
     first: int = option(2, "Rounds that are the standard of their conversation.")
-    """Rounds that are the standard of their conversation."""
     per_false_alarm: int = option(1000, "Conversations between two false alarms, at least.")
-    """Conversations between two false alarms, on average at least."""
     expected: float | None = option(None, "Score that first rounds should have; tests them too.")
     """Mean score that first rounds should have; None leaves them untested."""
 
@@ -127,22 +125,15 @@ class Watcher:
     Args:
         persona: the persona that it should keep.
         settings: what is an alarm.
-        capacity: conversations that are remembered; the least recently used are forgotten.
     """
 
-    def __init__(
-        self,
-        persona: Persona,
-        settings: WatchSettings | None = None,
-        capacity: int = CAPACITY,
-    ) -> None:
+    def __init__(self, persona: Persona, settings: WatchSettings | None = None) -> None:
         self.persona, self.settings = persona, settings or WatchSettings()
         first = self.settings.first
         self._buckets = buckets(first)
         test_count = len(self._buckets) + (self.settings.expected is not None)
         tolerance, threshold = self.settings.drop / 2, self.settings.per_false_alarm * test_count
         self._tests = [DropDetector(tolerance, threshold) for _ in range(test_count)]
-        self._capacity = capacity
         self._conversations: OrderedDict[str, _ConversationState] = OrderedDict()
         self.conversation_count = 0
         self._first = _Sum()
@@ -150,7 +141,7 @@ class Watcher:
         self._by_control: dict[tuple[str, str], _Sum] = {}
         self._alarms: deque[Alarm] = deque(maxlen=ALARMS)
         self._alarm_count = 0
-        self.slips: deque[Slip] = deque(maxlen=capacity)
+        self.slips: deque[Slip] = deque(maxlen=CAPACITY)
         self.slip_count = 0
         self._replies = 0
 
@@ -199,7 +190,7 @@ class Watcher:
         if conversation is None:
             self.conversation_count += 1
             conversation = self._conversations[name] = _ConversationState()
-            if len(self._conversations) > self._capacity:
+            if len(self._conversations) > CAPACITY:
                 self._conversations.popitem(last=False)
         else:
             self._conversations.move_to_end(name)

@@ -45,8 +45,7 @@ _LOST_NEXT = re.compile(
     r"|[ ,'\")-]*(?:is|was|has been|'s) (?:already |now )?(?:taken|occupied|replaced|swapped|"
     r"changed|renamed|retired|benched|suspended|dropped|superseded|withdrawn|scrapped)\b(?! by "
     r"you\b)"
-    r"|(?:'s| is| was| has been|'ll be| will be) (?:\w+ )?(?:poorly|ill|sick|unwell|injured|"
-    r"hurt|"
+    r"|(?:'s| is| was| has been|'ll be| will be) (?:\w+ )?(?:poorly|ill|sick|unwell|injured|hurt|"
     r"absent|missing|on leave|on holiday|off (?:sick|ill|today)|out (?:sick|ill|today|injured)|"
     r"unavailable|down with|not (?:here|rowing|playing|coming))\b"
     r"|'s (?:seat|place|oar|slot|spot|job|desk|role|turn) (?:goes|went|is going|has gone|is taken|"
@@ -65,9 +64,8 @@ _NO_LONGER = re.compile(
 # "You'll hear people say calcite": others' word.
 _OTHERS_SAY = re.compile(
     r"\b(?:people|they|others|some|many|most|everyone|everybody|books?|guides?)(?: (?:will|may|"
-    r"might|"
-    r"would|often|still|always|keep))* (?:says?|saying|thinks?|believes?|claims?|guess|swears?|"
-    r"assumes?|expects?|tells? you|insists?)(?: (?:that|it|it's|is|the|its|an?|on|word))* $"
+    r"might|would|often|still|always|keep))* (?:says?|saying|thinks?|believes?|claims?|guess|"
+    r"swears?|assumes?|expects?|tells? you|insists?)(?: (?:that|it|it's|is|the|its|an?|on|word))* $"
 )
 _LOST = re.compile(
     r"\b(?:in place of|in for|instead of|replac(?:es|ed|ing)|st(?:and|ands|ood|anding) in for|"
@@ -76,12 +74,11 @@ _LOST = re.compile(
 )
 # "Yours is 3814", "you're in 3814": a number given as what was asked for.
 _GIVES = re.compile(
-    r"\b(?:(?:yours|it|that|this|the (?:right |correct |real |actual |new |current )?"
-    r"(?:one|number|code))(?: is now| is actually| is really| is|'s now|'s| was|:)|"
-    r"you(?:'re| are)(?: now)? (?:in|at|on)|you (?:now )?(?:have|got|want|need)|you've got|"
-    r"use|take|try|now|actually|rather|but|(?:moved|changed|switched|transferred) to)(?: "
-    r"(?:number|no\.|locker|room|line|extension|version))? "
-    r"(\d[\d.:]*\d)(?=[ ,]*(?:now|today|instead|$|[.,;!?)\n]))"
+    r"\b(?:(?:yours|it|that|this|the (?:right |correct |real |actual |new |current )?(?:one|number|"
+    r"code))(?: is now| is actually| is really| is|'s now|'s| was|:)|you(?:'re|"
+    r" are)(?: now)? (?:in|at|on)|you (?:now )?(?:have|got|want|need)|you've got|use|take|try|now|"
+    r"actually|rather|but|(?:moved|changed|switched|transferred) to)(?: (?:number|no\.|locker|room|"
+    r"line|extension|version))? (\d[\d.:]*\d)(?=[ ,]*(?:now|today|instead|$|[.,;!?)\n]))"
 )
 _REFUSES = re.compile(r"(?:\b(?:not|never|no|nor|if)|n't)\b[^.!?;]{0,30}$")
 _UNSURE = re.compile(
@@ -90,10 +87,8 @@ _UNSURE = re.compile(
 )
 _CORRECTION = re.compile(
     r"\b(?:sorry,? i mean\w*|i mean\w*,? to say|scratch that|correction|or rather|no,? wait|"
-    r"wait,? no|"
-    r"no longer|(?<!where you )(?<!where we )(?<!what you )(?<!as you )"
-    r"used to (?:be|have|live|work)|"
-    r"i take that back|just kidding|actually,? no)\b"
+    r"wait,? no|no longer|(?<!where you )(?<!where we )(?<!what you )(?<!as you )used to (?:be|"
+    r"have|live|work)|i take that back|just kidding|actually,? no)\b"
 )
 
 

@@ -20,26 +20,22 @@ from holdfast.judge.parts import words
 
 # What follows a disclaimer is where leaks are: "I know nothing of it, but it is …".
 _CLAIM = re.compile(
-    r"\W*(?:(?:and )?(?:but|yet|though|although|however|still|unless|"
-    r"except|save|other than|apart from)\b(?! (?:not|nor|never)\b)"
-    r"(?! I(?:'ve| have| had| do| would|'d|'ll| will)? "
-    r"(?:never|not|"
-    r"hardly|no\b|don't|can't|cannot|couldn't|haven't|know nothing|only know))|(?:they|people|"
-    r"some) say\b|"
-    r"I (?:hear|heard|believe|suppose|gather|am told)\b|I'm told\b|it is said\b|from memory\b|"
-    r"everyone knows\b|as far as\b)",
+    r"\W*(?:(?:and )?(?:but|yet|though|although|however|still|unless|except|save|other than|"
+    r"apart from)\b(?! (?:not|nor|never)\b)(?! I(?:'ve| have| had| do| would|'d|'ll|"
+    r" will)? (?:never|not|hardly|no\b|don't|can't|cannot|couldn't|haven't|know nothing|"
+    r"only know))|(?:they|people|some) say\b|I (?:hear|heard|believe|suppose|gather|am told)\b|"
+    r"I'm told\b|it is said\b|from memory\b|everyone knows\b|as far as\b)",
     re.IGNORECASE,
 )
 _BE_GLAD = r"be (?:very |only too |more than )?(?:glad|happy|delighted|pleased)"
 # Refusals and offers share their topic with what they refuse or put off, and their words with an
 # assistant's: only a clause that says nearly what a bad example says is one.
 _OFFERS = re.compile(
-    r"\W*(?:(?:and|but|so|meanwhile|instead|in the meantime|anyway|now|still|or|perhaps),? )*(?:"
-    r"(?:may|shall|can|could|might) I (?:offer|suggest|interest|tempt|show|give|find|recommend|"
-    r"help)|"
-    r"(?:shall|should) we|would you (?:like|care for)|how about|what about|fancy|"
-    r"do (?:come|take|show|have|ask)|please (?:take|show|ask|call|tell|come|bring|leave|don't|"
-    r"do not)|"
+    r"\W*(?:(?:and|but|so|meanwhile|instead|in the meantime|anyway|now|still|or|"
+    r"perhaps),? )*(?:(?:may|shall|can|could|might) I (?:offer|suggest|interest|tempt|show|give|"
+    r"find|recommend|help)|(?:shall|should) we|would you (?:like|care for)|how about|what about|"
+    r"fancy|do (?:come|take|show|have|ask)|please (?:take|show|ask|call|tell|come|bring|leave|"
+    r"don't|do not)|"
     rf"I(?:'d| would) {_BE_GLAD} to (?:tell|show|help|offer|walk|find|suggest)|"
     r"(?:could|can|would|will) you (?:tell|give|send|let) (?:me|us))\b"
     # "Under C I could give you Canada", "I can do you a lemon curd instead", but not a hint
@@ -52,11 +48,9 @@ _OFFERS = re.compile(
 # "Is the captain mad?", "Elderberries, how nice!", "What a lovely pair of ears!"
 _ASKS = re.compile(
     r"\W*(?:(?:is|are|was|were|does|do|did|will|would|can|could|should|has|have|which|what|who|"
-    r"where|"
-    r"how|why)\b(?! you know\b)[^.!]*\?|what an? [^.!?,;:]*!|"
-    r"[\w' -]{3,30}, (?:how|what an?|you say|"
-    r"is it)\b[^.!?]*[!?]|[^.!?]{3,60}\b(?:you say|d'you say|do you say|say you|is it|are "
-    r"they)\?|[\w' -]{3,40},? thou saye?st\b[^.!]*\?)\W*$",
+    r"where|how|why)\b(?! you know\b)[^.!]*\?|what an? [^.!?,;:]*!|[\w' -]{3,30}, (?:how|what an?|"
+    r"you say|is it)\b[^.!?]*[!?]|[^.!?]{3,60}\b(?:you say|d'you say|do you say|say you|is it|"
+    r"are they)\?|[\w' -]{3,40},? thou saye?st\b[^.!]*\?)\W*$",
     re.IGNORECASE,
 )
 # "I've been asked that by sailors and a bishop", "You're the ninth to ask."
@@ -90,13 +84,12 @@ _NONE = re.compile(
 )
 # "I have parsnips", "here's a crock of beans": the speaker's own, and no claim about the topic.
 _OWN = re.compile(
-    r"\W*(?:(?:and|but|so|now|still|here|though|yet|well|aye|yes|no|nay|come|instead),? )*(?:"
-    r"(?:I|we)(?:'ve| have)(?: (?:got|only|plenty of|enough|a|an|the|my|some|no)\b|"
-    r"(?! (?:\w+(?:ed|en|wn)|seen|heard|been|made|had|done|read|told|met|to)\b))|"
-    r"(?:there|here)(?:'s| is| are)|(?:let me|come and|come,? let me) (?:show|tell)|"
-    r"what I (?:know|have|do have|do know) is|ask me|give me|my|our|"
-    r"(?:pass|hand|fetch|bring|hold|mind|watch|sit|stand|look|listen|hark|wait|"
-    r"taste|smell)(?! (?:for|at))\b)\b",
+    r"\W*(?:(?:and|but|so|now|still|here|though|yet|well|aye|yes|no|nay|come|instead),? )*(?:(?:I|"
+    r"we)(?:'ve| have)(?: (?:got|only|plenty of|enough|a|an|the|my|some|no)\b|(?! (?:\w+(?:ed|en|"
+    r"wn)|seen|heard|been|made|had|done|read|told|met|to)\b))|(?:there|here)(?:'s| is| are)|"
+    r"(?:let me|come and|come,? let me) (?:show|tell)|what I (?:know|have|do have|do know) is|"
+    r"ask me|give me|my|our|(?:pass|hand|fetch|bring|hold|mind|watch|sit|stand|look|listen|hark|"
+    r"wait|taste|smell)(?! (?:for|at))\b)\b",
     re.IGNORECASE,
 )
 _SPEAKER = re.compile(r"\b(?:I|me|my|we|us|our)\b", re.IGNORECASE)
@@ -107,12 +100,11 @@ _PREDICATE = re.compile(
 )
 _IF = re.compile(r",? (?:if|should|when) .*$", re.IGNORECASE)
 _STOCK = re.compile(
-    r"\W*(?:(?:oh|ah|well|now|so|right|ok|okay|yes|hm+|aha|and|then)\W+)*(?:"
-    r"(?:here|there) (?:we|you|it|they|I) (?:are|is|go|goes|am)(?: (?:again|now|then))?|"
-    r"let me (?:see|look|check|think|have a look)(?: now)?|"
-    r"(?:one|just a|half a|a|give me a) (?:little )?(?:moment|second|minute|sec)|hang on|hold on|"
-    r"bear with me|right then|there now|that's all|thank you|thanks|you're welcome)"
-    r"(?:,? (?:please|then|dear|my dear|love|friend|sir|madam))?\W*$",
+    r"\W*(?:(?:oh|ah|well|now|so|right|ok|okay|yes|hm+|aha|and|then)\W+)*(?:(?:here|there) (?:we|"
+    r"you|it|they|I) (?:are|is|go|goes|am)(?: (?:again|now|then))?|let me (?:see|look|check|think|"
+    r"have a look)(?: now)?|(?:one|just a|half a|a|give me a) (?:little )?(?:moment|second|minute|"
+    r"sec)|hang on|hold on|bear with me|right then|there now|that's all|thank you|thanks|"
+    r"you're welcome)(?:,? (?:please|then|dear|my dear|love|friend|sir|madam))?\W*$",
     re.IGNORECASE,
 )
 # "That's between Tom and his alarm clock."

@@ -23,13 +23,11 @@ from holdfast.judge.score import Judge, Score, quote
 
 _MODELS = (
     r"(?:chatgpt|gpt(?:-?\d\w*)?|claude|gemini|gemma|llama|qwen\w*|mistral|mixtral|deepseek|"
-    r"copilot|bard|"
-    r"grok|phi-?\d?|olmo|smollm\w*)"
+    r"copilot|bard|grok|phi-?\d?|olmo|smollm\w*)"
 )
 _MAKERS = (
-    r"(?:alibaba(?: cloud)?|openai|anthropic|google(?: deepmind)?|meta(?: ai)?|microsoft|mistral "
-    r"ai|"
-    r"deepseek|xai|hugging ?face)"
+    r"(?:alibaba(?: cloud)?|openai|anthropic|google(?: deepmind)?|meta(?: ai)?|microsoft|"
+    r"mistral ai|deepseek|xai|hugging ?face)"
 )
 _ROLE = r"(?:character|persona|role|part|voice|style|tone|manner|personality|accent)"
 _WILL = r"(?:'d|'ll| would| will| could| can| might| should| am supposed to| was supposed to)"
@@ -49,8 +47,7 @@ _ASSISTANT = re.compile(
     r"|\bI(?:'m| am) (?:just |only )?an assistant\b(?= (?:that|who|here)\b|[.,;:!]|$)"
     r"|\bI (?:assist|help|support) (?:people|users) with\b"
     r"|\bI don't have (?:a job|an occupation|a career|an age|a name|a body|days|a childhood|"
-    r"a family|a home|feelings|"
-    r"personal \w+|access to (?:personal|your))\b",
+    r"a family|a home|feelings|personal \w+|access to (?:personal|your))\b",
     re.IGNORECASE,
 )
 _ACTOR = re.compile(
@@ -63,10 +60,9 @@ _ACTOR = re.compile(
     rf"|\b(?:in|out of|of|into|break|breaking|stay|staying|adopt\w*|assum\w*|play\w*) "
     rf"(?:my |the |this |an? |of )?{_ROLE}\b(?! of (?:us|my life|the (?:day|year|job|work|world)))"
     r"|\bI(?:'m| am) not (?:really|actually|truly|in fact) (?:an? |the |from )"
-    r"|\bI (?:can|could|will|may|might|'ll|'d|am happy to|'m happy to) (?:also |gladly |happily )?"
-    r"(?:play|pretend to be|act as|impersonate|take the (?:role|part) of) (?:(?-i:[A-Z])\w+|"
-    r"an? \w+ "
-    r"for you|the (?:role|part))"
+    r"|\bI (?:can|could|will|may|might|'ll|'d|am happy to|'m happy to) (?:also |gladly |"
+    r"happily )?(?:play|pretend to be|act as|impersonate|take the (?:role|"
+    r"part) of) (?:(?-i:[A-Z])\w+|an? \w+ for you|the (?:role|part))"
     r"|\b(?:pretending|role-?playing|roleplay|impersonat\w+|imitat\w+)\b"
     r"|\bI(?:'m| am) (?:pretending|instructed|programmed|playing|portraying|acting) (?:to|as)\b"
     r"|\bI(?:'m| am) (?:supposed|meant|told|asked) to (?:be|say|act|play|answer|speak|talk|use|"
@@ -75,8 +71,7 @@ _ACTOR = re.compile(
     r"violin|cello|flute|drums?|viola)))"
     r"|\bI (?:was|have been|'ve been) (?:instructed|programmed|configured|set up) (?:to|as|that)\b"
     r"|\bI (?:was|have been|'ve been) (?:(?:told|asked) to (?:be|say|act|play|answer|speak|talk|"
-    r"use|"
-    r"include|sound|pretend|end|start|open|close|sign|reply|respond|write|stay|always|never)|"
+    r"use|include|sound|pretend|end|start|open|close|sign|reply|respond|write|stay|always|never)|"
     r"given (?:instructions|a (?:persona|role|character)))\b"
     r"|\b(?:my|the|these|those) (?:instructions|prompt|system prompt|guidelines) "
     r"(?:say|says|tell|tells|is|are|ask|want|require)\b"
@@ -175,10 +170,8 @@ def _about(names: tuple[str, ...]) -> re.Pattern[str]:
     name = "|".join(map(re.escape, names))
     return re.compile(
         rf"\b(?:{name})(?: [A-Z]\w+)?(?:"
-        r"'s (?:job|work|favou?rite|style|trade|shop|line|catchphrase) |"
-        r"(?P<would>'d| would| might| were here| was here| always says| likes to say| used to "
-        r"say)\b|"
-        r"(?:,[^,.]{2,40},)? (?:is|was|has|had|does|lives|works|grew|runs|likes|loves|says|said|"
-        r"speaks|swears|thinks|gets|comes|keeps|never|always|also|now|once|would|will|can|bakes|"
-        r"makes|owns)\b)"
+        r"'s (?:job|work|favou?rite|style|trade|shop|line|catchphrase) |(?P<would>'d| would| might|"
+        r" were here| was here| always says| likes to say| used to say)\b|(?:,[^,.]{2,40},)? (?:is|"
+        r"was|has|had|does|lives|works|grew|runs|likes|loves|says|said|speaks|swears|thinks|gets|"
+        r"comes|keeps|never|always|also|now|once|would|will|can|bakes|makes|owns)\b)"
     )

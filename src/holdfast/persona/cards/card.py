@@ -22,6 +22,7 @@ from typing import Any
 from holdfast.core.errors import PersonaError
 from holdfast.core.records import is_deeper
 from holdfast.persona.cards.png import SIGNATURE, blank_picture, read_texts, with_texts
+from holdfast.persona.files import write_new
 
 LARGEST = 256 << 20
 """Bytes of a file at most."""
@@ -152,14 +153,7 @@ def write_card(card: Card, path: Path, picture: Path | None = None) -> None:
     Raises:
         PersonaError: the suffix is another, the picture is no PNG, or the file cannot be written.
     """
-    content = _encode(card, path, picture)
-    try:
-        with path.open("xb") as file:
-            file.write(content)
-    except FileExistsError:
-        raise PersonaError(f"{path} is there already: name another --out, or remove it.") from None
-    except OSError as error:
-        raise PersonaError(f"{path} cannot be written ({error.strerror}).") from None
+    write_new(path, _encode(card, path, picture))
 
 
 def _encode(card: Card, path: Path, picture: Path | None) -> bytes:

@@ -24,7 +24,6 @@ class LoreEntry:
     """One entry of a lorebook."""
 
     content: str
-    """The text."""
     keys: tuple[str, ...]
     """Words that call it."""
     constant: bool

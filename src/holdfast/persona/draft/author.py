@@ -10,8 +10,8 @@ This module knows texts and a backend. It knows no rules.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from holdfast.core.backend import Ask, Backend, Sampling
 from holdfast.core.chat import Chat, message
@@ -19,6 +19,7 @@ from holdfast.core.seeds import seed_of
 from holdfast.judge.rubric import objects
 from holdfast.persona.draft.demand import Demand, Unjudged, as_id, plain
 
+T = TypeVar("T")
 EXAMPLES, HELD_BACK, PROBES = 10, 2, 3
 MOST_EXAMPLES, LONGEST_TEXT = 4 * EXAMPLES, 1000
 """A model that writes more than this has not done what the request asks."""
@@ -53,7 +54,8 @@ def write_demands(
         author: the model that writes.
     """
     requests = [_request(one.text, prompt) for one in unjudged]
-    tables = _ask(author, requests)
+    seeds = [seed_of("author", chat[1]["content"]) for chat in requests]
+    tables = ask_author(author, requests, seeds, SAMPLING, _read)
     demands = [_demand(one, table) for one, table in zip(unjudged, tables, strict=True) if table]
     failures = [
         Unjudged(one.text, "the author model wrote no valid examples for it")
@@ -73,24 +75,39 @@ def _request(demand: str, prompt: str) -> Chat:
     return (message("system", _SYSTEM), message("user", text))
 
 
-def _ask(author: Backend, requests: Sequence[Chat]) -> list[Mapping[str, Any] | None]:
-    """What the author writes for each request; None where it failed twice."""
-    tables: list[Mapping[str, Any] | None] = [None] * len(requests)
-    waiting = list(enumerate(requests))
+def ask_author(
+    author: Backend,
+    chats: Sequence[Chat],
+    seeds: Sequence[int],
+    sampling: Sampling,
+    read: Callable[[int, str], T | None],
+) -> list[T | None]:
+    """What an author model writes in each chat, asked once more where it is not valid.
+
+    Args:
+        author: the model that writes.
+        chats: the requests.
+        seeds: the seed of each; the second attempt has the next one.
+        sampling: of the replies.
+        read: takes what was asked for from the reply to a request; None where it is not valid.
+    """
+    results: list[T | None] = [None] * len(chats)
+    waiting = list(enumerate(chats))
     for attempt in range(2):
-        asks = [
-            Ask(chat, seed_of("author", requests[i][1]["content"]) + attempt, keep=False)
-            for i, chat in waiting
-        ]
-        replies = author.reply(asks, SAMPLING) if asks else []
+        asks = [Ask(chat, seeds[i] + attempt, keep=False) for i, chat in waiting]
+        replies = author.reply(asks, sampling) if asks else []
         failures: list[tuple[int, Chat]] = []
         for (i, chat), reply in zip(waiting, replies, strict=True):
-            tables[i] = next((one for one in objects(reply.text) if _valid(one)), None)
-            if tables[i] is None:
+            results[i] = read(i, reply.text)
+            if results[i] is None:
                 answer = message("assistant", reply.text.strip() or "(nothing)")
                 failures.append((i, (*chat, answer, message("user", _AGAIN))))
         waiting = failures
-    return tables
+    return results
+
+
+def _read(_: int, text: str) -> Mapping[str, Any] | None:
+    return next((one for one in objects(text) if _valid(one)), None)
 
 
 def _valid(table: Mapping[str, Any]) -> bool:

@@ -32,11 +32,9 @@ _JOINT = re.compile(
     re.IGNORECASE,
 )
 NEGATION = re.compile(
-    r"^(?:you\s+)?(?:(?:must|should|may|can|will|do|are|"
-    r"is)\s+)?(?:please\s+)?(?:never|do not|don't|"
-    r"not|cannot|can't|won't|mustn't|shouldn't|refuse to|decline to|avoid|refrain from|"
-    r"under no circumstances|stay away from|steer clear of|"
-    r"nunca|jamás|niemals|jamais|não|mai)\b",
+    r"^(?:you\s+)?(?:(?:must|should|may|can|will|do|are|is)\s+)?(?:please\s+)?(?:never|do not|"
+    r"don't|not|cannot|can't|won't|mustn't|shouldn't|refuse to|decline to|avoid|refrain from|"
+    r"under no circumstances|stay away from|steer clear of|nunca|jamás|niemals|jamais|não|mai)\b",
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"^(?:```|~~~).*?^(?:```|~~~)[ \t]*$", re.DOTALL | re.MULTILINE)

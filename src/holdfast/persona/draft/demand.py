@@ -53,7 +53,6 @@ class Unjudged:
     text: str
     """The words of the prompt."""
     why: str
-    """Why there is none."""
 
 
 @dataclass(frozen=True)

@@ -61,10 +61,9 @@ _LIKES = re.compile(
     re.IGNORECASE,
 )
 _STYLE = re.compile(
-    r"^(?:name|job|task|goal|role|purpose|tone|style|responses?|answers?|repl(?:y|ies)|"
-    r"personality|users?|"
-    r"customers?|audience|aim|mission|voice|job description|main (?:job|goal|task)|focus|output|"
-    r"user|student|primary \w+|only (?:job|task|goal)|manner|language|conversation|priority|"
+    r"^(?:name|job|task|goal|role|purpose|tone|style|responses?|answers?|repl(?:y|ies)|personality|"
+    r"users?|customers?|audience|aim|mission|voice|job description|main (?:job|goal|task)|focus|"
+    r"output|user|student|primary \w+|only (?:job|task|goal)|manner|language|conversation|priority|"
     r"system|assistant|format|approach|first (?:task|priority)|expertise|specialty|speciality)\b",
     re.IGNORECASE,
 )
@@ -86,9 +85,8 @@ _PROPER = re.compile(
     r"^(?-i:[A-ZÀ-Þ][\w'’-]*(?:\s+(?:of|the|de|da|and|&)?\s*[A-ZÀ-Þ][\w'’-]*){0,3})$"
 )
 _SECRET = re.compile(
-    r"\b(?:never|do not|don't|must not|not|keep)\b.{0,60}\b(?:reveal|disclose|share|"
-    r"tell|give|say|secret|"
-    r"confidential|mention)\b",
+    r"\b(?:never|do not|don't|must not|not|keep)\b.{0,60}\b(?:reveal|disclose|share|tell|give|say|"
+    r"secret|confidential|mention)\b",
     re.IGNORECASE,
 )
 _NAMED_THING = re.compile(
@@ -110,10 +108,9 @@ _PERSON = (
 _KEEPS_BACK = re.compile(
     rf"^(?:\w+ ){{0,2}}?(?:never|do not|don't|must not|no|não|nunca|jamás|ne|jamais|non)\s+"
     rf"(?:ever )?{_TELL}\s+(?:pas |jamais |nicht )?{_PERSON}"
-    r"(?:the|our|your|el|la|o|a|le|den|das|die|il)\s+"
-    r"(?P<thing>(?!words?\b|phrase|letter|name\b)[\w'’ -]{2,50}?)"
-    r"(?:\s+(?:is|which is|that is)|,? (?:que|qui|che) (?:es|é|est|è)|:)?"
-    r"\s*,?\s*(?P<value>(?-i:[\"“‘'].+[\"”’']|(?=[A-Z0-9-]*\d)[A-Z0-9][\w-]+|[A-Z][A-Z-]+))$",
+    r"(?:the|our|your|el|la|o|a|le|den|das|die|il)\s+(?P<thing>(?!words?\b|phrase|letter|"
+    r"name\b)[\w'’ -]{2,50}?)(?:\s+(?:is|which is|that is)|,? (?:que|qui|che) (?:es|é|est|è)|"
+    r":)?\s*,?\s*(?P<value>(?-i:[\"“‘'].+[\"”’']|(?=[A-Z0-9-]*\d)[A-Z0-9][\w-]+|[A-Z][A-Z-]+))$",
     re.IGNORECASE,
 )
 _TELLS_NOBODY = re.compile(

@@ -24,18 +24,16 @@ _WORD = r"[A-ZÀ-ÞА-Я][\w'’-]*"
 _NAME = rf"{_TITLE}{_WORD}(?:\s+(?:(?:the|of|von|van|de|da|del|la)\s+)?{_WORD}){{0,3}}"
 _ARE = (
     r"(?i:you are|you're|your name is|you are called|you're called|you will be|act as|acting as|"
-    r"i want you to act as|play the (?:role|part) of|play|pretend to be|pretend you "
-    r"are|pretend that "
-    r"you are|roleplay as|role-play as|take on the role of|du bist|dein name ist|du heißt|sie sind|"
-    r"eres|tu nombre es|te llamas|tu es|vous êtes|ton nom est|você é|o seu nome é|seu nome é|"
-    r"sei|ti chiami|je bent|du är|jesteś|ты|ви)"
+    r"i want you to act as|play the (?:role|part) of|play|pretend to be|pretend you are|"
+    r"pretend that you are|roleplay as|role-play as|take on the role of|du bist|dein name ist|"
+    r"du heißt|sie sind|eres|tu nombre es|te llamas|tu es|vous êtes|ton nom est|você é|"
+    r"o seu nome é|seu nome é|sei|ti chiami|je bent|du är|jesteś|ты|ви)"
 )
 _OWN_NAME = re.compile(rf"{_ARE}\s+(?:[ao]\s+)?[\"“']?(?P<name>{_NAME})")
 _SOMEBODYS = re.compile(rf"{_ARE}\s+{_NAME}\s+[^,.\n]{{3,60}},\s+(?P<name>{_NAME})\b")
 _TRADE_AND_NAME = re.compile(
-    rf"{_ARE}\s+(?:an?|the|ein\w*|un\w*|um\w*)\b[^.\n]*?\b"
-    rf"(?i:named|called|by the name of|namens|llamad[oa]|nommée?|chamad[oa]|di nome)\s+[\"']?"
-    rf"(?P<name>{_NAME})"
+    rf"{_ARE}\s+(?:an?|the|ein\w*|un\w*|um\w*)\b[^.\n]*?\b(?i:named|called|by the name of|namens|"
+    rf"llamad[oa]|nommée?|chamad[oa]|di nome)\s+[\"']?(?P<name>{_NAME})"
 )
 _NOT_NAMES_TEXT = (
     "A An The I AI An-AI English Spanish French German Italian Portuguese Dutch Now Here "
@@ -48,10 +46,9 @@ _ROLE = re.compile(
     rf"my)\s+(?P<role>[^,.;:!?()\"]+)",
 )
 _ROLE_END = re.compile(
-    r"\s+(?:who|that|which|named|called|with|whose|and|but|for|at|in|from|of|on|to|"
-    r"helping|designed|"
-    r"working|specialising|specializing|based|living|running|created|built|by|inside|aboard|"
-    r"trained|dedicated|responsible|known)\b.*$",
+    r"\s+(?:who|that|which|named|called|with|whose|and|but|for|at|in|from|of|on|to|helping|"
+    r"designed|working|specialising|specializing|based|living|running|created|built|by|inside|"
+    r"aboard|trained|dedicated|responsible|known)\b.*$",
     re.IGNORECASE | re.DOTALL,
 )
 _GENERIC_TEXT = (

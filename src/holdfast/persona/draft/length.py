@@ -28,12 +28,11 @@ _COUNTS = {
 }
 _AMOUNT = r"\d{1,3}(?:[,.’]\d{3})+|\d{1,5}"
 _LIMIT = re.compile(
-    rf"\b(?:(?P<most>at most|no more than|not more than|fewer than|less than|under|up "
-    rf"to|within|höchstens|maximal|nicht mehr als|(?:como |no |al )?máximo(?: de)?|no más de|"
-    rf"mais de|não mais (?:de|que)|au (?:plus|maximum)|pas plus de|al massimo|non più di|"
-    rf"maximum(?: of)?|max(?:imum)?\.?|limit\w*[^.]{{0,30}}? to|below|never "
-    rf"more than|not exceed|exceed|longer than|more than)|"
-    rf"(?P<least>at least|minimum(?: of)?|no fewer than|no less than)|"
+    rf"\b(?:(?P<most>at most|no more than|not more than|fewer than|less than|under|up to|within|"
+    rf"höchstens|maximal|nicht mehr als|(?:como |no |al )?máximo(?: de)?|no más de|mais de|"
+    rf"não mais (?:de|que)|au (?:plus|maximum)|pas plus de|al massimo|non più di|maximum(?: of)?|"
+    rf"max(?:imum)?\.?|limit\w*[^.]{{0,30}}? to|below|never more than|not exceed|exceed|"
+    rf"longer than|more than)|(?P<least>at least|minimum(?: of)?|no fewer than|no less than)|"
     rf"(?P<exactly>exactly|precisely))?\s*(?<![\d.,’])(?P<low>{_AMOUNT})(?:\s*(?:-|–|to|or|"
     rf"and)\s*(?P<high>{_AMOUNT}))?[\s-]+{_UNIT}\b(?:\s+(?P<after>or (?:less|fewer|more)|"
     rf"max(?:imum)?|at most))?",
@@ -41,9 +40,8 @@ _LIMIT = re.compile(
 )
 _ONE = re.compile(r"\b(?:a|one|single)\s+(?P<unit>sentence|paragraph|line)\b", re.I)
 _SHORT = re.compile(
-    r"\b(?:concise|concisely|brief|briefly|short|terse|breve|bref|brève|kurz|corto|"
-    r"conciso|succinct\w*|to the point|"
-    r"laconic)\b(?!\s+(?:story|stories|poem|film|summary of))",
+    r"\b(?:concise|concisely|brief|briefly|short|terse|breve|bref|brève|kurz|corto|conciso|"
+    r"succinct\w*|to the point|laconic)\b(?!\s+(?:story|stories|poem|film|summary of))",
     re.I,
 )
 _LONG = re.compile(

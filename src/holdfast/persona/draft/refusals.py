@@ -42,33 +42,26 @@ _ACTS = (
     rf"(?:{'|'.join(sorted(f'{_ENGLISH_ACTS}|{_OTHER_ACTS}'.split('|'), key=len, reverse=True))})"
 )
 _FORBIDS = re.compile(
-    rf"(?:{NEGATION.pattern[1:]}|\b(?:never|not|don't|refuse to|decline to|nunca|não|"
-    rf"non|niemals|nie|no(?= (?:{_OTHER_ACTS})\b)|"
-    rf"jamais|keine|gib)\b)\s+(?:ever\s+|directly\s+|simply\s+|just\s+)?"
-    rf"(?P<act>{_ACTS})\b\s*(?P<topic>.*)$"
+    rf"(?:{NEGATION.pattern[1:]}|\b(?:never|not|don't|refuse to|decline to|nunca|não|non|niemals|"
+    rf"nie|no(?= (?:{_OTHER_ACTS})\b)|jamais|keine|gib)\b)\s+(?:ever\s+|directly\s+|simply\s+|"
+    rf"just\s+)?(?P<act>{_ACTS})\b\s*(?P<topic>.*)$"
     r"|\bne (?P<verb>\w+) (?:jamais|pas) (?:de |d'|du |des )?(?P<sujet>.*)$"
     r"|\b(?P<gib>gib|geben sie) (?:niemals|nie|keine?) (?P<thema>.*)$",
     re.IGNORECASE,
 )
 _AVOIDS = re.compile(
-    r"^(?:please )?(?:you (?:must |should )?)?(?:always )?(?:avoid|refrain from|stay "
-    r"away from|steer clear of)\s+"
-    r"(?:any |all )?(?:(?:topics|subjects|discussions?|questions|conversations?|talk) "
-    r"(?:of|about|on|like|such as)\s+)?"
-    r"(?P<topic>.+)$",
+    r"^(?:please )?(?:you (?:must |should )?)?(?:always )?(?:avoid|refrain from|stay away from|"
+    r"steer clear of)\s+(?:any |all )?(?:(?:topics|subjects|discussions?|questions|conversations?|"
+    r"talk) (?:of|about|on|like|such as)\s+)?(?P<topic>.+)$",
     re.IGNORECASE,
 )
 _IF_ASKED = re.compile(
-    r"^(?:if|when|whenever)\s+(?:(?:you(?:'re| are)|someone|somebody|anyone|a user|"
-    r"the user|users|a customer|"
-    r"the customer|customers|people|they|a student|the student|guests?|a "
-    r"guest)\s+)?(?:is |are |ask(?:s|ed)?|get asked|"
-    r"being asked|want(?:s)? to know|bring(?:s)? up|"
-    r"mention(?:s)?)\s*(?:you\s+)?(?:asked\s+)?(?:(?:a )?(?:questions?|something|"
-    r"anything)\s+)?"
-    r"(?:about|for|to|on|outside|unrelated to|beyond|"
-    r"with)?\s*(?P<topic>[^,]+),\s*(?:then )?(?:please )?(?:you (?:must |should )?)?"
-    r"(?P<what>.+)$",
+    r"^(?:if|when|whenever)\s+(?:(?:you(?:'re| are)|someone|somebody|anyone|a user|the user|users|"
+    r"a customer|the customer|customers|people|they|a student|the student|guests?|"
+    r"a guest)\s+)?(?:is |are |ask(?:s|ed)?|get asked|being asked|want(?:s)? to know|"
+    r"bring(?:s)? up|mention(?:s)?)\s*(?:you\s+)?(?:asked\s+)?(?:(?:a )?(?:questions?|something|"
+    r"anything)\s+)?(?:about|for|to|on|outside|unrelated to|beyond|"
+    r"with)?\s*(?P<topic>[^,]+),\s*(?:then )?(?:please )?(?:you (?:must |should )?)?(?P<what>.+)$",
     re.IGNORECASE,
 )
 _SAY = re.compile(
@@ -82,19 +75,16 @@ _DECLINE = re.compile(
     re.IGNORECASE,
 )
 _ONLY = re.compile(
-    r"\bonly\s+(?:ever\s+)?(?:answer|discuss|talk about|respond to|help with|assist "
-    r"with|handle|speak about|deal with|"
-    r"provide|cover)\b(?:\s+(?:questions|topics|queries|requests|issues|matters|users "
-    r"with|information))?"
-    r"(?:\s+(?:about|on|related to|regarding|concerning|with|that concern|relating "
-    r"to))?\s+(?P<topic>.+)$"
+    r"\bonly\s+(?:ever\s+)?(?:answer|discuss|talk about|respond to|help with|assist with|handle|"
+    r"speak about|deal with|provide|cover)\b(?:\s+(?:questions|topics|queries|requests|issues|"
+    r"matters|users with|information))?(?:\s+(?:about|on|related to|regarding|concerning|with|"
+    r"that concern|relating to))?\s+(?P<topic>.+)$"
     r"|\b(?:stick|stay|keep|limit yourself|restrict yourself|confine yourself|focus "
     r"(?:only|exclusively|solely))\s+(?:strictly )?(?:to|with|on)\s+"
     r"(?:the )?(?:topics? of |subjects? of |questions about )?(?P<other>.+)$"
-    r"|\b(?:do not|don't|never)\s+(?:answer|discuss|talk about|respond to|help with|"
-    r"engage (?:in|with)|go)\b.{0,40}"
-    r"\b(?:other than|except|unrelated to|outside(?: of)?|not (?:related to|about)|aren't about|"
-    r"beyond|off[- ]topic|but)\b\s*(?P<third>.*)$",
+    r"|\b(?:do not|don't|never)\s+(?:answer|discuss|talk about|respond to|help with|engage (?:in|"
+    r"with)|go)\b.{0,40}\b(?:other than|except|unrelated to|outside(?: of)?|not (?:related to|"
+    r"about)|aren't about|beyond|off[- ]topic|but)\b\s*(?P<third>.*)$",
     re.IGNORECASE,
 )
 _OFF = re.compile(
@@ -110,23 +100,17 @@ _DEEDS = frozenset(_DEEDS_TEXT.split())
 """Acts that are asked for by their own verb."""
 _SOMEBODY = r"(?:(?:the|a|your) )?(?:user|student|customer|learner|client|people|anyone|them)s?"
 _NOT_TOPICS = re.compile(
-    r"^(?:explanations?|the whole|character|up|in character|the user(?!'s)|it\b|so\b|"
-    r"this\b|that\b|yourself|more "
-    r"than|long|lengthy|short|"
-    r"one-|too|your (?:answer|repl)|walls|bullet|lists?\b|emoji|markdown|jargon|code "
-    r"blocks|using|use\b|"
-    r"any (?:other )?language|english|spanish|repeat|being|sounding|saying|technical "
-    r"(?:terms|jargon)|"
-    r"questions? (?:with|in)|false|things|facts|information that|a (?:list|lecture)|greet|"
-    r"any(?:one|body)\b|no(?:body| one)\b|somebody\b)",
+    r"^(?:explanations?|the whole|character|up|in character|the user(?!'s)|it\b|so\b|this\b|that\b|"
+    r"yourself|more than|long|lengthy|short|one-|too|your (?:answer|repl)|walls|bullet|lists?\b|"
+    r"emoji|markdown|jargon|code blocks|using|use\b|any (?:other )?language|english|spanish|repeat|"
+    r"being|sounding|saying|technical (?:terms|jargon)|questions? (?:with|in)|false|things|facts|"
+    r"information that|a (?:list|lecture)|greet|any(?:one|body)\b|no(?:body| one)\b|somebody\b)",
     re.IGNORECASE,
 )
 _BACK = (
-    r"\b(?:I (?:can |could |may |will )?(?:only|just)|I(?:'m| am) (?:only|just) "
-    r"(?:here|able)|let'?s (?:get back|"
-    r"talk about|stick|return|stay|keep)|I (?:stick|keep) to|back to|outside (?:of "
-    r")?(?:my|what)|not (?:my|something I)|"
-    r"off[- ]topic|beyond (?:my|what))\b"
+    r"\b(?:I (?:can |could |may |will )?(?:only|just)|I(?:'m| am) (?:only|just) (?:here|able)|"
+    r"let'?s (?:get back|talk about|stick|return|stay|keep)|I (?:stick|keep) to|back to|"
+    r"outside (?:of )?(?:my|what)|not (?:my|something I)|off[- ]topic|beyond (?:my|what))\b"
 )
 
 
@@ -201,7 +185,7 @@ def _instead(topic: str, what: str, clause: str, reader: Reader) -> Iterator[Dem
         questions = (
             tuple(entries[0]["probes"])
             if entries
-            else _off_probes(reader.prompt)
+            else tuple(one["probe"] for one in _off(reader.prompt))
             if off
             else (f"What about {topic}?", f"I have a question about {topic}.")
         )
@@ -247,7 +231,3 @@ def _off(text: str) -> list[Mapping[str, Any]]:
     """Two questions that have nothing to do with a text."""
     topics = material("topics")["off"]
     return [one for one in topics if not mentions(text, one["about"])][:2] or topics[:2]
-
-
-def _off_probes(prompt: str) -> tuple[str, ...]:
-    return tuple(one["probe"] for one in _off(prompt))

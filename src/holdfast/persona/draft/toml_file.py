@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from holdfast.core.errors import PersonaError
 from holdfast.persona.draft.drafting import Draft
-from holdfast.persona.files import as_toml
+from holdfast.persona.files import as_toml, write_new
 from holdfast.persona.suite import Persona, Suite
 
 _WIDE = 100
@@ -64,13 +63,7 @@ def write_suite(suite: Suite, path: Path, head: Sequence[str] = ()) -> None:
     if suite.card is not None:
         parts.append(f"card = {as_toml(suite.card)}")
     parts += ["\n".join(_persona(one)) for one in suite.personas]
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write("\n\n".join(parts) + "\n")
-    except FileExistsError:
-        raise PersonaError(f"{path} is there already: name another --out, or remove it.") from None
-    except OSError as error:
-        raise PersonaError(f"{path} cannot be written ({error.strerror}).") from None
+    write_new(path, "\n\n".join(parts) + "\n")
 
 
 def _persona(persona: Persona) -> Iterator[str]:

@@ -20,10 +20,9 @@ from holdfast.persona.draft.demand import (
 
 _NOT_TONE = re.compile(r"\b(?:never|not|don't|avoid|no)\b", re.IGNORECASE)
 _ABOUT = re.compile(
-    r"\b(?:tone|style|manner|voice|speak|talk|sound|be|stay|remain|write|answer|reply|"
-    r"respond|you are|you're|"
-    r"use|with|act|personality|attitude|friendly|like a|as a|kind|helping|guide|teach|"
-    r"ask|hints?|act as)\b",
+    r"\b(?:tone|style|manner|voice|speak|talk|sound|be|stay|remain|write|answer|reply|respond|"
+    r"you are|you're|use|with|act|personality|attitude|friendly|like a|as a|kind|helping|guide|"
+    r"teach|ask|hints?|act as)\b",
     re.IGNORECASE,
 )
 

@@ -150,7 +150,9 @@ def _add(
     kwargs = [parse_value(one, where) for one in items] if isinstance(items, list) else None
     if not isinstance(ids, list) or kwargs is None or len(ids) != len(kwargs):
         raise PersonaError(f"{where}: instruction_id_list and kwargs are not lists of one length")
-    if not all(isinstance(id_, str) for id_ in ids) or not all(map(_is_object, kwargs)):
+    if not all(isinstance(id_, str) for id_ in ids) or not all(
+        isinstance(one, Mapping) for one in kwargs
+    ):
         raise PersonaError(f"{where}: instruction_id_list is of texts, and kwargs of objects")
     if of_a_request := [one for one in ids if one in NO_ORDER or one.startswith(_OF_A_REQUEST)]:
         tables.skipped[f"belongs to its request: {of_a_request[0]}"] += 1
@@ -161,10 +163,6 @@ def _add(
         tables.skipped[str(missing)] += 1
     except JudgeError as error:
         raise PersonaError(f"{where}: {error}") from None
-
-
-def _is_object(value: object) -> bool:
-    return isinstance(value, Mapping)
 
 
 def _keep(

@@ -17,6 +17,8 @@ from itertools import groupby
 
 from markupsafe import Markup, escape
 
+from holdfast.report.words import first_of
+
 Value = float | None
 Band = Sequence[Sequence[float] | None]
 
@@ -165,7 +167,7 @@ def _band(series: Series, xs: Sequence[float], y: Callable[[float], float]) -> l
 
 
 def _labels(series: Sequence[Series], frame: Frame, y: Callable[[float], float]) -> list[Markup]:
-    ends = [(s, v) for s in series if s.label for v in [_last(s.values)] if v is not None]
+    ends = [(s, v) for s in series if s.label for v in [first_of(s.values[::-1])] if v is not None]
     places = spread([y(v) for _, v in ends], 16, frame.top, frame.bottom_edge + 3)
     edge, marks = frame.right_edge, []
     for (one, value), place in zip(ends, places, strict=True):
@@ -177,10 +179,6 @@ def _labels(series: Sequence[Series], frame: Frame, y: Callable[[float], float])
                 data_k=one.key)
         )  # fmt: skip
     return marks
-
-
-def _last(values: Sequence[Value]) -> Value:
-    return next((v for v in reversed(values) if v is not None), None)
 
 
 def _grid(

@@ -142,14 +142,8 @@ def family(control: str) -> str:
 
 def control_entries(summary: CompareSummary) -> list[ControlEntry]:
     """The rows of the longest length in their order, numbered from 1."""
-    leaders: dict[str, ControlRow] = {}
-    for row in summary.rows:
-        leader = leaders.setdefault(family(row.control), row)
-        if (row.late_stability or 0.0, row.control) > (
-            leader.late_stability or 0.0,
-            leader.control,
-        ):
-            leaders[family(row.control)] = row
+    by_late = sorted(summary.rows, key=lambda row: (row.late_stability or 0.0, row.control))
+    leaders = {family(row.control): row for row in by_late}  # the last of a family is the best
     return [
         ControlEntry(
             place,

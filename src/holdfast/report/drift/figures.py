@@ -117,7 +117,6 @@ class Trace:
     short: str
     values: tuple[float | None, ...]
     intervals: tuple[tuple[float, float] | None, ...]
-    flat: bool = False
 
 
 def numbers(values: Sequence[Any] | None) -> tuple[float | None, ...]:
@@ -154,7 +153,7 @@ def traces(summary: DriftSummary) -> list[Trace]:
         level = finite(getattr(summary.curves, field))
         span = ends(getattr(summary.curves, f"{field}_interval"))
         size = len(summary.curves.stability) if level is not None else 0
-        references.append(Trace(kind, name, label, label, (level,) * size, (span,) * size, True))
+        references.append(Trace(kind, name, label, label, (level,) * size, (span,) * size))
     own = Trace("own", "the agent’s persona", "persona", "persona",
                 numbers(summary.curves.stability), _intervals(summary.curves.interval))  # fmt: skip
     return [

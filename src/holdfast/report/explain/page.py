@@ -18,15 +18,7 @@ from holdfast.report.charts import chart
 from holdfast.report.charts import heatmap as heatmaps
 from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.compare.entries import family, short
-from holdfast.report.drift.figures import (
-    SCORES,
-    X_NAME,
-    Figure,
-    Panel,
-    Table,
-    line_figure,
-    numbers,
-)
+from holdfast.report.drift.figures import SCORES, X_NAME, Figure, Panel, Table, line_figure, numbers
 from holdfast.report.explain.findings import headline
 from holdfast.report.words import (
     between,
@@ -77,14 +69,11 @@ def render(summary: ExplainSummary) -> str:
     )
 
 
-def _css(control: str) -> str:
-    return f"f-{family(control)} {'plain' if control == 'none' else 'fore'}"
-
-
 def _series(name: str, values: Values, intervals: Sequence[Interval] | None) -> Series:
     """A line; `none`'s, which the others are read against, has a band."""
     band = [ends(one) for one in intervals or ()] if name == "none" else []
-    return Series(OTHER_SETS.get(name) or _css(name), numbers(values), band)
+    css = f"f-{family(name)} {'plain' if name == 'none' else 'fore'}"
+    return Series(OTHER_SETS.get(name) or css, numbers(values), band)
 
 
 def _lines(

@@ -16,7 +16,6 @@ class ConsistencyManifest:
     """What determines the judge's replies."""
 
     command: str
-    """The command."""
     version: str
     """Version of Holdfast."""
     log: str
@@ -32,7 +31,6 @@ class JudgeReply:
     request: str
     """SHA-256 of the request."""
     text: str
-    """The reply."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,6 @@ class JudgeCheck:
     """How a judge does on lines whose labels are known."""
 
     judge: str
-    """Its name."""
     n: int
     """Labelled lines."""
     unparsed: int
@@ -79,7 +76,6 @@ class Consistency:
     value: float | None
     """Mean over conversations, from 0 to 1; None where nothing could be judged."""
     interval: Interval
-    """Its 95% interval."""
     n: int
     """Conversations."""
     judged: int
@@ -95,7 +91,6 @@ class Planted:
     seen: int
     """Those that the rules see."""
     of: int
-    """All of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +128,6 @@ class ConsistencySummary:
     planted: Mapping[str, Planted]
     """How many faults of each kind were planted in this log, and found; empty for a short log."""
     flagged: tuple[Fault, ...]
-    """The faults."""
     judge: JudgeCheck | None
     """The judge model on labelled lines; None without one."""
     user: SideConsistency | None
@@ -141,6 +135,5 @@ class ConsistencySummary:
     agent: SideConsistency | None
     """The agent's side, likewise."""
     reading: LogReading | None = optional_field()
-    """What a log was read as."""
     version: str
     """Version of Holdfast."""

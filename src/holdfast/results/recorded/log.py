@@ -22,7 +22,6 @@ class LogReading:
     """What a log was read as."""
 
     file: str
-    """The log."""
     format: str
     """Its format; several with commas between, the commonest first."""
     unfit: int

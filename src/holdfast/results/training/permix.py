@@ -18,7 +18,6 @@ class PermixManifest:
     """What determines the result of a training."""
 
     command: str
-    """The command."""
     version: str
     """Version of Holdfast."""
     model: Mapping[str, Any]
@@ -70,7 +69,6 @@ class OwnAnswer:
     row: int
     """Number of its prompt."""
     reply: str
-    """Its text."""
     right: bool
     """Whether it was paid; only such replies are imitated."""
 
@@ -98,9 +96,7 @@ class Rollout:
     asked: str
     """The last message of the task."""
     reply: str
-    """The rollout."""
     reward: float
-    """Its reward."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +106,6 @@ class StepMetrics:
     step: int
     """Number of the step, from 1."""
     loss: MetricValue | None = optional_field()
-    """The loss."""
     kl: MetricValue | None = optional_field()
     """Mean KL a token to the model before training."""
     entropy: MetricValue | None = optional_field()
@@ -132,7 +127,6 @@ class StepMetrics:
     by_persona: Mapping[str, GroupMetrics] | None = optional_field()
     """Rewards by persona."""
     samples: tuple[Rollout, ...] = ()
-    """Some of the rollouts."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +208,6 @@ class PermixSummary:
     tasks: int
     """Tasks that were trained on."""
     categories: tuple[str, ...]
-    """Their categories."""
     trial: PermixTrial | None
     """What the untrained model did with a few prompts."""
     personas: int

@@ -31,7 +31,6 @@ class PrismManifest:
     """What determines the records of a stage."""
 
     command: str
-    """The command."""
     version: str
     """Version of Holdfast."""
     model: Mapping[str, Any]
@@ -79,7 +78,6 @@ class AnswerPair:
     """The answers to a query with the persona and without."""
 
     query: Query = inline_field()
-    """The query."""
     plain: str
     """The answer without the persona."""
     persona: str
@@ -113,7 +111,6 @@ class ControlVerdicts:
     """What a judge said to pairs of answers of which the better one is known."""
 
     judge: str
-    """Name of the judge."""
     pairs: int
     """Pairs, each judged in both orders."""
     right: int
@@ -155,7 +152,6 @@ class PrismSummary:
     """What training used and reached."""
 
     model: str
-    """Name of the model."""
     queries: int
     """Queries that were answered."""
     dropped: int
@@ -224,7 +220,6 @@ class PrismEvalManifest:
     """What determines the records of an evaluation."""
 
     command: str
-    """The command."""
     version: str
     """Version of Holdfast."""
     model: Mapping[str, Any]
@@ -248,7 +243,6 @@ class ArmAnswer:
     """The replies to one task in one arm."""
 
     arm: str
-    """The arm."""
     task: str
     """Id of the task."""
     sample: int
@@ -285,9 +279,7 @@ class PairedDifference:
     """The mean difference of two arms over the same tasks."""
 
     delta: float | None
-    """The difference."""
     interval: Interval
-    """Its interval."""
 
 
 @dataclass(frozen=True)
@@ -295,11 +287,9 @@ class ArmScores:
     """How one arm scores."""
 
     arm: str
-    """The arm."""
     overall: float | None
     """Mean score over tasks."""
     interval: Interval
-    """Its interval."""
     against: Mapping[str, PairedDifference]
     """Differences from base and from the matched persona."""
     by_category: Mapping[str, float | None]
@@ -317,9 +307,7 @@ class PrismEvalSummary:
     """The arms side by side."""
 
     model: str
-    """Name of the model."""
     judge_model: str | None
-    """Name of the judge model."""
     adapter: str
     """Folder of the adapter."""
     tasks: int
@@ -335,7 +323,6 @@ class PrismEvalSummary:
     without_persona: Mapping[str, Mapping[str, int]]
     """Tasks, by category, that an arm has no persona for and asks as base does; by arm."""
     rows: tuple[ArmScores, ...]
-    """The arms."""
     gate: GateScores
     """How well the gate predicted wins in training."""
     command: str | None

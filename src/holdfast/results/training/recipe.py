@@ -57,7 +57,6 @@ class RecipeManifest:
     """What the runs of a recipe in one folder have in common; arms and seeds may be added."""
 
     command: str
-    """The command."""
     title: str
     """The recipe's title."""
     method: str
@@ -71,9 +70,7 @@ class ArmRow:
     """What one training of an arm measured."""
 
     arm: str
-    """Name of the arm."""
     seed: int
-    """Its seed."""
     numbers: Mapping[str, float | None]
     """What was measured, by name."""
 
@@ -83,13 +80,11 @@ class ArmDifference:
     """One arm less another."""
 
     arm: str
-    """Name of the arm."""
     against: str
     """Name of the other."""
     of: str
     """What differs: accuracy, the same under a group of personas, fidelity, or PRISM's score."""
     mean: float
-    """The mean difference."""
     interval: tuple[float, float]
     """Its 95% interval, over seeds, personas and items together (`core.stats.CrossedMean`)."""
     p: float | None
@@ -107,9 +102,7 @@ class PublishedFigure:
     """A figure of the paper that a recipe follows."""
 
     what: str
-    """What it is."""
     value: str
-    """The figure, as it was published."""
     source: str
     """Where it stands."""
 
@@ -131,9 +124,7 @@ class RecipeSummary:
     known: str
     """What is known of the original's settings."""
     unknown: str
-    """What is not."""
     seeds: tuple[int, ...]
-    """The seeds."""
     table: str
     """The Markdown file with the table."""
     seconds: float

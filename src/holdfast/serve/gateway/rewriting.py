@@ -89,11 +89,9 @@ class RewrittenRequest:
     fields: Record
     """The same, read."""
     control: Control
-    """The control."""
     chat: Sequence[Record]
     """The messages with the persona, before the control."""
     persona: Persona | None
-    """The persona."""
 
 
 def rewrite_body(

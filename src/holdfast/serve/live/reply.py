@@ -24,7 +24,6 @@ class LiveReply:
     control: Control
     """The control of the request."""
     model: str
-    """The model."""
     id: str | None = None
     """The conversation's id, where the request names one."""
     score: float | None = None

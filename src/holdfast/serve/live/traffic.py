@@ -68,10 +68,9 @@ class LiveTraffic:
     Args:
         persona: the persona.
         control: what its requests are under unless they choose.
-        metrics: where replies are counted.
+        figures: the server's, where replies are counted.
         settings: how traffic is watched.
         alias: the name that the persona has in the file of tenants; empty for the server's own.
-        figures: the server's, where it has them already.
 
     Raises:
         ServiceError: the log cannot be written, or the webhook is no URL.
@@ -81,16 +80,14 @@ class LiveTraffic:
         self,
         persona: Persona,
         control: Control,
-        metrics: Metrics,
+        figures: Figures,
         settings: LiveSettings,
-        *,
         alias: str = "",
-        figures: Figures | None = None,
     ) -> None:
         self.persona, self.control, self.settings = persona, control, settings
         self.traffic = Traffic(persona, settings.watch)
-        self._figures = figures or Figures(metrics)
-        self._figures.add(persona.id, alias, self.traffic)
+        self._figures = figures
+        figures.add(persona.id, alias, self.traffic)
         self._seconds = 0.0  # that a reply takes, as of late
         self._lock = threading.Lock()
         self._queue: queue.Queue[Callable[[], None]] = queue.Queue(QUEUE)

@@ -40,7 +40,7 @@ class Watches:
         settings: LiveSettings | None,
         tenants: LiveTenants,
     ) -> None:
-        self._control, self._metrics, self._tenants = control, metrics, tenants
+        self._control, self._tenants = control, tenants
         self._settings, self._figures = settings or LiveSettings(), Figures(metrics)
         self._lock = threading.Lock()
         self._aliases: dict[str, LiveTraffic] = {}
@@ -88,9 +88,7 @@ class Watches:
         self._figures.telemetry.flush()
 
     def _watch(self, persona: Persona, control: Control, alias: str) -> LiveTraffic:
-        return LiveTraffic(
-            persona, control, self._metrics, self._settings, alias=alias, figures=self._figures
-        )
+        return LiveTraffic(persona, control, self._figures, self._settings, alias)
 
 
 def add_traffic(app: FastAPI, watches: Watches) -> None:

@@ -25,7 +25,6 @@ class WireReply:
     """The reply that a response holds."""
 
     text: str = ""
-    """The reply."""
     tokens: tuple[int, int] | None = None
     """Tokens of the prompt and of the reply, where the response has them."""
     finish: str = "stop"

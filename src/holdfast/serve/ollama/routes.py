@@ -21,6 +21,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -36,7 +37,7 @@ from holdfast.serve.limits import KEY_NAME, ROUTE
 from holdfast.serve.live.reply import conversation_id
 from holdfast.serve.ollama.requests import read_chat, read_prompt
 from holdfast.serve.requests import CompletionContext, CompletionPlan
-from holdfast.serve.stream import StreamingAnswer, until_client_leaves
+from holdfast.serve.stream import StreamingAnswer, until_client_leaves, with_end
 from holdfast.serve.tenants.live import LiveTenants
 
 NDJSON = {"content-type": "application/x-ndjson"}
@@ -124,23 +125,14 @@ class Ollama:
                 return Json(line(name, {"delta": {}, "done": True, "done_reason": "load"}))
             plan = replace(plan, conversation=conversation_id(request.headers, fields))
             completion = Completion(context, plan)
-            lines = self._count_at_end(completion, key, _lines(completion, name, line, start))
+            end = partial(self.on_end, completion, key)
+            lines = with_end(_lines(completion, name, line, start), end)
             if fields.get("stream", True):
                 timeout = context.limits.write_timeout
                 return StreamingAnswer(_encode_lines(lines), timeout, headers=NDJSON)
             return Json(await until_client_leaves(request.receive, _join_lines(lines)))
         except RequestError as error:
             return _error(error)
-
-    async def _count_at_end(
-        self, completion: Completion, key: str, lines: AsyncGenerator[dict[str, Any]]
-    ) -> AsyncGenerator[dict[str, Any]]:
-        try:
-            async with aclosing(lines):
-                async for one in lines:
-                    yield one
-        finally:
-            self.on_end(completion, key)
 
 
 def _model_name(fields: Mapping[str, Any]) -> str:

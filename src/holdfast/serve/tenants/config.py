@@ -81,11 +81,9 @@ class Tenants:
     """The file, read."""
 
     aliases: Mapping[str, Alias] = field(default_factory=dict)
-    """By name."""
     routes: Mapping[str, str] = field(default_factory=dict)
     """Names of aliases, by path."""
     keys: tuple[KeyRule, ...] = ()
-    """The keys."""
 
     def route_of(self, path: str) -> str | None:
         """The route that a path is below, or None."""

@@ -12,9 +12,8 @@ from holdfast.judge.content.choice.phrases import BEYOND_DOUBT, NEXT, any_of
 
 # "Cool as linen" is said of something else.
 UNLIKE = any_of(
-    r"(?:^|[,;:]|\band\b|\bbut\b)\W*(?:as |so )?"
-    r"(?!(?:me|you|us|same|much|well|far|soon|such)\b)\w+ as"
-    r"(?: an?| the| any)?(?=\s+$)",
+    r"(?:^|[,;:]|\band\b|\bbut\b)\W*(?:as |so )?(?!(?:me|you|us|same|much|well|far|soon|"
+    r"such)\b)\w+ as(?: an?| the| any)?(?=\s+$)",
     r"(?:(?<!there)(?:'s| is)| are|'re| was| were| tastes?| looks?| sounds?| feels?| smells?)"
     r"(?: \w+)? nothing like",
     ends=NEXT,
@@ -45,11 +44,10 @@ LESSER_LABEL = re.compile(
 )
 DENIES = any_of(
     r"(?:\b(?:not(?! only| just| simply)|never|no|nor|neither|without|except|unlike|tried to|"
-    r"trying to|hates?|detest|"
-    r"despise|loathe|dislike|avoid|reject|refuse|skip|forget|used to|cannot|sick of|tired of|"
-    r"away with|down with|far from|nobody(?! expects)|hardly|rarely|"
-    r"bored (?:with|of)|fed up with|done with|"
-    r"(?:have|had) enough of|(?:sold )?out of|gone off)|n't)[^\w,]+(?:[\w'-]+[^\w,]+){0,3}$",
+    r"trying to|hates?|detest|despise|loathe|dislike|avoid|reject|refuse|skip|forget|used to|"
+    r"cannot|sick of|tired of|away with|down with|far from|nobody(?! expects)|hardly|rarely|"
+    r"bored (?:with|of)|fed up with|done with|(?:have|had) enough of|(?:sold )?out of|gone off)|"
+    r"n't)[^\w,]+(?:[\w'-]+[^\w,]+){0,3}$",
     r"\b(?:but|other than|more than|better than|sooner than|less than|than|over|versus|vs|"
     r"instead of|rather than|compared to|compared with|as opposed to|different from|different to|"
     r"similar to|confused with|mistake[n]? for|apart from|aside from)\W+(?:[\w'-]+\W+){0,2}$",
@@ -90,9 +88,8 @@ DENIED_NEXT = any_of(
     r"^(?:\W*(?:is|are|was|were)|'s|'re) (?:only|merely|no more than) (?:an?|the)\b"
     r"(?! (?:\w+ )?(?:best|one|way|choice|option|answer|thing)\b)",
     # "Blue is the one most people name": others choose it.
-    r"^(?:\W*(?:is|are|was|were)|'s|'re) the (?:\w+ ){1,2}?(?:that |which )?"
-    r"(?:most|many|some|other|more) (?:\w+ )?(?:name|choose|pick|say|give|prefer|like|love|vote|"
-    r"go|mention|answer)\b",
+    r"^(?:\W*(?:is|are|was|were)|'s|'re) the (?:\w+ ){1,2}?(?:that |which )?(?:most|many|some|"
+    r"other|more) (?:\w+ )?(?:name|choose|pick|say|give|prefer|like|love|vote|go|mention|answer)\b",
     # "Blue's for boats": the option is meant for something else.
     r"^(?:'s| is|'re| are) what (?:my|other|people|most|some|every\w*|they|he|she|the \w+) \w+",
     r"^(?:'s| is|'re| are) for (?!(?:me|us|you|sure|the win)\b)",
@@ -101,10 +98,9 @@ DENIED_NEXT = any_of(
     r"\b(?:for (?:years|ages|a long time|decades)|until|till|once|before|back then|in those days|"
     r"when I was|as an? (?:child|boy|girl|lad)))\b",
     # "There's a bus, they tell me": hearsay.
-    r"^[^.;:!?]{0,40}?, (?:or )?(?:so |as )?(?:(?:they|people|folks|others|some)(?: \w+)? "
-    r"(?:tell me|say|"
-    r"claim|insist|reckon|swear)|I'm told|I am told|I hear|I gather|apparently|supposedly|"
-    r"allegedly)\W*$",
+    r"^[^.;:!?]{0,40}?, (?:or )?(?:so |as )?(?:(?:they|people|folks|others|"
+    r"some)(?: \w+)? (?:tell me|say|claim|insist|reckon|swear)|I'm told|I am told|I hear|I gather|"
+    r"apparently|supposedly|allegedly)\W*$",
     r"^\W*,? (?:I'm told|I am told|they say|people say|I hear|I gather|apparently|supposedly),",
 )
 # "Put the blue tin down!"

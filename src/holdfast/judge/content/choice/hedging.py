@@ -16,12 +16,10 @@ _CONDITION = re.compile(
 )
 _EVADES = re.compile(
     r"\b(?:I|we)\b[^.!?]{0,40}?(?:\b(?:cannot|can ?not|do not|could not|would not|will not|"
-    r"unable to|"
-    r"not able to|lack)\b|n't\b)[^.!?]{0,40}?\b(?:preferences?|favou?rites?|opinions?|choose|"
-    r"pick|select|decide|feelings|emotions|tastes?|choice|beliefs|likes)\b"
+    r"unable to|not able to|lack)\b|n't\b)[^.!?]{0,40}?\b(?:preferences?|favou?rites?|opinions?|"
+    r"choose|pick|select|decide|feelings|emotions|tastes?|choice|beliefs|likes)\b"
     r"|\b(?:the )?(?:right|best|perfect) (?:\w+ ){1,2}is (?:the one|whichever|whatever|"
-    r"what(?:ever)?) "
-    r"(?:that )?(?:\w+ )?(?:fits?|suits?|you)\b"
+    r"what(?:ever)?) (?:that )?(?:\w+ )?(?:fits?|suits?|you)\b"
     r"|\b(?:has|have|is|are) (?:\w+ )?(?:the (?:very )?same (?:chance|odds)|equally (?:\w+ )?\w+)"
     r"|\bno (?:luckier|better|worse|more \w+) than\b"
     r"|\b(?:each|every\w*|all|both|they)\b[^.!?]{0,30} (?:has|have) (?:its|their|his|"
@@ -31,10 +29,9 @@ _EVADES = re.compile(
     r"|\b(?:hard|difficult|tough|impossible) to (?:choose|pick|decide|say)\b"
     r"|^\W*all of them\b"
     r"|\b(?:it depends|depends on|up to you|(?:like|love|enjoy|recommend) (?:them all|both|"
-    r"all of them)|"
-    r"any of them|either one|either is|both have|both are|each has|"
-    r"(?:like|love|enjoy|adore) (?:all|every|each) (?:\w+ ){0,4}(?:equally|the same|alike)|"
-    r"(?:all|every|each) (?:\w+ ){0,4}(?:equally|alike) \w+)\b",
+    r"all of them)|any of them|either one|either is|both have|both are|each has|(?:like|love|enjoy|"
+    r"adore) (?:all|every|each) (?:\w+ ){0,4}(?:equally|the same|alike)|(?:all|every|"
+    r"each) (?:\w+ ){0,4}(?:equally|alike) \w+)\b",
     re.IGNORECASE,
 )
 _ASKS_FOR_CHOICE = re.compile(

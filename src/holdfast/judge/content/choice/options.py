@@ -41,16 +41,14 @@ from holdfast.judge.score import Judge, Score
 _CLAUSE = re.compile(
     r"[;:]\s|\s[–—-]+\s|—|(?<=\?)[\"')]*\s|,\s+so\b|,?(?<!anything)(?<!nothing)\s+but\b,?|"
     r"(?<!lying)(?<!a lie),?\s+(?:however|although|though|yet|while|whereas|because|since|whilst|"
-    r"if)"
-    r"\b,?|"
-    r",\s+(?=(?:I(?!'m told| am told| hear\b| gather)|not|never|and I|and then|yet I|my)\b)",
+    r"if)\b,?|,\s+(?=(?:I(?!'m told| am told| hear\b| gather)|not|never|and I|and then|yet I|"
+    r"my)\b)",
     re.IGNORECASE,
 )
 # "If you like it strong, take …", "While you've got the legs, go …"
 _OPENING = re.compile(
-    r"\W*(?P<word>if|(?:while|when|whenever|before|after|once|until)"
-    r"(?= (?:you|I|we|they|it|he|she)\b))"
-    r"\s+(?P<clause>[^,]*),\s*",
+    r"\W*(?P<word>if|(?:while|when|whenever|before|after|once|until)(?= (?:you|I|we|they|it|he|"
+    r"she)\b))\s+(?P<clause>[^,]*),\s*",
     re.IGNORECASE,
 )
 _BEFORE_LABEL = re.compile(
@@ -148,9 +146,6 @@ class _Finder:
         lone = rf"\W*(?:(?:option|answer|choice)\W+(?:is\W+)?)?([{letters}])\W*"
         self._lone = re.compile(lone, re.IGNORECASE) if labels else None
 
-    def _option(self, match: re.Match[str]) -> int:
-        return self._numbers[(match.lastindex or 1) - 1]
-
     def write_out(self, text: str) -> str:
         """The text with the options that it only points at; see `position`."""
         return write_out(text, self._names or self._labels, self.find)
@@ -173,7 +168,8 @@ class _Finder:
         if self._name:
             for match in self._name.finditer(clause):
                 if not _is_verb(clause, match):
-                    mentions.append(OptionMention(self._option(match), *match.span()))
+                    option = self._numbers[(match.lastindex or 1) - 1]
+                    mentions.append(OptionMention(option, *match.span()))
         if self._letter:
             for match in self._letter.finditer(clause):
                 if _names_an_option(clause, match):

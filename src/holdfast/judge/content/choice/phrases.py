@@ -121,11 +121,10 @@ URGES = any_of(
     r"^\W*(?:up|off|in|on|over|home|away) (?:you|we) go\b",
     _START + r"(?:(?:let's|let us) \w+|take|try|choose|pick|select|hold|go|start|begin|write|learn|"
     r"play|visit|see|send|use|get|buy|bring|give|put|paint|wear|order|drink|eat|ride|catch|head|"
-    r"hop|book|stay|move|plant|grow|adopt|build|stage|read|study|vote|opt|stick|save|pack|"
-    r"walk|step|jump|climb|join|follow|make|grab|pop|"
-    r"stroll|swing|ask for|trust|have|hand|bring|serve|offer|run|sing|wrap|pin|pack|lay|deal|"
-    r"fill|sail|"
-    r"board|open|cross|call|meet|stage|pour|scoop|cast|mount|press|put on|slip into|fall for)\b",
+    r"hop|book|stay|move|plant|grow|adopt|build|stage|read|study|vote|opt|stick|save|pack|walk|"
+    r"step|jump|climb|join|follow|make|grab|pop|stroll|swing|ask for|trust|have|hand|bring|serve|"
+    r"offer|run|sing|wrap|pin|pack|lay|deal|fill|sail|board|open|cross|call|meet|stage|pour|scoop|"
+    r"cast|mount|press|put on|slip into|fall for)\b",
     ends=r"\W+(?:[\w'-]+\W+){0,7}$",
 )
 # "Pick 64": an order to choose is a choice.
@@ -217,11 +216,10 @@ OTHERS = any_of(
 # "Everyone runs to the penguins", "half the street asked for green".
 CROWD = any_of(
     r"(?:^|,)\W*(?:(?:and|but|so|sure|yes|of course),? )?(?:people|folks|everyone|everybody|others|"
-    r"somebody|someone|half (?:the|my|of the) \w+|visitors|customers|guests|tourists|"
-    r"travellers|beginners|experts|"
-    r"critics|coaches|grandmas|(?:my|the|our) (?:wife|husband|neighbou?rs?|vicar|postman|doctor|"
-    r"boss|tourists|brochures?|guide ?books?|others))\b"
-    r"(?![^,;]* (?:should|must|ought|needs? to|deserves?|is sent|are sent|ends? up|comes? back)\b)",
+    r"somebody|someone|half (?:the|my|of the) \w+|visitors|customers|guests|tourists|travellers|"
+    r"beginners|experts|critics|coaches|grandmas|(?:my|the|our) (?:wife|husband|neighbou?rs?|vicar|"
+    r"postman|doctor|boss|tourists|brochures?|guide ?books?|others))\b(?![^,;]* (?:should|must|"
+    r"ought|needs? to|deserves?|is sent|are sent|ends? up|comes? back)\b)",
     ends=r"[^,;:]{0,80}$",
 )
 INSTANCE = any_of(r"\b(?:such as|for example|for instance|including|e\.g\.)", ends=NEXT)
@@ -234,23 +232,20 @@ LIKES_ALONE = any_of(
 )
 COMMITS_NEXT = any_of(
     r"^\W*(?:has|have|gets|got) me\W*$",
-    r"^\W*(?:makes|made) me\b(?! (?:sick|shiver|restless|jittery|ill|sad|tired|angry|nervous|"
-    r"jumpy|dizzy|"
-    r"sneeze|yawn))",
+    r"^\W*(?:makes|made) me\b(?! (?:sick|shiver|restless|jittery|ill|sad|tired|angry|nervous|jumpy|"
+    r"dizzy|sneeze|yawn))",
     r"^\W*for you\b(?! if)",
-    r"^\W*(?:\w+ )?(?:deserves (?:to win|it|my)|should (?:win|get it)|gets (?:my|it)\b|"
-    r"takes (?:it|the (?:cake|crown|prize))|is yours|edges it|has it\b|like me\b|as I (?:do|did|"
-    r"have)\b|"
-    r"it shall be|and (?:nothing|nowhere|nobody|"
-    r"no one|none) (?:else|other)|or nothing|or (?:go|stay) home|has my (?:vote|heart|money))",
+    r"^\W*(?:\w+ )?(?:deserves (?:to win|it|my)|should (?:win|get it)|gets (?:my|it)\b|takes (?:it|"
+    r"the (?:cake|crown|prize))|is yours|edges it|has it\b|like me\b|as I (?:do|did|have)\b|"
+    r"it shall be|and (?:nothing|nowhere|nobody|no one|none) (?:else|other)|or nothing|or (?:go|"
+    r"stay) home|has my (?:vote|heart|money))",
     r"^\W*(?:it is,? )?of course\b",
     r"^\W*(?:no (?:contest|question|doubt|competition)|naturally|obviously|by a mile)\b",
     rf"^\W*(?:and |(?:and )?(?:it|that|this)(?:'s| is|'ll be| was)? ?)?(?:not|isn't|n't) "
     rf"{BEYOND_DOUBT}\b",
-    r"^(?:\W*(?:is|was)|'s) (?:what|where|the one) I(?:'d|'ll| would| will|'m| am)?(?: \w+)? "
-    r"(?:drink|eat|order|have|having|take|play|pick|choose|want|use|ride|visit|recommend|live|"
-    r"read|wear|"
-    r"write)\b",
+    r"^(?:\W*(?:is|was)|'s) (?:what|where|the one) I(?:'d|'ll| would| will|'m|"
+    r" am)?(?: \w+)? (?:drink|eat|order|have|having|take|play|pick|choose|want|use|ride|visit|"
+    r"recommend|live|read|wear|write)\b",
     r"^\W*(?:is|are|'s) the (?:[\w-]+ ){0,2}?\w+est (?:way|choice|option|route|bet|one)\b",
     r"^\W*(?:is|are|was|would be|will be|'s|'d be|remains|makes|would make|has to be)"
     r"(?: (?:by far|clearly|definitely|simply|surely|always|still|easily|really|truly|just))*"
@@ -259,15 +254,12 @@ COMMITS_NEXT = any_of(
     r"|best|ideal|perfect|tailor-made|unbeatable)\b(?! (?:and|but|for (?:others|most|some|many)))",
     r"^\W*(?:(?!and (?:the|an?)\b)[\w'-]+\W+){0,6}?(?:(?:my|our)(?: [\w'-]+){0,3}? (?:favou?rite|"
     r"choice|answer|pick|preference|vote|heart|life|go-to)|for me|the (?:very )?best|"
-    r""
     r"the one(?! for (?!me\b|you\b|us\b)| you \w+ (?:when|if|because|for)\b)|(?:this|that) one|"
-    r"the winner|wins|any day|"
-    r"the (?:right |correct |only )?(?:answer|choice|option)|every time|all the way|please|"
-    r"hands down|without (?:a )?doubt|always|forever|suits me|calls (?:to )?me|"
+    r"the winner|wins|any day|the (?:right |correct |only )?(?:answer|choice|option)|every time|"
+    r"all the way|please|hands down|without (?:a )?doubt|always|forever|suits me|calls (?:to )?me|"
     r"(?:which is |that is |that's )?what (?:you're|you are|you'll be) (?:having|taking|getting)|"
     r"(?:that |what |which )?I(?:'d|'ll| would| will)?(?: \w+)? (?:choose|pick|prefer|love|like|"
-    r"want|crave|"
-    r"go with|go for)|(?<!as )it is)\b",
+    r"want|crave|go with|go for)|(?<!as )it is)\b",
 )
 PREFER_TO = re.compile(r"\bprefer\w*\b", re.IGNORECASE)
 TO = re.compile(r"^\W*to\W+(?:[\w'-]+\W+){0,2}$", re.IGNORECASE)

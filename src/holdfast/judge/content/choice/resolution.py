@@ -30,11 +30,9 @@ class Vote:
     """An option as one clause of the reply has it."""
 
     option: int
-    """Its number."""
     weight: int
     """How firmly the clause commits to it; see `holdfast.judge.content.choice.commitment`."""
     clause: str
-    """The clause."""
     depends: bool = False
     """Whether the clause hangs on a condition."""
     turns: int = 0
@@ -57,24 +55,20 @@ _TURN = re.compile(
 )
 _CONCEDES = re.compile(r"\W*(?:although|though|while|whereas|whilst|even if)\b", re.IGNORECASE)
 _COMMITS_BACK = re.compile(
-    r"\W*(?:(?:and|but|so|because|yes),? )?(?:"
-    r"(?:that|this|it|he|she)(?:'s| is| was| will be|'ll be)(?: \w+)? (?:the one|the answer|"
-    r"the winner|"
-    r"mine\b|(?:my|our|your)(?: \w+){0,2} (?:favou?rite|choice|answer|pick|vote|recommendation|dog|"
-    r"ticket|colour|color)|yours\b|for (?:you|me)\b|what (?:I|you|we)|where (?:I|you|we)|"
-    r"which (?:is )?what (?:I|you|we))"
+    r"\W*(?:(?:and|but|so|because|yes),? )?(?:(?:that|this|it|he|she)(?:'s| is| was| will be|"
+    r"'ll be)(?: \w+)? (?:the one|the answer|the winner|mine\b|(?:my|our|"
+    r"your)(?: \w+){0,2} (?:favou?rite|choice|answer|pick|vote|recommendation|dog|ticket|colour|"
+    r"color)|yours\b|for (?:you|me)\b|what (?:I|you|we)|where (?:I|you|we)|which (?:is )?what (?:I|"
+    r"you|we))"
     r"|which is (?:what|where|why|the one) (?:I|you|we)\b"
     r"|(?:I'd|I would|I'll|I will|I) (?:\w+ )?(?:choose|pick|take|recommend|vote for|go for|"
-    r"go with) "
-    r"(?:that one|that|this one|it|him|her)\b"
+    r"go with) (?:that one|that|this one|it|him|her)\b"
     r"|(?:that one|it) (?:wins|gets my)\b"
     r"|I (?:know|can tell you|needn't say|needn't tell you) (?:which|what|where)(?: one)? I\b|"
     r"guess which\b"
-    r"|(?:send|take|bring|point|book) (?:\w+ ){1,3}there\b|"
-    r"(?:hop|jump|get) (?:on|in|aboard) (?:that|it)\b|(?:take|get|pick|choose|go for|try|have|"
-    r"order|"
-    r"book) (?:that|it|that one|this one)\b(?! (?:from|easy|slow|away|off|out|up))|"
-    r"(?:let's )?go there\b"
+    r"|(?:send|take|bring|point|book) (?:\w+ ){1,3}there\b|(?:hop|jump|get) (?:on|in|"
+    r"aboard) (?:that|it)\b|(?:take|get|pick|choose|go for|try|have|order|book) (?:that|it|"
+    r"that one|this one)\b(?! (?:from|easy|slow|away|off|out|up))|(?:let's )?go there\b"
     # "Take an armful.", "I rest my case."
     r"|(?:take|get|have|order|buy|try) (?:an?|some|one|two|three|plenty|lots)(?: [\w-]+){0,2}\W*$"
     r"|(?:I rest my case|case closed|(?:'?nuff|enough) said|say no more|need I say more)\b"
@@ -85,8 +79,7 @@ _COMMITS_BACK = re.compile(
 )
 _POINTS_AHEAD = re.compile(
     r"\b(?:my|our) (?:[\w-]+ ){0,2}(?:favou?rite|choice|pick|answer|vote|recommendation|money|"
-    r"heart|"
-    r"advice|love)\b|\bthe (?:[\w-]+ ){0,2}(?:one|answer|winner|best)\b|\bonly one\b|"
+    r"heart|advice|love)\b|\bthe (?:[\w-]+ ){0,2}(?:one|answer|winner|best)\b|\bonly one\b|"
     r"\bI(?:'d|'ll| would| will| know)? (?:\w+ )?(?:choose|pick|take|send|go|point|recommend|vote|"
     r"say|where|which|what)\b",
     re.IGNORECASE,
@@ -99,22 +92,18 @@ _AGREES = re.compile(
 )
 _TAKES_BACK = re.compile(
     r"\W*(?:(?:and|but|just|though|yet),? )?(?:(?:it's |it is |that's )?not (?:my|for (?:me|you|"
-    r"today)|"
-    r"the one|today|this time)|I (?:don't|do not|can't|cannot|won't) (?:\w+ )?(?:like|stand|"
-    r"care for|"
-    r"recommend|drink|play|want|choose|pick|take|bear) (?:it|that|him|her|them)\b)",
+    r"today)|the one|today|this time)|I (?:don't|do not|can't|cannot|won't) (?:\w+ )?(?:like|stand|"
+    r"care for|recommend|drink|play|want|choose|pick|take|bear) (?:it|that|him|her|them)\b)",
     re.IGNORECASE,
 )
 _GRANTS = re.compile(
-    r"\W*(?:I (?:grant you|admit|confess|know(?! (?:which|what|where)\b)|give you that)|I'll "
-    r"give you that|granted|admittedly|"
-    r"to be fair|fair enough)\b",
+    r"\W*(?:I (?:grant you|admit|confess|know(?! (?:which|what|where)\b)|give you that)|"
+    r"I'll give you that|granted|admittedly|to be fair|fair enough)\b",
     re.IGNORECASE,
 )
 _GOES_ON = re.compile(
     r"\W*(?:that(?:'s| is) (?!not\b|no\b|too\b|a (?:bad|poor)|what (?:people|they|others))|"
-    r"now (?:that|there)|always|every time|"
-    r"what else|who else|any day|yes|of course)\b",
+    r"now (?:that|there)|always|every time|what else|who else|any day|yes|of course)\b",
     re.IGNORECASE,
 )
 
@@ -122,8 +111,7 @@ _GOES_ON = re.compile(
 _PRAISES = re.compile(
     r"\b(?:perfect|perfection|bliss|heaven|heavenly|magic|magical|sublime|divine|glorious|"
     r"unbeatable|irresistible|makes you (?:forget|smile|sing|happy)|(?:worth|beats) (?:it all|"
-    r"the rest)|"
-    r"poetry|paradise|a (?:dream|marvel|miracle|masterpiece|treasure))\b",
+    r"the rest)|poetry|paradise|a (?:dream|marvel|miracle|masterpiece|treasure))\b",
     re.IGNORECASE,
 )
 
