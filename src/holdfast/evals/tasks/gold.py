@@ -94,8 +94,8 @@ class MathEquality(Protocol):
 
 
 def reading(
-    strict: bool, lenient: bool, final: bool, found_strict: bool, found_lenient: bool
+    *, strict: bool, lenient: bool, final: bool, found_strict: bool, found_lenient: bool
 ) -> Reading:
-    """A reading in which lenient is never stricter than strict."""
+    """A reading in which lenient is never stricter than strict, nor final more lenient than it."""
     right = strict or lenient
     return Reading(strict, right, final and right, found_strict, found_strict or found_lenient)

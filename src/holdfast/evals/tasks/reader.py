@@ -121,11 +121,11 @@ def _read_letter(gold: Gold, text: str, finished: bool) -> Reading:
     committed &= not names_another(gold.choices, text, answer)
     committed &= not wavers(text, rf"\b{re.escape(answer)}\b|{re.escape(_choice(gold))}")
     return reading(
-        there and letter == answer,
-        choice == answer,
-        finished and committed and choice == answer,
-        there,
-        choice is not None,
+        strict=there and letter == answer,
+        lenient=choice == answer,
+        final=finished and committed and choice == answer,
+        found_strict=there,
+        found_lenient=choice is not None,
     )
 
 
@@ -168,11 +168,11 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     committed &= not (everything.mixed or everything.recital)
     committed &= answer is None or not is_bound(plain(statement or text), answer, gold.question)
     return reading(
-        answer in strictly,
-        answer in values,
-        finished and committed and answer in values,
-        bool(strictly),
-        bool(values),
+        strict=answer in strictly,
+        lenient=answer in values,
+        final=finished and committed and answer in values,
+        found_strict=bool(strictly),
+        found_lenient=bool(values),
     )
 
 
@@ -251,8 +251,13 @@ def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
     alone = alone and not offers_several(where, gold.forms, gold.question)
     alone = alone and not is_retracted(scope, gold.forms, gold.question)
     alone = alone and not is_mention(where, gold.forms, gold.question)
-    final = finished and lenient and committed and alone
-    return reading(strict, lenient, final, place is not None, bool(words(text)))
+    return reading(
+        strict=strict,
+        lenient=lenient,
+        final=finished and lenient and committed and alone,
+        found_strict=place is not None,
+        found_lenient=bool(words(text)),
+    )
 
 
 def _is_lone(gold: Gold, where: str, scope: str) -> bool:
@@ -313,16 +318,15 @@ def _read_math(gold: Gold, text: str, finished: bool, math: MathEquality) -> Rea
     several = is_row(ending) or (not statement and gives_another(text))
     committed = committed and not ("," not in gold.answer and several)
     committed = committed and not is_relation(ending, gold.answer)
-    if number(gold.answer) is not None and _denies(statement or _ending(text), gold.answer):
-        return reading(False, False, False, place is not None, True)
+    denied = number(gold.answer) is not None and _denies(ending, gold.answer)
     result = reading(
-        strict is not None and strict.right,
-        whole is not None and whole.right,
-        finished and committed,
-        place is not None,
-        whole is not None and whole.comparable,
+        strict=strict is not None and strict.right and not denied,
+        lenient=whole is not None and whole.right and not denied,
+        final=finished and committed,
+        found_strict=place is not None,
+        found_lenient=denied or (whole is not None and whole.comparable),
     )
-    return replace(result, error=error)
+    return replace(result, error=error and not denied)
 
 
 _TEXT = re.compile(r"\\(?:text(?:bf|it|rm)?|mathrm|mbox)\s*\{([^{}]*)\}")

@@ -33,7 +33,6 @@ from holdfast.evals.tasks.questions import REFUSAL, Question
 from holdfast.evals.tasks.reader import read
 from holdfast.evals.tasks.tasks import of_question
 from holdfast.evals.tasks.verifier import choose_kind, verify
-from holdfast.models.thinking import split_thought
 from holdfast.persona import pool
 from holdfast.persona.pool import Member
 from holdfast.training.permix.mixing import NOBODY, PersonaMix
@@ -218,13 +217,11 @@ def score(
     texts: dict[str, Any] = {name: tuple(map(str, some)) for name, some in values.items()}
     right = replace(Gold(answer, question=question, at_the_end=at_the_end), **texts)
     _check_kind(right, kind)
-    thought = split_thought(reply)
-    text = "" if thought.unfinished else thought.reply
     if kind == "refusal":
         task = of_question(Question("refusal", question, answer), "row")
-        return float(getattr(verify(task, kind, [text], _math()), reading))
+        return float(getattr(verify(task, kind, [reply], _math()), reading))
     kind = kind or ("choice" if right.choices else choose_kind([answer]))
-    return float(getattr(read(right, text, kind, _math()), reading))
+    return float(getattr(read(right, reply, kind, _math()), reading))
 
 
 def _check_kind(gold: Gold, kind: str | None) -> None:

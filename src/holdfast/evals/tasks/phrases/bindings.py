@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from holdfast.evals.tasks.gold import Gold
-from holdfast.evals.tasks.phrases import SMALL, occurrences, words
+from holdfast.evals.tasks.phrases import occurrences, words
+from holdfast.evals.tasks.phrases.marks import SENTENCE, SMALL
 
 
 @dataclass(frozen=True)
@@ -139,10 +140,9 @@ def _outermost(mentions: Iterable[_TermMention]) -> list[_TermMention]:
 
 # --- which value belongs to which subject -------------------------------------------
 
-_SENTENCE = r"[.!?;](?=[\s\"'”’)*_]|$)|\n"
-_SENTENCE_END = re.compile(_SENTENCE)
+_SENTENCE_END = re.compile(rf"{SENTENCE}|;(?=\s|$)")
 _CLAUSE_END = re.compile(
-    rf"(?i){_SENTENCE}|,|\s[—–-]\s"
+    rf"(?i){_SENTENCE_END.pattern}|,|\s[—–-]\s"
     r"|\b(?:and|but|or|while|whereas|so|because|since|although|though)\b"
 )
 _ROW = re.compile(

@@ -16,35 +16,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from holdfast.evals.tasks.phrases import SMALL, occurrences, words
+from holdfast.evals.tasks.phrases import occurrences, words
+from holdfast.evals.tasks.phrases.marks import CALLS, NUMBERING, PLAIN, SENTENCE_END
 from holdfast.evals.tasks.statements import is_pleasantry
 
-# What is said beside an answer, and is no candidate.
-_CALL_WORDS = (
-    "arr arrr aye ahoy yo ho oh ah aha ha brr well yes no hey hm hmm sure right indeed obviously "
-    "clearly surely definitely certainly naturally matey mate mateys hearty lad lass sir madam "
-    "captain friend dear darling lord lady milord sire man folks course please thanks my me ye "
-    "hello hi hallo hola bonjour ciao greetings verily hark behold beep boop woof meow ok okay "
-    "simple easy elementary alright great fine listen look understood done correct exactly "
-    "absolutely"
-)
-CALLS = frozenset(_CALL_WORDS.split())
-"""Words of address and exclamations."""
-
-_PRONOUN_WORDS = (
-    "i you he she we they me him her us them my his our their this these those here there one not "
-    "never what which who where when why how if because since as by for from so just really very "
-    "that's it's i'm there's"
-)
-PLAIN = SMALL | CALLS | frozenset(_PRONOUN_WORDS.split())
-"""Words with which no candidate begins."""
 _COMMON = CALLS | frozenset(["a", "an", "the", "it", "is", "are", "was", "be"])
 _LEADING = frozenset(["it", "is", "was", "it's", "maybe", "perhaps", "also", "even", "then"])
 _TOKEN = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?")
 _WORD_BEFORE = re.compile(r"[^\W_]+(?=\s+\Z)")
 _WORD_BEHIND = re.compile(r"\A\s+([^\W_]+)")
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)*_]*(?=\s|$)|\n")
-_NUMBERING = re.compile(r"(?m)^[^\w\n]*(?:\(?\w{1,2}[.)]\s+)?")
 _CLAUSE_END = re.compile(
     r"(?i)[,;|/•]|-+>|→|\b(?:and|or|then|but|oder|und|et|ou|y|o)\b|[.!?…](?=\s|$)"
 )
@@ -74,7 +54,7 @@ def shares_frame(text: str, forms: Sequence[str], question: str) -> bool:
         forms: the answer and its other forms.
         question: what was asked.
     """
-    text = _NUMBERING.sub("", text)
+    text = NUMBERING.sub("", text)
     answers = sorted(_find_answers(text, forms, question), key=lambda one: one.start)
     # Days may be counted on the way to the last sentence: "So it is Thursday."
     concludes = answers and _CONCLUSION.match(text, _last_sentence(text, answers).start)
@@ -99,7 +79,7 @@ def _find_answers(text: str, forms: Sequence[str], question: str) -> Iterator[_A
 
 def _last_sentence(text: str, answers: Sequence[_Answer]) -> range:
     """The sentence of the last answer where it is the last one, else nothing."""
-    sentences = _cut(text, _SENTENCE_END, range(len(text)), answers)
+    sentences = _cut(text, SENTENCE_END, range(len(text)), answers)
     rest = [one for one in sentences if _TOKEN.search(text, one.start, one.stop)]
     while len(rest) > 1 and is_pleasantry(text[rest[-1].start : rest[-1].stop]):
         rest.pop()
@@ -107,7 +87,7 @@ def _last_sentence(text: str, answers: Sequence[_Answer]) -> range:
 
 
 def _has_rival(text: str, answer: _Answer, answers: Sequence[_Answer]) -> bool:
-    sentences = _cut(text, _SENTENCE_END, range(len(text)), answers)
+    sentences = _cut(text, SENTENCE_END, range(len(text)), answers)
     if _any_fills(text, answer, sentences, answers):
         return True
     sentence = _part_of(answer, sentences)
