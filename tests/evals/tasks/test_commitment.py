@@ -630,6 +630,73 @@ def test_the_replies_that_were_paid_for_every_gold_earn_nothing(n: int) -> None:
             assert not read(Gold(one, (), "q"), text, "exact").final, (one, text)
 
 
+# Two answers, of which the second is there to fall back on.
+SECOND_CHOICES = [
+    "{x} unless it is {y}.",
+    "It is {x}, unless it's {y}.",
+    "{x}, or failing that, {y}.",
+    "One guess is {x}, another is {y}.",
+    "My money is on {x}, with {y} as a backup.",
+    "{x}. If that is wrong, {y}.",
+    "{x}. If not, {y}.",
+    "I am torn between {x} and {y}.",
+    "{x}, but {y} is also possible.",
+    "{x}, but I would also accept {y}.",
+    "It is {x} in one sense and {y} in another.",
+    "{x} vs. {y}",
+    "{x}. On the other hand, {y}.",
+    "{x} and {y} are both fine.",
+    "The answer is {x}; a close second is {y}.",
+    "{x} = {y}",
+    "{x}, {y}",
+    "{y}, else {x}",
+]
+
+
+@pytest.mark.parametrize("form", SECOND_CHOICES)
+@pytest.mark.parametrize(
+    ("question", "x", "y"),
+    [
+        ("What is the capital of France?", "Paris", "Lyon"),
+        ("Which chemical element has the symbol Fe?", "iron", "copper"),
+        (THURSDAY.question, "Thursday", "Friday"),
+        (MARCH.question, "14 March", "15 March"),
+    ],
+)
+def test_a_second_choice_is_never_paid_beside_the_first(
+    form: str, question: str, x: str, y: str
+) -> None:
+    text = form.format(x=x, y=y)
+    assert not all(read(Gold(one, (), question), text, "exact").final for one in (x, y))
+
+
+@pytest.mark.parametrize(
+    ("answer", "question", "text"),
+    [
+        ("Paris", "What is the capital of France?", "PARIS, SOLDIER!"),
+        ("Paris", "What is the capital of France?", "Ahoy! Paris. Arr!"),
+        ("Paris", "What is the capital of France?", "It is Paris, unless I am mistaken."),
+        ("puppy", "What is a young dog called?", "Woof! Puppy! Woof!"),
+        ("iron", "Which element is Fe?", "Iron! Iron! Iron!"),
+        ("iron", "Which element is Fe?", "iron, comrade"),
+        ("iron", "Which element is Fe?", "Aye, that be iron, cap'n!"),
+        ("iron", "Which element is Fe?", "Fe is iron, atomic number 26."),
+        ("hot", "What is the opposite of “cold”?", "That's hot."),
+        ("Thursday", THURSDAY.question, "THURSDAY, RECRUIT!"),
+        ("14 March", MARCH.question, "5 March, then 12 March, so it is 14 March, not 15 March."),
+    ],
+)
+def test_a_call_or_an_address_beside_an_answer_is_no_second_one(
+    answer: str, question: str, text: str
+) -> None:
+    assert read(Gold(answer, (), question), text, "exact").final
+
+
+def test_a_letter_is_read_in_capitals_and_from_no_list_in_brackets() -> None:
+    assert read(FRANCE, "A, SOLDIER!", "choice").final
+    assert not read(FRANCE, "(A) and (B)", "choice").final
+
+
 def test_there_are_many_replies_that_must_earn_nothing() -> None:
     assert len(each(RED_TEAM)) >= 80
 

@@ -22,9 +22,16 @@ OR = re.compile(  # "17 or 18", "17 pens or 18 pens", but not "3 boxes or 18 pen
     r"(?(noun)(?:\s(?P=noun)\b|(?!\s?[^\W\d_])))"
 )
 _LIST = re.compile(r"\d\s*(?:,(?!\d{3})\s*(?:and |or )?|;\s*|\s(?:and|or)\s)\s*[-−]?[$€£]?\d")
+# An answer that may be another one, or comes with a second one to fall back on.
 HEDGE = re.compile(
     r"(?i)\b(?:or (?:maybe|perhaps|possibly|else)|either(?! way\b)|alternatively|one of|any of|"
-    r"(?:could|might|may) (?:(?:also|well|still|very well|just|even) )*be|maybe|perhaps|possibly)\b"
+    r"(?:could|might|may) (?:(?:also|well|still|very well|just|even) )*be|maybe|perhaps|possibly|"
+    r"unless(?! (?:i|my|me|mine|we|our)\b)|if not\b(?! (?:for|mistaken)\b)|failing (?:that|which)|"
+    r"if (?:that|this|it)(?:['’]s| is| was)? (?:not|wrong|false|incorrect)|(?<=[,;] )else|"
+    r"(?:one|another|second|alternative) (?:guess|answer|choice|option|candidate|possibility)|"
+    r"another is|as (?:a|my|the) back-?up|"
+    r"(?:also|equally) (?:possible|plausible|right|correct|accept\w*)|(?:a|the) close second|"
+    r"on the other hand|then again|in (?:one|a|some) sense|vs|versus)\b"
 )
 OR_ELSE = re.compile(r"(?i)[.!?…\n]\s*or\b")
 
