@@ -650,6 +650,7 @@ SECOND_CHOICES = [
     "{x} = {y}",
     "{x}, {y}",
     "{y}, else {x}",
+    "Probably {x}, otherwise {y}.",
 ]
 
 
@@ -683,6 +684,8 @@ def test_a_second_choice_is_never_paid_beside_the_first(
         ("iron", "Which element is Fe?", "Fe is iron, atomic number 26."),
         ("hot", "What is the opposite of “cold”?", "That's hot."),
         ("Thursday", THURSDAY.question, "THURSDAY, RECRUIT!"),
+        ("14 March", MARCH.question, "The fourteenth of March, sir."),
+        ("14 March", MARCH.question, "March the fourteenth"),
         ("14 March", MARCH.question, "5 March, then 12 March, so it is 14 March, not 15 March."),
     ],
 )
@@ -690,6 +693,26 @@ def test_a_call_or_an_address_beside_an_answer_is_no_second_one(
     answer: str, question: str, text: str
 ) -> None:
     assert read(Gold(answer, (), question), text, "exact").final
+
+
+@pytest.mark.parametrize(
+    ("text", "final"),
+    [
+        ("Paris is in France. The capital is Lyon.", False),
+        ("Paris, they say. I refuse; it's Lyon.", False),
+        ("Lyon (formerly Paris)", False),
+        ("Some would answer Paris.", False),
+        ("Paris. It is in Europe.", True),
+        ("Paris. It is France's heart.", True),
+        ("Paris! My name is Bond.", True),
+        ("Paris. The capital of Spain is Madrid.", True),
+    ],
+)
+def test_a_name_of_which_a_later_clause_says_that_it_is_so_is_the_answer(
+    text: str, final: bool
+) -> None:
+    paris = Gold("Paris", question="What is the capital of France?")
+    assert read(paris, text, "exact").final is final
 
 
 def test_a_letter_is_read_in_capitals_and_from_no_list_in_brackets() -> None:

@@ -27,11 +27,12 @@ HEDGE = re.compile(
     r"(?i)\b(?:or (?:maybe|perhaps|possibly|else)|either(?! way\b)|alternatively|one of|any of|"
     r"(?:could|might|may) (?:(?:also|well|still|very well|just|even) )*be|maybe|perhaps|possibly|"
     r"unless(?! (?:i|my|me|mine|we|our)\b)|if not\b(?! (?:for|mistaken)\b)|failing (?:that|which)|"
-    r"if (?:that|this|it)(?:['’]s| is| was)? (?:not|wrong|false|incorrect)|(?<=[,;] )else|"
-    r"(?:one|another|second|alternative) (?:guess|answer|choice|option|candidate|possibility)|"
+    r"if (?:that|this|it)(?:['’]s| is| was)? (?:not|wrong|false|incorrect)|(?<=[,;] )(?:else|otherwise)|"
+    r"(?:one|another|second|alternative) (?:guess|answer|choice|option|candidate|possibility|idea)|"
     r"another is|as (?:a|my|the) back-?up|"
     r"(?:also|equally) (?:possible|plausible|right|correct|accept\w*)|(?:a|the) close second|"
-    r"on the other hand|then again|in (?:one|a|some) sense|vs|versus)\b"
+    r"can(?:not|['’]t) (?:decide|choose)|on the other hand|then again|in (?:one|some) sense|vs|"
+    r"versus)\b"
 )
 OR_ELSE = re.compile(r"(?i)[.!?…\n]\s*or\b")
 
@@ -147,7 +148,7 @@ def _frame(text: str, number: Number) -> tuple[list[str], Values]:
 _PARTS = re.compile(r"[.!?;,](?=\s|$)|\n")
 _WORD = re.compile(r"[^\W\d_]+")
 _UNWORKED = re.compile(
-    r"[*_$ ]*(?:(?:√|∛|\\?sqrt) ?[{(]?\d[\d.,]*[)}]?"
+    r"[*_$ ]*(?:(?:√|∛|\\?(?:sqrt|log|ln|sin|cos|tan|exp)) ?[{(]?\d[\d.,]*[)}]?"
     r"|[-−$€£(]{0,3}\d[\d.,)]*(?:(?: ?[+*×÷·] ?| [-−] )[$€£(]{0,3}\d[\d.,)]*)+)[*_$. ]*"
 )
 

@@ -129,7 +129,7 @@ _NOUN = (
 )
 _IS = r"(?:is|are|was|be|would be|will be|must be|should be|comes to|est|ist|es|è|é)\b"
 _CUE = re.compile(
-    rf"(?i)(?<![\w'’]){_NOUN}(?!\w)[*_` ]*(?:\([^()\n]{{1,40}}\)[*_` ]*)?"
+    rf"(?i)(?<![\w'’]){_NOUN}(?!\w)[*_` ]*(?:(?:\([^()\n]{{1,40}}\)|,[^,.:;!?\n]{{1,40}},)[*_` ]*)?"
     rf"(?:(?:to|of|for) [^.:;!?\n]{{1,80}}? (?={_IS}))?"
     rf"(?:[:：=]|{_IS}|(?<=答案)是|(?<=答え)は)\s*[:：]?[*_` ]*\s*"
     rf"(?:(?:therefore|thus|then|simply|just|clearly|indeed|now|still|hence)\b,?\s+)?"
@@ -275,7 +275,7 @@ _PLEASANTRY = re.compile(
 )
 _UNFINISHED_END = re.compile(
     r"(?i)(?:[,=+×*/(\[{\\:;–—-]|\b(?:the|(?<=\s)(?-i:a)|an|is|are|was|and|or|of|to|so|then|"
-    r"because|since|with|equals|plus|minus|times|which|that|we|by|for|in|if|answer is))\s*$"
+    r"because|since|with|equals|plus|minus|which|that|we|by|for|in|if|answer is))\s*$"
 )
 
 

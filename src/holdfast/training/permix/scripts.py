@@ -25,7 +25,7 @@ from typing import Any
 from holdfast.core.errors import HoldfastError
 from holdfast.core.seeds import seed_of
 from holdfast.core.settings import require_name
-from holdfast.evals.tasks.gold import Gold
+from holdfast.evals.tasks.gold import Gold, is_number_list
 from holdfast.evals.tasks.gold_columns import gold_answer, is_number, letter_of, read_list
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.numbers import number
@@ -220,7 +220,9 @@ def score(
     if kind == "refusal":
         task = of_question(Question("refusal", question, answer), "row")
         return float(getattr(verify(task, kind, [reply], _math()), reading))
-    kind = kind or ("choice" if right.choices else choose_kind([answer]))
+    # A list of numbers in a box is a set, as in MATH; elsewhere its order may matter.
+    boxed = number(answer) is None and is_number_list(answer) and "\\boxed" in str(gold)
+    kind = kind or ("choice" if right.choices else "math" if boxed else choose_kind([answer]))
     return float(getattr(read(right, reply, kind, _math()), reading))
 
 

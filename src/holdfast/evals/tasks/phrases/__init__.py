@@ -175,9 +175,10 @@ _CLAUSE_ENDS = re.compile(
 )
 _NEGATION = re.compile(
     r"(?i)\b(?:not|never|neither|nor|cannot|without|unlike|except|nicht|keine?[nrms]?|pas|não|"
-    r"nunca|"
+    r"nunca|formerly|previously|"
     r"(?:rather than|instead of|far from|anything but|rule[sd]? out|exclude[sd]?|eliminate[sd]?)|"
-    r"(?:i|we) doubt|(?:some|many|most|people|others) (?:say|think|believe|claim)|"
+    r"(?:i|we) doubt|"
+    r"(?:some|many|most|people|others) (?:(?:would|may) )?(?:say|think|believe|claim|answer)|"
     r"hardly|scarcely|nobody|no one|(?:refuse[sd]?|wrong|false) to|used to|den(?:y|ies|ied)|"
     r"niet|geen|ikke|inte|nem|nie|ni|не|ни|"
     r"no(?=\s)|non(?=\s))\b|n['’]t\b|(?:不是|并非|不)\s*$"

@@ -146,7 +146,8 @@ _CLAUSE_END = re.compile(
     r"|\b(?:and|but|or|while|whereas|so|because|since|although|though)\b"
 )
 _ROW = re.compile(
-    r"(?i)[\s,;/|&.•*()-]*(?:(?:\d[.)]|and|or|then|in|on|the|an?|maybe|perhaps)[\s,;/|&.•*()-]+)*"
+    r"(?i)[\s,;/|&.•*()<>-]*"
+    r"(?:(?:\d[.)]|and|or|then|in|on|the|an?|maybe|perhaps)[\s,;/|&.•*()<>-]+)*"
 )
 # A correction or a pronoun beside a value leaves it an answer ("No, wait: he lives in Nice").
 _CORRECTIONS = "actually rather sorry wait mean well answer he she they we i one s"

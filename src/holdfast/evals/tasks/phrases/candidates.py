@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from holdfast.evals.tasks.numbers import dates, same_date
 from holdfast.evals.tasks.phrases import Occurrence, find_places, occurrences, words
 from holdfast.evals.tasks.phrases.frames import own_words
-from holdfast.evals.tasks.phrases.marks import CALLS, NUMBERING, PLAIN, SMALL
+from holdfast.evals.tasks.phrases.marks import CALLS, NUMBERING, PLAIN, SENTENCE, SMALL
 from holdfast.evals.tasks.statements import asks, sentences
 
 _NEAR = 40  # characters before a value in which a word is about it
@@ -255,7 +255,10 @@ _RETRACTION = re.compile(
 
 
 def is_retracted(text: str, forms: Sequence[str], question: str) -> bool:
-    """Whether a reply takes an answer back for another one ("Mercury. No, gallium.")."""
+    """Whether a reply goes on to another answer.
+
+    "Mercury. No, gallium.", and of names "Paris is fine. The capital is Lyon."
+    """
     places = find_places(text, forms, question)
     if not places:
         return False
@@ -263,7 +266,22 @@ def is_retracted(text: str, forms: Sequence[str], question: str) -> bool:
     length = len(words(text[last.start : last.end]).split())
     known = PLAIN | own_words(forms, question)
     rivals = (words(match[1]).split() for match in _RETRACTION.finditer(text, last.end))
-    return any(0 < len(one) <= length + 1 and one[0] not in known for one in rivals)
+    if any(0 < len(one) <= length + 1 and one[0] not in known for one in rivals):
+        return True
+    clauses = _CLAUSE_END.split(text[last.end :])[1:] if _is_name(text, last, forms) else []
+    subjects = SMALL | set(words(question).split())
+    for match in filter(None, map(_IS_NAME.fullmatch, clauses)):
+        names = match[2].split()
+        if set(words(match[1]).split()) <= subjects and len(names) <= length + 1:
+            return not known.intersection(words(match[2]).split())
+    return False
+
+
+_CLAUSE_END = re.compile(rf"{SENTENCE}|[;:](?=\s)")
+# "It is Lyon", "The capital is Lyon"
+_IS_NAME = re.compile(
+    r"(.*?)(?:\b(?:is|was|be)\b|(?<=[Ii]t)['’]s\b)((?:\s+[*_]*[^\W\d_a-z][^\W\d_]*)+)\W*"
+)
 
 
 # --- copies that are none ----------------------------------------------------------
