@@ -651,6 +651,18 @@ SECOND_CHOICES = [
     "{x}, {y}",
     "{y}, else {x}",
     "Probably {x}, otherwise {y}.",
+    "{x}. Well, {y}.",
+    "It is {x}. It is also {y}.",
+    "The answer is {x}, the answer is {y}.",
+    "answer: {x}, answer: {y}",
+    "The answer isn't {y}, it's {x}. The answer isn't {x}, it's {y}.",
+    "Not {x}, then {y}. Not {y}, then {x}.",
+    "My head says {x}, my heart says {y}.",
+    "Today I say {x}. Tomorrow I say {y}.",
+    "I'd go with {x} and {y}.",
+    "{x}, then {y}.",
+    "{x} together with {y}",
+    "{x}. Runner-up: {y}.",
 ]
 
 
@@ -661,6 +673,7 @@ SECOND_CHOICES = [
         ("What is the capital of France?", "Paris", "Lyon"),
         ("Which chemical element has the symbol Fe?", "iron", "copper"),
         (THURSDAY.question, "Thursday", "Friday"),
+        (NICE.question, "Nice", "Malmo"),
         (MARCH.question, "14 March", "15 March"),
     ],
 )

@@ -28,7 +28,7 @@ _CUE = re.compile(  # "the answer is B", or what takes an answer back: "No, it's
 _LINE = re.compile(r"(?im)^[^\w\n]*([a-j])[^\w\n]*$")
 _OPENING = re.compile(r"(?i)\W*([a-j])\s?[).:\]–—-](?=\s|$)")
 _SINGLE = re.compile(
-    r"(?<![\w'’])([B-HJb-df-hj](?![\w'’])|[A-Ja-j](?=[).:\]](?:\W|$)|\s\|)|[AaI](?=[,;!?\"”]|\s*$))"
+    r"(?<![\w'’])([B-HJb-df-hj](?![\w'’])|[A-Ja-j](?=[).:\]](?:\W|$)|\s\|)|[AaEeI](?=[,;!?\"”]|\s*$))"
 )
 _MARKUP = re.compile(r"\\(?:boxed|text|textbf|mathrm)\b|[*_`$\\{}]")
 _JOINT = (  # what is between two letters of a list

@@ -47,10 +47,17 @@ from holdfast.evals.tasks.numbers import (
 from holdfast.evals.tasks.numbers.number import Values
 from holdfast.evals.tasks.numbers.spelled import read_spelled_numbers
 from holdfast.evals.tasks.numbers.totals import find_total
-from holdfast.evals.tasks.phrases import find_places, is_same, occurrences, says, words
+from holdfast.evals.tasks.phrases import (
+    find_places,
+    is_same,
+    occurrences,
+    says,
+    words,
+)
 from holdfast.evals.tasks.phrases.bindings import claims
 from holdfast.evals.tasks.phrases.candidates import (
     adds_words,
+    is_denied_later,
     is_heap,
     is_mention,
     is_retracted,
@@ -58,6 +65,7 @@ from holdfast.evals.tasks.phrases.candidates import (
 )
 from holdfast.evals.tasks.phrases.ending import last_sentence
 from holdfast.evals.tasks.phrases.frames import shares_frame
+from holdfast.evals.tasks.phrases.writing import POLAR, calm, part_scripts, read_polar
 from holdfast.evals.tasks.statements import (
     asks,
     drop_echo,
@@ -82,7 +90,7 @@ def read(gold: Gold, reply: str, kind: str, math: MathEquality | None = None) ->
     """
     reply = unicodedata.normalize("NFC", reply)  # as `occurrences` counts places
     text, finished = drop_echo(drop_thoughts(reply), gold.question), not is_cut(reply, gold.answer)
-    text = drop_denied_boxes(_ANSWER_TAG.sub(" ", text))
+    text = drop_denied_boxes(_QUOTE.sub("", _ANSWER_TAG.sub(" ", text)))
     if kind == "choice":
         return _read_letter(gold, text, finished)
     if kind == "numeric":
@@ -93,6 +101,7 @@ def read(gold: Gold, reply: str, kind: str, math: MathEquality | None = None) ->
     return _read_words(gold, text, finished)
 
 
+_QUOTE = re.compile(r"(?m)^(?:> ?)+")  # Markdown's
 _ANSWER_TAG = re.compile(r"(?i)</?(?:final[ _-]?)?answer>")
 
 
@@ -227,10 +236,9 @@ def _ending(text: str) -> str:
 
 # --- words ----------------------------------------------------------------------
 
-_POLAR = frozenset({"yes", "no", "unknown", "true", "false", "none"})
-
 
 def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
+    text = calm(part_scripts(text, gold.forms), gold.forms)
     place, statement = find_strict_answer(text), find_statement(text)
     where = statement if statement else text
     if gold.at_the_end and not statement:
@@ -250,6 +258,7 @@ def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
     alone = alone and (bindings.bound or _is_lone(gold, where, scope))
     alone = alone and not offers_several(where, gold.forms, gold.question)
     alone = alone and not is_retracted(scope, gold.forms, gold.question)
+    alone = alone and not is_denied_later(text, gold.forms, gold.question)
     alone = alone and not is_mention(where, gold.forms, gold.question)
     return reading(
         strict=strict,
@@ -274,23 +283,9 @@ def _adds_words(box: str, gold: Gold) -> bool:
 
 def _gives(text: str, form: str, question: str) -> bool:
     """Whether a text gives a form of the answer."""
-    if words(form) in _POLAR:
-        return _read_polar(text) == words(form)
+    if words(form) in POLAR:
+        return read_polar(text) == words(form)
     return says(text, form, question)
-
-
-def _read_polar(text: str) -> str | None:
-    """The yes, no or unknown that a text ends with, else opens with, or None."""
-    for part in (text, re.split(r"[,;:!?.—–]", text.strip(" .!?*_"))[0]):
-        clause = words(part).split()
-        if clause and clause[-1] in _POLAR and not (len(clause) > 1 and clause[-2] == "not"):
-            return clause[-1]
-    clauses = [words(part).split() for part in re.split(r"[,;:!?.—–]", text)]
-    for clause in [*reversed(clauses), *clauses]:
-        if clause and clause[0] in _POLAR and len(clause) == 1:
-            return clause[0]
-    opening = words(text).split()[:1]
-    return opening[0] if opening and opening[0] in _POLAR else None
 
 
 # --- mathematics ------------------------------------------------------------------

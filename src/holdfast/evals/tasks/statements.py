@@ -129,11 +129,12 @@ _NOUN = (
 )
 _IS = r"(?:is|are|was|be|would be|will be|must be|should be|comes to|est|ist|es|è|é)\b"
 _CUE = re.compile(
-    rf"(?i)(?<![\w'’]){_NOUN}(?!\w)[*_` ]*(?:(?:\([^()\n]{{1,40}}\)|,[^,.:;!?\n]{{1,40}},)[*_` ]*)?"
+    rf"(?i)(?<![\w'’]){_NOUN}(?!\w)[*_`\" ]*"
+    r"(?:(?:\([^()\n]{1,40}\)|,[^,.:;!?\n]{1,40},)[*_` ]*)?"
     rf"(?:(?:to|of|for) [^.:;!?\n]{{1,80}}? (?={_IS}))?"
     rf"(?:[:：=]|{_IS}|(?<=答案)是|(?<=答え)は)\s*[:：]?[*_` ]*\s*"
     rf"(?:(?:therefore|thus|then|simply|just|clearly|indeed|now|still|hence)\b,?\s+)?"
-    rf"({_ONE}+)"
+    rf"((?:(?![,;] (?:and )?(?:the |my )?{_NOUN}(?!\w)){_ONE})+)"  # up to another cue
 )
 _HEADING = re.compile(
     rf"(?im)^[^\w\n]{{0,8}}_{{0,2}}(?:(?:the|my) )?(?:final |correct )?{_NOUN}"

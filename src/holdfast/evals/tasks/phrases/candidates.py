@@ -13,7 +13,13 @@ import re
 from collections.abc import Collection, Sequence
 
 from holdfast.evals.tasks.numbers import dates, same_date
-from holdfast.evals.tasks.phrases import Occurrence, find_places, occurrences, words
+from holdfast.evals.tasks.phrases import (
+    UNSPACED_SCRIPT,
+    Occurrence,
+    find_places,
+    occurrences,
+    words,
+)
 from holdfast.evals.tasks.phrases.frames import own_words
 from holdfast.evals.tasks.phrases.marks import CALLS, NUMBERING, PLAIN, SENTENCE, SMALL
 from holdfast.evals.tasks.statements import asks, sentences
@@ -183,7 +189,7 @@ def is_run(text: str, forms: Sequence[str], question: str) -> bool:
     One word may come before it, as in "Marie Curie". What comes behind a comma is an address or
     explains it ("iron, comrade"), so that of "iron, copper" the first is the answer.
     """
-    known = PLAIN | set(words(question).split())
+    known = PLAIN | (own_words(forms, question) - own_words(forms, ""))
     for one in sentences(text):
         rest = _LEAD.sub("", _NO_DOUBT.sub("", one))
         if known.intersection(words(rest).split()):
@@ -233,7 +239,7 @@ def _find_others(text: str, known: Collection[str], *, names: bool) -> list[str]
 
 
 # The letters right behind an answer of a script without spaces that are no names: "東京です".
-_ENDING = re.compile("^[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u309f\uac00-\ud7af]+")
+_ENDING = re.compile("^ ?[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u309f\uac00-\ud7af]+")
 
 
 def is_pair(text: str, forms: Sequence[str]) -> bool:
@@ -277,6 +283,12 @@ def is_retracted(text: str, forms: Sequence[str], question: str) -> bool:
     return False
 
 
+def is_denied_later(text: str, forms: Sequence[str], question: str) -> bool:
+    """Whether the last that a text says of an answer is that it is not so."""
+    places = [one for one in find_places(text, forms, question) if not one.asked]
+    return bool(places) and max(places, key=lambda one: one.end).denied
+
+
 _CLAUSE_END = re.compile(rf"{SENTENCE}|[;:](?=\s)")
 # "It is Lyon", "The capital is Lyon"
 _IS_NAME = re.compile(
@@ -287,7 +299,7 @@ _IS_NAME = re.compile(
 # --- copies that are none ----------------------------------------------------------
 
 _COPY = re.compile(r"(?i)\b(?:word for word|exactly|verbatim|letter by letter)\b")
-_GOES_ON = re.compile(r"[^\S\n]+\w")
+_GOES_ON = re.compile(rf"[^\S\n]+(?!{UNSPACED_SCRIPT.pattern})\w")
 
 
 def is_mention(text: str, forms: Sequence[str], question: str) -> bool:

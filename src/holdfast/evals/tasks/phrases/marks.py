@@ -20,7 +20,7 @@ _CALL_WORDS = (
     "captain friend dear darling lord lady milord sire man folks course please thanks my me ye "
     "hello hi hallo hola bonjour ciao greetings verily hark behold beep boop woof meow ok okay "
     "simple easy elementary alright great fine listen look understood done correct exactly "
-    "absolutely"
+    "absolutely ugh hum purr"
 )
 CALLS = frozenset(_CALL_WORDS.split())
 """Words of address and exclamations, which stand beside an answer and are no candidates."""
