@@ -61,6 +61,7 @@ from holdfast.evals.tasks.phrases.candidates import (
     is_heap,
     is_mention,
     is_retracted,
+    is_run,
     offers_several,
 )
 from holdfast.evals.tasks.phrases.ending import last_sentence
@@ -257,6 +258,8 @@ def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
     alone = alone and not any(_adds_words(one, gold) for one in find_marked_answers(text))
     alone = alone and (bindings.bound or _is_lone(gold, where, scope))
     alone = alone and not offers_several(where, gold.forms, gold.question)
+    # Where subjects are known, `claims` tells a run of values from one with its subject.
+    alone = alone and (bool(gold.subjects) or not is_run(where, gold.forms, gold.question))
     alone = alone and not is_retracted(scope, gold.forms, gold.question)
     alone = alone and not is_denied_later(text, gold.forms, gold.question)
     alone = alone and not is_mention(where, gold.forms, gold.question)

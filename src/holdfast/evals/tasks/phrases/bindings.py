@@ -9,6 +9,7 @@ where a question names other answers of the same type (`Gold.alternatives`) and 
     none                                       to the subject of a question just before it
                                                ("Bianca? Malmo."), else to what was asked about
 
+Where no subjects are known, an alternative behind the answer is claimed in whatever words.
 A row of values ("Malmo, Nice") is bound to nothing. Denied values and questions claim nothing, and
 neither does an alternative in other words than those of the question ("Malmo is far from Nice").
 A reply that gives two other subjects their values recites the question and commits to nothing; one
@@ -96,6 +97,8 @@ def claims(text: str, gold: Gold) -> Claims:
     # After a wrong claim only one as plain puts it right.
     own_claims = [c for i, c in enumerate(own_claims) if i <= first or c.bound or c.bare]
     has_gold = any(value.index == 0 for value in values)
+    if not gold.subjects and values and values[-1].index and has_gold:
+        own_claims.append(Claim(right=False, bound=False, bare=False))
     elsewhere = has_gold and not any(claim.right for claim in own_claims)
     if len(own_claims) < 2:  # a reply that says the answer once more has chosen it
         every = len(set(gold.alternatives))
@@ -145,9 +148,10 @@ _CLAUSE_END = re.compile(
     rf"(?i){_SENTENCE_END.pattern}|,|\s[—–-]\s"
     r"|\b(?:and|but|or|while|whereas|so|because|since|although|though)\b"
 )
-_ROW = re.compile(
+_ROW = re.compile(  # the last line: any one word but a correction ("Malmo beats Nice")
     r"(?i)[\s,;/|&.•*()<>-]*"
     r"(?:(?:\d[.)]|and|or|then|in|on|the|an?|maybe|perhaps)[\s,;/|&.•*()<>-]+)*"
+    r"|[^\w.!?:;\n]*(?!(?:actually|rather|sorry|wait|well|no|nay|but)\b)\w+[^\w.!?:;\n]*"
 )
 # A correction or a pronoun beside a value leaves it an answer ("No, wait: he lives in Nice").
 _CORRECTIONS = "actually rather sorry wait mean well answer he she they we i one s"

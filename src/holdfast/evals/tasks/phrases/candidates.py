@@ -36,8 +36,7 @@ def offers_several(text: str, forms: Sequence[str], question: str) -> bool:
         question: what was asked.
     """
     return (
-        is_run(text, forms, question)
-        or is_pair(text, forms)
+        is_pair(text, forms)
         or is_among_its_kind(text, forms[0], question)
         or is_list_of_words(text, forms[0], question)
     )
