@@ -148,10 +148,11 @@ _CLAUSE_END = re.compile(
     rf"(?i){_SENTENCE_END.pattern}|,|\s[—–-]\s"
     r"|\b(?:and|but|or|while|whereas|so|because|since|although|though)\b"
 )
-_ROW = re.compile(  # the last line: any one word but a correction ("Malmo beats Nice")
+_ROW = re.compile(  # at last any one word that neither corrects nor concludes ("Malmo beats Nice")
     r"(?i)[\s,;/|&.•*()<>-]*"
     r"(?:(?:\d[.)]|and|or|then|in|on|the|an?|maybe|perhaps)[\s,;/|&.•*()<>-]+)*"
-    r"|[^\w.!?:;\n]*(?!(?:actually|rather|sorry|wait|well|no|nay|but)\b)\w+[^\w.!?:;\n]*"
+    r"|[^\w.!?:;\n]*(?!(?:actually|rather|sorry|wait|well|no|nay|but|so|thus|hence|therefore)\b)"
+    r"\w+[^\w.!?:;\n]*"
 )
 # A correction or a pronoun beside a value leaves it an answer ("No, wait: he lives in Nice").
 _CORRECTIONS = "actually rather sorry wait mean well answer he she they we i one s"
