@@ -58,7 +58,6 @@ from holdfast.evals.tasks.phrases.bindings import claims
 from holdfast.evals.tasks.phrases.candidates import (
     adds_words,
     is_denied_later,
-    is_heap,
     is_mention,
     is_retracted,
     is_run,
@@ -276,8 +275,7 @@ def _is_lone(gold: Gold, where: str, scope: str) -> bool:
     """Whether no other candidate is listed or said in the words of the answer."""
     places = find_places(where, gold.forms, gold.question)
     listed = bool(places) and not any(one.committed for one in places)
-    heap = is_heap(where, gold.forms, gold.question)
-    return not (listed or heap or shares_frame(scope, gold.forms, gold.question))
+    return not (listed or shares_frame(scope, gold.forms, gold.question))
 
 
 def _adds_words(box: str, gold: Gold) -> bool:

@@ -22,7 +22,7 @@ from holdfast.evals.tasks.phrases import (
 )
 from holdfast.evals.tasks.phrases.frames import own_words
 from holdfast.evals.tasks.phrases.marks import CALLS, NUMBERING, PLAIN, SENTENCE, SMALL
-from holdfast.evals.tasks.statements import asks, sentences
+from holdfast.evals.tasks.statements import sentences
 
 _NEAR = 40  # characters before a value in which a word is about it
 
@@ -160,26 +160,9 @@ def _is_word_row(text: str, own: str, question: str) -> bool:
     items = [set(words(part).split()) - SMALL - CALLS for part in _ITEMS.split(rest)]
     names = {word for item in items for word in item}
     if own not in names or any(len(item) > 1 for item in items):
-        heap = words(text).split()
-        alien = not set(heap) & (SMALL | set(words(question).split()))
-        return own in heap and len(set(heap)) > 3 and alien and text.strip()[-1:].isalpha()
+        return False
     stroke = _STROKE.search(rest) is not None
     return len(names) > (1 if stroke else 2)
-
-
-def is_heap(text: str, forms: Sequence[str], question: str) -> bool:
-    """Whether a text is nothing but names, too many to be one ("Paris Rome Berlin").
-
-    A dash behind words of the question says "is" ("Столица Франции — Париж").
-    """
-    statements = " ".join(one for one in sentences(text) if not asks(one))
-    subject, dash, rest = statements.partition(" — ")
-    if dash and set(words(subject).split()) <= set(words(question).split()):
-        statements = rest
-    names = [x for x in re.findall(r"[^\W\d_]+", statements) if words(x) not in CALLS]
-    most = max(len(words(form).split()) for form in forms) + 1
-    several = len(set(map(words, names))) > most
-    return several and not text.isupper() and all(one[0].isupper() for one in names)
 
 
 def is_run(text: str, forms: Sequence[str], question: str) -> bool:
@@ -191,6 +174,9 @@ def is_run(text: str, forms: Sequence[str], question: str) -> bool:
     known = PLAIN | (own_words(forms, question) - own_words(forms, ""))
     for one in sentences(text):
         rest = _LEAD.sub("", _NO_DOUBT.sub("", one))
+        subject, _, value = rest.partition(" — ")  # "Столица Франции — Париж"
+        if value and set(words(subject).split()) <= set(words(question).split()):
+            rest = value
         if known.intersection(words(rest).split()):
             continue
         places = find_places(rest, forms, question)
