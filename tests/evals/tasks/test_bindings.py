@@ -139,6 +139,13 @@ def test_another_order_behind_the_right_one_is_claimed_in_whatever_words() -> No
         assert reading(one, f"Step 1 gives {other}. Step 2 gives {one.answer}.").final
 
 
+def test_an_alternative_that_the_answers_own_sentence_names_is_no_second_answer() -> None:
+    row = {"question": "Bo met Al. Who met Al?", "answer": "Bo", "alternatives": ["Al"]}
+    question = from_fields(row, "here")
+    assert reading(question, "Bo met Al.").final
+    assert not reading(question, "Bo, Al").final
+
+
 def test_an_alternative_is_wrong_and_the_last_answer_counts() -> None:
     for one in WITH_ALTERNATIVES:
         other = one.alternatives[-1]

@@ -65,10 +65,14 @@ def shares_frame(text: str, forms: Sequence[str], question: str) -> bool:
 def own_words(forms: Sequence[str], question: str) -> frozenset[str]:
     """The words of an answer and of its question, which are no candidates.
 
-    A question that names the answer names other candidates too: its words are not among them.
+    A question that names the answer names other candidates too: of its words only those in lower
+    case beside a name are none.
     """
-    named = any(f" {words(form)} " in f" {words(question)} " for form in forms)
-    return frozenset(words(" ".join(forms if named else (*forms, question))).split())
+    known = question
+    if any(f" {words(form)} " in f" {words(question)} " for form in forms):
+        lower = (one for one in _TOKEN.findall(question) if one[0].islower())
+        known = " ".join(lower) if forms[0][:1].isupper() else ""
+    return frozenset(words(" ".join((*forms, known))).split())
 
 
 def _find_answers(text: str, forms: Sequence[str], question: str) -> Iterator[_Answer]:
