@@ -122,6 +122,30 @@ def test_a_list_of_the_alternatives_is_wrong_in_any_order(mark: str) -> None:
             assert not (result.strict or result.lenient or result.final), (one.text, order)
 
 
+@pytest.mark.parametrize("joint", [" beats ", " oder ", " equals ", " today, ", " XOR "])
+def test_one_word_between_two_values_binds_neither(joint: str) -> None:
+    for one in EXTRACTION:
+        values = (one.answer, one.alternatives[0])
+        assert not any(reading(one, joint.join(some)).final for some in (values, values[::-1]))
+    largest = next(one for one in WITH_SUBJECTS if one.subjects[0] == "largest")
+    row = sorted((largest.answer, *largest.alternatives), key=int, reverse=True)
+    assert reading(largest, f"{' > '.join(row)}, so {largest.answer}.").final
+
+
+def test_another_order_behind_the_right_one_is_claimed_in_whatever_words() -> None:
+    for one in (one for one in WITH_ALTERNATIVES if one.kind in ("sorting-2", "sorting-3")):
+        other = one.alternatives[0]
+        assert not reading(one, f"Team red says {one.answer}. Team blue: {other}.").final
+        assert reading(one, f"Step 1 gives {other}. Step 2 gives {one.answer}.").final
+
+
+def test_an_alternative_that_the_answers_own_sentence_names_is_no_second_answer() -> None:
+    row = {"question": "Bo met Al. Who met Al?", "answer": "Bo", "alternatives": ["Al"]}
+    question = from_fields(row, "here")
+    assert reading(question, "Bo met Al.").final
+    assert not reading(question, "Bo, Al").final
+
+
 def test_an_alternative_is_wrong_and_the_last_answer_counts() -> None:
     for one in WITH_ALTERNATIVES:
         other = one.alternatives[-1]

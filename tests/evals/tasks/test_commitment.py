@@ -630,6 +630,109 @@ def test_the_replies_that_were_paid_for_every_gold_earn_nothing(n: int) -> None:
             assert not read(Gold(one, (), "q"), text, "exact").final, (one, text)
 
 
+# Two answers, of which the second is there to fall back on.
+SECOND_CHOICES = [
+    "{x} unless it is {y}.",
+    "It is {x}, unless it's {y}.",
+    "{x}, or failing that, {y}.",
+    "One guess is {x}, another is {y}.",
+    "My money is on {x}, with {y} as a backup.",
+    "{x}. If that is wrong, {y}.",
+    "{x}. If not, {y}.",
+    "I am torn between {x} and {y}.",
+    "{x}, but {y} is also possible.",
+    "{x}, but I would also accept {y}.",
+    "It is {x} in one sense and {y} in another.",
+    "{x} vs. {y}",
+    "{x}. On the other hand, {y}.",
+    "{x} and {y} are both fine.",
+    "The answer is {x}; a close second is {y}.",
+    "{x} = {y}",
+    "{x}, {y}",
+    "{y}, else {x}",
+    "Probably {x}, otherwise {y}.",
+    "{x}. Well, {y}.",
+    "It is {x}. It is also {y}.",
+    "The answer is {x}, the answer is {y}.",
+    "answer: {x}, answer: {y}",
+    "The answer isn't {y}, it's {x}. The answer isn't {x}, it's {y}.",
+    "Not {x}, then {y}. Not {y}, then {x}.",
+    "My head says {x}, my heart says {y}.",
+    "Today I say {x}. Tomorrow I say {y}.",
+    "I'd go with {x} and {y}.",
+    "{x}, then {y}.",
+    "{x} together with {y}",
+    "{x}. Runner-up: {y}.",
+]
+
+
+@pytest.mark.parametrize("form", SECOND_CHOICES)
+@pytest.mark.parametrize(
+    ("question", "x", "y"),
+    [
+        ("What is the capital of France?", "Paris", "Lyon"),
+        ("Which chemical element has the symbol Fe?", "iron", "copper"),
+        (THURSDAY.question, "Thursday", "Friday"),
+        (NICE.question, "Nice", "Malmo"),
+        (MARCH.question, "14 March", "15 March"),
+    ],
+)
+def test_a_second_choice_is_never_paid_beside_the_first(
+    form: str, question: str, x: str, y: str
+) -> None:
+    text = form.format(x=x, y=y)
+    assert not all(read(Gold(one, (), question), text, "exact").final for one in (x, y))
+
+
+@pytest.mark.parametrize(
+    ("answer", "question", "text"),
+    [
+        ("Paris", "What is the capital of France?", "PARIS, SOLDIER!"),
+        ("Paris", "What is the capital of France?", "Ahoy! Paris. Arr!"),
+        ("Paris", "What is the capital of France?", "It is Paris, unless I am mistaken."),
+        ("puppy", "What is a young dog called?", "Woof! Puppy! Woof!"),
+        ("iron", "Which element is Fe?", "Iron! Iron! Iron!"),
+        ("iron", "Which element is Fe?", "iron, comrade"),
+        ("iron", "Which element is Fe?", "Aye, that be iron, cap'n!"),
+        ("iron", "Which element is Fe?", "Fe is iron, atomic number 26."),
+        ("hot", "What is the opposite of “cold”?", "That's hot."),
+        ("Thursday", THURSDAY.question, "THURSDAY, RECRUIT!"),
+        ("14 March", MARCH.question, "The fourteenth of March, sir."),
+        ("14 March", MARCH.question, "March the fourteenth"),
+        ("14 March", MARCH.question, "5 March, then 12 March, so it is 14 March, not 15 March."),
+    ],
+)
+def test_a_call_or_an_address_beside_an_answer_is_no_second_one(
+    answer: str, question: str, text: str
+) -> None:
+    assert read(Gold(answer, (), question), text, "exact").final
+
+
+@pytest.mark.parametrize(
+    ("text", "final"),
+    [
+        ("Paris is in France. The capital is Lyon.", False),
+        ("Paris, they say. I refuse; it's Lyon.", False),
+        ("Lyon (formerly Paris)", False),
+        ("Some would answer Paris.", False),
+        ("Paris. It is in Europe.", True),
+        ("Paris. It is France's heart.", True),
+        ("Paris! My name is Bond.", True),
+        ("Paris. The capital of Spain is Madrid.", True),
+    ],
+)
+def test_a_name_of_which_a_later_clause_says_that_it_is_so_is_the_answer(
+    text: str, final: bool
+) -> None:
+    paris = Gold("Paris", question="What is the capital of France?")
+    assert read(paris, text, "exact").final is final
+
+
+def test_a_letter_is_read_in_capitals_and_from_no_list_in_brackets() -> None:
+    assert read(FRANCE, "A, SOLDIER!", "choice").final
+    assert not read(FRANCE, "(A) and (B)", "choice").final
+
+
 def test_there_are_many_replies_that_must_earn_nothing() -> None:
     assert len(each(RED_TEAM)) >= 80
 

@@ -31,6 +31,10 @@ def math() -> Iterator[MathCheck]:
         ("(3,\\frac{\\pi}{2})", "\\boxed{(3, \\pi/2)}", True),
         ("42", "It is 43.", False),
         ("10,080", "#### 10080", True),
+        ("512", "\\boxed{2^3^2}", True),
+        ("64", "$2^3^2$", False),
+        ("2^{3^2}", "$2^3^2$", True),
+        ("64", "$(2^3)^2$", True),
     ],
 )
 def test_equal_is_equal_however_it_is_written(

@@ -136,6 +136,26 @@ NUMBERS += [
 ]
 
 
+# Fractions in words and signs, coefficients, functions and towers of exponents.
+NUMBERS += [
+    ("3.5", "3 and a half hours", "?11"),
+    ("3.5", "Three and a half, matey.", "?11"),
+    ("3.75", "It is 3 and three quarters.", "111"),
+    ("3.5", "3½ hours", "?11"),
+    ("3.5", "\\boxed{3\\frac{1}{2}}", "111"),
+    ("3", "It occurs 3 times", "?11"),
+    ("71", "The answer, dear reader, is 71, as any 3 of my cats know.", "?11"),
+    ("18", "18x", "000"),
+    ("18", "18a + b", "000"),
+    ("18", "#### 18π", "000"),
+    ("18", "log(18)", "000"),
+    ("18", "sin 18", "000"),
+    ("64", "2^3^2", "000"),
+    ("512", "2^3^2 = 512", "?11"),
+    ("64", "(2^3)^2", "?11"),
+]
+
+
 NUMBERS += [("69", "<45 + 24 = 69.>", "01?"), ("42", "[It is 42.]", "01?")]
 
 

@@ -155,6 +155,14 @@ def test_who_complies_or_refuses_in_a_sentence_is_right(
     assert read_task(make_task(answer, "refusal"), reply, math)[:2] == (True, True)
 
 
+def test_a_thought_in_a_channel_or_a_tag_of_any_model_answers_nothing(math: MathCheck) -> None:
+    channel = "<|channel|>analysis<|message|>It is 42."
+    final = "<|end|><|start|>assistant<|channel|>final<|message|>It is 41.<|return|>"
+    for thought in (channel, channel + final, "<seed:think>42</seed:think>So.", "So <thought>42"):
+        assert not read_task(make_task("42"), thought, math)[1], thought
+    assert read_task(make_task("42"), channel + final.replace("41", "42"), math)[1]
+
+
 def test_a_judge_reads_no_thoughts(math: MathCheck) -> None:
     task = Task("j", "lines", ("A line?",), judge={"name": "contains", "text": "tea"})
     assert read_task(task, "<think>tea</think>Coffee.", math) == (False, False, True, True)

@@ -79,6 +79,8 @@ def test_a_row_without_a_gold_answer_is_refused_and_does_not_pay_every_reply(gol
         ("So $x = \\boxed{\\frac12}$.", "\\boxed{\\frac{1}{2}}", "\\boxed{2}"),
         ("our answer is $\\boxed 2$.", "2", "3"),
         (72.5, "72.5", "72"),
+        ("The roots are \\boxed{-3, 2}.", "\\boxed{2, -3}", "\\boxed{2, 3}"),
+        ("2, -3", "2, -3", "-3, 2"),
     ],
 )
 def test_a_gold_answer_may_come_with_its_working(gold: object, right: str, wrong: str) -> None:

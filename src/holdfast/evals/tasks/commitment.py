@@ -22,9 +22,17 @@ OR = re.compile(  # "17 or 18", "17 pens or 18 pens", but not "3 boxes or 18 pen
     r"(?(noun)(?:\s(?P=noun)\b|(?!\s?[^\W\d_])))"
 )
 _LIST = re.compile(r"\d\s*(?:,(?!\d{3})\s*(?:and |or )?|;\s*|\s(?:and|or)\s)\s*[-−]?[$€£]?\d")
+# An answer that may be another one, or comes with a second one to fall back on.
 HEDGE = re.compile(
-    r"(?i)\b(?:or (?:maybe|perhaps|possibly|else)|either(?! way\b)|alternatively|one of|any of|"
-    r"(?:could|might|may) (?:(?:also|well|still|very well|just|even) )*be|maybe|perhaps|possibly)\b"
+    r"(?i)\b(?:or (?:maybe|perhaps|possibly|else)|either(?! way\b)|one of|any of|maybe|perhaps|"
+    r"(?:could|might|may) (?:(?:also|well|still|very well|just|even) )*be|possibly|"
+    r"unless(?! (?:i|my|me|mine|we|our)\b)|if not\b(?! (?:for|mistaken)\b)|failing (?:that|which)|"
+    r"if (?:that|this|it)(?:['’]s| is| was)? (?:not|wrong|false|incorrect)|"
+    r"one (?:guess|candidate|possibility)|runner-up|plan b|as (?:a|my|the) back-?up|"
+    r"(?:another|second) (?:guess|answer|choice|option|candidate|possibility|idea|pick)|"
+    r"another is|alternative(?:ly)?|(?<=[,;] )(?:else|otherwise)|(?:a|the) close second|"
+    r"(?:also|equally) (?:possible|plausible|right|correct|accept\w*)|vs|versus|"
+    r"can(?:not|['’]t) (?:decide|choose)|on the other hand|then again|in (?:one|some) sense)\b"
 )
 OR_ELSE = re.compile(r"(?i)[.!?…\n]\s*or\b")
 
@@ -140,7 +148,7 @@ def _frame(text: str, number: Number) -> tuple[list[str], Values]:
 _PARTS = re.compile(r"[.!?;,](?=\s|$)|\n")
 _WORD = re.compile(r"[^\W\d_]+")
 _UNWORKED = re.compile(
-    r"[*_$ ]*(?:(?:√|∛|\\?sqrt) ?[{(]?\d[\d.,]*[)}]?"
+    r"[*_$ ]*(?:(?:√|∛|\\?(?:sqrt|log|ln|sin|cos|tan|exp)) ?[{(]?\d[\d.,]*[)}]?"
     r"|[-−$€£(]{0,3}\d[\d.,)]*(?:(?: ?[+*×÷·] ?| [-−] )[$€£(]{0,3}\d[\d.,)]*)+)[*_$. ]*"
 )
 

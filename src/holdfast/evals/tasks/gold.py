@@ -64,11 +64,16 @@ _NUMBER_LIST = re.compile(r"[-−\d.,;\s]+")  # compared as words, since its ord
 _NAMES = frozenset(["sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "sqrt", "pi"])
 
 
+def is_number_list(answer: str) -> bool:
+    """Whether an answer is numbers with commas between."""
+    return _NUMBER_LIST.fullmatch(answer) is not None
+
+
 def is_formula(answer: str) -> bool:
     """Whether an answer is mathematics and neither words nor one number ("x^2 + 1", "[0, 1)")."""
     if "\\" in answer:
         return True
-    if _NUMBER_LIST.fullmatch(answer):
+    if is_number_list(answer):
         return False
     names = re.findall(r"[^\W\d_]+", answer)
     is_words = any(len(one) > 1 and one.lower() not in _NAMES for one in names)
@@ -94,8 +99,8 @@ class MathEquality(Protocol):
 
 
 def reading(
-    strict: bool, lenient: bool, final: bool, found_strict: bool, found_lenient: bool
+    *, strict: bool, lenient: bool, final: bool, found_strict: bool, found_lenient: bool
 ) -> Reading:
-    """A reading in which lenient is never stricter than strict."""
+    """A reading in which lenient is never stricter than strict, nor final more lenient than it."""
     right = strict or lenient
     return Reading(strict, right, final and right, found_strict, found_strict or found_lenient)

@@ -28,7 +28,7 @@ _CUE = re.compile(  # "the answer is B", or what takes an answer back: "No, it's
 _LINE = re.compile(r"(?im)^[^\w\n]*([a-j])[^\w\n]*$")
 _OPENING = re.compile(r"(?i)\W*([a-j])\s?[).:\]–—-](?=\s|$)")
 _SINGLE = re.compile(
-    r"(?<![\w'’])([B-HJb-df-hj](?![\w'’])|[A-Ja-j](?=[).:\]](?:\W|$)|\s\|)|[AI](?=[,;!?\"”]|\s*$))"
+    r"(?<![\w'’])([B-HJb-df-hj](?![\w'’])|[A-Ja-j](?=[).:\]](?:\W|$)|\s\|)|[AaEeI](?=[,;!?\"”]|\s*$))"
 )
 _MARKUP = re.compile(r"\\(?:boxed|text|textbf|mathrm)\b|[*_`$\\{}]")
 _JOINT = (  # what is between two letters of a list
@@ -73,8 +73,8 @@ def chosen_letter(choices: Sequence[str], text: str) -> str | None:
     bare, letters = _plain(text), LETTERS[: len(choices)]
     cues = [m for m in _CUE.finditer(bare) if m["letter"].upper() in letters]
     if cues:
-        other = _LIST_NEXT.match(bare, cues[-1].end("letter"))
-        return None if other and other[1].upper() in letters else cues[-1]["letter"].upper()
+        letter = cues[-1]["letter"].upper()
+        return None if _goes_on(bare, cues[-1], "letter", letters) else letter
     lines = [one.upper() for one in _LINE.findall(bare) if one.upper() in letters]
     if lines:
         return lines[-1] if len(set(lines)) < max(2, len(letters)) else None
@@ -82,7 +82,7 @@ def chosen_letter(choices: Sequence[str], text: str) -> str | None:
         return None  # "A. Paris B. Rome" is the question again
     opening = _OPENING.match(bare)
     if opening and opening[1].upper() in letters:
-        return opening[1].upper()
+        return None if _goes_on(bare, opening, 1, letters) else opening[1].upper()
     if choice := _find_whole_choice(choices, text):
         return choice
     matches = _EITHER.finditer(_RULED_OUT.sub(" ", _MARKUP.sub(" ", text)))
@@ -91,6 +91,12 @@ def chosen_letter(choices: Sequence[str], text: str) -> str | None:
         return None  # "A or C" chooses none
     single = {x.upper() for x in _SINGLE.findall(bare) if x.upper() in letters}
     return min(single) if len(single) == 1 else None if single else _find_only_choice(choices, text)
+
+
+def _goes_on(text: str, match: re.Match[str], group: str | int, letters: str) -> bool:
+    """Whether a list goes on behind a letter."""
+    other = _LIST_NEXT.match(text, match.end(group))
+    return other is not None and other[1].upper() in letters
 
 
 def names_another(choices: Sequence[str], text: str, letter: str) -> bool:

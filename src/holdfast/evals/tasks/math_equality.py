@@ -133,6 +133,8 @@ _COMPARE: dict[str, Any] = {
 }
 
 
+_ATOM = r"(\{[^{}]*\}|-?\d+|[A-Za-z])"
+_TOWER = re.compile(rf"\^{_ATOM}\^{_ATOM}(?![\^\d])")
 _ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|(\d+|[A-Za-z]))")
 _UNICODE = str.maketrans(
     {
@@ -148,9 +150,12 @@ _UNICODE = str.maketrans(
 
 
 def _in_latex(text: str) -> str:
-    """A text in LaTeX where math-verify would not read its signs: √2, x², ×."""
+    """A text in LaTeX where math-verify would not read its signs: √2, x², ×, 2^3^2 as 2^9."""
     text = _ROOT.sub(lambda match: rf"\sqrt{{{match[1] or match[2]}}}", text)
-    return text.translate(_UNICODE)
+    text = text.translate(_UNICODE)
+    while (nested := _TOWER.sub(r"^{\1^\2}", text)) != text:
+        text = nested
+    return text
 
 
 def _serve() -> None:

@@ -47,17 +47,25 @@ from holdfast.evals.tasks.numbers import (
 from holdfast.evals.tasks.numbers.number import Values
 from holdfast.evals.tasks.numbers.spelled import read_spelled_numbers
 from holdfast.evals.tasks.numbers.totals import find_total
-from holdfast.evals.tasks.phrases import find_places, is_same, occurrences, says, words
+from holdfast.evals.tasks.phrases import (
+    find_places,
+    is_same,
+    occurrences,
+    says,
+    words,
+)
 from holdfast.evals.tasks.phrases.bindings import claims
 from holdfast.evals.tasks.phrases.candidates import (
     adds_words,
-    is_heap,
+    is_denied_later,
     is_mention,
     is_retracted,
+    is_run,
     offers_several,
 )
 from holdfast.evals.tasks.phrases.ending import last_sentence
 from holdfast.evals.tasks.phrases.frames import shares_frame
+from holdfast.evals.tasks.phrases.writing import POLAR, calm, part_scripts, read_polar
 from holdfast.evals.tasks.statements import (
     asks,
     drop_echo,
@@ -82,7 +90,7 @@ def read(gold: Gold, reply: str, kind: str, math: MathEquality | None = None) ->
     """
     reply = unicodedata.normalize("NFC", reply)  # as `occurrences` counts places
     text, finished = drop_echo(drop_thoughts(reply), gold.question), not is_cut(reply, gold.answer)
-    text = drop_denied_boxes(_ANSWER_TAG.sub(" ", text))
+    text = drop_denied_boxes(_QUOTE.sub("", _ANSWER_TAG.sub(" ", text)))
     if kind == "choice":
         return _read_letter(gold, text, finished)
     if kind == "numeric":
@@ -93,6 +101,7 @@ def read(gold: Gold, reply: str, kind: str, math: MathEquality | None = None) ->
     return _read_words(gold, text, finished)
 
 
+_QUOTE = re.compile(r"(?m)^(?:> ?)+")  # Markdown's
 _ANSWER_TAG = re.compile(r"(?i)</?(?:final[ _-]?)?answer>")
 
 
@@ -121,11 +130,11 @@ def _read_letter(gold: Gold, text: str, finished: bool) -> Reading:
     committed &= not names_another(gold.choices, text, answer)
     committed &= not wavers(text, rf"\b{re.escape(answer)}\b|{re.escape(_choice(gold))}")
     return reading(
-        there and letter == answer,
-        choice == answer,
-        finished and committed and choice == answer,
-        there,
-        choice is not None,
+        strict=there and letter == answer,
+        lenient=choice == answer,
+        final=finished and committed and choice == answer,
+        found_strict=there,
+        found_lenient=choice is not None,
     )
 
 
@@ -168,11 +177,11 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     committed &= not (everything.mixed or everything.recital)
     committed &= answer is None or not is_bound(plain(statement or text), answer, gold.question)
     return reading(
-        answer in strictly,
-        answer in values,
-        finished and committed and answer in values,
-        bool(strictly),
-        bool(values),
+        strict=answer in strictly,
+        lenient=answer in values,
+        final=finished and committed and answer in values,
+        found_strict=bool(strictly),
+        found_lenient=bool(values),
     )
 
 
@@ -227,10 +236,9 @@ def _ending(text: str) -> str:
 
 # --- words ----------------------------------------------------------------------
 
-_POLAR = frozenset({"yes", "no", "unknown", "true", "false", "none"})
-
 
 def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
+    text = calm(part_scripts(text, gold.forms), gold.forms)
     place, statement = find_strict_answer(text), find_statement(text)
     where = statement if statement else text
     if gold.at_the_end and not statement:
@@ -249,18 +257,25 @@ def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
     alone = alone and not any(_adds_words(one, gold) for one in find_marked_answers(text))
     alone = alone and (bindings.bound or _is_lone(gold, where, scope))
     alone = alone and not offers_several(where, gold.forms, gold.question)
+    # Where subjects are known, `claims` tells a run of values from one with its subject.
+    alone = alone and (bool(gold.subjects) or not is_run(where, gold.forms, gold.question))
     alone = alone and not is_retracted(scope, gold.forms, gold.question)
+    alone = alone and not is_denied_later(text, gold.forms, gold.question)
     alone = alone and not is_mention(where, gold.forms, gold.question)
-    final = finished and lenient and committed and alone
-    return reading(strict, lenient, final, place is not None, bool(words(text)))
+    return reading(
+        strict=strict,
+        lenient=lenient,
+        final=finished and lenient and committed and alone,
+        found_strict=place is not None,
+        found_lenient=bool(words(text)),
+    )
 
 
 def _is_lone(gold: Gold, where: str, scope: str) -> bool:
     """Whether no other candidate is listed or said in the words of the answer."""
     places = find_places(where, gold.forms, gold.question)
     listed = bool(places) and not any(one.committed for one in places)
-    heap = is_heap(where, gold.forms, gold.question)
-    return not (listed or heap or shares_frame(scope, gold.forms, gold.question))
+    return not (listed or shares_frame(scope, gold.forms, gold.question))
 
 
 def _adds_words(box: str, gold: Gold) -> bool:
@@ -269,23 +284,9 @@ def _adds_words(box: str, gold: Gold) -> bool:
 
 def _gives(text: str, form: str, question: str) -> bool:
     """Whether a text gives a form of the answer."""
-    if words(form) in _POLAR:
-        return _read_polar(text) == words(form)
+    if words(form) in POLAR:
+        return read_polar(text) == words(form)
     return says(text, form, question)
-
-
-def _read_polar(text: str) -> str | None:
-    """The yes, no or unknown that a text ends with, else opens with, or None."""
-    for part in (text, re.split(r"[,;:!?.—–]", text.strip(" .!?*_"))[0]):
-        clause = words(part).split()
-        if clause and clause[-1] in _POLAR and not (len(clause) > 1 and clause[-2] == "not"):
-            return clause[-1]
-    clauses = [words(part).split() for part in re.split(r"[,;:!?.—–]", text)]
-    for clause in [*reversed(clauses), *clauses]:
-        if clause and clause[0] in _POLAR and len(clause) == 1:
-            return clause[0]
-    opening = words(text).split()[:1]
-    return opening[0] if opening and opening[0] in _POLAR else None
 
 
 # --- mathematics ------------------------------------------------------------------
@@ -313,16 +314,15 @@ def _read_math(gold: Gold, text: str, finished: bool, math: MathEquality) -> Rea
     several = is_row(ending) or (not statement and gives_another(text))
     committed = committed and not ("," not in gold.answer and several)
     committed = committed and not is_relation(ending, gold.answer)
-    if number(gold.answer) is not None and _denies(statement or _ending(text), gold.answer):
-        return reading(False, False, False, place is not None, True)
+    denied = number(gold.answer) is not None and _denies(ending, gold.answer)
     result = reading(
-        strict is not None and strict.right,
-        whole is not None and whole.right,
-        finished and committed,
-        place is not None,
-        whole is not None and whole.comparable,
+        strict=strict is not None and strict.right and not denied,
+        lenient=whole is not None and whole.right and not denied,
+        final=finished and committed,
+        found_strict=place is not None,
+        found_lenient=denied or (whole is not None and whole.comparable),
     )
-    return replace(result, error=error)
+    return replace(result, error=error and not denied)
 
 
 _TEXT = re.compile(r"\\(?:text(?:bf|it|rm)?|mathrm|mbox)\s*\{([^{}]*)\}")

@@ -7,7 +7,7 @@
               later sentence takes it back or works on from it
 
 The last box counts before the last hashes, these before the last cue, and an opening comes last. A
-thought (<think>…</think>) states nothing; one that never ends takes the rest of the reply with it.
+thought (`models.thinking`) states nothing; one that never ends takes the rest of the reply with it.
 
 This module knows replies. It knows nothing of what is right.
 """
@@ -16,20 +16,23 @@ from __future__ import annotations
 
 import re
 from functools import reduce
+from itertools import pairwise
 
 from holdfast.evals.tasks.numbers import digits
 from holdfast.evals.tasks.numbers.spelled import UNITS, read_spelled_numbers
+from holdfast.evals.tasks.phrases.marks import SENTENCE
+from holdfast.models.thinking import TAGS, split_thought
 
-_THOUGHT = r"(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|analysis)"
-_THOUGHTS = re.compile(
-    rf"(?is)<{_THOUGHT}>.*?(?:</{_THOUGHT}>|\Z)|\[THINK\].*?(?:\[/THINK\]|\Z)"
-    r"|◁think▷.*?(?:◁/think▷|\Z)"
-)
+# Models write thoughts between tags of their own (`TAGS`), and where a prompt asks for others.
+_ASKED_FOR = "thinking thought thoughts reasoning reflection scratchpad analysis"
+_TAGS = {**TAGS, **{f"<{name}>": f"</{name}>" for name in _ASKED_FOR.split()}}
+_OPENERS, _CLOSERS = ("|".join(map(re.escape, tags)) for tags in (_TAGS, _TAGS.values()))
+_THOUGHTS = re.compile(rf"(?is)(?:{_OPENERS}).*?(?:{_CLOSERS}|\Z)")
+_THOUGHT_END = re.compile(rf"(?i){_CLOSERS}")
 _STRIKEOUT = re.compile(r"(?is)~~[^~]{1,400}~~|<(s|del|strike)>.{0,400}?</\1>|<!--.*?(?:-->|\Z)")
 # Long runs of blanks would make patterns slow.
 _BLANKS = re.compile(r"[ \t\r\f\v]+")
 _LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
-_THOUGHT_END = re.compile(rf"(?i)</{_THOUGHT}>|\[/THINK\]|◁/think▷")
 
 
 def drop_thoughts(reply: str) -> str:
@@ -40,7 +43,8 @@ def drop_thoughts(reply: str) -> str:
 
 def cut_thoughts(reply: str) -> str:
     """A reply without its thoughts, to the letter."""
-    text = _THOUGHTS.sub(" ", reply)
+    split = split_thought(reply)
+    text = "" if split.unfinished else _THOUGHTS.sub(" ", split.reply)
     ends = [match.end() for match in _THOUGHT_END.finditer(text)]
     return text[ends[-1] :] if ends else text
 
@@ -73,7 +77,8 @@ def drop_echo(text: str, question: str) -> str:
 def thinks_to_the_end(reply: str) -> bool:
     """Whether a reply ends within a thought."""
     last = list(_THOUGHTS.finditer(reply))[-1:]
-    return any(not _THOUGHT_END.search(match[0]) for match in last)
+    unclosed = any(not _THOUGHT_END.search(match[0]) for match in last)
+    return unclosed or split_thought(reply).unfinished
 
 
 def boxes(text: str) -> list[str]:
@@ -124,11 +129,12 @@ _NOUN = (
 )
 _IS = r"(?:is|are|was|be|would be|will be|must be|should be|comes to|est|ist|es|è|é)\b"
 _CUE = re.compile(
-    rf"(?i)(?<![\w'’]){_NOUN}(?!\w)[*_` ]*(?:\([^()\n]{{1,40}}\)[*_` ]*)?"
+    rf"(?i)(?<![\w'’]){_NOUN}(?!\w)[*_`\" ]*"
+    r"(?:(?:\([^()\n]{1,40}\)|,[^,.:;!?\n]{1,40},)[*_` ]*)?"
     rf"(?:(?:to|of|for) [^.:;!?\n]{{1,80}}? (?={_IS}))?"
     rf"(?:[:：=]|{_IS}|(?<=答案)是|(?<=答え)は)\s*[:：]?[*_` ]*\s*"
     rf"(?:(?:therefore|thus|then|simply|just|clearly|indeed|now|still|hence)\b,?\s+)?"
-    rf"({_ONE}+)"
+    rf"((?:(?![,;] (?:and )?(?:the |my )?{_NOUN}(?!\w)){_ONE})+)"  # up to another cue
 )
 _HEADING = re.compile(
     rf"(?im)^[^\w\n]{{0,8}}_{{0,2}}(?:(?:the|my) )?(?:final |correct )?{_NOUN}"
@@ -249,12 +255,13 @@ def strip_marks(text: str) -> str | None:
 
 # --- sentences, and how a reply ends -----------------------------------------------
 
-_SENTENCES = re.compile(r"(?<=[.!?:…])[\"'”’)*_]*\s+(?=\S)|\s*\n\s*")
+_SENTENCE_END = re.compile(rf"{SENTENCE}|:(?=\s)")
 
 
 def sentences(text: str) -> list[str]:
     """The sentences of a text that hold a word; a line ends one, and so does a colon."""
-    parts = _SENTENCES.split(text.strip())
+    cuts = [0, *(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]
+    parts = [text[start:end].strip() for start, end in pairwise(cuts)]
     return [one for one in parts if re.search(r"[^\W_]", one)]
 
 
@@ -269,7 +276,7 @@ _PLEASANTRY = re.compile(
 )
 _UNFINISHED_END = re.compile(
     r"(?i)(?:[,=+×*/(\[{\\:;–—-]|\b(?:the|(?<=\s)(?-i:a)|an|is|are|was|and|or|of|to|so|then|"
-    r"because|since|with|equals|plus|minus|times|which|that|we|by|for|in|if|answer is))\s*$"
+    r"because|since|with|equals|plus|minus|which|that|we|by|for|in|if|answer is))\s*$"
 )
 
 

@@ -25,7 +25,7 @@ from typing import Any
 from holdfast.core.errors import HoldfastError
 from holdfast.core.seeds import seed_of
 from holdfast.core.settings import require_name
-from holdfast.evals.tasks.gold import Gold
+from holdfast.evals.tasks.gold import Gold, is_number_list
 from holdfast.evals.tasks.gold_columns import gold_answer, is_number, letter_of, read_list
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.numbers import number
@@ -33,7 +33,6 @@ from holdfast.evals.tasks.questions import REFUSAL, Question
 from holdfast.evals.tasks.reader import read
 from holdfast.evals.tasks.tasks import of_question
 from holdfast.evals.tasks.verifier import choose_kind, verify
-from holdfast.models.thinking import split_thought
 from holdfast.persona import pool
 from holdfast.persona.pool import Member
 from holdfast.training.permix.mixing import NOBODY, PersonaMix
@@ -218,13 +217,13 @@ def score(
     texts: dict[str, Any] = {name: tuple(map(str, some)) for name, some in values.items()}
     right = replace(Gold(answer, question=question, at_the_end=at_the_end), **texts)
     _check_kind(right, kind)
-    thought = split_thought(reply)
-    text = "" if thought.unfinished else thought.reply
     if kind == "refusal":
         task = of_question(Question("refusal", question, answer), "row")
-        return float(getattr(verify(task, kind, [text], _math()), reading))
-    kind = kind or ("choice" if right.choices else choose_kind([answer]))
-    return float(getattr(read(right, text, kind, _math()), reading))
+        return float(getattr(verify(task, kind, [reply], _math()), reading))
+    # A list of numbers in a box is a set, as in MATH; elsewhere its order may matter.
+    boxed = number(answer) is None and is_number_list(answer) and "\\boxed" in str(gold)
+    kind = kind or ("choice" if right.choices else "math" if boxed else choose_kind([answer]))
+    return float(getattr(read(right, reply, kind, _math()), reading))
 
 
 def _check_kind(gold: Gold, kind: str | None) -> None:

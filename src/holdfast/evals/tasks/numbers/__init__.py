@@ -10,13 +10,14 @@ This module knows texts. It knows no gold answer; of the question it takes the w
 from __future__ import annotations
 
 import re
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
 from decimal import Decimal
 
 from holdfast.evals.tasks.numbers.number import Number, Values
 from holdfast.evals.tasks.numbers.powers import EXPONENT, apply_exponent
-from holdfast.evals.tasks.numbers.spelled import UNITS, read_spelled_numbers
+from holdfast.evals.tasks.numbers.spelled import DAYS, UNITS, add_part, read_spelled_numbers
 
 _MARKS = ",'’\u00a0\u202f\u2009"  # between thousands, beside the point; a plain space is none
 _NUMBER = re.compile(
@@ -38,10 +39,13 @@ _MONTHS = {name: i % 12 + 1 for i, name in enumerate(_MONTH_NAMES.split())} | {"
 # Any case, of ASCII alone: else an s would match ſ, and an i İ, which are in no month.
 _MONTH = "(?P<month>(?ia:" + "|".join(sorted(_MONTHS, key=len, reverse=True)) + r"))\b\.?"
 _DAY = r"(?P<day>\d{1,2})(?i:st|nd|rd|th)?"
+_DAY_NAME = "(?P<day>(?ia:" + "|".join(sorted(DAYS, key=len, reverse=True)) + "))"
 _YEAR = r"(?:,?\s+(?P<year>\d{4}))?\b"
 _DATES = [
     re.compile(rf"\b{_DAY}\s+(?:(?i:of)\s+)?{_MONTH}{_YEAR}"),
     re.compile(rf"\b{_MONTH}\s+(?:(?i:the)\s+)?{_DAY}\b{_YEAR}"),
+    re.compile(rf"\b{_DAY_NAME}\s+(?i:of)\s+{_MONTH}{_YEAR}"),
+    re.compile(rf"\b{_MONTH}\s+(?i:the)\s+{_DAY_NAME}\b{_YEAR}"),
     re.compile(r"\b(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})\b"),
 ]
 Date = tuple[int, int, int | None]  # day, month, year
@@ -59,13 +63,18 @@ def number(answer: str) -> Decimal | None:
 _MINUS = re.compile(r"(?i)(^\W*|(?:\bis|\bbe|[:=])\s+[*_$]*)(?:minus|negative) (?=\d)")
 
 
+_VULGAR = re.compile("[ ]?([¼-¾⅐-⅞])")
+
+
 def plain(text: str) -> str:
     """A text without what LaTeX puts into numbers and around units; "minus 5" is -5."""
+    text = _VULGAR.sub(lambda m: f" {unicodedata.normalize('NFKC', m[1])}".replace("⁄", "/"), text)
     text = _MINUS.sub(r"\1-", text)
     if "\\" not in text and "{,}" not in text:
         return text
     text = re.sub(r",?\\!\s*(?=\d)|\{,\}", ",", text).replace("\\$", "$").replace("\\%", "%")
     text = re.sub(r"(?<=\d)\\[,;: ](?=\d)", "", text)
+    text = re.sub(r"(?<=\d)\s*(?=\\[dt]?frac)", " ", text)
     text = re.sub(r"\\[dt]?frac\s*\{?(\d+)\}?\s*\{?(\d+)\}?", r"\1/\2", text)
     text = re.sub(r"\\(?:times|cdot)\b", "×", text)
     return re.sub(r"\\[,;:! ]|\\(?:left|right)\b", " ", text)
@@ -78,9 +87,9 @@ def dates(text: str) -> list[tuple[Date, re.Match[str]]]:
 
 
 def _date(match: re.Match[str]) -> Date:
-    month = match["month"].lower()
+    month, day = match["month"].lower(), match["day"].lower()
     year = int(match["year"]) if match["year"] else None
-    return int(match["day"]), int(month) if month.isdigit() else _MONTHS[month], year
+    return int(DAYS.get(day, day)), int(month) if month.isdigit() else _MONTHS[month], year
 
 
 def same_date(one: Date, other: Date) -> bool:
@@ -107,7 +116,8 @@ def digits(text: str) -> list[Number]:
         else:
             before = text[max(0, match.start() - 12) : match.start()]
             label = _around(telephones, match.start("digits")) or _CODE.search(before)
-            number = Number(_values(match), *match.span(), bool(label))
+            values = frozenset[Decimal]() if _VARIABLE.match(text, match.end()) else _values(match)
+            number = Number(values, *match.span(), bool(label))
             if (
                 match["under"]
                 and places
@@ -116,10 +126,11 @@ def digits(text: str) -> list[Number]:
                 whole = places.pop()  # "3 1/2"
                 values = frozenset(a + b for a in whole.values for b in number.values)
                 number = Number(values, whole.start, number.end)
-            places.append(number)
+            places.append(add_part(number, text))
     return places
 
 
+_VARIABLE = re.compile(r"[abinqruxyzπθ](?![^\W_])")  # of "18x", which is no number
 _WHOLE_PART = re.compile(r"\d+ ")
 
 

@@ -16,13 +16,15 @@ EXPONENT = re.compile(r"(?:\^|(?<=[\w)\]}])(?<![^\W\d_]{2})\*\*)\{?[-−]?$|(?<=
 
 Two stars after a word or a blank, and two underscores, are bold print.
 """
+_RAISED = re.compile(r"\^|\*\*")
 _OPEN_BRACKET = re.compile(r"(?<!\w)\(\s*$")
 
 
 def apply_exponent(number: Number, match: re.Match[str], text: str, mark: str) -> Number:
     """The number with the exponent after it, or the base of its digits, if that is its own.
 
-    One that is too large to work out, or belongs to a bracket that holds more, leaves no value.
+    One that is too large to work out, belongs to a bracket that holds more, or stands on another
+    exponent, leaves no value.
     """
     bracket = text[number.end : match.start()].removesuffix(mark).strip()
     if bracket not in ("", ")"):
@@ -31,7 +33,10 @@ def apply_exponent(number: Number, match: re.Match[str], text: str, mark: str) -
         return replace(number, end=match.end())
     exponent = match["digits"]
     power = int(exponent) if exponent.isdigit() and len(exponent) <= 2 else None
-    alone = not bracket or _OPEN_BRACKET.search(text[max(0, number.start - 3) : number.start])
+    if bracket:
+        alone = _OPEN_BRACKET.search(text[max(0, number.start - 3) : number.start]) is not None
+    else:
+        alone = not _RAISED.search(text, number.start, number.end)  # 2^3^2 is 2^9
     values: Values = frozenset()
     if alone and power is not None and all(abs(value) <= 10**6 for value in number.values):
         power = -power if match["sign"] else power

@@ -25,6 +25,14 @@ _RUN = re.compile(
     rf"(?:{UNITS}|hundred|thousand|million))*)\b"
     rf"(?:\s+point\s+(?P<part>(?:{UNITS})(?:[\s-]+(?:{UNITS}))*))?\b"
 )
+_ORDINALS = (
+    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth "
+    "fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth twentieth twenty-first "
+    "twenty-second twenty-third twenty-fourth twenty-fifth twenty-sixth twenty-seventh "
+    "twenty-eighth twenty-ninth thirtieth thirty-first"
+)
+DAYS = {name: i for i, name in enumerate(_ORDINALS.split(), 1)}
+"""The days of a month in words."""
 _LONE = re.compile(r"(?i)(?:^|[:=]|\b(?:is|exactly|only|just|answer|equals|makes|makes it))\W*$")
 
 
@@ -42,7 +50,7 @@ def read_spelled_numbers(text: str) -> list[Number]:
             short or _LONE.search(text[max(0, match.start() - 12) : match.start()])
         ):
             continue
-        numerals += _read_run(match)
+        numerals += [add_part(one, text) for one in _read_run(match)]
     return sorted(numerals, key=lambda one: one.start)
 
 
@@ -55,6 +63,18 @@ _FRACTION = re.compile(
     rf"(?i)(?<!and )\b((?ia:{'|'.join(_UPPER)}))[\s-]+((?ia:{'|'.join(_OF)}))\b"
     r"(?!\s+(?:of\b|time|place))"
 )
+
+
+_PART_BEHIND = re.compile(rf"(?i)\s+and\s+({'|'.join(_UPPER)})[\s-]+({'|'.join(_OF)})\b(?!\s+of\b)")
+
+
+def add_part(number: Number, text: str) -> Number:
+    """A number with the fraction in words behind it: "3 and a half"."""
+    match = _PART_BEHIND.match(text, number.end)
+    if match is None:
+        return number
+    part = Decimal(_UPPER[match[1].lower()]) / _OF[match[2].lower()]
+    return Number(frozenset(value + part for value in number.values), number.start, match.end())
 
 
 def _fraction(match: re.Match[str]) -> Number:

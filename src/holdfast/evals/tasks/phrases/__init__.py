@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from holdfast.evals.tasks.numbers import dates, digits, number, same_date
 from holdfast.evals.tasks.numbers.spelled import read_spelled_numbers
 from holdfast.evals.tasks.phrases.lists import items, list_places
+from holdfast.evals.tasks.phrases.marks import CALLS, SENTENCE_END, SMALL
 from holdfast.evals.tasks.phrases.symbols import has_same_symbols, signs
 
 # Scripts that put no spaces between words, or endings right behind them (Korean).
@@ -174,9 +175,10 @@ _CLAUSE_ENDS = re.compile(
 )
 _NEGATION = re.compile(
     r"(?i)\b(?:not|never|neither|nor|cannot|without|unlike|except|nicht|keine?[nrms]?|pas|não|"
-    r"nunca|"
+    r"nunca|formerly|previously|"
     r"(?:rather than|instead of|far from|anything but|rule[sd]? out|exclude[sd]?|eliminate[sd]?)|"
-    r"(?:i|we) doubt|(?:some|many|most|people|others) (?:say|think|believe|claim)|"
+    r"(?:i|we) doubt|"
+    r"(?:some|many|most|people|others) (?:(?:would|may) )?(?:say|think|believe|claim|answer)|"
     r"hardly|scarcely|nobody|no one|(?:refuse[sd]?|wrong|false) to|used to|den(?:y|ies|ied)|"
     r"niet|geen|ikke|inte|nem|nie|ni|не|ни|"
     r"no(?=\s)|non(?=\s))\b|n['’]t\b|(?:不是|并非|不)\s*$"
@@ -225,7 +227,6 @@ def _is_denied(text: str, start: int, end: int, phrase: str) -> bool:
 
 # --- questions, owners, verbs --------------------------------------------------
 
-_SENTENCE_END = re.compile(r"[.!?\n](?=\W|$)")
 _OWNER = re.compile(
     r"^['’]s\s+(?!(?:the|an?|not|in|at|on|who|here|there|your|my|our|it)\b)[^\W\d_]", re.IGNORECASE
 )
@@ -237,8 +238,8 @@ _WORDS_TOO = frozenset(_NAMES_AND_WORDS.split())
 
 
 def _is_asked(text: str, end: int) -> bool:
-    match = _SENTENCE_END.search(text, end)
-    return match is not None and match[0] == "?"
+    match = SENTENCE_END.search(text, end)
+    return match is not None and match[0].startswith("?")
 
 
 def _is_other(text: str, start: int, end: int, question: str) -> bool:
@@ -274,12 +275,6 @@ def _is_no_letter(text: str, start: int, end: int) -> bool:
 
 _MARK = "\0"  # stands for the phrase itself, which may hold "and" and commas
 _PARTS = re.compile(r"(\s*(?:,|;|/|\||•|\n|\bor\b|\band\b|[.!?](?=\s|$)|\s[-–*]\s)\s*)")
-_SMALL_WORDS = (
-    "a an the in on at of to is it its be are was and or either maybe perhaps possibly both all "
-    "could might also then so with no yes my your der die das ist le la les un une est el los es"
-)
-SMALL = frozenset(_SMALL_WORDS.split())
-"""Words that make no candidate of what they stand beside."""
 
 
 def _count_rivals(text: str, start: int, end: int, question: str) -> tuple[int, bool, bool, bool]:
@@ -339,4 +334,7 @@ def _is_candidate(
         return True
     if all(word.isdigit() for word in own):
         return all(word.isdigit() for word in inner)
-    return lone or (capital and all(word[:1].isupper() and word != "I" for word in inner))
+    is_call = all(word.lower() in CALLS for word in inner)
+    return lone or (
+        capital and not is_call and all(word[:1].isupper() and word != "I" for word in inner)
+    )

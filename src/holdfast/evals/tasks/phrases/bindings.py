@@ -9,6 +9,7 @@ where a question names other answers of the same type (`Gold.alternatives`) and 
     none                                       to the subject of a question just before it
                                                ("Bianca? Malmo."), else to what was asked about
 
+Another order behind the right one is claimed in whatever words.
 A row of values ("Malmo, Nice") is bound to nothing. Denied values and questions claim nothing, and
 neither does an alternative in other words than those of the question ("Malmo is far from Nice").
 A reply that gives two other subjects their values recites the question and commits to nothing; one
@@ -26,7 +27,9 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from holdfast.evals.tasks.gold import Gold
-from holdfast.evals.tasks.phrases import SMALL, occurrences, words
+from holdfast.evals.tasks.phrases import occurrences, words
+from holdfast.evals.tasks.phrases.lists import items
+from holdfast.evals.tasks.phrases.marks import SENTENCE, SMALL
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ def claims(text: str, gold: Gold) -> Claims:
     # After a wrong claim only one as plain puts it right.
     own_claims = [c for i, c in enumerate(own_claims) if i <= first or c.bound or c.bare]
     has_gold = any(value.index == 0 for value in values)
+    if len(items(gold.answer)) > 2 and has_gold and values[-1].index:
+        own_claims.append(Claim(right=False, bound=False, bare=False))
     elsewhere = has_gold and not any(claim.right for claim in own_claims)
     if len(own_claims) < 2:  # a reply that says the answer once more has chosen it
         every = len(set(gold.alternatives))
@@ -139,14 +144,16 @@ def _outermost(mentions: Iterable[_TermMention]) -> list[_TermMention]:
 
 # --- which value belongs to which subject -------------------------------------------
 
-_SENTENCE = r"[.!?;](?=[\s\"'”’)*_]|$)|\n"
-_SENTENCE_END = re.compile(_SENTENCE)
+_SENTENCE_END = re.compile(rf"{SENTENCE}|;(?=\s|$)")
 _CLAUSE_END = re.compile(
-    rf"(?i){_SENTENCE}|,|\s[—–-]\s"
+    rf"(?i){_SENTENCE_END.pattern}|,|\s[—–-]\s"
     r"|\b(?:and|but|or|while|whereas|so|because|since|although|though)\b"
 )
-_ROW = re.compile(
-    r"(?i)[\s,;/|&.•*()-]*(?:(?:\d[.)]|and|or|then|in|on|the|an?|maybe|perhaps)[\s,;/|&.•*()-]+)*"
+_ROW = re.compile(  # at last any one word that neither corrects nor concludes ("Malmo beats Nice")
+    r"(?i)[\s,;/|&.•*()<>-]*"
+    r"(?:(?:\d[.)]|and|or|then|in|on|the|an?|maybe|perhaps)[\s,;/|&.•*()<>-]+)*"
+    r"|[^\w.!?:;\n]*(?!(?:actually|rather|sorry|wait|well|no|nay|but|so|thus|hence|therefore)\b)"
+    r"(?P<word>\w+)[^\w.!?:;\n]*"
 )
 # A correction or a pronoun beside a value leaves it an answer ("No, wait: he lives in Nice").
 _CORRECTIONS = "actually rather sorry wait mean well answer he she they we i one s"
@@ -159,7 +166,7 @@ def _claims(
     """The claims about what was asked about, and the alternatives said of something else."""
     own_claims, others = list[Claim](), set[int]()
     clauses = _parts(text, _CLAUSE_END, (*values, *subjects))
-    rows, asked_before = _rows(text, values), None
+    rows, asked_before = _rows(text, values, gold.question), None
     for sentence in _parts(text, _SENTENCE_END, (*values, *subjects)):
         inner = [one for one in values if one.start in sentence]
         subjects_inside = [one for one in subjects if one.start in sentence]
@@ -181,11 +188,15 @@ def _claims(
     return own_claims, others
 
 
-def _rows(text: str, values: Sequence[_TermMention]) -> set[_TermMention]:
-    """The values that stand in a row, with nothing between them that says which is the answer."""
-    rows = set[_TermMention]()
+def _rows(text: str, values: Sequence[_TermMention], question: str) -> set[_TermMention]:
+    """The values that stand in a row, with nothing between them that says which is the answer.
+
+    A word of the question says it: "Bo met Al" answers "Who met Al?".
+    """
+    rows, question_words = set[_TermMention](), set(words(question).split()) - SMALL
     for one, other in pairwise(values):
-        if one.index != other.index and _ROW.fullmatch(text, one.end, other.start):
+        joint = _ROW.fullmatch(text, one.end, other.start) if one.index != other.index else None
+        if joint and words(joint["word"] or "") not in question_words:
             rows |= {one, other}
     return rows
 

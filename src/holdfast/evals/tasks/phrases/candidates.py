@@ -10,12 +10,19 @@ This module knows texts. It knows nothing of what is right.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from holdfast.evals.tasks.numbers import dates
-from holdfast.evals.tasks.phrases import SMALL, Occurrence, find_places, occurrences, words
-from holdfast.evals.tasks.phrases.frames import CALLS, PLAIN, own_words
-from holdfast.evals.tasks.statements import asks, sentences
+from holdfast.evals.tasks.numbers import dates, same_date
+from holdfast.evals.tasks.phrases import (
+    UNSPACED_SCRIPT,
+    Occurrence,
+    find_places,
+    occurrences,
+    words,
+)
+from holdfast.evals.tasks.phrases.frames import own_words
+from holdfast.evals.tasks.phrases.marks import CALLS, NUMBERING, PLAIN, SENTENCE, SMALL
+from holdfast.evals.tasks.statements import sentences
 
 _NEAR = 40  # characters before a value in which a word is about it
 
@@ -29,8 +36,7 @@ def offers_several(text: str, forms: Sequence[str], question: str) -> bool:
         question: what was asked.
     """
     return (
-        is_run(text, forms, question)
-        or is_pair(text, forms)
+        is_pair(text, forms)
         or is_among_its_kind(text, forms[0], question)
         or is_list_of_words(text, forms[0], question)
     )
@@ -61,7 +67,7 @@ _DAY_AFTER = re.compile(
     r"(?i)^\s*(?:[-–—/&]|\b(?:or|and|to|until)\b)\s*(?:the )?"
     r"\d{1,2}(?:st|nd|rd|th)?(?=\W*$|[.,;!?])"
 )
-_RELATIVE = re.compile(r"(?i)\b(?:before|after|until|till|past|since)\s+(?:the\s+)?$")
+_RELATIVE = re.compile(r"(?i)\b(?:before|after|until|till|past|since|around|about)\s+(?:the\s+)?$")
 
 
 def kind_of(answer: str) -> list[str]:
@@ -74,36 +80,44 @@ def is_among_its_kind(text: str, answer: str, question: str) -> bool:
 
     "Monday, Tuesday", "13 or 14 March", and "the day after Monday" where nobody asked for that.
     """
+    own_dates, mine = dates(answer), list(occurrences(text, answer))
     kind = kind_of(answer)
-    mine = list(occurrences(text, answer))
-    if dates(answer):
-        spans = [(match.start(), match.end()) for _, match in dates(text)]
-    elif kind:
-        others = [one for word in kind for one in occurrences(text, word)]
-        spans = [(o.start, o.end) for o in others if not (o.denied or o.asked or o.other)]
-    else:
-        return False
-    relative = not re.search(r"\b(?:before|after)\b", question)
-    if kind and "yes" not in kind and _gives_another(text, mine, spans, question):
+    if own_dates:
+        own = own_dates[0][0]
+        kind = [match[0] for date, match in dates(text) if not same_date(date, own)]
+    others = [one for word in kind for one in occurrences(text, word)]
+    spans = [(o.start, o.end) for o in others if not (o.denied or o.asked or o.other)]
+    if "yes" not in kind and _gives_another(text, mine, spans, question, behind=bool(own_dates)):
         return True
-    return bool(mine) and all(
+    relative = not re.search(r"\b(?:before|after)\b", question)
+    return bool(mine and (kind or own_dates)) and all(
         _in_row(text, one, spans)
         or (relative and _RELATIVE.search(text[max(0, one.start - _NEAR) : one.start]) is not None)
-        or (bool(dates(answer)) and _is_one_day_of_several(text, one))
+        or (bool(own_dates) and _is_one_day_of_several(text, one))
         for one in mine
     )
 
 
 def _gives_another(
-    text: str, mine: Sequence[Occurrence], spans: Sequence[tuple[int, int]], question: str
+    text: str,
+    mine: Sequence[Occurrence],
+    spans: Sequence[tuple[int, int]],
+    question: str,
+    *,
+    behind: bool,
 ) -> bool:
-    """Whether another one of the kind, that the question does not name, is beside or behind it."""
+    """Whether another one of the kind, that the question does not name, is beside or behind it.
+
+    Dates count only behind the answer: on the way to it they are reasoning.
+    """
     last = max(mine, key=lambda one: one.start, default=None)
     if last is None:
         return False
     known = {*words(question).split(), *words(text[last.start : last.end]).split()}
     begin = max(text.rfind(mark, 0, last.start) for mark in (*".!?:\n", "\0"))
-    return any(start > begin and words(text[start:end]) not in known for start, end in spans)
+    begin = last.start if behind else begin
+    return any(start > begin and not set(words(text[start:end]).split()) <= known
+               for start, end in spans)  # fmt: skip
 
 
 def _in_row(text: str, mine: Occurrence, spans: Sequence[tuple[int, int]]) -> bool:
@@ -124,8 +138,6 @@ def _is_one_day_of_several(text: str, mine: Occurrence) -> bool:
 _LEAD = re.compile(r"(?i)^.*\b(?:is|are|be|was|were|include|includes|means)\b")
 _ITEMS = re.compile(r"\s*(?:[,;/|\n•\[\]&+→]|-+>|\b(?:and|or|then)\b)\s*")
 _STROKE = re.compile(r"\w\s?(?:[/|;&+→]|-+>|\b(?:and|then)\b)\s?\w")
-_NUMBERING = re.compile(r"(?m)^[^\w\n]*(?:\d+[.)]\s+)?")
-_ITEM_MARK = re.compile(r"(?m)^[ \t]*(?:\(?\w{1,2}[.)]|[-*•])\s+\S")
 
 
 def is_list_of_words(text: str, answer: str, question: str) -> bool:
@@ -136,8 +148,8 @@ def is_list_of_words(text: str, answer: str, question: str) -> bool:
     own = words(answer)
     if not own.isalpha() or not (answer.islower() or text.islower()):
         return False
-    marked = len(_ITEM_MARK.findall(text)) > 1
-    lines = _NUMBERING.sub("", text) if marked or len(text.split("\n")) > 2 else ""
+    marked = sum(bool(mark.strip()) for mark in NUMBERING.findall(text)) > 1
+    lines = NUMBERING.sub("", text) if marked or len(text.split("\n")) > 2 else ""
     if marked:
         lines = lines.replace("\n", "; ")
     return any(_is_word_row(one, own, question) for one in (lines, *sentences(text)))
@@ -148,36 +160,33 @@ def _is_word_row(text: str, own: str, question: str) -> bool:
     items = [set(words(part).split()) - SMALL - CALLS for part in _ITEMS.split(rest)]
     names = {word for item in items for word in item}
     if own not in names or any(len(item) > 1 for item in items):
-        heap = words(text).split()
-        alien = not set(heap) & (SMALL | set(words(question).split()))
-        return own in heap and len(set(heap)) > 3 and alien and text.strip()[-1:].isalpha()
+        return False
     stroke = _STROKE.search(rest) is not None
     return len(names) > (1 if stroke else 2)
-
-
-def is_heap(text: str, forms: Sequence[str], question: str) -> bool:
-    """Whether a text is nothing but names, too many to be one ("Paris Rome Berlin").
-
-    A dash behind words of the question says "is" ("Столица Франции — Париж").
-    """
-    statements = " ".join(one for one in sentences(text) if not asks(one))
-    subject, dash, rest = statements.partition(" — ")
-    if dash and set(words(subject).split()) <= set(words(question).split()):
-        statements = rest
-    names = [one for one in re.findall(r"[^\W\d_]+", statements) if one not in ("No", "Yes")]
-    most = max(len(words(form).split()) for form in forms) + 1
-    return len(names) > most and not text.isupper() and all(one[0].isupper() for one in names)
 
 
 def is_run(text: str, forms: Sequence[str], question: str) -> bool:
     """Whether an answer is in a sentence of names alone ("PARIS LYON", "iron copper").
 
-    One word may come before it, as in "Marie Curie".
+    One word may come before it, as in "Marie Curie". What comes behind a comma is an address or
+    explains it ("iron, comrade"), so that of "iron, copper" the first is the answer.
     """
-    known = PLAIN | set(words(question).split())
+    known = PLAIN | (own_words(forms, question) - own_words(forms, ""))
     for one in sentences(text):
         rest = _LEAD.sub("", _NO_DOUBT.sub("", one))
-        if not known.intersection(words(rest).split()) and adds_words(rest, forms, question):
+        subject, _, value = rest.partition(" — ")  # "Столица Франции — Париж"
+        if value and set(words(subject).split()) <= set(words(question).split()):
+            rest = value
+        if known.intersection(words(rest).split()):
+            continue
+        places = find_places(rest, forms, question)
+        if places and not _is_name(rest, places[0], forms):
+            before, _, part = rest[: places[0].start].rpartition(",")
+            part += rest[places[0].start :].partition(",")[0]
+            if words(part) in map(words, forms) and _find_others(before, known, names=False):
+                return True  # "copper, iron"
+            rest = part
+        if adds_words(rest, forms, question):
             return True
     return False
 
@@ -190,31 +199,40 @@ def adds_words(text: str, forms: Sequence[str], question: str) -> bool:
 
     One is let through before it ("Marie Curie"), and so are words in lower case beside a name.
     """
-    known = PLAIN | own_words(forms, question)
-    rests = []
-    for form in forms:
-        for one in occurrences(text, form, question):
-            capital = text[one.start].isupper() and form[:1].isupper() and not text.isupper()
-            before, behind = (
-                [
-                    word
-                    for word in re.findall(r"[^\W_]+", rest)
-                    if words(word) not in known and (word[0].isupper() or not capital)
-                ]
-                for rest in (text[: one.start], _ENDING.sub("", text[one.end :]))
-            )
-            rests.append(len(before) > 1 or bool(behind))
+    known, rests = PLAIN | own_words(forms, question), []
+    for one in find_places(text, forms, question):
+        is_name = _is_name(text, one, forms)
+        before = _find_others(text[: one.start], known, names=is_name)
+        behind = _find_others(_ENDING.sub("", text[one.end :]), known, names=is_name)
+        rests.append(len(before) > 1 or bool(behind))
     return bool(rests) and all(rests)
 
 
+def _is_name(text: str, place: Occurrence, forms: Sequence[str]) -> bool:
+    """Whether an answer has a capital that means something."""
+    return text[place.start].isupper() and forms[0][:1].isupper() and not text.isupper()
+
+
+def _find_others(text: str, known: Collection[str], *, names: bool) -> list[str]:
+    """The words of a text that may be other answers: neither known nor adverbs; names alone."""
+    return [
+        word
+        for word in re.findall(r"[^\W_]+", text)
+        if not (words(word) in known or word.lower().endswith("ly"))
+        and (word[0].isupper() or not names)
+    ]
+
+
 # The letters right behind an answer of a script without spaces that are no names: "東京です".
-_ENDING = re.compile("^[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u309f\uac00-\ud7af]+")
+_ENDING = re.compile("^ ?[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u309f\uac00-\ud7af]+")
 
 
 def is_pair(text: str, forms: Sequence[str]) -> bool:
-    """Whether an answer is one of "both … and …"."""
-    any_form = "|".join(map(re.escape, forms))
-    return re.search(rf"{_BOTH}(?<!\w)(?:{any_form})(?!\w)", text, re.IGNORECASE) is not None
+    """Whether an answer is one of "both … and …", "between … and …" or "… and … are both"."""
+    form = rf"(?<!\w)(?:{'|'.join(map(re.escape, forms))})(?!\w)"
+    pairs = rf"{_BOTH}{form}|\bbetween (?:{form} and\b|[^.!?:;,\n]{{1,60}} and {form})"
+    joined = rf"(?:{form} and\b|\band {form})[^.!?:;\n]{{0,60}}\bboth\b"
+    return re.search(rf"(?i){pairs}|{joined}", text) is not None
 
 
 _BOTH = r"\bboth\b(?:(?!\b(?:is|was|it|say|to|in|of|at|by|on|for|from|with)\b)[^.!?\n:;]){0,200}?"
@@ -228,7 +246,10 @@ _RETRACTION = re.compile(
 
 
 def is_retracted(text: str, forms: Sequence[str], question: str) -> bool:
-    """Whether a reply takes an answer back for another one ("Mercury. No, gallium.")."""
+    """Whether a reply goes on to another answer.
+
+    "Mercury. No, gallium.", and of names "Paris is fine. The capital is Lyon."
+    """
     places = find_places(text, forms, question)
     if not places:
         return False
@@ -236,13 +257,34 @@ def is_retracted(text: str, forms: Sequence[str], question: str) -> bool:
     length = len(words(text[last.start : last.end]).split())
     known = PLAIN | own_words(forms, question)
     rivals = (words(match[1]).split() for match in _RETRACTION.finditer(text, last.end))
-    return any(0 < len(one) <= length + 1 and one[0] not in known for one in rivals)
+    if any(0 < len(one) <= length + 1 and one[0] not in known for one in rivals):
+        return True
+    clauses = _CLAUSE_END.split(text[last.end :])[1:] if _is_name(text, last, forms) else []
+    subjects = SMALL | set(words(question).split())
+    for match in filter(None, map(_IS_NAME.fullmatch, clauses)):
+        names = match[2].split()
+        if set(words(match[1]).split()) <= subjects and len(names) <= length + 1:
+            return not known.intersection(words(match[2]).split())
+    return False
+
+
+def is_denied_later(text: str, forms: Sequence[str], question: str) -> bool:
+    """Whether the last that a text says of an answer is that it is not so."""
+    places = [one for one in find_places(text, forms, question) if not one.asked]
+    return bool(places) and max(places, key=lambda one: one.end).denied
+
+
+_CLAUSE_END = re.compile(rf"{SENTENCE}|[;:](?=\s)")
+# "It is Lyon", "The capital is Lyon"
+_IS_NAME = re.compile(
+    r"(.*?)(?:\b(?:is|was|be)\b|(?<=[Ii]t)['’]s\b)((?:\s+[*_]*[^\W\d_a-z][^\W\d_]*)+)\W*"
+)
 
 
 # --- copies that are none ----------------------------------------------------------
 
 _COPY = re.compile(r"(?i)\b(?:word for word|exactly|verbatim|letter by letter)\b")
-_GOES_ON = re.compile(r"[^\S\n]+\w")
+_GOES_ON = re.compile(rf"[^\S\n]+(?!{UNSPACED_SCRIPT.pattern})\w")
 
 
 def is_mention(text: str, forms: Sequence[str], question: str) -> bool:

@@ -16,35 +16,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from holdfast.evals.tasks.phrases import SMALL, occurrences, words
+from holdfast.evals.tasks.phrases import occurrences, words
+from holdfast.evals.tasks.phrases.marks import CALLS, NUMBERING, PLAIN, SENTENCE_END
 from holdfast.evals.tasks.statements import is_pleasantry
 
-# What is said beside an answer, and is no candidate.
-_CALL_WORDS = (
-    "arr arrr aye ahoy yo ho oh ah aha ha brr well yes no hey hm hmm sure right indeed obviously "
-    "clearly surely definitely certainly naturally matey mate mateys hearty lad lass sir madam "
-    "captain friend dear darling lord lady milord sire man folks course please thanks my me ye "
-    "hello hi hallo hola bonjour ciao greetings verily hark behold beep boop woof meow ok okay "
-    "simple easy elementary alright great fine listen look understood done correct exactly "
-    "absolutely"
-)
-CALLS = frozenset(_CALL_WORDS.split())
-"""Words of address and exclamations."""
-
-_PRONOUN_WORDS = (
-    "i you he she we they me him her us them my his our their this these those here there one not "
-    "never what which who where when why how if because since as by for from so just really very "
-    "that's it's i'm there's"
-)
-PLAIN = SMALL | CALLS | frozenset(_PRONOUN_WORDS.split())
-"""Words with which no candidate begins."""
 _COMMON = CALLS | frozenset(["a", "an", "the", "it", "is", "are", "was", "be"])
 _LEADING = frozenset(["it", "is", "was", "it's", "maybe", "perhaps", "also", "even", "then"])
 _TOKEN = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?")
 _WORD_BEFORE = re.compile(r"[^\W_]+(?=\s+\Z)")
 _WORD_BEHIND = re.compile(r"\A\s+([^\W_]+)")
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)*_]*(?=\s|$)|\n")
-_NUMBERING = re.compile(r"(?m)^[^\w\n]*(?:\(?\w{1,2}[.)]\s+)?")
 _CLAUSE_END = re.compile(
     r"(?i)[,;|/•]|-+>|→|\b(?:and|or|then|but|oder|und|et|ou|y|o)\b|[.!?…](?=\s|$)"
 )
@@ -74,7 +54,7 @@ def shares_frame(text: str, forms: Sequence[str], question: str) -> bool:
         forms: the answer and its other forms.
         question: what was asked.
     """
-    text = _NUMBERING.sub("", text)
+    text = NUMBERING.sub("", text)
     answers = sorted(_find_answers(text, forms, question), key=lambda one: one.start)
     # Days may be counted on the way to the last sentence: "So it is Thursday."
     concludes = answers and _CONCLUSION.match(text, _last_sentence(text, answers).start)
@@ -83,8 +63,16 @@ def shares_frame(text: str, forms: Sequence[str], question: str) -> bool:
 
 
 def own_words(forms: Sequence[str], question: str) -> frozenset[str]:
-    """The words of an answer and of its question, which are no candidates."""
-    return frozenset(words(" ".join((*forms, question))).split())
+    """The words of an answer and of its question, which are no candidates.
+
+    A question that names the answer names other candidates too: of its words only those in lower
+    case beside a name are none.
+    """
+    known = question
+    if any(f" {words(form)} " in f" {words(question)} " for form in forms):
+        lower = (one for one in _TOKEN.findall(question) if one[0].islower())
+        known = " ".join(lower) if forms[0][:1].isupper() else ""
+    return frozenset(words(" ".join((*forms, known))).split())
 
 
 def _find_answers(text: str, forms: Sequence[str], question: str) -> Iterator[_Answer]:
@@ -99,7 +87,7 @@ def _find_answers(text: str, forms: Sequence[str], question: str) -> Iterator[_A
 
 def _last_sentence(text: str, answers: Sequence[_Answer]) -> range:
     """The sentence of the last answer where it is the last one, else nothing."""
-    sentences = _cut(text, _SENTENCE_END, range(len(text)), answers)
+    sentences = _cut(text, SENTENCE_END, range(len(text)), answers)
     rest = [one for one in sentences if _TOKEN.search(text, one.start, one.stop)]
     while len(rest) > 1 and is_pleasantry(text[rest[-1].start : rest[-1].stop]):
         rest.pop()
@@ -107,15 +95,33 @@ def _last_sentence(text: str, answers: Sequence[_Answer]) -> range:
 
 
 def _has_rival(text: str, answer: _Answer, answers: Sequence[_Answer]) -> bool:
-    sentences = _cut(text, _SENTENCE_END, range(len(text)), answers)
+    sentences = _cut(text, SENTENCE_END, range(len(text)), answers)
     if _any_fills(text, answer, sentences, answers):
         return True
     sentence = _part_of(answer, sentences)
+    if (joint := _JOINED.match(text, answer.end, sentence.stop)) and _is_bare_candidate(
+        _find_tokens(text, joint.end(), _end_clause(text, joint.end(), sentence.stop)),
+        answer,
+        is_sentence=True,
+    ):
+        return True  # "I pick iron and copper"
     clauses = _cut(text, _CLAUSE_END, sentence, answers)
     if _any_fills(text, answer, clauses, answers, is_sentence=False):
         return True
     rows = (_cut(text, joint, sentence, answers) for joint in _joints(text, answer, sentence))
     return any(len(row) > 2 and _any_fills(text, answer, row, answers) for row in rows)
+
+
+_JOINED = re.compile(
+    r"(?i)[\"'”’)*_]*,?\s+(?:&|\+|(?:and|then|next|plus|as well as|together with)\b)"
+    r"\s*(?:(?:an?|the|then)\s+)?"
+)
+
+
+def _end_clause(text: str, start: int, stop: int) -> int:
+    """Where the clause of a place ends."""
+    end = _CLAUSE_END.search(text, start, stop)
+    return end.start() if end else stop
 
 
 def _part_of(answer: _Answer, parts: Sequence[range]) -> range:
@@ -153,12 +159,12 @@ def _any_fills(
 ) -> bool:
     """Whether another part puts a candidate into the frame that an answer has in its own."""
     own = _part_of(answer, parts)
-    prefix = _fold(_TOKEN.findall(text, own.start, answer.start))
-    suffix = _TOKEN.findall(text[answer.end : own.stop].casefold())
+    prefix = _fold(_find_tokens(text, own.start, answer.start))
+    suffix = _fold(_find_tokens(text, answer.end, own.stop))
     for part in parts:
         if any(one.start in part for one in answers) or _mark(text, part) == "?":
             continue
-        tokens = _TOKEN.findall(text, part.start, part.stop)
+        tokens = _find_tokens(text, part.start, part.stop)
         if not (prefix or suffix):
             exclaims = _mark(text, part) == "!" != _mark(text, own)
             leaves = is_pleasantry(text[part.start : part.stop])
@@ -176,6 +182,14 @@ def _mark(text: str, part: range) -> str:
     return text[part.stop : part.stop + 1]
 
 
+def _find_tokens(text: str, start: int, stop: int) -> list[str]:
+    """The words of a part of a text without those that only add it to another ("also")."""
+    return [one for one in _TOKEN.findall(text, start, stop) if one.casefold() not in _ADDING]
+
+
+_ADDING = frozenset(["also", "too", "even", "still", "likewise"])
+
+
 def _fold(tokens: Sequence[str]) -> list[str]:
     """The words before an answer; numbers count as one ("Guess 1", "Guess 2", "Third guess")."""
     folded = [one.casefold() for one in tokens]
@@ -190,10 +204,10 @@ def _fills(
 ) -> bool:
     """Whether a sentence is a frame with another candidate; it may go on behind that."""
     n, m = len(prefix), len(suffix)
-    if _fold(tokens[:n]) != list(prefix) or len(tokens) <= n:
+    folded = _fold(tokens)
+    if len(tokens) <= n or not _are_alike(prefix, folded[:n], answer):
         return False
-    end = [one.casefold() for one in tokens[len(tokens) - m :]]
-    closes = len(tokens) > n + m and end == list(suffix)
+    closes = len(tokens) > n + m and _are_alike(suffix, folded[len(tokens) - m :], answer)
     speaks = any(one not in PLAIN for one in (*prefix, *suffix))
     if not (answer.capital or speaks):
         # "It is a puppy. It is a small dog."
@@ -201,6 +215,17 @@ def _fills(
         return closes and _begins_candidate(tokens[n], answer)
     opens = n > 1 and (answer.capital or any(one not in PLAIN for one in prefix))
     return (opens or closes) and _begins_candidate(tokens[n], answer)
+
+
+def _are_alike(own: Sequence[str], other: Sequence[str], answer: _Answer) -> bool:
+    """Whether the words of two frames are the same but for one, which is not of the question.
+
+    "My head says", "my heart says"; the rest holds a word that tells something.
+    """
+    differ = [one for one, there in zip(own, other, strict=True) if one != there]
+    same = (one for one, there in zip(own, other, strict=True) if one == there)
+    tells = any(one not in PLAIN for one in same)
+    return not differ or (len(differ) == 1 and differ[0] not in answer.own and tells)
 
 
 def _begins_candidate(word: str, answer: _Answer) -> bool:
@@ -212,7 +237,7 @@ def _begins_candidate(word: str, answer: _Answer) -> bool:
 def _is_bare_candidate(tokens: Sequence[str], answer: _Answer, *, is_sentence: bool) -> bool:
     """Whether words without a frame are a candidate about as long as the answer."""
     rest = list(tokens)
-    while rest and rest[0].casefold() in _LEADING:
+    while rest and rest[0].casefold() in _LEADING | CALLS:
         rest.pop(0)
     if not 0 < len(rest) <= answer.length + answer.capital or not _begins_candidate(
         rest[0], answer

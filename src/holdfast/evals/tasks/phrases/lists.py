@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from holdfast.evals.tasks.phrases.marks import NUMBERING
+
 _WORD = re.compile(r"[^\W_]+")
-_NUMBERING = re.compile(r"(?m)^[ \t>(*_-]*(?P<number>\d+)[.)][*_]*[ \t]+(?=\S)")
 _JOINING = frozenset(["and", "then", "first", "next", "last", "lastly", "finally"])
 _GOES_ON = re.compile(r"[\s,;/|<>→&•*_-]+|\.")
 
@@ -33,6 +34,8 @@ def items(phrase: str) -> list[str]:
 
 def list_places(text: str, entries: Sequence[str]) -> Iterator[tuple[int, int]]:
     """The places where the items of a list follow each other, and none of their kind beside."""
+    # The numbers of lines become blanks, so that every place stays where it is.
+    text = NUMBERING.sub(lambda mark: " " * len(mark[0]), text)
     tokens, n = _tokens(text, _JOINING - set(entries)), len(entries)
     for i in range(len(tokens) - n + 1):
         some = tokens[i : i + n]
@@ -57,12 +60,11 @@ def _is_item(word: str, entries: Sequence[str]) -> bool:
 
 
 def _tokens(text: str, joining: frozenset[str]) -> list[_Token]:
-    """The words of a text without those that join items, and without the numbers of its lines."""
-    numbering = {match.start("number") for match in _NUMBERING.finditer(text)}
+    """The words of a text without those that join items."""
     tokens = (_Token(m[0].casefold(), m.start(), m.end()) for m in _WORD.finditer(text))
-    return [one for one in tokens if one.text not in joining and one.start not in numbering]
+    return [one for one in tokens if one.text not in joining]
 
 
 def _gap(text: str, one: _Token, other: _Token) -> str:
-    """What is between two words, without words that join them and the numbers of lines."""
-    return _WORD.sub("", _NUMBERING.sub("", text[one.end : other.start]))
+    """What is between two words, without words that join them."""
+    return _WORD.sub("", text[one.end : other.start])
