@@ -13,6 +13,7 @@ import torch
 from actors import suite
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import agent_view, user_view
+from holdfast.core.control import parse
 from holdfast.core.records import as_record
 from holdfast.evals.drift import DriftResult, drift
 from holdfast.models.engine.request import Continuation, Halt, Request
@@ -20,16 +21,16 @@ from holdfast.models.local.backend import LocalBackend
 from holdfast.models.thinking import ThoughtDecoder
 from tiny_models import model, tokenizer
 
-# Of the form of Qwen3's: thoughts before the last question are dropped, and a chat that shall
-# have no thought begins its reply with an empty one.
+# Of the form of Qwen3's: thoughts before the last question are dropped, a reply that ends a chat
+# has one even if it is empty, and a chat that shall have no thought begins its reply with one.
 QWEN3 = """
 {%- set last = namespace(user=-1) -%}
 {%- for m in messages -%}{%- if m.role == 'user' -%}{%- set last.user = loop.index0 -%}{%- endif -%}
 {%- endfor -%}
 {%- for m in messages -%}
 {{ '<|im_start|>' + m.role + '\\n' }}
-{%- if m.role == 'assistant' and m.reasoning_content and loop.index0 > last.user -%}
-{{ '<think>\\n' + m.reasoning_content + '\\n</think>\\n\\n' }}
+{%- if m.role == 'assistant' and (loop.last or m.reasoning_content) and loop.index0 > last.user -%}
+{{ '<think>\\n' + (m.reasoning_content or '') + '\\n</think>\\n\\n' }}
 {%- endif -%}
 {{ m.content + '<|im_end|>\\n' }}
 {%- endfor -%}
@@ -221,3 +222,20 @@ def test_the_tiny_model_itself_runs_under_the_template() -> None:
     subject = LocalBackend(model("qwen3", dtype=torch.float64), own, "tiny")
     (reply,) = subject.reply([Ask(agent_view("Be", ["Hello"]), 1)], Sampling(max_new_tokens=8))
     assert reply.text == "" and reply.thought is not None
+
+
+@pytest.mark.parametrize("template", [QWEN3, OPENING])
+@pytest.mark.parametrize("options", [{}, {"enable_thinking": False}])
+def test_restore_finds_earlier_replies_whatever_opens_the_last(
+    template: str, options: dict[str, Any]
+) -> None:
+    backend = script_model(lambda _: "", template, **options)
+    control, chat = (
+        parse("restore:1"),
+        agent_view("You are Ann.", ["Hi.", "YES", "Who?", "ANN", "Eh?"]),
+    )
+    assert backend.refusal(control) is None
+    rendered = backend.template.render(chat)
+    starts = backend.steering(control, rendered).replies
+    texts = [backend.decode(rendered.ids[at : at + 4]).strip() for at in starts]
+    assert [text[:3] for text in texts[:2]] == ["YES", "ANN"]
