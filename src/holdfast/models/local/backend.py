@@ -171,8 +171,8 @@ class LocalBackend:
         """Return the log-likelihood of each ask's options as its reply, under the ask's control.
 
         It is the sum over an option's tokens, or their mean with `per_token`; the token that
-        would end the reply does not count. If one option does not fit the context, all options
-        of that ask get -inf.
+        would end the reply does not count, but needs room. If one option does not fit the
+        context, all options of that ask get -inf.
         """
         if any(ask.control.prism for ask in asks):
             raise ControlError("options are scored without an adapter: use generation.")

@@ -158,7 +158,7 @@ class VllmBackend:
     ) -> list[list[float]]:
         """Log-likelihood of each ask's options as its reply, or `per_token` the mean of tokens.
 
-        -inf for all of an ask's options if one of them does not fit the context.
+        -inf for all of an ask's options if one of them and a token more do not fit the context.
         """
         scores: list[list[float]] = [[float("-inf")] * len(each) for each in options]
         prompts, parameters, places = [], [], []
