@@ -239,3 +239,18 @@ def test_restore_finds_earlier_replies_whatever_opens_the_last(
     starts = backend.steering(control, rendered).replies
     texts = [backend.decode(rendered.ids[at : at + 4]).strip() for at in starts]
     assert [text[:3] for text in texts[:2]] == ["YES", "ANN"]
+
+
+@pytest.mark.parametrize("control", ["none", "anchor", "guidance:1.5"])
+def test_options_are_scored_as_the_reply_and_not_in_the_thought_that_the_template_opens(
+    control: str,
+) -> None:
+    chat = agent_view("You are Ann.", ["Is tea warm? A yes, B no"])
+    scores = []
+    for template, options in ((OPENING, {}), (QWEN3, {"enable_thinking": False}), (QWEN3, {})):
+        own = tokenizer("chatml")
+        own.chat_template = template
+        backend = LocalBackend(model("qwen3"), own, "thinker", options=options)
+        scores += backend.likelihoods([Ask(chat, 0, parse(control))], [["A", "B"]])
+    assert scores[0] == pytest.approx(scores[1])
+    assert scores[0] != pytest.approx(scores[2])

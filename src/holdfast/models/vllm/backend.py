@@ -163,7 +163,7 @@ class VllmBackend:
         scores: list[list[float]] = [[float("-inf")] * len(each) for each in options]
         prompts, parameters, places = [], [], []
         for i, (ask, each) in enumerate(zip(asks, options, strict=True)):
-            request = self._make_request(ask)
+            request = self._make_request(ask).with_prompts(self.chats.thoughts.close)
             tails = [self.chats.encode(option) for option in each]
             if max(map(len, tails), default=0) + len(request.ids) >= self.context:
                 continue
