@@ -3,6 +3,7 @@ what Qwen3's, DeepSeek R1's and gpt-oss's do."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from actors import suite
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import agent_view, user_view
 from holdfast.core.control import parse
+from holdfast.core.errors import HoldfastError
 from holdfast.core.records import as_record
+from holdfast.evals.compare.compare import compare
 from holdfast.evals.drift import DriftResult, drift
 from holdfast.models.engine.request import Continuation, Halt, Request
 from holdfast.models.local.backend import LocalBackend
@@ -199,6 +202,14 @@ def test_thoughts_that_the_limit_cuts_are_counted_as_such(tmp_path: Path) -> Non
     failures = result.summary.costs.failures
     assert failures.thought > 0 and failures.length == failures.empty == 0
     assert any("cut its thought" in record["why"] for record in result.records)
+    both = compare(
+        subject, suite=suite(), pairs=2, rounds=1, controls=("window:1",), questions="none"
+    )
+    for note in (result.summary.note, both.summary.note):
+        assert re.search(r"cut thinker's thought before \d+% of the replies began", str(note))
+        assert "does not hold" not in str(note)
+    with pytest.raises(HoldfastError, match=r"cut thinker's thought before 100% of the replies"):
+        drift(subject, suite=suite(), pairs=2, rounds=1, screen=True)
 
 
 def test_a_resumed_conversation_has_its_thoughts_again(tmp_path: Path) -> None:
