@@ -7,6 +7,7 @@ import json
 import sys
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -165,6 +166,22 @@ def test_unreadable_weights_say_so(folder: Path, tmp_path: Path, damage: str) ->
         file.write_bytes(data[: len(data) // 2] if damage == "cut" else bytes(range(256)) * 9)
     with pytest.raises(ModelError, match=r"cannot be (read|loaded)|can be read"):
         load(str(tmp_path))
+
+
+def test_code_in_pickled_weights_is_not_run(folder: Path, tmp_path: Path) -> None:
+    weights = load_file(copy_folder(folder, tmp_path) / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(weights, tmp_path / "pytorch_model.bin")
+    assert load(str(tmp_path))
+
+    class Code:
+        def __reduce__(self) -> Any:
+            return (tmp_path / "ran").touch, ()
+
+    torch.save({"code": Code(), **weights}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"pickled weights of .* run code: choose safetensors"):
+        load(str(tmp_path))
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ _PART = re.compile(r"-\d{5}-of-(?!00001)\d{5}\.gguf$", re.IGNORECASE)
 # What transformers and its readers raise over wrong or damaged files.
 _UNREADABLE = (
     OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError, EOFError,
-    SafetensorError, struct.error, hub.StrictDataclassError,
+    SafetensorError, UnpicklingError, struct.error, hub.StrictDataclassError,
 )  # fmt: skip
 
 
@@ -255,6 +256,8 @@ def _explain(name: str, error: BaseException) -> str:
         )
     if isinstance(error, torch.OutOfMemoryError):
         return f"{name} does not fit this device's memory: choose a smaller model or dtype."
+    if any(isinstance(cause, UnpicklingError) for cause in causes):
+        return f"the pickled weights of {name} are damaged or run code: choose safetensors."
     if any(isinstance(cause, SafetensorError | EOFError) for cause in causes):
         return (
             f"the weights of {name} cannot be read ({first_line(error, 300)}): download them again."
@@ -274,10 +277,7 @@ def _explain(name: str, error: BaseException) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"a JSON file of {name} is damaged ({error}): copy its small files here once more."
     if "no file named" in str(error):
-        return (
-            f"{name} has no weights that can be read: its folder needs model.safetensors, or "
-            "model.safetensors.index.json and the files that it names."
-        )
+        return f"{name} has no weights that can be read: it needs model.safetensors or its index."
     if "backend tokenizer" in str(error):
         return f"{name} has no tokenizer that can be read: its folder needs a tokenizer.json."
     if "causal" in str(error).lower():
