@@ -34,6 +34,13 @@ def test_a_log_that_drifts_says_where(log: Path, capsys: pytest.CaptureFixture[s
     assert "40 conversations, 240 replies" in out
 
 
+def test_a_persona_drafted_from_a_prompt_is_called_the_prompts(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(str(log), "--prompt", "Always answer in capital letters.") == 0
+    assert "the prompt’s persona drifts: from round 4" in capsys.readouterr().out
+
+
 def test_the_drop_that_is_told_is_that_of_all_conversations_and_not_of_those_that_raised_the_alarm(
     log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

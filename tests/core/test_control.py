@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,6 +94,12 @@ def test_the_state_is_a_text_of_the_same_control(text: str) -> None:
 def test_what_is_wrong_is_said(text: str, sentence: str) -> None:
     with pytest.raises(ControlError, match=sentence):
         parse(text)
+
+
+@pytest.mark.parametrize("value", [None, 3, ["anchor"], b"anchor"])
+def test_what_is_no_text_is_no_control(value: Any) -> None:
+    with pytest.raises(ControlError, match=r"is no control: give its text, as in 'window:3'"):
+        parse(value)
 
 
 @given(st.text(alphabet="abcnohrwindow:+@=-0123456789. ,", max_size=30))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +40,8 @@ def watch(
     """Replay a log of conversations: does the persona drift, and when was that certain?"""
     draft = source.draft(persona)
     subject = draft.whole if draft else persona
+    if draft and source.prompt is not None:  # whose id would be one that we made up
+        subject = replace(draft.whole, id="the prompt’s persona")
     result = watch_log(log, subject, settings, format=format)
     print_summary(result.summary, _lines(result.summary), as_json)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -19,6 +20,7 @@ FUSED = "holdfast"
 EAGER = "holdfast-eager"
 HELD_CONFIGS: set[int] = set()
 """Configurations of models inside a `hold` block, by id: a configuration chooses the attention."""
+_lock = threading.Lock()
 _NAMES = re.compile(r"_attn_implementation (?:not )?in \(")
 
 
@@ -101,3 +103,24 @@ def unreached_error(name: str) -> ControlError:
         f"{name} does not hand arguments on to its attention, so it cannot be steered: use window "
         "or reminder."
     )
+
+
+@contextmanager
+def hold_alone(decoder: PreTrainedModel) -> Iterator[None]:
+    """Let a model be in one `hold` block at a time, and so models that share a configuration.
+
+    Raises `ControlError` where it is in one.
+    """
+    key = id(decoder.config)
+    with _lock:
+        if key in HELD_CONFIGS:
+            raise ControlError(
+                f"{type(decoder).__name__} is held already (or shares its configuration with a"
+                " model that is): leave that block first, or join controls with `+`."
+            )
+        HELD_CONFIGS.add(key)
+    try:
+        yield
+    finally:
+        with _lock:
+            HELD_CONFIGS.remove(key)

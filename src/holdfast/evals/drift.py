@@ -30,7 +30,7 @@ from holdfast.core.records import Record, as_record
 from holdfast.core.settings import changed_flags, option, require_at_least, settle
 from holdfast.core.shards import Where, open_run
 from holdfast.evals.conversation.batches import ConversationRun, converse
-from holdfast.evals.conversation.costs import costs
+from holdfast.evals.conversation.costs import costs, share_of_cut_thoughts
 from holdfast.evals.conversation.curves import curves
 from holdfast.evals.conversation.estimate import estimate
 from holdfast.evals.conversation.judging import count_verdicts, judge_conversations
@@ -266,7 +266,8 @@ def _summarise(
     of_run = setting(chat, plan, cast.suite.name, cast.screened)
     # Recorded chats are as they are: nobody can choose other personas for them.
     ceiling = long.curves.ceiling if long else by_round.ceiling
-    low = low_ceiling(of_run, ceiling) if settings.history is None else None
+    thoughts = share_of_cut_thoughts(run.records)
+    low = low_ceiling(of_run, ceiling, thoughts) if settings.history is None else None
     return DriftSummary(
         setting=of_run,
         control=settings.control,

@@ -195,6 +195,15 @@ class ThoughtDecoder:
         """Return whether a rendered chat ends with a thought that its template opened."""
         return opens_thought(self.decode(prompt[-_TAIL:]))
 
+    def close(self, prompt: tuple[int, ...]) -> tuple[int, ...]:
+        """Return a rendered chat with its open thought closed, empty: a reply may follow."""
+        end = self.decode(prompt[-_TAIL:]).rstrip()
+        closer = next((closer for tag, closer in TAGS.items() if end.endswith(tag)), None)
+        if closer is None:
+            return prompt
+        ids = self._tokenizer(f"\n{closer}\n\n", add_special_tokens=False)["input_ids"]
+        return (*prompt, *ids)
+
     def split(self, prompt: Sequence[int], ids: Sequence[int]) -> Split:
         """Return what a model wrote after a rendered chat as its thought and its reply."""
         return split_thought(self.decode(ids), opened=self.opens(prompt))

@@ -101,15 +101,37 @@ def _plural(n: int, noun: str) -> str:
     return f"{noun[:-1]}ies" if ends_in_y else f"{noun}s"
 
 
-def low_ceiling(setting: Setting, ceiling: float | None) -> str | None:
-    """A sentence that a run began too low to say anything; None if it did not, or was screened."""
+def low_ceiling(setting: Setting, ceiling: float | None, cut_thoughts: float = 0) -> str | None:
+    """A sentence that a run began too low to say anything; None if it did not, or was screened.
+
+    Args:
+        setting: the run's model and suite.
+        ceiling: the score at the start; None where there is none.
+        cut_thoughts: the share of replies that never began, as the limit cut their thoughts.
+    """
     if ceiling is None or ceiling >= LOW or setting.screened is not None:
         return None
-    return (
+    return too_short_for_thoughts(setting.model, cut_thoughts) or (
         f"{setting.model} does not hold the personas of {setting.suite} to begin with "
         f"({number(ceiling)} at the start): below {number(LOW)} a curve says nothing about what a "
         "conversation takes away. --screen keeps the personas that the model holds, and --suite "
         "names others."
+    )
+
+
+def too_short_for_thoughts(model: str | None, cut: float) -> str | None:
+    """A sentence that thoughts left no room for replies; None where that is not what ails a run.
+
+    Args:
+        model: the model's name, where there is one.
+        cut: the share of replies that never began, as the limit cut their thoughts.
+    """
+    if cut <= CUT:
+        return None
+    return (
+        f"The token limit cut {model or 'the model'}'s thought before {percent(cut)} of the replies"
+        " began, which score nothing: raise --max-new-tokens, or switch thinking off, as by"
+        " --template-option enable_thinking=false."
     )
 
 

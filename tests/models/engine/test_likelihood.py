@@ -142,7 +142,7 @@ def test_a_model_with_a_state_of_its_own_is_scored_without_padding() -> None:
 
 def test_what_does_not_fit_the_context_has_no_likelihood() -> None:
     subject = backend()
-    full = len(subject.request(asks()[0]).ids) + 1
+    full = len(subject.request(asks()[0]).ids) + 2  # an option's token and one that ends it
     subject.engine.context = full
     scores = subject.likelihoods(asks()[:2], [LETTERS, LETTERS])
     assert all(map(math.isfinite, scores[0] + scores[1]))
@@ -157,7 +157,7 @@ def test_a_chat_without_the_persona_that_does_not_fit_has_no_likelihood() -> Non
     context = subject.context
     assert context is not None
     options = [[(5,), (6,)]]
-    for length, fits in ((context - 1, True), (context, False)):
+    for length, fits in ((context - 2, True), (context - 1, False)):
         request = Request((5, 6, 7), 0, guide=Guide((8,) * length, 1.5))
         (scores,) = likelihoods(subject, [request], options)
         assert all(map(math.isfinite, scores)) == fits

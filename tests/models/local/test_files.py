@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from peft import LoraConfig, PromptTuningConfig, get_peft_model
-from safetensors.torch import load_file, save_file
-from transformers import PreTrainedConfig
+from peft import LoraConfig
 
-from holdfast.core.backend import Ask, Sampling
 from holdfast.core.errors import ModelError
 from holdfast.models import load
 from holdfast.models.local.files import MINI, ModelSource, find_source, hash_source
-from holdfast.models.local.weights import refuse_format
-from tiny_models import TEMPLATES, model, tokenizer
+from tiny_adapters import adapted_model
+from tiny_models import TEMPLATES, tokenizer
 
 CHAT = ({"role": "user", "content": "hello there"},)
 
@@ -93,6 +87,20 @@ def test_what_can_be_no_name_of_a_model_is_refused(name: str, sentence: str) -> 
         load.load(name)
 
 
+def test_an_adapter_on_an_adapter_or_on_itself_is_refused(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, base in ((first, first), (second, first)):
+        folder.mkdir()
+        about = {"base_model_name_or_path": str(base)}
+        (folder / "adapter_config.json").write_text(json.dumps(about), encoding="utf-8")
+        (folder / "adapter_model.safetensors").write_bytes(b"")
+        with pytest.raises(ModelError, match="first, which is an adapter itself: merge that one"):
+            find_source(str(folder))
+    with pytest.raises(ModelError, match="which is an adapter itself"):
+        find_source(str(second), base=str(first))
+    assert find_source(str(second), base="mini").path == str(MINI)
+
+
 def test_an_adapter_names_its_base_or_is_told_it(tmp_path: Path) -> None:
     about = tmp_path / "adapter_config.json"
     about.write_text(json.dumps({"base_model_name_or_path": str(MINI)}))
@@ -118,34 +126,6 @@ def test_an_adapter_whose_description_is_broken_is_refused(tmp_path: Path, conte
         find_source(str(tmp_path), base="mini")
 
 
-def adapted_model(folder: Path, config: Any, seed: int = 0, **options: Any) -> Any:
-    """Save a tiny model as `base` and a random adapter on it as `adapter`; return both joined."""
-    plain = deepcopy(model())  # an adapter freezes what it is put on
-    plain.save_pretrained(folder / "base")
-    tokenizer().save_pretrained(folder / "base")
-    torch.manual_seed(seed)
-    peft_model = get_peft_model(plain, config)
-    for name, weight in peft_model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=0.5)
-    peft_model.peft_config["default"].base_model_name_or_path = str(folder / "base")
-    peft_model.save_pretrained(folder / "adapter", **options)
-    return peft_model
-
-
-def test_a_model_with_an_adapter_replies_as_the_merged_model_does(tmp_path: Path) -> None:
-    base, adapter = tmp_path / "base", tmp_path / "adapter"
-    peft_model = adapted_model(tmp_path, LoraConfig(r=4, target_modules="all-linear"))
-    backend = load.load(str(adapter), dtype="float32", device="cpu")
-    without = load.load(str(base), dtype="float32", device="cpu")
-    merged_model = peft_model.merge_and_unload()
-    state = backend.engine.model.state_dict()  # type: ignore[attr-defined]
-    for name, weight in merged_model.state_dict().items():
-        torch.testing.assert_close(state[name], weight, msg=name)
-    assert backend.describe()["weights"] != without.describe()["weights"]
-    assert backend.reply([Ask(CHAT, 0)], Sampling(max_new_tokens=3, temperature=0))
-
-
 def test_an_adapter_speaks_the_template_that_it_was_trained_in(tmp_path: Path) -> None:
     adapter = tmp_path / "adapter"
     adapted_model(tmp_path, LoraConfig(r=4, target_modules=["q_proj"]))
@@ -169,33 +149,8 @@ def test_two_adapters_in_torchs_format_are_told_apart(tmp_path: Path) -> None:
     assert len(digests) == 2
 
 
-def test_an_adapter_whose_matrices_have_other_names_is_refused(tmp_path: Path) -> None:
-    adapted_model(tmp_path, LoraConfig(r=4, target_modules=["q_proj"]))
-    file = tmp_path / "adapter" / "adapter_model.safetensors"
-    save_file({f"mine.{name}": one for name, one in load_file(file).items()}, file)
-    with pytest.raises(ModelError, match="lacks matrices that its adapter_config"):
-        load.load(str(tmp_path / "adapter"))
-
-
-def test_an_adapter_that_cannot_be_merged_is_refused(tmp_path: Path) -> None:
-    adapted_model(tmp_path, PromptTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM"))
-    with pytest.raises(ModelError, match="kind PROMPT_TUNING, which cannot be merged"):
-        load.load(str(tmp_path / "adapter"))
-
-
-def test_an_adapter_on_another_models_shapes_is_refused(tmp_path: Path) -> None:
-    adapted_model(tmp_path, LoraConfig(r=4, target_modules=["q_proj"]))
-    with pytest.raises(ModelError, match="has other shapes than its base"):
-        load.load(str(tmp_path / "adapter"), base="mini")
-
-
 def test_a_base_for_what_is_no_adapter_is_left_out_aloud(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     load.load("mini", base="other/model")
     assert "mini is no adapter, so that its base other/model is left out" in capsys.readouterr().err
-
-
-def test_weights_of_mlx_are_refused_by_name() -> None:
-    with pytest.raises(ModelError, match="quantised for MLX, which transformers does not read"):
-        refuse_format("mine", PreTrainedConfig(quantization={"bits": 4, "group_size": 64}))

@@ -482,6 +482,27 @@ def test_a_backward_pass_that_would_compute_attention_without_the_control_is_ref
     loss.backward()
 
 
+def test_a_block_does_not_end_in_another_threads_pass() -> None:
+    held = deepcopy(model())
+    inside, leave = threading.Event(), threading.Event()
+
+    def wait(*_: Any) -> None:
+        inside.set()
+        leave.wait(20)
+
+    held.model.layers[0].register_forward_pre_hook(wait)
+    thread = threading.Thread(target=held, args=(torch.tensor([[5, 6, 7, 8]]),))
+    with (
+        pytest.raises(ControlError, match=r"another thread is generating.*join it inside"),
+        hold(held, "boost:2", span=[(0, 2)]),
+    ):
+        thread.start()
+        inside.wait(20)
+    leave.set()
+    thread.join()
+    assert not held.model._forward_pre_hooks
+
+
 def test_two_models_in_two_threads_have_two_controls() -> None:
     jobs = [("llama", "boost:6"), ("qwen3", "anchor"), ("phi3", "split-softmax:0.4")]
     inputs = batch(ids_of(LONG), ids_of(SHORT))

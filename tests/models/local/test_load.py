@@ -7,6 +7,7 @@ import json
 import sys
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import agent_view, message
 from holdfast.core.control import parse
 from holdfast.core.errors import ModelError
+from holdfast.models import quantisation
 from holdfast.models.local import files, weights
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.load import load, outline
@@ -120,6 +122,17 @@ def test_a_hub_id_without_a_network_says_so(name: str) -> None:
         load(name)
 
 
+def test_an_adapter_whose_base_is_out_of_reach_says_how_to_name_it(tmp_path: Path) -> None:
+    about = {"base_model_name_or_path": "nobody/no-such-model"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(about), encoding="utf-8")
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
+    sentence = (
+        "is an adapter on nobody/no-such-model, which is not here .*: name the model with --b"
+    )
+    with pytest.raises(ModelError, match=sentence):
+        load(str(tmp_path))
+
+
 def test_the_hub_is_asked_once_for_a_model_that_it_does_not_have(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -151,7 +164,47 @@ def test_unreadable_weights_say_so(folder: Path, tmp_path: Path, damage: str) ->
         file.unlink()
     else:
         file.write_bytes(data[: len(data) // 2] if damage == "cut" else bytes(range(256)) * 9)
-    with pytest.raises(ModelError, match=r"cannot be (read|loaded)"):
+    with pytest.raises(ModelError, match=r"cannot be (read|loaded)|can be read"):
+        load(str(tmp_path))
+
+
+def test_code_in_pickled_weights_is_not_run(folder: Path, tmp_path: Path) -> None:
+    weights = load_file(copy_folder(folder, tmp_path) / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(weights, tmp_path / "pytorch_model.bin")
+    assert load(str(tmp_path))
+
+    class Code:
+        def __reduce__(self) -> Any:
+            return (tmp_path / "ran").touch, ()
+
+    torch.save({"code": Code(), **weights}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"pickled weights of .* run code: choose safetensors"):
+        load(str(tmp_path))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"hidden_size": 33}, r"config\.json of .* is not what .*size \(33\) is not a multiple"),
+        ({"hidden_size": "32"}, r"config\.json of .* is not what .*hidden_size"),
+        ({"rope_parameters": "linear"}, r"config\.json of .* is not what .*rope_parameters"),
+        ({"quantization_config": "awq"}, "its files are wrong or too new .'str' object has no"),
+    ],
+)
+def test_settings_of_a_config_that_no_model_has_are_named(
+    folder: Path, tmp_path: Path, settings: dict[str, object], sentence: str
+) -> None:
+    file = copy_folder(folder, tmp_path) / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings), encoding="utf-8")
+    with pytest.raises(ModelError, match=sentence):
+        load(str(tmp_path))
+
+
+def test_a_tokenizer_that_is_no_json_says_so(folder: Path, tmp_path: Path) -> None:
+    (copy_folder(folder, tmp_path) / "tokenizer.json").write_text("version https://git-lfs")
+    with pytest.raises(ModelError, match=r"a JSON file of .* is damaged .*: copy its small files"):
         load(str(tmp_path))
 
 
@@ -240,7 +293,7 @@ def test_a_quantised_folder_names_the_package_that_reads_it(
         settings = {"quant_method": method, "quant_type": "int8_weight_only"}
     config = json.loads(file.read_text()) | {"quantization_config": settings}
     file.write_text(json.dumps(config), encoding="utf-8")
-    if all(map(files._is_installed, package.split())):
+    if all(map(quantisation._is_installed, package.split())):
         pytest.skip(f"{package} is installed")
     with pytest.raises(ModelError, match=f"quantised with {method}.*pip install {package}"):
         load(str(tmp_path))

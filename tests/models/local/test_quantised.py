@@ -17,6 +17,7 @@ from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import agent_view, message
 from holdfast.core.control import parse
 from holdfast.core.errors import ModelError
+from holdfast.models import quantisation
 from holdfast.models.local import files
 from holdfast.models.local.load import load
 from tiny_models import SHAPE, tokenizer
@@ -161,7 +162,7 @@ def test_hqq_is_refused_for_what_transformers_makes_of_it(dense: Path, tmp_path:
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     config["quantization_config"] = {"quant_method": "hqq", "quant_config": {}}
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(ModelError, match=r"HQQ, whose weights transformers 5\.\d+\.\S+ does not"):
+    with pytest.raises(ModelError, match=r"hqq, whose weights transformers 5\.\d+\.\S+ does not"):
         load(str(tmp_path))
 
 
@@ -176,7 +177,7 @@ def test_hqq_is_refused_for_what_transformers_makes_of_it(dense: Path, tmp_path:
 def test_all_that_gptq_lacks_is_named_before_it_is_tried(
     packages: tuple[str, ...], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_is_installed", packages.__contains__)
+    monkeypatch.setattr(quantisation, "_is_installed", packages.__contains__)
     with pytest.raises(ModelError, match=sentence), files.model_errors("some", "gptq"):
         raise ImportError("gptqmodel >= 9 is needed.")
 

@@ -178,6 +178,22 @@ def test_no_template_is_an_error_that_says_what_to_do() -> None:
         Template(tokenizer(None), "my-model")
 
 
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("{% for m in messages %}{{ m.content }", r"unexpected '}'"),
+        ("{{ messages[0].content | shout }}", "No filter named 'shout'"),
+        ("{{ raise_exception('tools only') }}", "tools only"),
+    ],
+)
+def test_a_damaged_template_is_named_with_its_model(source: str, reason: str) -> None:
+    damaged = tokenizer(None)
+    damaged.chat_template = source
+    sentence = rf"my-model's chat template cannot render .*\({reason}.*or mend it"
+    with pytest.raises(ModelError, match=sentence):
+        Template(damaged, "my-model")
+
+
 def test_a_template_that_shows_no_user_message_is_refused() -> None:
     empty = tokenizer(None)
     empty.chat_template = "{{ bos_token }}"
@@ -200,10 +216,14 @@ def test_whatever_a_template_raises_is_an_error(does: str) -> None:
     tokens = tokenizer(None)
     tokens.chat_template = CHATML + "{% if budget is defined and (" + does + ") %}x{% endif %}"
     Template(tokens)
+    for budget in ("0", 0 if "%" in does else []):
+        with pytest.raises(ModelError, match=r"cannot render a plain user message \(.+\): choose"):
+            Template(tokens, options={"budget": budget})
+    long = "messages | length > 9 and budget is defined and ("
+    tokens.chat_template = CHATML + "{% if " + long + does + ") %}x{% endif %}"
+    template = Template(tokens, options={"budget": "0"})
     with pytest.raises(ModelError, match="the chat template refuses this chat: "):
-        Template(tokens, options={"budget": "0"}).render(agent_view(PROMPT, TURNS))
-    with pytest.raises(ModelError, match="the chat template refuses this chat: "):
-        Template(tokens, options={"budget": 0} if "%" in does else {"budget": []})
+        template.render(agent_view(PROMPT, TURNS * 5))
 
 
 def test_half_a_surrogate_pair_is_a_replacement_character() -> None:

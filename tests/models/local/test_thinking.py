@@ -3,6 +3,7 @@ what Qwen3's, DeepSeek R1's and gpt-oss's do."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,23 +14,26 @@ import torch
 from actors import suite
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import agent_view, user_view
+from holdfast.core.control import parse
+from holdfast.core.errors import HoldfastError
 from holdfast.core.records import as_record
+from holdfast.evals.compare.compare import compare
 from holdfast.evals.drift import DriftResult, drift
 from holdfast.models.engine.request import Continuation, Halt, Request
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.thinking import ThoughtDecoder
 from tiny_models import model, tokenizer
 
-# Of the form of Qwen3's: thoughts before the last question are dropped, and a chat that shall
-# have no thought begins its reply with an empty one.
+# Of the form of Qwen3's: thoughts before the last question are dropped, a reply that ends a chat
+# has one even if it is empty, and a chat that shall have no thought begins its reply with one.
 QWEN3 = """
 {%- set last = namespace(user=-1) -%}
 {%- for m in messages -%}{%- if m.role == 'user' -%}{%- set last.user = loop.index0 -%}{%- endif -%}
 {%- endfor -%}
 {%- for m in messages -%}
 {{ '<|im_start|>' + m.role + '\\n' }}
-{%- if m.role == 'assistant' and m.reasoning_content and loop.index0 > last.user -%}
-{{ '<think>\\n' + m.reasoning_content + '\\n</think>\\n\\n' }}
+{%- if m.role == 'assistant' and (loop.last or m.reasoning_content) and loop.index0 > last.user -%}
+{{ '<think>\\n' + (m.reasoning_content or '') + '\\n</think>\\n\\n' }}
 {%- endif -%}
 {{ m.content + '<|im_end|>\\n' }}
 {%- endfor -%}
@@ -198,6 +202,14 @@ def test_thoughts_that_the_limit_cuts_are_counted_as_such(tmp_path: Path) -> Non
     failures = result.summary.costs.failures
     assert failures.thought > 0 and failures.length == failures.empty == 0
     assert any("cut its thought" in record["why"] for record in result.records)
+    both = compare(
+        subject, suite=suite(), pairs=2, rounds=1, controls=("window:1",), questions="none"
+    )
+    for note in (result.summary.note, both.summary.note):
+        assert re.search(r"cut thinker's thought before \d+% of the replies began", str(note))
+        assert "does not hold" not in str(note)
+    with pytest.raises(HoldfastError, match=r"cut thinker's thought before 100% of the replies"):
+        drift(subject, suite=suite(), pairs=2, rounds=1, screen=True)
 
 
 def test_a_resumed_conversation_has_its_thoughts_again(tmp_path: Path) -> None:
@@ -221,3 +233,35 @@ def test_the_tiny_model_itself_runs_under_the_template() -> None:
     subject = LocalBackend(model("qwen3", dtype=torch.float64), own, "tiny")
     (reply,) = subject.reply([Ask(agent_view("Be", ["Hello"]), 1)], Sampling(max_new_tokens=8))
     assert reply.text == "" and reply.thought is not None
+
+
+@pytest.mark.parametrize("template", [QWEN3, OPENING])
+@pytest.mark.parametrize("options", [{}, {"enable_thinking": False}])
+def test_restore_finds_earlier_replies_whatever_opens_the_last(
+    template: str, options: dict[str, Any]
+) -> None:
+    backend = script_model(lambda _: "", template, **options)
+    control, chat = (
+        parse("restore:1"),
+        agent_view("You are Ann.", ["Hi.", "YES", "Who?", "ANN", "Eh?"]),
+    )
+    assert backend.refusal(control) is None
+    rendered = backend.template.render(chat)
+    starts = backend.steering(control, rendered).replies
+    texts = [backend.decode(rendered.ids[at : at + 4]).strip() for at in starts]
+    assert [text[:3] for text in texts[:2]] == ["YES", "ANN"]
+
+
+@pytest.mark.parametrize("control", ["none", "anchor", "guidance:1.5"])
+def test_options_are_scored_as_the_reply_and_not_in_the_thought_that_the_template_opens(
+    control: str,
+) -> None:
+    chat = agent_view("You are Ann.", ["Is tea warm? A yes, B no"])
+    scores = []
+    for template, options in ((OPENING, {}), (QWEN3, {"enable_thinking": False}), (QWEN3, {})):
+        own = tokenizer("chatml")
+        own.chat_template = template
+        backend = LocalBackend(model("qwen3"), own, "thinker", options=options)
+        scores += backend.likelihoods([Ask(chat, 0, parse(control))], [["A", "B"]])
+    assert scores[0] == pytest.approx(scores[1])
+    assert scores[0] != pytest.approx(scores[2])

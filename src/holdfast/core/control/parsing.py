@@ -50,7 +50,6 @@ _REWRITING = ("reminder", "window", "note")  # what auto: may add
 _NAMES = ("none", *_STRENGTHS, "auto", "anchor", *_FOLDERS)
 
 
-@lru_cache(maxsize=256)
 def parse(text: str | Control, *, models: bool = False) -> Control:
     """The control that a text names.
 
@@ -64,6 +63,13 @@ def parse(text: str | Control, *, models: bool = False) -> Control:
     """
     if isinstance(text, Control):
         return text
+    if not isinstance(text, str):
+        raise ControlError(f"{text!r} is no control: give its text, as in 'window:3' or 'none'.")
+    return _parse(text, models)
+
+
+@lru_cache(maxsize=256)
+def _parse(text: str, models: bool) -> Control:
     if models and text.startswith(ALSO):
         name = text.removeprefix(ALSO).partition("+")[0]
         return replace(parse(without_model(text)), text=text, model=name)

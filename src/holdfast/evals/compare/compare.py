@@ -31,7 +31,7 @@ from holdfast.evals.compare.settings import DEFAULT_CONTROLS, CompareSettings
 from holdfast.evals.compare.tradeoff import control_rows
 from holdfast.evals.conversation.batches import ConversationRun
 from holdfast.evals.conversation.controlled import ControlledPlan, ControlledSetup, prepare
-from holdfast.evals.conversation.costs import costs
+from holdfast.evals.conversation.costs import costs, share_of_cut_thoughts
 from holdfast.evals.conversation.estimate import estimate
 from holdfast.evals.conversation.judging import count_verdicts, scores
 from holdfast.evals.conversation.plan import Conversation
@@ -248,7 +248,7 @@ def _summary(
     assert model is not None
     rows, advice = _rows(plan, results, run, questions, refusals)
     first_score = rows[lengths[-1]][0].curve[0]
-    low = low_ceiling(setup.setting(), first_score)
+    low = low_ceiling(setup.setting(), first_score, share_of_cut_thoughts(run.records))
     return CompareSummary(
         setting=setup.setting(),
         lengths=lengths,

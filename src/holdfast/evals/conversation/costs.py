@@ -17,7 +17,7 @@ def costs(records: Sequence[RoundRecord]) -> Costs:
     tokens = np.zeros(3, int)
     for reply in (reply for record in records for reply in _replies(record)):
         tokens += reply.tokens
-        if reply.stop == "length" and reply.thought and not reply.text.strip():
+        if _is_cut_thought(reply):
             failures["thought"] += 1
         elif reply.stop != "stop":
             failures[reply.stop] += 1
@@ -30,6 +30,16 @@ def costs(records: Sequence[RoundRecord]) -> Costs:
         tokens=TokenCount(*map(int, tokens)),
         filler_token_ratio=round(fillers / max(1, users), 3) if pairs else None,
     )
+
+
+def share_of_cut_thoughts(records: Sequence[RoundRecord]) -> float:
+    """The share of replies that never began, since the token limit cut the thought before them."""
+    cut = [_is_cut_thought(reply) for record in records for reply in _replies(record)]
+    return float(np.mean(cut)) if cut else 0.0
+
+
+def _is_cut_thought(reply: Turn | ProbeAnswer) -> bool:
+    return reply.stop == "length" and bool(reply.thought) and not reply.text.strip()
 
 
 def _replies(record: RoundRecord) -> Iterator[Turn | ProbeAnswer]:

@@ -31,12 +31,14 @@ from holdfast.core.run import refuse_another_run, refuse_other_files
 from holdfast.core.seeds import seed_of
 from holdfast.core.shards import Shard, Where, open_run
 from holdfast.evals.conversation.batches import converse
+from holdfast.evals.conversation.costs import share_of_cut_thoughts
 from holdfast.evals.conversation.judging import judge_conversations, scores
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
 from holdfast.evals.conversation.setup import Screening, agents_of, manifest, refuse_unjudged
 from holdfast.persona.suite import Persona
+from holdfast.report.words import too_short_for_thoughts
 from holdfast.results.conversation import CategoryCount, RoundRecord, Screened
 from holdfast.results.verdict import JudgeVerdict
 
@@ -120,7 +122,10 @@ def _ask(
     progress: Progress | None,
     where: Where,
 ) -> dict[str, float]:
-    """Mean score of each candidate; one that fails in the first stage keeps its score there."""
+    """Mean score of each candidate; one that fails in the first stage keeps its score there.
+
+    Raises `HoldfastError` where no candidate passes since the token limit cuts the thoughts.
+    """
     folder = place
     if isinstance(where, Shard):
         if place is None:
@@ -149,6 +154,9 @@ def _ask(
             means[one.id] = round(sums[one.id] / draws_so_far, 4)
         going = [one for one in going if means[one.id] >= settings.screen_at / 2]
         if not going:
+            cut = share_of_cut_thoughts(run.records)
+            if sentence := too_short_for_thoughts(model.name, cut):
+                raise HoldfastError(sentence)
             break
     return means
 

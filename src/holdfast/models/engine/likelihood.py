@@ -62,7 +62,7 @@ def likelihoods(
 
     Returns:
         A score for each option; -inf for all options of a request where one of them does not
-        fit the context.
+        fit the context, with room for the token that would end the reply.
 
     Raises:
         ModelError: the model's logits are not finite.
@@ -97,7 +97,7 @@ def _make_rows(
     for ids in (*prompts, *options):
         engine.check_ids(ids)
     longest = max(map(len, prompts)) + max(map(len, options), default=0)
-    if engine.context is not None and longest > engine.context:
+    if engine.context is not None and longest >= engine.context:
         return []
     # An option's last token is never fed: its score is in the logits of the one before.
     by_prefix: dict[Ids, list[int]] = {}

@@ -84,6 +84,11 @@ class Request:
         state = f"{self.state}+prism:{adapter}" if adapter else self.state
         return replace(self, adapter=adapter, gate_ids=(), state=state)
 
+    def with_prompts(self, change: Callable[[tuple[int, ...]], tuple[int, ...]]) -> Request:
+        """The same request with its prompt changed behind the chat, and its guide's."""
+        guide = self.guide and self.guide._replace(ids=change(self.guide.ids))
+        return replace(self, ids=change(self.ids), guide=guide)
+
 
 class Logprob(NamedTuple):
     """Log-probabilities of one step, under the model and its control at temperature 1."""

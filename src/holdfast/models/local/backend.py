@@ -170,13 +170,13 @@ class LocalBackend:
     ) -> list[list[float]]:
         """Return the log-likelihood of each ask's options as its reply, under the ask's control.
 
-        It is the sum over an option's tokens, or their mean with `per_token`; the token that
-        would end the reply does not count. If one option does not fit the context, all options
-        of that ask get -inf.
+        It is the sum over an option's tokens, or their mean with `per_token`; the token that would
+        end the reply needs room but does not count. A thought that the template opens is empty.
+        If one option does not fit the context, all options of that ask get -inf.
         """
         if any(ask.control.prism for ask in asks):
             raise ControlError("options are scored without an adapter: use generation.")
-        requests = [self.request(ask) for ask in asks]
+        requests = [self.request(ask).with_prompts(self.thoughts.close) for ask in asks]
         tails = [[self.encode(option) for option in each] for each in options]
         sums = likelihoods(self.engine, requests, tails)
         return [

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from importlib import metadata
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ from holdfast.core.settings import expand_home
 from holdfast.models.catalogue import CATALOGUE, find_model
 from holdfast.models.fetch import fetch
 from holdfast.models.ollama_store import OLLAMA, find_weights
+from holdfast.models.quantisation import refuse_missing_packages
 
 MINI = Path(__file__).parents[1] / "mini" / "weights"
 ADAPTER = "adapter_config.json"
@@ -40,14 +41,10 @@ _SAMPLES, _SAMPLE = 64, 4096  # samples of a file, and bytes of each
 # The name of a GGUF file that is one of several.
 _PART = re.compile(r"-\d{5}-of-(?!00001)\d{5}\.gguf$", re.IGNORECASE)
 # What transformers and its readers raise over wrong or damaged files.
-_UNREADABLE = (OSError, ValueError, LookupError, RuntimeError, TypeError, EOFError)
-# A quantisation's name in config.json to the packages without which transformers cannot read it.
-_PACKAGES = {
-    "awq": ("gptqmodel",), "gptq": ("gptqmodel", "optimum"), "bitsandbytes": ("bitsandbytes",),
-    "bitsandbytes_4bit": ("bitsandbytes",), "bitsandbytes_8bit": ("bitsandbytes",),
-    "compressed-tensors": ("compressed-tensors",), "quanto": ("optimum-quanto",),
-    "torchao": ("torchao",),
-}  # fmt: skip
+_UNREADABLE = (
+    OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError, EOFError,
+    SafetensorError, UnpicklingError, struct.error, hub.StrictDataclassError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -127,9 +124,9 @@ def check_hub(name: str) -> None:
 def _find_in_folder(name: str, folder: Path, base: str | None) -> ModelSource:
     """The source in a folder: a model of transformers, an adapter, or one GGUF file."""
     files = sorted(file.name for file in folder.glob("*.gguf") if "mmproj" not in file.name)
-    is_adapter, is_model = (folder / ADAPTER).exists(), (folder / "config.json").exists()
-    if is_adapter and not (is_model and _list_weights(folder)):  # some leave the base's config too
+    if _is_adapter(folder):
         return _find_adapter(name, folder, base)
+    is_model = (folder / "config.json").exists()
     if is_model and (_list_weights(folder) or not files):
         return ModelSource(str(folder))
     if len(files) == 1 or (files and _PART.search(files[0])):
@@ -149,6 +146,12 @@ def _find_gguf(name: str, file: Path) -> ModelSource:
     return ModelSource(str(file.parent), gguf=file.name)
 
 
+def _is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter alone; some trainers leave the base's config in it, too."""
+    is_model = (folder / "config.json").exists() and _list_weights(folder)
+    return (folder / ADAPTER).exists() and not is_model
+
+
 def _find_adapter(name: str, folder: Path, base: str | None) -> ModelSource:
     """The source of an adapter: the files of the model that it was trained on, and its own."""
     try:
@@ -164,15 +167,24 @@ def _find_adapter(name: str, folder: Path, base: str | None) -> ModelSource:
     trained_on = base or about.get("base_model_name_or_path")
     if not trained_on:
         raise ModelError(f"{name} is an adapter that names no model: name it with --base.")
+    if _is_adapter(expand_home(str(trained_on))):
+        raise ModelError(
+            f"{name} is an adapter on {trained_on}, which is an adapter itself: merge that one into"
+            " its model, and name the result with --base."
+        )
     try:
         source = find_source(str(trained_on))
     except ModelError as error:
-        reason = str(error).removesuffix(".")
-        raise ModelError(
-            f"{name} is an adapter on {trained_on}, which is not here ({reason}): name the model "
-            "with --base."
-        ) from error
+        raise base_error(name, str(trained_on), error) from error
     return replace(source, adapter=str(folder))
+
+
+def base_error(name: str, base: str, error: ModelError) -> ModelError:
+    """The error for an adapter whose base cannot be had; `error` says why."""
+    reason = str(error).removesuffix(".")
+    return ModelError(
+        f"{name} is an adapter on {base}, which is not here ({reason}): name the model with --base."
+    )
 
 
 def _list_weights(folder: Path) -> list[Path]:
@@ -189,14 +201,7 @@ def model_errors(name: str, quantisation: str | None = None) -> Iterator[None]:
         name: the model's name, for the sentence.
         quantisation: the `quant_method` of its config, if it has one.
     """
-    # What is raised without them differs: an ImportError, a NameError, or that a GPU is needed.
-    if missing := [one for one in _PACKAGES.get(quantisation or "", ()) if not _is_installed(one)]:
-        plural = "s" if missing[1:] else ""
-        raise ModelError(
-            f"{name} is quantised with {quantisation}, which needs the package{plural} "
-            f"{' and '.join(missing)} here: pip install {' '.join(missing)}, or choose weights "
-            "that are not quantised."
-        )
+    refuse_missing_packages(name, quantisation)
     try:
         yield
     except ModelError:
@@ -210,16 +215,8 @@ def model_errors(name: str, quantisation: str | None = None) -> Iterator[None]:
             f"{name} is quantised with {quantisation}, and cannot be loaded: "
             f"{first_line(error, 300)}."
         ) from error
-    except (*_UNREADABLE, SafetensorError, struct.error) as error:
+    except _UNREADABLE as error:
         raise ModelError(_explain(name, error)) from error
-
-
-def _is_installed(package: str) -> bool:
-    try:
-        metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def _short_names(name: str) -> str:
@@ -259,6 +256,8 @@ def _explain(name: str, error: BaseException) -> str:
         )
     if isinstance(error, torch.OutOfMemoryError):
         return f"{name} does not fit this device's memory: choose a smaller model or dtype."
+    if any(isinstance(cause, UnpicklingError) for cause in causes):
+        return f"the pickled weights of {name} are damaged or run code: choose safetensors."
     if any(isinstance(cause, SafetensorError | EOFError) for cause in causes):
         return (
             f"the weights of {name} cannot be read ({first_line(error, 300)}): download them again."
@@ -270,10 +269,23 @@ def _explain(name: str, error: BaseException) -> str:
         )
     if "mismatched_sizes" in str(error):
         return f"the weights of {name} do not have the shapes that its config.json gives."
+    if isinstance(error, hub.StrictDataclassError):
+        wrong = first_line(error.__cause__ or error, 300)
+        return (
+            f"the config.json of {name} is not what its kind of model has ({wrong}): copy it anew."
+        )
+    if isinstance(error, json.JSONDecodeError):
+        return f"a JSON file of {name} is damaged ({error}): copy its small files here once more."
+    if "no file named" in str(error):
+        return f"{name} has no weights that can be read: it needs model.safetensors or its index."
     if "backend tokenizer" in str(error):
         return f"{name} has no tokenizer that can be read: its folder needs a tokenizer.json."
     if "causal" in str(error).lower():
         return f"{name} is not a causal language model: choose a chat (instruct) model."
+    if isinstance(error, KeyError | AttributeError):  # of code that trusted a file
+        return (
+            f"{name} cannot be loaded: its files are wrong or too new ({first_line(error, 300)})."
+        )
     return f"{name} cannot be loaded: {first_line(error, 300)}"
 
 

@@ -32,9 +32,9 @@ from holdfast.control.rotary import Rotary
 from holdfast.control.steered_pass import SteeredPass, refuse_unreached, start_pass
 from holdfast.control.steering import Columns, RowSteering, Steering, out_of_range
 from holdfast.control.switch import (
-    HELD_CONFIGS,
     attention_for,
     decoder_of,
+    hold_alone,
     reads_both_ways,
     unreached_error,
     use_attention,
@@ -48,8 +48,6 @@ from holdfast.models.local.hold_rows import (
     check_positions,
     find_targets,
 )
-
-_lock = threading.Lock()
 
 
 @contextmanager
@@ -77,7 +75,8 @@ def hold(
             columns row by row. By default the chat template says it.
 
     Raises:
-        ControlError: the control cannot be applied exactly; on entry or in a forward pass.
+        ControlError: the control cannot be applied exactly; on entry, in a forward pass, or where
+            the block ends while another thread is generating.
     """
     inner, inner_tokenizer = _unwrap(model)
     attention_control = _attention_only(parse(control))
@@ -93,7 +92,7 @@ def hold(
     }
     targets = find_targets(span, turns, LazyTokenizer(inner, tokens), **needs)
     with ExitStack() as stack:
-        stack.enter_context(_exclusive(decoder))
+        stack.enter_context(hold_alone(decoder))
         reference = getattr(model, "ref_model", None)
         if isinstance(reference, nn.Module):  # a trainer's, whose KL is of the same chat
             stack.enter_context(
@@ -104,7 +103,7 @@ def hold(
         block = _Block(inner, attention_control, targets, rotary)
         stack.callback(block.close)
         yield
-        block.warn_if_unused()
+        block.end()
 
 
 @dataclass
@@ -130,6 +129,7 @@ class _Block:
         self._open, self._ran, self._matched = True, False, False
         self._caches: WeakKeyDictionary[Any, _BatchState] = WeakKeyDictionary()
         self._pass = threading.local()  # the forward pass under way in this thread
+        self._threads: set[int] = set()  # those with a pass under way
         # Ids enter the body; some models call the decoder in it past the body.
         bodies: dict[int, Any] = {id(body): body for body in (model.base_model, decoder_of(model))}
         self._names = {name: self._parameters(body) for name, body in bodies.items()}
@@ -153,8 +153,13 @@ class _Block:
         for hook in self._hooks:
             hook.remove()
 
-    def warn_if_unused(self) -> None:
-        """Warn if no row of any pass had the persona."""
+    def end(self) -> None:
+        """Refuse to leave a pass of another thread; warn if no row of any had the persona."""
+        if self._threads:
+            raise ControlError(
+                "the block ends while another thread is generating, which would go on without the"
+                " control: join it inside the block."
+            )
         if self._ran and not self._matched:
             warnings.warn(
                 f"`{self.control.text}` did nothing: no row had the persona's tokens and others"
@@ -169,6 +174,7 @@ class _Block:
         if getattr(self._pass, "body", None) is not None:
             return None
         self._pass.body, self._pass.steering = body, None
+        self._threads.add(threading.get_ident())
         arguments = dict(zip(self._names[id(body)], args, strict=False)) | kwargs
         if arguments.get("holdfast") is not None:
             raise ControlError("this pass is under control already: leave one of the two out.")
@@ -240,6 +246,7 @@ class _Block:
         if getattr(self._pass, "body", None) is not body:
             return
         self._pass.body, self._pass.ran = None, True
+        self._threads.discard(threading.get_ident())
         if output is None:  # an exception is under way
             return
         state: _BatchState = self._pass.state
@@ -270,24 +277,6 @@ class _Block:
                 "gradient checkpointing computes attention again in the backward pass, which has"
                 " to be under control as well: call backward() inside the block."
             )
-
-
-@contextmanager
-def _exclusive(decoder: PreTrainedModel) -> Iterator[None]:
-    """Allow one block at a time for a model, or for models that share a configuration."""
-    key = id(decoder.config)
-    with _lock:
-        if key in HELD_CONFIGS:
-            raise ControlError(
-                f"{type(decoder).__name__} is held already (or shares its configuration with a"
-                " model that is): leave that block first, or join controls with `+`."
-            )
-        HELD_CONFIGS.add(key)
-    try:
-        yield
-    finally:
-        with _lock:
-            HELD_CONFIGS.remove(key)
 
 
 def _unwrap(model: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase | None]:

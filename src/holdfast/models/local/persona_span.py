@@ -135,13 +135,15 @@ def any_system_message(tokenizer: PreTrainedTokenizerBase) -> AnySystemMessage:
 
 
 def find_reply_opening(template: Template) -> Ids:
-    """Find the ids that close a user message and open the reply to it.
+    """Find the ids that close a user message and open an earlier reply to it.
 
     Blanks at the end are left out, since a tokenizer may join them to the reply. There are none
-    where a chat and the prompt of a reply do not open it alike.
+    where a chat and the prompt of a reply do not open it alike. Templates of thinking models put an
+    empty thought before a chat's last reply, which earlier replies are without.
     """
     question, reply = message("user", _QUESTION), message("assistant", _MARK)
-    before = template.text((question, reply), prompt=False).partition(_MARK)[0].rstrip()
+    chat = (question, reply, question)
+    before = template.text(chat, prompt=False).partition(_MARK)[0].rstrip()
     if _QUESTION not in before or not template.text((question,)).startswith(before):
         return ()
     opening = before.partition(_QUESTION)[2]

@@ -1,10 +1,9 @@
 """Chats to token ids through a tokenizer's own chat template, and where the persona is in them.
 
 Small chats are rendered to find out what a template allows: whether it has a system role, and
-whether a chat must open with a user message (Llama 2 and Gemma insist). If it has no system
-role, the prompt is folded into the first user message (prompt, blank line, message), as those
-models' own users do. If it writes a system message of its own into a chat without one, an empty
-one replaces it, where the template takes that.
+whether a chat must open with a user message (Llama 2 and Gemma insist). If it has no system role,
+the prompt is folded into the first user message (prompt, blank line, message). If it writes a
+system message of its own into a chat without one, an empty one replaces it, where that is taken.
 
 The persona's span comes from rendering too. The prompt is replaced by a marker, and the text
 before and after the marker bounds the prompt. The system message as a whole ends where a
@@ -96,13 +95,8 @@ class Template:
         source_with_date, self.today = with_date(source, today)
         self._source = source_with_date or source
         self._special = SpecialTokens(tokenizer, self.options.get("split_special_tokens", True))
-        if ASIDE not in self.text((_USER,)):
-            raise ModelError(f"{name}'s chat template does not render a plain user message.")
-        if not self._shows(_USER, _ASSISTANT, _LATER):
-            raise ModelError(
-                f"{name}'s chat template leaves out earlier messages, so that the model would not"
-                " see the conversation: choose a chat (instruct) model."
-            )
+        if fault := self._find_fault():
+            raise ModelError(f"{name}'s chat template {fault}: choose a chat model, or mend it.")
         self.folds_system = not self._shows(_SYSTEM, _USER)
         self.user_first = self.folds_system or not (
             self._shows(_ASSISTANT, _USER) and self._shows(_SYSTEM, _ASSISTANT, _USER)
@@ -265,6 +259,16 @@ class Template:
         second = ids[slice(*self._find_tokens(text, ids, offsets, start, end))]
         common = _count_common(first[::-1], second[::-1])
         return first[len(first) - common :]
+
+    def _find_fault(self) -> str:
+        """What keeps plain chats from being rendered whole; empty if nothing does."""
+        try:
+            if ASIDE not in self.text((_USER,)):
+                return "does not render a plain user message"
+        except ModelError as error:
+            return f"cannot render a plain user message ({error.__cause__})"
+        whole = self._shows(_USER, _ASSISTANT, _LATER)
+        return "" if whole else "leaves out earlier messages, which the model would not see"
 
     def _shows(self, *chat: Message) -> bool:
         """True if the template takes the chat and leaves none of it out, in order."""

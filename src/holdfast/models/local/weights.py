@@ -9,14 +9,12 @@ This module knows dtypes and devices. It knows no chats.
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -28,12 +26,17 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from holdfast.core.errors import ModelError, first_line, suggestion
-from holdfast.core.extras import install
+from holdfast.core.errors import ModelError, suggestion
+from holdfast.models.adapter import merge_adapter
 from holdfast.models.engine.packed import can_pack, multiplies_bfloat16
 from holdfast.models.gguf_rope import restore_scaling
-from holdfast.models.local.files import ADAPTER, ModelSource, check_hub, model_errors
+from holdfast.models.local.files import ModelSource, base_error, check_hub, model_errors
 from holdfast.models.local.gate import find_layers_name
+from holdfast.models.quantisation import (
+    quantisation,
+    refuse_format,
+    refuse_unread_tensors,
+)
 
 # Below this many parameters float32 is affordable, and the same on every device.
 SMALL = 1_000_000_000
@@ -50,7 +53,12 @@ def read_small_files(
     Raises `ModelError` where they cannot be read, or the weights are in a format that is not.
     """
     if not Path(source.path).is_dir():
-        check_hub(source.path)
+        try:
+            check_hub(source.path)
+        except ModelError as error:
+            if source.adapter is None:
+                raise
+            raise base_error(name, source.path, error) from error
     with model_errors(name):
         config = AutoConfig.from_pretrained(
             source.path, trust_remote_code=False, **source.arguments
@@ -95,8 +103,8 @@ def load_weights(
     Raises:
         ModelError: the weights cannot be read, or some are missing from the files.
     """
-    place = pick_device(device)
-    with model_errors(name, quantisation(config)):
+    place, method = pick_device(device), quantisation(config)
+    with model_errors(name, method):
         size = count_parameters(config)
         precision = pick_dtype(dtype, place, config, size)
         if device_map is None and device == "auto" and not _fits_one_gpu(size * precision.itemsize):
@@ -123,7 +131,9 @@ def load_weights(
             f"the weights of {name} lack {len(missing)} of the model's tensors ({missing[0]}, …):"
             " it is not a causal language model, or its files are incomplete."
         )
-    result: PreTrainedModel = _with_adapter(name, weights, source).eval()
+    if method is None:
+        refuse_unread_tensors(name, weights, info["unexpected_keys"])
+    result: PreTrainedModel = merge_adapter(name, weights, source.adapter).eval()
     return result
 
 
@@ -137,7 +147,7 @@ def load_first_layer(
     Raises:
         ModelError: as `load_weights`.
     """
-    place = pick_device(device)
+    place, method = pick_device(device), quantisation(config)
     precision = pick_dtype(dtype, place, config, count_parameters(config))
     if source.gguf or source.adapter:
         whole: Any = load_weights(name, source, config, dtype=precision, device=device)
@@ -150,7 +160,7 @@ def load_first_layer(
     text.num_hidden_layers = 1
     if getattr(text, "layer_types", None):
         text.layer_types = text.layer_types[:1]
-    with model_errors(name, quantisation(config)), _quiet():
+    with model_errors(name, method), _quiet():
         outcome: Any = AutoModel.from_pretrained(
             source.path,
             config=short,
@@ -161,6 +171,8 @@ def load_first_layer(
     weights, info = outcome
     if missing := sorted(info["missing_keys"]):
         raise ModelError(f"the weights of {name} lack {missing[0]}: its files are incomplete.")
+    if method is None:
+        refuse_unread_tensors(name, weights, info["unexpected_keys"])
     first: PreTrainedModel = weights.to(place).eval()
     return first
 
@@ -174,50 +186,6 @@ def _dense(source: ModelSource) -> dict[str, Any]:
     except ImportError:  # older versions always unpack them
         return {}
     return {"quantization_config": GgufConfig(dequantize=True)}
-
-
-def _with_adapter(name: str, model: Any, source: ModelSource) -> Any:
-    """The model with its adapter merged in. Raises `ModelError` where that cannot be done."""
-    if source.adapter is None:
-        return model
-    try:
-        from peft import PeftModel
-    except ModuleNotFoundError as missing:
-        raise ModelError(
-            f"{name} is an adapter, which needs {missing.name}: {install('prism')}."
-        ) from missing
-    with model_errors(name), warnings.catch_warnings():
-        # PEFT makes the matrices up that a file lacks, so that they change nothing.
-        warnings.filterwarnings("error", "Found missing adapter keys")
-        try:
-            peft_model: Any = PeftModel.from_pretrained(model, source.adapter)
-        except UserWarning as warning:
-            raise ModelError(
-                f"the adapter {name} lacks matrices that its {ADAPTER} names, or names them"
-                f" otherwise ({first_line(warning, 160)}): save it by PEFT once more."
-            ) from warning
-        if (about := peft_model.peft_config["default"]).is_prompt_learning:
-            raise ModelError(
-                f"{name} is an adapter of the kind {about.peft_type.value}, which cannot be merged"
-                " into its model: choose a LoRA."
-            )
-        return peft_model.merge_and_unload()
-
-
-def refuse_format(name: str, config: PreTrainedConfig) -> None:
-    """Raise `ModelError` for weights in a format that transformers does not read."""
-    mlx = getattr(config, "quantization", None)
-    if isinstance(mlx, dict) and {"bits", "group_size"} <= mlx.keys():
-        raise ModelError(
-            f"{name} is quantised for MLX, which transformers does not read: choose the original "
-            "weights, or serve it with mlx_lm.server and use --model api:NAME."
-        )
-    if quantisation(config) == "hqq":
-        # Of 5.23 with hqq 0.2.8 it leaves the layers unread and fills them with random numbers.
-        raise ModelError(
-            f"{name} is quantised with HQQ, whose weights transformers {transformers.__version__} "
-            "does not read: choose weights that are not quantised, or quantised otherwise."
-        )
 
 
 @contextmanager
@@ -321,12 +289,3 @@ def _fits_one_gpu(size: int) -> bool:
     if torch.cuda.device_count() < 2:
         return True
     return size < torch.cuda.mem_get_info(0)[0] * 0.8
-
-
-def quantisation(config: PreTrainedConfig) -> str | None:
-    """The name of the model's quantisation in its config ("gptq", "awq"…), or None."""
-    settings = getattr(config, "quantization_config", None)
-    if settings is None:
-        return None
-    method = settings.get("quant_method") if isinstance(settings, dict) else settings.quant_method
-    return str(getattr(method, "value", method))

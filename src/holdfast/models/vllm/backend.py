@@ -158,12 +158,12 @@ class VllmBackend:
     ) -> list[list[float]]:
         """Log-likelihood of each ask's options as its reply, or `per_token` the mean of tokens.
 
-        -inf for all of an ask's options if one of them does not fit the context.
+        -inf for all of an ask's options if one of them and a token more do not fit the context.
         """
         scores: list[list[float]] = [[float("-inf")] * len(each) for each in options]
         prompts, parameters, places = [], [], []
         for i, (ask, each) in enumerate(zip(asks, options, strict=True)):
-            request = self._make_request(ask)
+            request = self._make_request(ask).with_prompts(self.chats.thoughts.close)
             tails = [self.chats.encode(option) for option in each]
             if max(map(len, tails), default=0) + len(request.ids) >= self.context:
                 continue

@@ -1,0 +1,88 @@
+"""A PEFT adapter merged into its model, so that the two compute what they compute side by side.
+
+This module knows models and adapters. It knows no names of models.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from torch import nn
+
+from holdfast.core.errors import ModelError, first_line
+from holdfast.core.extras import install
+from holdfast.models.local.files import ADAPTER, model_errors
+
+
+def merge_adapter(name: str, model: Any, folder: str | None) -> Any:
+    """Return the model with its adapter merged in.
+
+    Args:
+        name: the adapter's name, for errors.
+        model: the model that the adapter goes onto; it is changed.
+        folder: the adapter's folder; None for a model without one.
+
+    Raises:
+        ModelError: peft is not installed, the adapter cannot be merged, or it is not whole.
+    """
+    if folder is None:
+        return model
+    try:
+        from peft import PeftModel
+    except ModuleNotFoundError as missing:
+        raise ModelError(
+            f"{name} is an adapter, which needs {missing.name}: {install('prism')}."
+        ) from missing
+    with model_errors(name), warnings.catch_warnings():
+        # PEFT makes the matrices up that a file lacks, so that they change nothing.
+        warnings.filterwarnings("error", "Found missing adapter keys")
+        # Which are parted below.
+        warnings.filterwarnings("ignore", ".*tie_word_embeddings")
+        try:
+            peft_model: Any = PeftModel.from_pretrained(model, folder)
+        except UserWarning as warning:
+            raise ModelError(
+                f"the adapter {name} lacks matrices that its {ADAPTER} names, or names them"
+                f" otherwise ({first_line(warning, 160)}): save it by PEFT once more."
+            ) from warning
+        if (about := peft_model.peft_config["default"]).is_prompt_learning:
+            raise ModelError(
+                f"{name} is an adapter of the kind {about.peft_type.value}, which cannot be merged"
+                " into its model: choose a LoRA."
+            )
+        _refuse_unread_matrices(name, peft_model, folder)
+        _part_embeddings(peft_model)
+        return peft_model.merge_and_unload()
+
+
+def _refuse_unread_matrices(name: str, peft_model: Any, folder: str) -> None:
+    """Refuse an adapter whose file has matrices that go nowhere: it was trained otherwise."""
+    from peft.utils import load_peft_weights, set_peft_model_state_dict
+
+    result: Any = set_peft_model_state_dict(peft_model, load_peft_weights(folder, device="cpu"))
+    unread = sorted(result.unexpected_keys)
+    if unread:
+        raise ModelError(
+            f"the adapter {name} has {len(unread)} matrices that go nowhere ({unread[0]}, …): its"
+            f" {ADAPTER} names fewer, or its base has fewer layers. Name the right one with --base,"
+            " or save it by PEFT once more."
+        )
+
+
+def _part_embeddings(peft_model: Any) -> None:
+    """Give a model whose embeddings are its head's weights two copies, where one is adapted.
+
+    Side by side an adapter changes the one that it is on. Merged into weights that both share, it
+    would change the other as well.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    model = peft_model.get_base_model()
+    ends = [model.get_input_embeddings(), model.get_output_embeddings()]
+    if not any(isinstance(end, BaseTunerLayer) for end in ends):
+        return
+    embeddings, head = (getattr(end, "base_layer", end) for end in ends)
+    if head is not None and head.weight is embeddings.weight:
+        head.weight = nn.Parameter(head.weight.detach().clone(), requires_grad=False)
+        model.config.tie_word_embeddings = False
