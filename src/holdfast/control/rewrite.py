@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from holdfast.control import auto, router
-from holdfast.core.chat import Chat, Message, message
+from holdfast.core.chat import Chat, Message, first_turn, message
 from holdfast.core.control import Control
 from holdfast.core.seeds import seed_of
 
@@ -70,6 +70,15 @@ def rewrite(
     if first < note_place == len(body):
         _add_note(rewritten, note or head[0]["content"], [], system_anywhere)
     return tuple(rewritten)
+
+
+def gate_chat(chat: Chat, control: Control) -> Chat:
+    """What prism's gate reads of a chat: through its first user message, or all (`gate=every`).
+
+    It has no system prompt, window, reminder or note, since the gate learned from chats without.
+    """
+    part = chat if control.gate == "every" else first_turn(chat)
+    return _without_system(part) or part
 
 
 def _resolve_auto(
