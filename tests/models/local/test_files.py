@@ -169,6 +169,15 @@ def test_two_adapters_in_torchs_format_are_told_apart(tmp_path: Path) -> None:
     assert len(digests) == 2
 
 
+def test_loading_an_adapter_warns_of_nothing(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    adapted_model(tmp_path, LoraConfig(r=4, target_modules=["q_proj"]))
+    recwarn.clear()
+    load.load(str(tmp_path / "adapter"))
+    assert not [str(one.message) for one in recwarn]
+
+
 def test_an_adapter_whose_matrices_have_other_names_is_refused(tmp_path: Path) -> None:
     adapted_model(tmp_path, LoraConfig(r=4, target_modules=["q_proj"]))
     file = tmp_path / "adapter" / "adapter_model.safetensors"

@@ -10,9 +10,10 @@ import torch
 
 from holdfast.core.errors import HoldfastError
 from holdfast.results.training.recipe import TrainingEstimate
-from holdfast.training.permix.prepare import NEXT_PROMPTS, estimate_training, prepare
+from holdfast.training.permix.prepare import estimate_training, prepare
 from holdfast.training.permix.settings import (
     LAPTOP_LORA_RATE,
+    NEXT_PROMPTS,
     NO_RESULT,
     DataSettings,
     PermixSettings,

@@ -211,6 +211,7 @@ def test_imitation_trains_on_gold_answers_as_many_rows_a_step(
 ) -> None:
     result = train_small(tmp_path / "run", arm="sft", steps=3)
     lines = read_metrics(tmp_path / "run")
+    assert not list(tmp_path.glob("run/model/*.bin"))
     assert len(lines) == 3 and (lines[0].loss or 0) > (lines[-1].loss or 0) > 0
     assert result.summary.means.reward_first is not None
     assert result.summary.means.tokens > 3 * 8 * 8  # rows of more than a few tokens each
@@ -265,6 +266,7 @@ def test_an_adapter_is_kept_and_merged_into_a_model_that_answers_as_both_do(
     assert torch.allclose(both, whole, atol=1e-4)
     assert not torch.allclose(plain, whole, atol=1e-4)
     assert local.load(str(out / "model")).template
+    assert not list(out.glob("adapter/*.bin"))  # the trainer's settings are a pickle
 
 
 def test_rewards_without_any_variance_stop_the_run(train_small: Any, tmp_path: Path) -> None:

@@ -189,6 +189,8 @@ def _with_adapter(name: str, model: Any, source: ModelSource) -> Any:
     with model_errors(name), warnings.catch_warnings():
         # PEFT makes the matrices up that a file lacks, so that they change nothing.
         warnings.filterwarnings("error", "Found missing adapter keys")
+        # It uses old names of transformers, which no user can change.
+        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
         try:
             peft_model: Any = PeftModel.from_pretrained(model, source.adapter)
         except UserWarning as warning:

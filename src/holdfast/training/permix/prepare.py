@@ -22,6 +22,7 @@ from holdfast.training.permix.plan import main_process, processes
 from holdfast.training.permix.settings import (
     LAPTOP_CATEGORIES,
     MEDIUM,
+    NEXT_PROMPTS,
     PermixSettings,
     TrainerSettings,
     on_a_laptop,
@@ -29,7 +30,6 @@ from holdfast.training.permix.settings import (
 from holdfast.training.permix.trial import trial_size
 from holdfast.training.step_memory import lora_parameters, step_memory
 
-NEXT_PROMPTS = 64  # prompts on which the reward of an arm without rollouts is measured
 _SOME = 32  # prompts whose tokens are counted
 # TRL scores tokens over so many entries of the vocabulary at a time: with Triton in place, in 2
 # bytes each, and on a CPU in eight copies in float32 beside.

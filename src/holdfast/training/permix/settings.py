@@ -21,6 +21,7 @@ NO_RESULT = ("save_every", "vllm_url", "vllm_memory", "vllm_parallel", "report_t
 """Fields of `TrainerSettings` that change no result, and may differ where a run goes on."""
 SCALES = ("group", "batch", "none")
 VLLM = ("off", "colocate", "server")
+NEXT_PROMPTS = 64  # prompts on which the reward of an arm without rollouts is measured
 MEDIUM = 1_000_000_000  # below so many parameters a model is trained on a CPU in minutes
 # GRPO's usual 1e-6 is for all weights. A LoRA wants some ten times that of full training and more
 # ("LoRA Without Regret", Thinking Machines 2025).
