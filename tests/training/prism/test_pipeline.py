@@ -146,6 +146,14 @@ def test_the_gate_decides_once_for_a_conversation_or_at_every_turn(
             assert texts == [reply.text for reply in backend().reply(asks, SHORT)]
 
 
+@pytest.mark.parametrize("rate", [0, 0.05, 0.3, 1])
+def test_the_random_arm_has_the_adapter_on_as_often_as_the_gate(rate: float) -> None:
+    asks = [Ask((message("user", "Hello?"),), seed) for seed in range(20)]
+    on: list[bool] = decide(None, None, asks, "random", rate)  # type: ignore[arg-type]
+    assert sum(on) == round(20 * rate)
+    assert on == decide(None, None, asks, "random", rate)  # type: ignore[arg-type]
+
+
 def test_the_gate_learns_from_what_it_reads_as_a_control(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

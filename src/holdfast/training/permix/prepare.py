@@ -81,6 +81,7 @@ def prepare(
     size, place = backend.engine.model.num_parameters(), backend.engine.device.type
     trainer = TrainerSettings.of(settings, size, place)
     _check_tools(trainer)
+    _check_context(backend, data, 0 if settings.arm == "sft" else trainer.max_new_tokens)
     if not data.exercises or settings.data.category:
         return PreparedTraining(backend, data, trainer, "none")
     if on_a_laptop(size, place):
@@ -105,6 +106,17 @@ def _check_tools(trainer: TrainerSettings) -> None:
         raise HoldfastError(
             f"steps cannot be logged to {trainer.report_to}: {first_line(error)}."
         ) from error
+
+
+def _check_context(backend: LocalBackend, data: TrainingData, new_tokens: int) -> None:
+    """Refuse prompts that leave no room for a reply: trainers go beyond what a model can read."""
+    longest, context = _prompt_lengths(backend, data)[1], backend.context
+    if context is not None and longest + new_tokens > context:
+        reply = f" and a reply has up to {new_tokens} more" if new_tokens else ""
+        raise HoldfastError(
+            f"the longest prompt has {longest:,} tokens{reply}, and the model reads {context:,}: "
+            "take long tasks out, or lower --max-new-tokens."
+        )
 
 
 def _check_gpus(device: str) -> None:
