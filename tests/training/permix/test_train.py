@@ -269,6 +269,15 @@ def test_an_adapter_is_kept_and_merged_into_a_model_that_answers_as_both_do(
     assert not list(out.glob("adapter/*.bin"))  # the trainer's settings are a pickle
 
 
+def test_a_lora_on_an_adapter_is_refused(train_small: Any, tmp_path: Path) -> None:
+    """It would name the base of the first adapter, without that adapter, as its own."""
+    train_small(tmp_path / "one", rank=4, steps=1)
+    more: dict[str, Any] = {"model": str(tmp_path / "one" / "adapter"), "steps": 1}
+    with pytest.raises(ModelError, match=r"name a base that lacks it: .* \(the folder model/"):
+        train_small(tmp_path / "two", rank=4, **more)
+    train_small(tmp_path / "two", **more)
+
+
 def test_rewards_without_any_variance_stop_the_run(train_small: Any, tmp_path: Path) -> None:
     with pytest.raises(HoldfastError, match="every group of rollouts had one reward"):
         train_small(tmp_path / "run", verify=lambda task, reply: 0.0, steps=20)

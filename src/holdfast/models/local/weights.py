@@ -203,7 +203,10 @@ def _with_adapter(name: str, model: Any, source: ModelSource) -> Any:
                 f"{name} is an adapter of the kind {about.peft_type.value}, which cannot be merged"
                 " into its model: choose a LoRA."
             )
-        return peft_model.merge_and_unload()
+        merged: Any = peft_model.merge_and_unload()
+        for weight in merged.parameters():  # PEFT has frozen them, and a training may follow
+            weight.requires_grad_(weight.is_floating_point())
+        return merged
 
 
 def refuse_format(name: str, config: PreTrainedConfig) -> None:

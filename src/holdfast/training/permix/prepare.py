@@ -148,8 +148,14 @@ def _open(
         import trl  # noqa: F401
     except ModuleNotFoundError as missing:
         raise ModelError(f"training needs trl: {install('permix')}.") from missing
+    from holdfast.models.local.files import find_source
     from holdfast.models.local.load import load
 
+    if adapter and find_source(model, base).adapter is not None:
+        raise ModelError(
+            f"{model} is an adapter, and a LoRA on it would name a base that lacks it: train the "
+            "merged model (the folder model/ of permix train), or with --rank 0."
+        )
     kind = "float32" if dtype == "auto" and not adapter else dtype
     place = "cpu" if processes() > 1 else device
     backend = load(model, dtype=kind, device=place, options=options, base=base)
