@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import signal
 from collections import Counter
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from safetensors.torch import load_file
 from trl import GRPOTrainer  # type: ignore[attr-defined]
 from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
+import tiny_models
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import message
 from holdfast.core.errors import HoldfastError, ModelError, RunError
@@ -129,6 +132,27 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(train_small: Any, tmp_
     train_small(cut, steps=5)
     assert same(whole, cut)
     assert read_metrics(whole) == read_metrics(cut)
+
+
+def test_a_run_that_goes_on_calls_no_tied_weights_missing(
+    train_small: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "tied"
+    tied: Any = deepcopy(tiny_models.model())
+    tied.config.tie_word_embeddings = True
+    tied.tie_weights()
+    tied.save_pretrained(path)
+    tiny_models.tokenizer().save_pretrained(path)
+    out = tmp_path / "run"
+    train_small(out, model=str(path), steps=2)
+    shutil.rmtree(out / "model")
+    (out / "summary.json").unlink()
+    trainers = logging.getLogger("transformers.trainer")
+    trainers.addHandler(caplog.handler)
+    train_small(out, model=str(path), steps=2)
+    trainers.removeHandler(caplog.handler)
+    assert "lm_head.weight" not in load_file(out / "model" / "model.safetensors")
+    assert not [one.message for one in caplog.records if "missing keys" in one.message]
 
 
 @pytest.mark.parametrize("state", [None, "", '{"global_step": 3, "log'])

@@ -65,6 +65,10 @@ def fit(
     logging.disable_progress_bar()
     disable_progress_bars()
     checkpoints = folder / CHECKPOINTS
+    model: Any = backend.engine.model
+    if tied := getattr(model, "all_tied_weights_keys", None):
+        # A checkpoint has them once. The trainer would call them missing where it goes on.
+        model._keys_to_ignore_on_save = list(tied)
     if plan.arm in IMITATIONS:
         plan = with_answers(backend, plan, reward, folder)
     steps_so_far = steps_of(last_checkpoint(checkpoints))
