@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -412,6 +413,9 @@ def test_a_table_gives_means_over_seeds_and_how_far_they_spread() -> None:
     )
     table = table_of(summary)
     assert "| a − b | accuracy | +0.100 [-0.100, +0.300] | 0.310 | 2 | 3 | 4 |" in table
+    same = replace(summary.differences[0], mean=0.0, interval=(0.0, 0.0), p=None)
+    table_of_same = table_of(replace(summary, differences=(same,)))
+    assert "| a − b | accuracy | +0.000 no interval |  | 2 | 3 | 4 |" in table_of_same
     assert "| a | 0.600 (0.500 to 0.700) |" in table
     assert "| b |  |" in table
     assert "Not known of the original: much" in table
