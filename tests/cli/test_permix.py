@@ -59,6 +59,7 @@ def test_json_prints_the_object_that_the_contract_names(
     assert run("train", *inputs, *FEW, "--out", str(out)) == 0
     lines = capfd.readouterr().out.splitlines()
     assert lines[0].startswith("permix, 2 steps in") and lines[-1] == summary["report"]
+    assert " in the first step, " in lines[1]
 
 
 @pytest.mark.parametrize(
@@ -95,8 +96,10 @@ def test_an_arm_that_imitates_says_nothing_of_a_kl(
     inputs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("train", *inputs, *FEW, "--arm", "sft", "--out", str(tmp_path / "run")) == 0
-    text = capsys.readouterr().out
-    assert "KL" not in text and "None" not in text
+    output = capsys.readouterr()
+    assert "KL" not in output.out and "None" not in output.out
+    assert "over 64 replies before training, " in output.out and "steps," not in output.out
+    assert "Tokenizing" not in output.err
 
 
 def test_an_overlap_with_the_evaluation_tasks_ends_in_one_sentence(

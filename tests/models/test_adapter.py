@@ -46,6 +46,15 @@ def test_an_adapter_on_one_end_of_tied_embeddings_leaves_the_other_as_it_was(
         assert (plain.engine.model(IDS).logits - side_by_side).abs().max() > 1e-3  # type: ignore[attr-defined]
 
 
+def test_loading_an_adapter_warns_of_nothing(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    adapted_model(tmp_path, LoraConfig(r=4, target_modules=["q_proj"]))
+    recwarn.clear()
+    load.load(str(tmp_path / "adapter"))
+    assert not [str(one.message) for one in recwarn]
+
+
 def test_an_adapter_with_matrices_that_go_nowhere_is_refused(tmp_path: Path) -> None:
     adapted_model(tmp_path, LoraConfig(r=4, target_modules=["q_proj", "v_proj"]))
     file = tmp_path / "adapter" / "adapter_config.json"

@@ -38,8 +38,11 @@ def test_a_persona_without_a_split_is_held_out(tmp_path: Path) -> None:
     path.write_text(GOOD, encoding="utf-8")
     (one,) = pool.load(path)
     assert (one.id, one.kind, one.split, one.text) == ("a", "harmful", "held-out", "You guess.")
-    with pytest.raises(PersonaError, match="no persona of the split 'train'"):
+    with pytest.raises(PersonaError, match="'train': give some split = \"train\", or name another"):
         pool.load(path, split="train")
+    path.write_text(GOOD + '\nsplit = "train"', encoding="utf-8")
+    with pytest.raises(PersonaError, match=r"or name another pool \(permix: --held-out\)"):
+        pool.load(path, split="held-out")
 
 
 @pytest.mark.parametrize(

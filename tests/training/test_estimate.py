@@ -33,7 +33,10 @@ def test_speeds_are_measured() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
-    [({"memory_gb": 1e9}, "of memory and cpu has"), ({"disk_gb": 1e9}, "of disk and .* has")],
+    [
+        ({"memory_gb": 1e9}, r"of memory and cpu has .*--parts 4"),
+        ({"disk_gb": 1e9}, "of disk and .* has"),
+    ],
 )
 def test_what_does_not_fit_is_refused(
     changes: dict[str, float], sentence: str, tmp_path: Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -257,7 +258,10 @@ PRISM = "title = 'x'\nmethod = 'prism'\nmodel = 'y'\n"
         (ARMS + "[train]\nlearning_rate = nan", r"train\.learning_rate should be a finite number"),
         (ARMS + "[arms.b]\nbeta = -inf", r"arms\.b\.beta should be a finite number, not -inf"),
         (ARMS + "[train]\nbeta = true", "beta should be a valid number, not true"),
-        (ARMS + "[fidelity]\nsamples = 0", "at least 1 sample of each answer is needed, not 0"),
+        (ARMS + "[fidelity]\nsamples = 0", r"\[fidelity\]: at least 1 sample of each answer"),
+        (ARMS + "[arms.b]\nprompts = -1", r"\[arms\.b\]: prompts, parts, .* are 1 or more"),
+        (ARMS + "[arms.b]\nrollouts = 1", r"\[arms\.b\]: a group has at least 2 rollouts, not 1"),
+        (ARMS + "[arms.b]\nsteps = 0", r"\[arms\.b\]: at least 1 step is needed, not 0"),
         (ARMS + "seeds = 3", "seeds should be a valid array, not 3"),
         (ARMS + "seeds = []", "seeds .* at least 1 item"),
         (ARMS + "compare = [['a', 'c']]", "no arm c to compare"),
@@ -409,6 +413,9 @@ def test_a_table_gives_means_over_seeds_and_how_far_they_spread() -> None:
     )
     table = table_of(summary)
     assert "| a − b | accuracy | +0.100 [-0.100, +0.300] | 0.310 | 2 | 3 | 4 |" in table
+    same = replace(summary.differences[0], mean=0.0, interval=(0.0, 0.0), p=None)
+    table_of_same = table_of(replace(summary, differences=(same,)))
+    assert "| a − b | accuracy | +0.000 no interval |  | 2 | 3 | 4 |" in table_of_same
     assert "| a | 0.600 (0.500 to 0.700) |" in table
     assert "| b |  |" in table
     assert "Not known of the original: much" in table

@@ -14,7 +14,8 @@ from holdfast.cli.options import LocalOptions, OutputOptions, TemplateOptions
 from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.session import own_command, print_plan, print_result, require_folder, resumable
 from holdfast.core.errors import HoldfastError
-from holdfast.training.permix.settings import DataSettings, PermixSettings
+from holdfast.results.training.permix import IMITATIONS
+from holdfast.training.permix.settings import NEXT_PROMPTS, DataSettings, PermixSettings
 
 if TYPE_CHECKING:
     from holdfast.results.training.permix import PermixSummary
@@ -62,7 +63,12 @@ def train(
 def _lines(summary: PermixSummary) -> Iterator[str]:
     means = summary.means
     yield f"{summary.arm}, {summary.steps} steps in {summary.seconds:.0f} s"
-    yield f"reward {means.reward_first} in the first steps, {means.reward_last} in the last"
+    if summary.arm in IMITATIONS:
+        places = f"over {NEXT_PROMPTS} replies before training", "over as many after"
+    else:
+        steps = "step" if means.window == 1 else f"{means.window} steps"
+        places = f"in the first {steps}", "in the last"
+    yield f"mean reward {means.reward_first} {places[0]}, {means.reward_last} {places[1]}"
     if means.kl_last is not None:  # arms that imitate have none
         yield f"KL to the model before training: {means.kl_last} a token in the last steps"
     yield from (summary.checkpoint, summary.report)

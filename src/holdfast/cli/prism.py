@@ -100,9 +100,10 @@ def _describe_gate(gate: GateScores) -> str:
     if gate.auc is None or gate.auc_queries is None:
         few = "; –: too few queries were won and lost to hold some out"
     return (
-        f"gate: ranks queries with an AUC of {number(gate.auc)} under personas it never saw and "
-        f"{number(gate.auc_queries)} among queries it never saw (0.50 is chance); it is right for "
-        f"{number(gate.accuracy)} of them, one that always says the more frequent for "
+        f"gate: ranks queries with an AUC of {number(gate.auc_queries)} among queries it never saw "
+        f"and {number(gate.auc)} under personas it never saw (0.50 is chance); of "
+        f"{quantity(gate.held_out or 0, 'query')} of the latter it is right for "
+        f"{number(gate.accuracy)}, one that always says the more frequent for "
         f"{number(gate.majority)}{few}"
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from holdfast.control import auto, router
-from holdfast.core.chat import Chat, Message, message
+from holdfast.core.chat import Chat, Message, first_turn, message
 from holdfast.core.control import Control
 from holdfast.core.seeds import seed_of
 
@@ -47,7 +47,7 @@ def rewrite(
     """
     chat, note = _without_note(chat, note)
     if control.system == "dropped" or not _persona_is_on(control, chat):
-        chat = chat[1:] if chat and chat[0]["role"] == "system" else chat
+        chat = _without_system(chat)
     head = chat[:1] if chat and chat[0]["role"] == "system" else ()
     body = chat[len(head) :]
     control, acts = _resolve_auto(control, body, judge)
@@ -70,6 +70,15 @@ def rewrite(
     if first < note_place == len(body):
         _add_note(rewritten, note or head[0]["content"], [], system_anywhere)
     return tuple(rewritten)
+
+
+def gate_chat(chat: Chat, control: Control) -> Chat:
+    """What prism's gate reads of a chat: through its first user message, or all (`gate=every`).
+
+    It has no system prompt, window, reminder or note, since the gate learned from chats without.
+    """
+    part = chat if control.gate == "every" else first_turn(chat)
+    return _without_system(part) or part
 
 
 def _resolve_auto(
@@ -122,6 +131,10 @@ def _reminds(control: Control, prompt: Message, messages: Sequence[Message]) -> 
         return False
     texts = (m["content"] for m in messages[:-1])
     return seed_of("reminder", prompt["content"], *texts) < control.reminder * 2**63
+
+
+def _without_system(chat: Chat) -> Chat:
+    return chat[1:] if chat and chat[0]["role"] == "system" else chat
 
 
 def _with_reminder(prompt: str, user: Message, system_anywhere: bool) -> list[Message]:

@@ -39,6 +39,8 @@ def merge_adapter(name: str, model: Any, folder: str | None) -> Any:
         warnings.filterwarnings("error", "Found missing adapter keys")
         # Which are parted below.
         warnings.filterwarnings("ignore", ".*tie_word_embeddings")
+        # It uses old names of transformers, which no user can change.
+        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
         try:
             peft_model: Any = PeftModel.from_pretrained(model, folder)
         except UserWarning as warning:
@@ -53,7 +55,10 @@ def merge_adapter(name: str, model: Any, folder: str | None) -> Any:
             )
         _refuse_unread_matrices(name, peft_model, folder)
         _part_embeddings(peft_model)
-        return peft_model.merge_and_unload()
+        merged: Any = peft_model.merge_and_unload()
+        for weight in merged.parameters():  # PEFT has frozen them, and a training may follow
+            weight.requires_grad_(weight.is_floating_point())
+        return merged
 
 
 def _refuse_unread_matrices(name: str, peft_model: Any, folder: str) -> None:

@@ -50,7 +50,11 @@ def load(source: str | Path, *, split: str = "all") -> tuple[Member, ...]:
     _check(members, path)
     of_split = tuple(one for one in members if split in ("all", one.split))
     if not of_split:
-        raise PersonaError(f"{path} has no persona of the split {split!r}.")
+        option = " (permix: --held-out)" if split == SPLITS[1] else ""
+        raise PersonaError(
+            f'{path} has no persona of the split {split!r}: give some split = "{split}", or name '
+            f"another pool{option}."
+        )
     return of_split
 
 

@@ -88,8 +88,8 @@ def check_fits(estimate: TrainingEstimate, backend: LocalBackend, folder: Path) 
     if estimate.memory_gb > there:
         raise HoldfastError(
             f"a step needs about {estimate.memory_gb:.1f} GB of memory and {device} has "
-            f"{there:.1f}: train a LoRA (--rank 16), fewer rows at once, or shorter replies "
-            "(--max-new-tokens)."
+            f"{there:.1f}: train on shorter replies (--max-new-tokens); permix also takes "
+            "a step in parts (--parts 4) and trains a LoRA (--rank 16)."
         )
     place = next(one for one in (folder, *folder.absolute().parents) if one.exists())
     free = shutil.disk_usage(place).free / GB

@@ -56,7 +56,7 @@ def test_a_judge_scores_the_last_reply_and_a_rubric_none() -> None:
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({}, "object with category"),
+        ({}, "category and turns, and this has nothing"),
         (row(turns=[]), "turns is a list"),
         (row(answers=["4", "5"]), "1 turns and 2 answers"),
         (row(answers=[""]), "no reply can be judged"),
@@ -69,6 +69,11 @@ def test_a_wrong_line_is_refused_with_its_place(fields: dict[str, Any], problem:
     with pytest.raises(HoldfastError, match="line 3") as error:
         from_fields(fields, "file, line 3", 3)
     assert problem in str(error.value)
+
+
+def test_columns_of_other_names_are_named_with_those_that_a_task_has() -> None:
+    with pytest.raises(HoldfastError, match=r"question and answer, .* problem, solution: rename"):
+        from_fields({"problem": "2 + 2?", "solution": "\\boxed{4}"}, "math.jsonl, line 1", 1)
 
 
 def test_a_file_may_hold_questions_as_well(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ import pytest
 import actors
 import tiny_models
 from holdfast.core.backend import Ask
-from holdfast.core.chat import agent_view, message
+from holdfast.core.chat import message
 from holdfast.core.control import parse
 from holdfast.core.errors import ControlError, ModelError, RunError
 from holdfast.models.local.gate import THRESHOLD, compute_features
 from holdfast.models.local.load import load
-from holdfast.serve.gateway import Upstream, create_gateway
+from holdfast.serve.gateway import Upstream, adapter_choice, create_gateway
 from holdfast.serve.gateway.adapter_choice import AdapterChoice
 from holdfast.training.prism.gate_training import train_gate
 from serve.gateway.upstreams import FakeUpstream
@@ -123,13 +123,21 @@ def test_the_api_gets_the_adapters_name_and_no_system_prompt(adapter: Adapter, p
         assert httpx.post(f"{url}/{path}", json=body).status_code == 400
 
 
-@pytest.mark.parametrize("control", ["auto:reminder", "auto:note:2", "note:2"])
-def test_the_gate_reads_a_chat_by_the_personas_own_judge_and_note(
-    adapter: Adapter, control: str
+@pytest.mark.parametrize("part", ["auto:reminder", "auto:note:2", "note:2", "window:2"])
+@pytest.mark.parametrize("gate", ["", "gate=every,"])
+def test_the_gate_reads_a_chat_as_in_training_without_a_prompt_and_what_controls_add(
+    adapter: Adapter, part: str, gate: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choice, whole = AdapterChoice(adapter.folder, lora="singer"), load(str(adapter.base))
     persona = replace(actors.persona("amber"), authors_note="Sing.")
-    upstream, text = FakeUpstream(), f"prism:{adapter.folder}@gate=every,system=stays+{control}"
+    upstream, text = FakeUpstream(), f"prism:{adapter.folder}@{gate}system=stays+{part}"
+    prompts: list[tuple[int, ...]] = []
+
+    def note_prompts(model: Any, some: Any, name: str) -> Any:
+        prompts.extend(some)
+        return compute_features(model, some, name)
+
+    monkeypatch.setattr(adapter_choice, "compute_features", note_prompts)
     app = create_gateway(
         Upstream("http://api.example/v1", "key"),
         persona=persona,
@@ -143,10 +151,9 @@ def test_the_gate_reads_a_chat_by_the_personas_own_judge_and_note(
     with serve_app(app) as url:
         body = {"model": "base", "messages": chat}
         assert httpx.post(f"{url}/chat/completions", json=body).status_code == 200
-    ask = Ask(agent_view(persona.prompt, texts, note="Sing."), 0, parse(control))
-    ids = whole.ids(replace(ask, judge=persona.judge))
-    on = whole_gate(choice, whole, ids)
-    assert upstream.body["model"] == ("singer" if on else "base")
+    ids = prompt(whole, *(texts if gate else texts[:1]))
+    assert prompts == [ids]
+    assert upstream.body["model"] == ("singer" if whole_gate(choice, whole, ids) else "base")
 
 
 def test_what_cannot_decide_is_refused_in_a_sentence(adapter: Adapter, tmp_path: Path) -> None:

@@ -53,8 +53,7 @@ def train_small(folder: str, sources: DataSettings) -> Any:
     def run(out: Path, **options: Any) -> PermixResult:
         changes = {name: options.pop(name) for name in ("bare", "mixing") if name in options}
         data = replace(sources, **changes)
-        return train(
-            folder, out=out, **{"steps": 4, "data": data, "verify": short, **SMALL, **options}
-        )
+        own = {"model": folder, "steps": 4, "data": data, "verify": short, **SMALL, **options}
+        return train(out=out, **own)
 
     return run

@@ -10,9 +10,10 @@ import torch
 
 from holdfast.core.errors import HoldfastError
 from holdfast.results.training.recipe import TrainingEstimate
-from holdfast.training.permix.prepare import NEXT_PROMPTS, estimate_training, prepare
+from holdfast.training.permix.prepare import estimate_training, prepare
 from holdfast.training.permix.settings import (
     LAPTOP_LORA_RATE,
+    NEXT_PROMPTS,
     NO_RESULT,
     DataSettings,
     PermixSettings,
@@ -72,3 +73,12 @@ def test_a_plan_knows_the_longest_prompt_of_all_and_the_replies_of_the_trial(
     assert short.prompts == untried.prompts + 48 and short.tokens > untried.tokens
     imitation = plan(tmp_path / "short.jsonl", trial=False, arm="rft")
     assert imitation.prompts == 2 * 16 + 2 * NEXT_PROMPTS
+
+
+def test_a_prompt_without_room_for_a_reply_in_the_context_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "tasks.jsonl"
+    rows = [{"question": "word " * n + "What is 1 + 1?", "answer": "2"} for n in (1, 3000)]
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    settings = PermixSettings(data=DataSettings(tasks=str(file), personas="mini"))
+    with pytest.raises(HoldfastError, match=r"up to 48 more, and the model reads 2,048: take long"):
+        prepare("mini", settings, dtype="auto", device="cpu")

@@ -58,6 +58,35 @@ def test_a_reward_reads_the_gold_answer_s_column() -> None:
         permix.reward("answer", reading="kind")
 
 
+def test_a_column_that_the_trainer_left_out_is_told_from_its_own_arguments() -> None:
+    reward, trainers = permix.reward("answer"), {"trainer_state": None, "log_metric": print}
+    with pytest.raises(HoldfastError, match=r"\(nothing\): .* remove_unused_columns=False"):
+        reward(completions=["4"], **trainers)
+    with pytest.raises(HoldfastError, match=r"\(solution\): name another"):
+        reward(completions=["4"], solution=["4"], **trainers)
+
+
+def test_rewards_of_several_columns_and_readings_are_logged_apart() -> None:
+    """TRL averages the metrics of functions of one name."""
+    rewards = permix.reward("answer"), permix.reward("answer", reading="strict"), permix.reward("a")
+    assert [one.__name__ for one in rewards] == ["answer_final", "answer_strict", "a_final"]
+
+
+@pytest.mark.parametrize(
+    ("completion", "paid"),
+    [
+        ([{"role": "assistant", "content": ""}, {"role": "tool", "content": "It is none."}], 0),
+        ([{"role": "assistant", "content": None, "tool_calls": []}], 0),
+        ([{"role": "assistant", "tool_calls": []}], 0),
+        ([{"role": "assistant", "content": [{"type": "text", "text": "none"}]}], 1),
+    ],
+)
+def test_what_the_model_did_not_write_earns_nothing(completion: Any, paid: float) -> None:
+    for reading in ("final", "strict"):
+        reward = permix.reward("answer", reading=reading)
+        assert reward(completions=[completion], answer=["none"]) == [paid]
+
+
 def test_a_formula_is_compared_as_mathematics_also_without_a_backslash() -> None:
     """As words x^2 + 1 and x^2 - 1, or [0,1) and (0,1], are the same."""
     cases = [("x^2+1", "x^2-1"), ("[0,1)", "\\boxed{(0,1]}"), ("(1, 2)", "1, 2, 3")]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import signal
 from collections import Counter
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from safetensors.torch import load_file
 from trl import GRPOTrainer  # type: ignore[attr-defined]
 from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
+import tiny_models
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import message
 from holdfast.core.errors import HoldfastError, ModelError, RunError
@@ -131,6 +134,27 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(train_small: Any, tmp_
     assert read_metrics(whole) == read_metrics(cut)
 
 
+def test_a_run_that_goes_on_calls_no_tied_weights_missing(
+    train_small: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "tied"
+    tied: Any = deepcopy(tiny_models.model())
+    tied.config.tie_word_embeddings = True
+    tied.tie_weights()
+    tied.save_pretrained(path)
+    tiny_models.tokenizer().save_pretrained(path)
+    out = tmp_path / "run"
+    train_small(out, model=str(path), steps=2)
+    shutil.rmtree(out / "model")
+    (out / "summary.json").unlink()
+    trainers = logging.getLogger("transformers.trainer")
+    trainers.addHandler(caplog.handler)
+    train_small(out, model=str(path), steps=2)
+    trainers.removeHandler(caplog.handler)
+    assert "lm_head.weight" not in load_file(out / "model" / "model.safetensors")
+    assert not [one.message for one in caplog.records if "missing keys" in one.message]
+
+
 @pytest.mark.parametrize("state", [None, "", '{"global_step": 3, "log'])
 def test_a_checkpoint_whose_state_is_missing_or_torn_is_passed_over(
     tmp_path: Path, state: str | None
@@ -211,6 +235,7 @@ def test_imitation_trains_on_gold_answers_as_many_rows_a_step(
 ) -> None:
     result = train_small(tmp_path / "run", arm="sft", steps=3)
     lines = read_metrics(tmp_path / "run")
+    assert not list(tmp_path.glob("run/model/*.bin"))
     assert len(lines) == 3 and (lines[0].loss or 0) > (lines[-1].loss or 0) > 0
     assert result.summary.means.reward_first is not None
     assert result.summary.means.tokens > 3 * 8 * 8  # rows of more than a few tokens each
@@ -265,6 +290,16 @@ def test_an_adapter_is_kept_and_merged_into_a_model_that_answers_as_both_do(
     assert torch.allclose(both, whole, atol=1e-4)
     assert not torch.allclose(plain, whole, atol=1e-4)
     assert local.load(str(out / "model")).template
+    assert not list(out.glob("adapter/*.bin"))  # the trainer's settings are a pickle
+
+
+def test_a_lora_on_an_adapter_is_refused(train_small: Any, tmp_path: Path) -> None:
+    """It would name the base of the first adapter, without that adapter, as its own."""
+    train_small(tmp_path / "one", rank=4, steps=1)
+    more: dict[str, Any] = {"model": str(tmp_path / "one" / "adapter"), "steps": 1}
+    with pytest.raises(ModelError, match=r"name a base that lacks it: .* \(the folder model/"):
+        train_small(tmp_path / "two", rank=4, **more)
+    train_small(tmp_path / "two", **more)
 
 
 def test_rewards_without_any_variance_stop_the_run(train_small: Any, tmp_path: Path) -> None:

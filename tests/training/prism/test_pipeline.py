@@ -33,7 +33,7 @@ from holdfast.persona.experts import Expert
 from holdfast.persona.suite import Suite
 from holdfast.results.training.prism import DroppedTasks
 from holdfast.serve.app import create_app
-from holdfast.training.prism import pipeline, stages
+from holdfast.training.prism import deciders, pipeline, stages
 from holdfast.training.prism.deciders import held_out_probabilities
 from holdfast.training.prism.distillation import Distillation, distil, two_views
 from holdfast.training.prism.evaluation import decide, evaluate
@@ -146,6 +146,47 @@ def test_the_gate_decides_once_for_a_conversation_or_at_every_turn(
             assert texts == [reply.text for reply in backend().reply(asks, SHORT)]
 
 
+@pytest.mark.parametrize("rate", [0, 0.05, 0.3, 1])
+def test_the_random_arm_has_the_adapter_on_as_often_as_the_gate(rate: float) -> None:
+    asks = [Ask((message("user", "Hello?"),), seed) for seed in range(20)]
+    on: list[bool] = decide(None, None, asks, "random", rate)  # type: ignore[arg-type]
+    assert sum(on) == round(20 * rate)
+    assert on == decide(None, None, asks, "random", rate)  # type: ignore[arg-type]
+
+
+def test_the_gate_learns_from_what_it_reads_as_a_control(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tasks.jsonl"
+    rows = [
+        {
+            "category": "talk",
+            "history": [f"I have {i} parrots.", "I see."],
+            "turns": [f"What do {i} parrots say?"],
+            "judge": {"name": "regex", "pattern": "[aeiou]"},
+        }
+        for i in range(8)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    prompts_of_gates: list[tuple[int, ...]] = []
+    compute_features = deciders.gate.compute_features
+
+    def note_prompts(model: Any, prompts: Any, name: str) -> torch.Tensor:
+        prompts_of_gates.extend(prompts)
+        return compute_features(model, prompts, name)
+
+    monkeypatch.setattr(deciders.gate, "compute_features", note_prompts)
+    summary = train_with_wins(tmp_path / "prism", path, monkeypatch).summary
+    assert summary.queries == 8
+    subject = backend()
+    chats = [task.chat(()) for task in load_tasks_with_form(str(path))]
+    for option, read in (("", chats[0][:1]), ("@gate=every", chats[0])):
+        control = parse(f"prism:{tmp_path / 'prism'}{option}")
+        assert subject.request(Ask(chats[0], 0, control)).gate_ids in prompts_of_gates
+        assert subject.ids(Ask(read, 0)) in prompts_of_gates
+    assert len(prompts_of_gates) == 16
+
+
 def test_as_a_control_every_turn_is_answered_as_its_gate_says(
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +210,9 @@ def test_as_a_control_every_turn_is_answered_as_its_gate_says(
     assert together[: len(with_adapter)] == texts_alone
     assert together[len(with_adapter) :] == [reply.text for reply in backend().reply(plain, SHORT)]
     stays = f"prism:{folder}@system=stays"
-    assert own.request(replace(with_adapter[0], control=parse(stays))).ids == own.ids(plain[0])
+    request = own.request(replace(with_adapter[0], control=parse(stays)))
+    assert request.ids == own.ids(plain[0])
+    assert request.gate_ids == own.ids(bare[0])
     with pytest.raises(ControlError, match="without an adapter"):
         own.likelihoods(with_adapter[:1], [["a"]])
     # Value vectors are those with the adapter, of layers after the first.

@@ -297,7 +297,10 @@ def from_fields(row: Mapping[str, Any], where: str, number: int) -> Task:
     if "turns" not in row and "question" in row:
         return of_question(questions.from_fields(row, where), f"line-{number}")
     if "turns" not in row or "category" not in row:
-        raise HoldfastError(f"{where}: a task is an object with category and turns.")
+        raise HoldfastError(
+            f"{where}: a task has question and answer, or category and turns, and this has "
+            f"{', '.join(row) or 'nothing'}: rename its columns."
+        )
     check_columns(row, COLUMNS, where)
     turns, answers = tuple(row["turns"]), tuple(row.get("answers", ()))
     alternatives, subjects = (

@@ -21,10 +21,10 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from holdfast.control.auto import Spec
-from holdfast.control.rewrite import rewrite
+from holdfast.control.rewrite import gate_chat, rewrite
 from holdfast.control.steering import RowSteering, out_of_range
 from holdfast.core.backend import Ask, Reply, Sampling, find_stop
-from holdfast.core.chat import Chat, first_turn, has_prompt, replace_surrogates
+from holdfast.core.chat import Chat, has_prompt, replace_surrogates
 from holdfast.core.control import Control
 from holdfast.core.errors import ContextError, ControlError, HoldfastError
 from holdfast.models.engine.engine import Engine
@@ -265,9 +265,8 @@ class LocalBackend:
         request = Request(chat.ids, ask.seed, ask.keep, spans, ask.measure, state, steering, guide)
         if control.prism is None:
             return request
-        first = ask.chat if control.gate == "every" else first_turn(ask.chat)
-        prompt_ids = template.render(self.apply_control(first, control, ask.judge)).ids
-        return replace(request, adapter=self._adapter(control.prism).name, gate_ids=prompt_ids)
+        gate_ids = template.render(gate_chat(ask.chat, control)).ids
+        return replace(request, adapter=self._adapter(control.prism).name, gate_ids=gate_ids)
 
     def template_with(self, options: Mapping[str, Any] | None) -> Template:
         """Return the chat template with more options. The last `TEMPLATES` are kept.

@@ -13,14 +13,13 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from holdfast.control.rewrite import rewrite
-from holdfast.core.chat import Chat, first_turn
+from holdfast.control.rewrite import gate_chat
+from holdfast.core.chat import Chat
 from holdfast.core.control import Control
 from holdfast.core.errors import ModelError
 from holdfast.models.local.gate import THRESHOLD, compute_features, read_gate
 from holdfast.models.local.gated_adapter import read_about
 from holdfast.models.local.load import load_first_layer
-from holdfast.persona.suite import Persona
 
 
 class AdapterChoice:
@@ -60,26 +59,14 @@ class AdapterChoice:
                 f"are not those of {self._name}: name its base with --model."
             )
 
-    def choose(self, chat: Chat, control: Control, persona: Persona | None = None) -> str | None:
+    def choose(self, chat: Chat, control: Control) -> str | None:
         """The LoRA's name, or None where the base model answers.
 
         Args:
             chat: the chat before the control.
             control: says whether the gate reads its first user message or all of it.
-            persona: has the judge by which `auto:` decides, and what a note says.
         """
-        part = chat if control.gate == "every" else first_turn(chat)
-        template = self._layer.template
-        rewritten = rewrite(
-            part,
-            control,
-            system_anywhere=template.system_anywhere,
-            user_first=template.user_first,
-            judge=persona.judge if persona else None,
-            note=persona.authors_note if persona else None,
-        )
+        ids = self._layer.template.render(gate_chat(chat, control)).ids
         with self._lock:
-            state = compute_features(
-                self._layer.model, [template.render(rewritten).ids], self._name
-            )
+            state = compute_features(self._layer.model, [ids], self._name)
             return self.lora if float(self._gate.probabilities(state)[0]) >= THRESHOLD else None

@@ -35,8 +35,8 @@ from holdfast.serve.json_body import read_unique
 from holdfast.serve.protocol import HoldfastOptions, invalid_request
 from holdfast.serve.requests import check_locked, pick_control
 
-ChooseAdapter = Callable[[Chat, Control, Persona | None], str | None]
-"""The adapter that answers a persona's chat under a control, by name; None for the base model."""
+ChooseAdapter = Callable[[Chat, Control], str | None]
+"""The adapter that answers a chat under a control, by name; None for the base model."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def rewrite_body(
             fields["model"] = rules.model
         if control.prism is not None and rules.choose is not None:
             _, turns, system = _parts(own_fields, dialect)
-            if adapter := rules.choose((*system, *map(_shadow, turns)), control, rules.persona):
+            if adapter := rules.choose((*system, *map(_shadow, turns)), control):
                 fields["model"] = adapter
         if fields != original or options is not None:
             body = json.dumps(fields).encode()

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset  # type: ignore[import-untyped]
+from datasets import Dataset, disable_progress_bars  # type: ignore[import-untyped]
 from peft import LoraConfig
+from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.utils import logging
 from trl import GRPOConfig, SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
@@ -62,7 +63,12 @@ def fit(
         The metrics of all steps.
     """
     logging.disable_progress_bar()
+    disable_progress_bars()
     checkpoints = folder / CHECKPOINTS
+    model: Any = backend.engine.model
+    if tied := getattr(model, "all_tied_weights_keys", None):
+        # A checkpoint has them once. The trainer would call them missing where it goes on.
+        model._keys_to_ignore_on_save = list(tied)
     if plan.arm in IMITATIONS:
         plan = with_answers(backend, plan, reward, folder)
     steps_so_far = steps_of(last_checkpoint(checkpoints))
@@ -228,11 +234,12 @@ def step_samples(trainer: Any, plan: TrainingPlan) -> Iterator[Rollout]:
 def _save(trainer: Any, backend: LocalBackend, plan: TrainingPlan, folder: Path) -> None:
     """Save the whole model; an adapter is saved as such, then merged into its base."""
     whole = folder / MODEL
-    if not plan.settings.rank:
-        trainer.save_model(str(whole))
-        return
-    trainer.save_model(str(folder / ADAPTER))
+    own = folder / ADAPTER if plan.settings.rank else whole
+    trainer.save_model(str(own))
     if main_process():
+        # The trainer's settings are a pickle, which no command reads.
+        (own / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+    if plan.settings.rank and main_process():
         # Of several processes each may have a shard alone, so the adapter goes onto a copy.
         model: Any = (
             trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()

@@ -22,6 +22,7 @@ from holdfast.training.permix.plan import main_process, processes
 from holdfast.training.permix.settings import (
     LAPTOP_CATEGORIES,
     MEDIUM,
+    NEXT_PROMPTS,
     PermixSettings,
     TrainerSettings,
     on_a_laptop,
@@ -29,7 +30,6 @@ from holdfast.training.permix.settings import (
 from holdfast.training.permix.trial import trial_size
 from holdfast.training.step_memory import lora_parameters, step_memory
 
-NEXT_PROMPTS = 64  # prompts on which the reward of an arm without rollouts is measured
 _SOME = 32  # prompts whose tokens are counted
 # TRL scores tokens over so many entries of the vocabulary at a time: with Triton in place, in 2
 # bytes each, and on a CPU in eight copies in float32 beside.
@@ -81,6 +81,7 @@ def prepare(
     size, place = backend.engine.model.num_parameters(), backend.engine.device.type
     trainer = TrainerSettings.of(settings, size, place)
     _check_tools(trainer)
+    _check_context(backend, data, 0 if settings.arm == "sft" else trainer.max_new_tokens)
     if not data.exercises or settings.data.category:
         return PreparedTraining(backend, data, trainer, "none")
     if on_a_laptop(size, place):
@@ -105,6 +106,17 @@ def _check_tools(trainer: TrainerSettings) -> None:
         raise HoldfastError(
             f"steps cannot be logged to {trainer.report_to}: {first_line(error)}."
         ) from error
+
+
+def _check_context(backend: LocalBackend, data: TrainingData, new_tokens: int) -> None:
+    """Refuse prompts that leave no room for a reply: trainers go beyond what a model can read."""
+    longest, context = _prompt_lengths(backend, data)[1], backend.context
+    if context is not None and longest + new_tokens > context:
+        reply = f" and a reply has up to {new_tokens} more" if new_tokens else ""
+        raise HoldfastError(
+            f"the longest prompt has {longest:,} tokens{reply}, and the model reads {context:,}: "
+            "take long tasks out, or lower --max-new-tokens."
+        )
 
 
 def _check_gpus(device: str) -> None:
@@ -136,8 +148,14 @@ def _open(
         import trl  # noqa: F401
     except ModuleNotFoundError as missing:
         raise ModelError(f"training needs trl: {install('permix')}.") from missing
+    from holdfast.models.local.files import find_source
     from holdfast.models.local.load import load
 
+    if adapter and find_source(model, base).adapter is not None:
+        raise ModelError(
+            f"{model} is an adapter, and a LoRA on it would name a base that lacks it: train the "
+            "merged model (the folder model/ of permix train), or with --rank 0."
+        )
     kind = "float32" if dtype == "auto" and not adapter else dtype
     place = "cpu" if processes() > 1 else device
     backend = load(model, dtype=kind, device=place, options=options, base=base)

@@ -6,6 +6,7 @@ This module knows texts. It knows no gold answers and no trainer.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from holdfast.core.errors import HoldfastError
@@ -40,17 +41,21 @@ def read_reply(query: str, prompt: str) -> str:
 
 
 def read_completion(completion: Any) -> str:
-    """The text of a completion, which is a text or a list of messages."""
+    """The text of a completion, which is a text or a list of messages.
+
+    "" where the last message is not the model's, as where tools were called to the end.
+    """
     if isinstance(completion, str):
         return completion
-    return str(completion[-1]["content"]) if completion else ""
+    is_reply = bool(completion) and completion[-1]["role"] == "assistant"
+    return _text(completion[-1]) if is_reply else ""
 
 
 def find_question(prompt: Any) -> str:
     """The user's last message of a prompt."""
     if isinstance(prompt, str):
         return prompt
-    requests = [str(one["content"]) for one in prompt if one["role"] == "user"]
+    requests = [_text(one) for one in prompt if one["role"] == "user"]
     return requests[-1] if requests else ""
 
 
@@ -80,4 +85,12 @@ def _after(query: str, prompt: str) -> str:
 
 def _prefill(prompt: Any) -> str:
     """The beginning of the reply that a prompt of messages ends with."""
-    return str(prompt[-1]["content"]) if prompt and prompt[-1]["role"] == "assistant" else ""
+    return _text(prompt[-1]) if prompt and prompt[-1]["role"] == "assistant" else ""
+
+
+def _text(message: Mapping[str, Any]) -> str:
+    """The text of a message, whose content may be a list of parts, or missing beside a call."""
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return content
+    return "\n".join(str(part["text"]) for part in content if part.get("type") == "text")

@@ -47,6 +47,8 @@ from holdfast.training.permix.task_reward import READINGS
 DatasetRow = Mapping[str, Any]
 LISTS = ("also", "choices", "alternatives", "subjects")
 """What else a row may say of its gold answer, each a list of texts or None."""
+TRAINERS = ("trainer_state", "log_extra", "log_metric", "environments")
+"""What TRL passes to a reward beside the columns of the data set."""
 VERIFIERS = ("exact", "numeric", "math", "choice", "refusal")
 """How an answer may be read (`verifier`)."""
 
@@ -67,7 +69,8 @@ def mix(
         column: The prompt: a text, or a list of messages without a system prompt.
 
     Returns:
-        A function of a row that gives its prompt as messages, and `persona`, an id or "".
+        A function of a row that gives its prompt as messages, and `persona`, an id or "". A prompt
+        keeps its persona in every epoch.
 
     Raises:
         HoldfastError: A pool is unusable, or a row is: it has no prompt, a system prompt already
@@ -127,6 +130,7 @@ def reward(
     """A reward function for TRL's `GRPOTrainer(reward_funcs=…)`, and for Unsloth, which uses it.
 
     Columns named as in `LISTS`, lists of texts, are read where the data set has them (`score`).
+    Trainers log it under the names of column and reading, as `answer_final`.
 
     Args:
         column: The column of the data set with the gold answer: words, a number or LaTeX.
@@ -149,9 +153,11 @@ def reward(
         **columns: Any,
     ) -> list[float]:
         if column not in columns:
+            names = ", ".join(name for name in columns if name not in TRAINERS)
             raise HoldfastError(
-                f"the data set has no column {column!r} with the gold answers: it has "
-                f"{', '.join(columns)}."
+                f"there is no column {column!r} with the gold answers in what the trainer passes "
+                f"on of the data set ({names or 'nothing'}): name another, or set "
+                "remove_unused_columns=False."
             )
         rewards = []
         for i, (completion, gold) in enumerate(zip(completions, columns[column], strict=True)):
@@ -164,6 +170,7 @@ def reward(
             rewards.append(0.0 if cut and reading == "final" else right)
         return rewards
 
+    rewards_of.__name__ = f"{column}_{reading}"  # by which trainers log it
     return rewards_of
 
 

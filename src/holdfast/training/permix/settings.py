@@ -21,6 +21,7 @@ NO_RESULT = ("save_every", "vllm_url", "vllm_memory", "vllm_parallel", "report_t
 """Fields of `TrainerSettings` that change no result, and may differ where a run goes on."""
 SCALES = ("group", "batch", "none")
 VLLM = ("off", "colocate", "server")
+NEXT_PROMPTS = 64  # prompts on which the reward of an arm without rollouts is measured
 MEDIUM = 1_000_000_000  # below so many parameters a model is trained on a CPU in minutes
 # GRPO's usual 1e-6 is for all weights. A LoRA wants some ten times that of full training and more
 # ("LoRA Without Regret", Thinking Machines 2025).
@@ -143,6 +144,7 @@ class PermixSettings:
         """Raise HoldfastError for what would train something else than is asked for."""
         self.data.check()
         arm, mixing = self.arm, self.data.mixing
+        TrainerSettings(**self.collect_trainer_settings())
         if self.steps < 1:
             raise HoldfastError(f"at least 1 step is needed, not {self.steps}.")
         require_name("arm", arm, ARMS)
@@ -159,6 +161,11 @@ class PermixSettings:
                 "a vLLM server gets one prompt of each group and would give all of its rollouts "
                 "one persona: mix per prompt, or use --vllm colocate."
             )
+
+    def collect_trainer_settings(self) -> dict[str, Any]:
+        """The chosen ones of `TrainerSettings`, by name."""
+        values = {one.name: getattr(self, one.name) for one in fields(TrainerSettings)}
+        return {name: one for name, one in values.items() if one is not None}
 
 
 def on_a_laptop(parameters: int, device: str) -> bool:
@@ -247,8 +254,7 @@ class TrainerSettings:
                 values["learning_rate"] = LAPTOP_LORA_RATE
             if settings.data.tasks in (None, *EXERCISES):
                 values["max_new_tokens"] = 32
-        own = {one.name: getattr(settings, one.name) for one in fields(cls)}
-        return cls(**values | {name: one for name, one in own.items() if one is not None})
+        return cls(**values | settings.collect_trainer_settings())
 
     def rows(self, processes: int) -> int:
         """Rollouts of a process in each part of a step.

@@ -49,13 +49,13 @@ from holdfast.training.permix.dataset import TrainingData, chat
 from holdfast.training.permix.metrics import learning_means, read_metrics
 from holdfast.training.permix.mixing import PersonaMix
 from holdfast.training.permix.plan import ITEMS, MODEL, TrainingPlan, main_process, processes
-from holdfast.training.permix.prepare import (
+from holdfast.training.permix.prepare import PreparedTraining, estimate_training, prepare
+from holdfast.training.permix.settings import (
     NEXT_PROMPTS,
-    PreparedTraining,
-    estimate_training,
-    prepare,
+    NO_RESULT,
+    PermixSettings,
+    TrainerSettings,
 )
-from holdfast.training.permix.settings import NO_RESULT, PermixSettings, TrainerSettings
 from holdfast.training.permix.task_reward import Reward, Verify, check_invariance
 
 if TYPE_CHECKING:

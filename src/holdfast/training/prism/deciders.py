@@ -1,4 +1,8 @@
-"""Stage 4 of training: the gate and the router, and how well they predict what they did not see."""
+"""Stage 4 of training: the gate and the router, and how well they predict what they did not see.
+
+The gate learns from what it reads as a control: the first message of a query's conversation, and
+where there are more also all of them. Its scores are those of its decision at the first message.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from holdfast.evals.tasks.near_duplicates import groups
 from holdfast.models.local import gate
 from holdfast.results.training.prism import GateScores, Query, RouterScores
 from holdfast.training.prism.gate_training import folds, train_gate
-from holdfast.training.prism.queries import query_chat, query_text
+from holdfast.training.prism.queries import gate_chats, query_text
 from holdfast.training.prism.router_training import enough_queries, train_router
 from holdfast.training.prism.stages import Training
 
@@ -27,11 +31,14 @@ def train_deciders(
     """Train and save the gate, and the router where there are queries enough for one."""
     model = training.model
     seed = numpy_seed(training.settings.seed)
-    prompts = [model.template.render(query_chat(query)).ids for query in queries]
+    chats = [(i, chat) for i, query in enumerate(queries) for chat in gate_chats(query)]
+    prompts = [model.template.render(chat).ids for _, chat in chats]
     h = gate.compute_features(model.engine.model, prompts, model.name)
     texts = groups([query_text(query) for query in queries])
-    scores = _gate_scores(h, wins, [query.expert for query in queries], texts, seed)
-    train_gate(h, wins, seed=seed).save(training.folder, model=model.name, seed=seed)
+    rows = np.array([i for i, _ in chats])
+    scores = _gate_scores(h, rows, wins, [query.expert for query in queries], texts, seed)
+    labels = [wins[i] for i in rows]
+    train_gate(h, labels, seed=seed).save(training.folder, model=model.name, seed=seed)
     if not enough_queries(wins, texts):
         return scores, None
     router = train_router([query.query for query in queries], wins, texts, seed=seed)
@@ -40,11 +47,22 @@ def train_deciders(
 
 
 def _gate_scores(
-    h: Tensor, wins: Sequence[bool], personas: Sequence[str], texts: Sequence[int], seed: int
+    h: Tensor,
+    rows: np.ndarray[Any, Any],
+    wins: Sequence[bool],
+    personas: Sequence[str],
+    texts: Sequence[int],
+    seed: int,
 ) -> GateScores:
-    """Test gates on personas and on queries that they did not learn from."""
-    chances = held_out_probabilities(h, wins, personas, texts, seed)
-    by_query = held_out_probabilities(h, wins, texts, texts, seed)
+    """Test gates at the first message of queries whose persona or text they did not learn from.
+
+    `h` has a row for each chat of a query; `rows` has the query's number.
+    """
+    first = np.flatnonzero(np.diff(rows, prepend=-1))
+    row_wins, row_texts = [wins[i] for i in rows], [texts[i] for i in rows]
+    row_personas = [personas[i] for i in rows]
+    chances = held_out_probabilities(h, row_wins, row_personas, row_texts, seed)[first]
+    by_query = held_out_probabilities(h, row_wins, row_texts, row_texts, seed)[first]
     labels = np.asarray(wins)
     is_tested = ~np.isnan(chances)
     correct = np.asarray((chances[is_tested] >= gate.THRESHOLD) == labels[is_tested], float)

@@ -335,8 +335,9 @@ def decide(
     if mode in ("always", "never"):
         return [mode == "always"] * len(asks)
     if mode == "random":
-        draws = [np.random.default_rng(seed_of("random gate", ask.seed)).random() for ask in asks]
-        return [bool(draw < rate) for draw in draws]
+        draws = [seed_of("random gate", ask.seed) for ask in asks]
+        first = set(np.argsort(draws)[: round(rate * len(asks))].tolist())
+        return [i in first for i in range(len(asks))]
     if mode == "gate":
         asks = [replace(ask, chat=first_turn(ask.chat)) for ask in asks]
     return adapter.ask_gate([model.ids(ask) for ask in asks])

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from holdfast.core.backend import Ask, Backend, Sampling
-from holdfast.core.chat import Chat, message
+from holdfast.core.chat import Chat, first_turn, message
 from holdfast.core.errors import PersonaError
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.near_duplicates import groups
@@ -92,6 +92,15 @@ def query_chat(query: Query) -> Chat:
     """The chat of a query, without any persona."""
     texts = enumerate(_messages(query))
     return tuple(message("assistant" if i % 2 else "user", text) for i, text in texts)
+
+
+def gate_chats(query: Query) -> tuple[Chat, ...]:
+    """What the gate may have to read of a query: its first message, then all of it if it is longer.
+
+    As a control the gate reads the first message of a conversation, or all of it (`gate=every`).
+    """
+    whole = query_chat(query)
+    return (first_turn(whole), whole) if query.history else (whole,)
 
 
 def _messages(query: Query) -> tuple[str, ...]:

@@ -181,16 +181,16 @@ def _check(recipe: Recipe) -> None:
     if len(set(recipe.seeds)) < len(recipe.seeds):
         raise HoldfastError(f"a seed is named twice in {list(recipe.seeds)}.")
     if recipe.method == "prism":
-        recipe.prism_settings(0).check()
-        recipe.evaluation_settings.check()
+        _check_table("[train]", recipe.prism_settings(0))
+        _check_table("[evaluation]", recipe.evaluation_settings)
         _check_pairs(recipe, ARMS)
         return
     settings_of(PermixSettings, recipe.train, where="[train]")
     _check_arms(recipe)
     if (robustness := recipe.robustness_settings) is not None:
-        robustness.check()
+        _check_table("[robustness]", robustness)
     if (fidelity := recipe.fidelity_settings) is not None:
-        fidelity.check()
+        _check_table("[fidelity]", fidelity)
     if recipe.groups:
         if robustness is None:
             raise HoldfastError("[groups] are of [robustness], which is not there.")
@@ -199,6 +199,14 @@ def _check(recipe: Recipe) -> None:
         if missing := [one for ids in recipe.groups.values() for one in ids if one not in pool_ids]:
             which = "" if robustness.split == "all" else f"of the split {robustness.split} "
             raise HoldfastError(f"{missing[0]}, of a group, is no persona {which}of {source}.")
+
+
+def _check_table(where: str, settings: Any) -> None:
+    """Check the settings of a table, which errors name."""
+    try:
+        settings.check()
+    except HoldfastError as error:
+        raise type(error)(f"{where}: {error}") from error
 
 
 def _check_arms(recipe: Recipe) -> None:
@@ -213,7 +221,7 @@ def _check_arms(recipe: Recipe) -> None:
         late = [one for one in (match.of, match.by) if one not in trained_arms] if match else []
         if late:
             raise HoldfastError(f"{arm} matches the tokens of {late[0]}, no trained arm before it.")
-        recipe.permix_settings(arm, recipe.seeds[0]).check()
+        _check_table(f"[arms.{arm}]", recipe.permix_settings(arm, recipe.seeds[0]))
         before.append(arm)
     _check_pairs(recipe, before)
 

@@ -56,18 +56,20 @@ def _differences(differences: Sequence[ArmDifference]) -> Iterator[str]:
     yield from (
         "",
         "Differences with 95% intervals that cross seeds, personas and items. With one seed an "
-        "interval holds for these trainings alone.",
+        "interval holds for these trainings alone; where nothing varies there is none.",
         "",
     )
     head = ["difference", "of", "mean", "p", "seeds", "personas", "items"]
     yield from (_line(head), _line(["---"] * len(head)))
     for one in differences:
         low, high = one.interval
+        # Where nothing varies a few cases do not show that nothing would.
+        interval = "no interval" if one.p is None else f"[{low:+z.3f}, {high:+z.3f}]"
         yield _line(
             [
                 f"{one.arm} − {one.against}",
                 one.of,
-                f"{one.mean:+z.3f} [{low:+z.3f}, {high:+z.3f}]",
+                f"{one.mean:+z.3f} {interval}",
                 "" if one.p is None else f"{one.p:.3f}" if one.p >= 0.0005 else "<0.001",
                 *("" if n is None else str(n) for n in (one.seeds, one.personas, one.items)),
             ]
