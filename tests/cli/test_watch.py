@@ -41,6 +41,16 @@ def test_a_persona_drafted_from_a_prompt_is_called_the_prompts(
     assert "the prompt’s persona drifts: from round 4" in capsys.readouterr().out
 
 
+def test_a_persona_comes_from_a_file_or_a_prompt(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(str(log), "--persona", "mini:upper-1", "--prompt", "Always answer in French.") == 2
+    assert "give one of --prompt, --card, and a file" in capsys.readouterr().err
+    assert run("--help") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "In drift, compare and explain, --persona FILE" in said
+
+
 def test_the_drop_that_is_told_is_that_of_all_conversations_and_not_of_those_that_raised_the_alarm(
     log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

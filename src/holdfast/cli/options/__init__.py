@@ -189,8 +189,8 @@ class PersonaSource:
 
     prompt: str | None = option(
         None,
-        "A system prompt, or @FILE with one: its personas are drafted from what it demands, or are "
-        "those of --persona FILE under this prompt.",
+        "A system prompt, or @FILE with one: its personas are drafted from what it demands. In "
+        "drift, compare and explain, --persona FILE puts the personas of a file under it instead.",
     )
     card: Path | None = option(
         None, "A character card (JSON, PNG or CHARX): its personas are drafted likewise."
