@@ -266,7 +266,9 @@ def _literal(check: str) -> tuple[str, bool] | None:
 def main() -> None:
     """Read the arguments, convert, and print what was written."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("source", metavar="FILE", help="the published prompts: .py, .jsonl or .csv")
+    parser.add_argument(
+        "source", metavar="FILE", help="the published prompts: .py, .json, .jsonl or .csv"
+    )
     parser.add_argument("--out", required=True, help="the TOML file to write")
     options = parser.parse_args()
     try:
