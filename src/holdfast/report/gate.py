@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree
 
 from holdfast.core.errors import shorten
-from holdfast.report.words import count, number, quantity, signed_number, signed_span
+from holdfast.report.words import capitalise, count, number, quantity, signed_number, signed_span
 from holdfast.results.gate import Decision, GateRun, GateSummary, Loss
 
 ROWS = 20
@@ -42,8 +42,7 @@ def sentence(decision: Decision, baseline: GateRun, candidate: GateRun) -> str:
         else f"a fall is certain, and one of {margin} not excluded",
         "cannot tell": f"neither a fall of {margin} nor none at all is excluded",
     }[decision.verdict]
-    verdict = decision.verdict[0].upper() + decision.verdict[1:]
-    return f"{verdict}: {figures}; {phrases}. {power(decision)}"
+    return f"{capitalise(decision.verdict)}: {figures}; {phrases}. {power(decision)}"
 
 
 def power(decision: Decision) -> str:

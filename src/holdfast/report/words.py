@@ -46,6 +46,11 @@ def signed_number(value: Any) -> str:
     return "0.00" if text == "+0.000" else text.replace("-", "−")
 
 
+def capitalise(text: str) -> str:
+    """A text whose first letter is a capital; the others stay."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
 def percent(value: Any) -> str:
     """A share as a percentage, with a decimal below ten per cent."""
     finite_value = finite(value)

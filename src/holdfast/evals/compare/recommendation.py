@@ -30,6 +30,7 @@ from holdfast.evals.compare.intervals import late_rounds, pair_values, paired_di
 from holdfast.evals.compare.tradeoff import control_rows
 from holdfast.evals.conversation.curves import sample_of
 from holdfast.evals.conversation.plan import Conversation
+from holdfast.report.words import capitalise
 from holdfast.results.compare import ControlRow
 
 NONE = "none"
@@ -232,8 +233,9 @@ def _sentence(
     if row is none:
         start = "late" if evidence.halved else f"{few} Late"
         text = f"{start} stability without one is {none.late_stability:.2f}"
-        why = _why_none(rows, best, f"the {choosing} others, which chose it," * evidence.halved)
-        need = f". {_capital(evidence.conversations_needed(best.control))}" if best else ""
+        others = f"the {choosing} others, which chose it," if evidence.halved else ""
+        why = _why_none(rows, best, others)
+        need = f". {capitalise(evidence.conversations_needed(best.control))}" if best else ""
         return f"No control is shown to hold better: {text}{why}{need}."
     figures = ", ".join(_figures(row, none, evidence.confirms(row.control)))
     if not evidence.confirms(row.control):
@@ -260,10 +262,6 @@ def _why_none(rows: Sequence[ControlRow], best: ControlRow | None, choosing: str
         result = f"has {best.late_stability:.2f} ({_change(best, 'late')})"
     reporting = f" on {_conversations(none.n)}; {choosing}" if choosing else ", and they"
     return f". The best{able}, {best.control}, {result}{reporting} show no clear gain"
-
-
-def _capital(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _conversations(n: int) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.rounds import OpenConversation, SelfChat
 from holdfast.evals.estimate import RunEstimate
+from holdfast.report.words import capitalise
 
 STEP = 8
 """Conversations of the measured step."""
@@ -42,7 +43,7 @@ def name_uncounted(
     most = ", ".join(names[:-1])
     sentence = f"{most} and {names[-1]}" if most else names[-1]
     verb = "comes" if sentence == "a screening" else "come"
-    return f"{sentence[0].upper()}{sentence[1:]} {verb} on top."
+    return f"{capitalise(sentence)} {verb} on top."
 
 
 def estimate(chat: SelfChat, plan: Sequence[Conversation]) -> RunEstimate:

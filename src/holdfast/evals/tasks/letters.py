@@ -74,7 +74,7 @@ def chosen_letter(choices: Sequence[str], text: str) -> str | None:
     cues = [m for m in _CUE.finditer(bare) if m["letter"].upper() in letters]
     if cues:
         letter = cues[-1]["letter"].upper()
-        return None if _goes_on(bare, cues[-1], "letter", letters) else letter
+        return None if _goes_on(bare, cues[-1].end("letter"), letters) else letter
     lines = [one.upper() for one in _LINE.findall(bare) if one.upper() in letters]
     if lines:
         return lines[-1] if len(set(lines)) < max(2, len(letters)) else None
@@ -82,7 +82,7 @@ def chosen_letter(choices: Sequence[str], text: str) -> str | None:
         return None  # "A. Paris B. Rome" is the question again
     opening = _OPENING.match(bare)
     if opening and opening[1].upper() in letters:
-        return None if _goes_on(bare, opening, 1, letters) else opening[1].upper()
+        return None if _goes_on(bare, opening.end(1), letters) else opening[1].upper()
     if choice := _find_whole_choice(choices, text):
         return choice
     matches = _EITHER.finditer(_RULED_OUT.sub(" ", _MARKUP.sub(" ", text)))
@@ -93,9 +93,9 @@ def chosen_letter(choices: Sequence[str], text: str) -> str | None:
     return min(single) if len(single) == 1 else None if single else _find_only_choice(choices, text)
 
 
-def _goes_on(text: str, match: re.Match[str], group: str | int, letters: str) -> bool:
-    """Whether a list goes on behind a letter."""
-    other = _LIST_NEXT.match(text, match.end(group))
+def _goes_on(text: str, end: int, letters: str) -> bool:
+    """Whether a list goes on behind a letter that ends there."""
+    other = _LIST_NEXT.match(text, end)
     return other is not None and other[1].upper() in letters
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from holdfast.report.compare.entries import ControlEntry, control_entries, counterpart, late_rounds
 from holdfast.report.words import (
     between,
+    capitalise,
     inconclusive,
     number,
     quantity,
@@ -31,7 +32,7 @@ def headline(recommendation: str) -> tuple[str, str]:
     """The recommendation as a headline, what to use, and as a sentence, why."""
     sentence = re.sub(r"(?<![\w.])-(?=\d)", "−", recommendation).strip()
     use, _, why = sentence.partition(": ")
-    return use.rstrip("."), f"{why[:1].upper()}{why[1:]}"
+    return use.rstrip("."), capitalise(why)
 
 
 def lead_sentences(summary: CompareSummary) -> list[str]:
@@ -97,7 +98,7 @@ def _cost(none: ControlRow, row: ControlRow) -> str:
         interval = signed_span(row.capability_delta_interval)
         costs.append(f"capability changes by {signed_number(row.capability_delta)} ({interval})")
     text = "; ".join(costs)
-    return f"{text[0].upper()}{text[1:]}." if costs else ""
+    return f"{capitalise(text)}." if costs else ""
 
 
 def _steadier(row: ControlRow, entries: Sequence[ControlEntry]) -> str:

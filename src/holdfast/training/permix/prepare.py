@@ -110,7 +110,7 @@ def _check_tools(trainer: TrainerSettings) -> None:
 
 def _check_context(backend: LocalBackend, data: TrainingData, new_tokens: int) -> None:
     """Refuse prompts that leave no room for a reply: trainers go beyond what a model can read."""
-    longest, context = _prompt_lengths(backend, data)[1], backend.context
+    longest, context = _longest_prompt(backend, data), backend.context
     if context is not None and longest + new_tokens > context:
         reply = f" and a reply has up to {new_tokens} more" if new_tokens else ""
         raise HoldfastError(
@@ -168,7 +168,7 @@ def estimate_training(training: PreparedTraining, settings: PermixSettings) -> T
     """What a training will take, from a measured step of its model."""
     backend, data, trainer, _ = training
     speed = measure(backend)
-    prompt, longest = _prompt_lengths(backend, data)
+    prompt, longest = _mean_prompt(backend, data), _longest_prompt(backend, data)
     rows = trainer.prompts * trainer.rollouts
     step_tokens = rows * (prompt + trainer.max_new_tokens)
     imitates = settings.arm in IMITATIONS
@@ -194,15 +194,19 @@ def estimate_training(training: PreparedTraining, settings: PermixSettings) -> T
     )
 
 
-def _prompt_lengths(backend: LocalBackend, data: TrainingData) -> tuple[float, int]:
-    """Tokens of a prompt: the mean of some that are spread over all tasks, and the most."""
+def _mean_prompt(backend: LocalBackend, data: TrainingData) -> float:
+    """Tokens of a prompt: the mean of some that are spread over all tasks."""
     some = data.tasks[:: -(-len(data.tasks) // _SOME)]
     people = (*data.personas[: len(some)], *[None] * len(some))
     chats = [chat(task, one) for task, one in zip(some, people, strict=False)]
-    lengths = [len(backend.template.render(one).ids) for one in chats]
+    return sum(len(backend.template.render(one).ids) for one in chats) / len(chats)
+
+
+def _longest_prompt(backend: LocalBackend, data: TrainingData) -> int:
+    """Tokens of the longest task under the longest persona."""
     task = max(data.tasks, key=lambda one: sum(map(len, one.turns)))
     persona = max(data.personas, key=lambda one: len(one.text), default=None)
-    return sum(lengths) / len(lengths), len(backend.template.render(chat(task, persona)).ids)
+    return len(backend.template.render(chat(task, persona)).ids)
 
 
 def _memory(backend: LocalBackend, trainer: TrainerSettings, arm: str, longest: int) -> float:

@@ -116,6 +116,7 @@ def evaluate(
     folder, about = Path(adapter), _read_about(Path(adapter))
     tasks = _load_tasks(model, settings)
     usable, drop_counts = _usable(tasks, about.trained_on, judged=judge_model is not None)
+    ids = {task.id for task in usable}
     run = Run(out, _manifest(model, judge_model, about, usable, settings), ArmAnswer, JudgeVerdict)
     arms, experts = _arms(about, usable), tuple(map(read_described, about.personas))
     with GatedAdapter(model.engine, model.name, model.digest, folder) as gated_adapter:
@@ -131,7 +132,7 @@ def evaluate(
         tasks=len(usable),
         samples=settings.samples,
         seed=settings.seed,
-        left_out=tuple(task.id for task in tasks if task not in usable),
+        left_out=tuple(task.id for task in tasks if task.id not in ids),
         dropped=drop_counts,
         without_persona=without_persona([task.category for task in usable], experts),
         rows=scores.rows(),
