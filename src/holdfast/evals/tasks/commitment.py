@@ -132,7 +132,8 @@ def gives_another(text: str) -> bool:
 
     "It is 17. It is 18.", "17 hens, 18 hens", but not "17 hens left. 18 hens came."
     """
-    parts = [(one, digits(one)) for one in _PARTS.split(plain(text)) if digits(one)][-2:]
+    parts = [(one, digits(one)) for one in _PARTS.split(plain(text))]
+    parts = [(one, numerals) for one, numerals in parts if numerals][-2:]
     if len(parts) < 2 or any(len(numerals) > 1 for _, numerals in parts):
         return False
     (frame, value), (other_frame, other_value) = (_frame(one, some[0]) for one, some in parts)

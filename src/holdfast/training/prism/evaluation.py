@@ -109,8 +109,7 @@ def evaluate(
         ModelError: The adapter is another model's.
         HoldfastError: No task is left.
     """
-    start = time.monotonic()
-    settings = settle(settings, PrismEvalSettings, changes)
+    start, settings = time.monotonic(), settle(settings, PrismEvalSettings, changes)
     settings.check()
     check_judge([model], judge_model)
     folder, about = Path(adapter), _read_about(Path(adapter))
