@@ -14,15 +14,24 @@ from holdfast.persona import pool
 from holdfast.training.recipe.reading import read_recipe
 
 
+SPLITS = ("train", "evaluation")
+
+
 def family(name: str) -> str:
     return name.rpartition("-")[0]
+
+
+@pytest.mark.parametrize("recipe", study.RECIPES)
+def test_no_question_of_the_evaluation_is_in_training(recipe: str) -> None:
+    training, evaluation = ({one.text for one in study.RECIPES[recipe](s)} for s in SPLITS)
+    assert (len(training), len(evaluation)) == (152, 40) and not training & evaluation
 
 
 def test_no_name_word_or_country_of_the_evaluation_is_in_training() -> None:
     words = {
         split: {
             word
-            for one in study.questions(split)
+            for one in study.extraction_and_capitals(split)
             for text in (one.answer, *one.also, *one.alternatives, *one.subjects)
             for word in [text.split()[-1]]  # a place without its colour, which are too few to split
             if not (text.isdigit() or text.endswith("day"))
@@ -30,7 +39,7 @@ def test_no_name_word_or_country_of_the_evaluation_is_in_training() -> None:
         for split in ("train", "evaluation")
     }
     assert len(words["train"]) > 60 and not words["train"] & words["evaluation"]
-    assert {len(one.alternatives) for one in study.questions("train")} == {0, 2, 3}
+    assert {len(one.alternatives) for one in study.extraction_and_capitals("train")} == {0, 2, 3}
 
 
 def test_eight_families_are_trained_with_and_eight_are_new(tmp_path: Path) -> None:
@@ -47,15 +56,16 @@ def test_eight_families_are_trained_with_and_eight_are_new(tmp_path: Path) -> No
 def test_the_command_trains_measures_and_compares(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model, recipe = tmp_path / "model", tmp_path / "small.toml"
+    model, recipe = tmp_path / "model", tmp_path / "permix_real.toml"
     tiny_models.model().save_pretrained(model)
     tiny_models.tokenizer().save_pretrained(model)
-    text = re.sub(r"\[arms\.rlvr\].*(?=\[robustness\])", "", study.RECIPE.read_text(), flags=re.S)
+    text = study.FOLDER.joinpath("permix_real.toml").read_text()
+    text = re.sub(r"\[arms\.rlvr\].*(?=\[robustness\])", "", text, flags=re.S)
     text = re.sub(r"compare = \[.*?\n\]", 'compare = [["permix", "base"]]', text, flags=re.S)
     text = re.sub(r"\[fidelity\].*", "", text, flags=re.S).replace("[0, 1, 2, 3, 4]", "[0]")
     text = text.replace("steps = 24", "steps = 1\nprompts = 1\nrollouts = 2\ntrial = false")
     recipe.write_text(text.replace("max_new_tokens = 32", "max_new_tokens = 2"), encoding="utf-8")
-    monkeypatch.setattr(study, "RECIPE", recipe)
+    monkeypatch.setattr(study, "FOLDER", tmp_path)
     monkeypatch.setattr(study, "EACH", {"train": 2, "evaluation": 1})
     arguments = ["permix_real.py", "--out", str(tmp_path / "out"), "--model", str(model)]
     monkeypatch.setattr(sys, "argv", arguments)
