@@ -13,7 +13,6 @@ import tiny_models
 from holdfast.persona import pool
 from holdfast.training.recipe.reading import read_recipe
 
-
 SPLITS = ("train", "evaluation")
 
 
