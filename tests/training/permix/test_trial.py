@@ -22,6 +22,7 @@ from holdfast.training.permix.trial import (
     middling_categories,
     most_varied_category,
     read_trial,
+    warning,
 )
 
 
@@ -79,6 +80,25 @@ def test_a_run_that_could_not_learn_is_refused_with_the_figure(
 ) -> None:
     with pytest.raises(HoldfastError, match=sentence):
         check(result, 64)
+
+
+def test_tasks_that_leave_little_to_learn_are_named_with_better_ones() -> None:
+    groups = {"easy": TriedGroup(18, 1.0, 0), "some": TriedGroup(6, 0.5, 0)}
+    sentence = str(warning(trial(0.9, by_category=groups), 4))
+    assert "90% of 24 replies are right" in sentence and "66% of the groups of 4" in sentence
+    assert sentence.endswith("harder tasks, or --category some.")
+    assert str(warning(trial(0.05), 8)).endswith("better are easier tasks.")
+    assert warning(trial(0.5), 4) is None
+
+
+def test_a_run_on_tasks_of_ones_own_that_are_too_easy_says_so(
+    train_small: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pay(task: Task, reply: str) -> float:
+        return float(task.id != "line-1" or len(reply) % 2)
+
+    train_small(tmp_path / "run", steps=1, trial=True, verify=pay)
+    assert "of the groups of 4 rollouts will be paid alike" in capsys.readouterr().err
 
 
 def test_a_run_that_can_learn_goes_on() -> None:

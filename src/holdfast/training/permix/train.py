@@ -18,6 +18,7 @@ step as the others have rollouts: *sft* gold ones, *rft* right ones of the untra
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -202,8 +203,13 @@ def _select(
 ) -> tuple[PermixTrial | None, TrainingData]:
     """Try a few prompts, and keep the exercises that the model can learn from."""
     trial = _try(training, settings, reward, folder) if settings.trial else None
-    if trial is None or training.chooses == "none" or settings.arm == "sft":
+    if trial is None or settings.arm == "sft":
         return trial, training.data  # sft learns from gold answers, whatever the model can do
+    if training.chooses == "none":
+        sentence = trials.warning(trial, training.trainer.rollouts)
+        if sentence and settings.arm not in IMITATIONS and main_process():
+            print(f"permix train: {sentence}", file=sys.stderr, flush=True)
+        return trial, training.data
     names = (
         trials.middling_categories(trial)
         if training.chooses == "some"

@@ -175,6 +175,26 @@ def check(trial: PermixTrial, limit: int) -> None:
         refuse_cut(f"under {_persona(kind)}", one.n, one.cut, limit, right=one.reward)
 
 
+def warning(trial: PermixTrial, rollouts: int) -> str | None:
+    """What to say of tasks that somebody chose and that are nearly always or never solved.
+
+    Args:
+        trial: What the untrained model did.
+        rollouts: Replies of a group, which teach nothing where all are paid alike.
+    """
+    low, high = MIDDLING
+    if low <= trial.reward <= high:
+        return None
+    alike = trial.reward**rollouts + (1 - trial.reward) ** rollouts
+    middling = middling_categories(trial)
+    instead = f", or --category {' --category '.join(middling)}" if middling else ""
+    return (
+        f"before training {trial.reward:.0%} of {trial.n} replies are right, so that some "
+        f"{alike:.0%} of the groups of {rollouts} rollouts will be paid alike, which teaches "
+        f"nothing: better are {'harder' if trial.reward > high else 'easier'} tasks{instead}."
+    )
+
+
 def _persona(kind: str) -> str:
     return "no persona" if kind == "none" else f"{kind} personas"
 
