@@ -33,7 +33,7 @@ from holdfast.serve.engine.process import EngineProcess
 from holdfast.serve.engine.thread import EngineThread
 from holdfast.serve.http import CHAT_BODY, ERROR_RESPONSES, base_app
 from holdfast.serve.http_errors import RequestError, unavailable, unknown_model
-from holdfast.serve.json_body import Json, read_object
+from holdfast.serve.json_body import LARGE_BODY, Json, read_object
 from holdfast.serve.limits import KEY_NAME, ROUTE, Limits
 from holdfast.serve.live.reply import conversation_id
 from holdfast.serve.live.traffic import LiveSettings
@@ -51,9 +51,8 @@ if TYPE_CHECKING:
     from holdfast.models.local.backend import LocalBackend
 
 LOG = logging.getLogger("holdfast.serve")
-# Reading a longer chat (in bytes), a grammar, or a chat whose replies are to be judged, in the
-# event loop would keep others waiting. Names may be written with escapes.
-LARGE_BODY = 65_536
+# A grammar, or a chat whose replies are to be judged, is read beside the event loop, as a large
+# chat is. Names may be written with escapes.
 _SLOW = re.compile(rb"response_format|guided_|structured_outputs|auto:|\\u00")
 
 

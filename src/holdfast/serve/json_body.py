@@ -16,6 +16,7 @@ from holdfast.core.records import is_deeper
 from holdfast.serve.http_errors import RequestError
 
 DEPTH = 100  # levels of lists and objects
+LARGE_BODY = 65_536  # bytes; a larger one is read beside the event loop, where others would wait
 
 
 def read_json(text: bytes | str) -> Any:

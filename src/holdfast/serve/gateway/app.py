@@ -60,7 +60,7 @@ from holdfast.serve.gateway.rewriting import (
 from holdfast.serve.gateway.upstream import REPLY_BYTES, Proxy, Upstream, with_headers
 from holdfast.serve.http import ERROR_RESPONSES, base_app
 from holdfast.serve.http_errors import RequestError
-from holdfast.serve.json_body import Json, object_or_none
+from holdfast.serve.json_body import LARGE_BODY, Json, object_or_none
 from holdfast.serve.limits import KEY_NAME, ROUTE, Limits
 from holdfast.serve.live.reply import LiveReply, conversation_id
 from holdfast.serve.live.traffic import LiveSettings
@@ -77,9 +77,8 @@ from holdfast.serve.tenants.quotas import Quotas
 LOG = logging.getLogger("holdfast.serve")
 CONTROL = "x-holdfast-control"
 _LONGEST_MODEL = 200  # characters of a model's name, which a client chooses, in the log
-# Rewriting a longer chat (in bytes), or one whose replies are to be judged, in the event loop would
-# keep others waiting. A control's name may be written with escapes.
-LARGE_BODY = 65_536
+# A chat whose replies are to be judged is rewritten beside the event loop, as a large one is. A
+# control's name may be written with escapes.
 _SLOW = re.compile(rb"auto:|\\u00")
 
 

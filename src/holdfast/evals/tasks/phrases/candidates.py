@@ -20,7 +20,7 @@ from holdfast.evals.tasks.phrases import (
     occurrences,
     words,
 )
-from holdfast.evals.tasks.phrases.frames import own_words
+from holdfast.evals.tasks.phrases.frames import own_words, question_words
 from holdfast.evals.tasks.phrases.marks import CALLS, NUMBERING, PLAIN, SENTENCE, SMALL
 from holdfast.evals.tasks.statements import sentences
 
@@ -171,7 +171,7 @@ def is_run(text: str, forms: Sequence[str], question: str) -> bool:
     One word may come before it, as in "Marie Curie". What comes behind a comma is an address or
     explains it ("iron, comrade"), so that of "iron, copper" the first is the answer.
     """
-    known = PLAIN | (own_words(forms, question) - own_words(forms, ""))
+    known = PLAIN | question_words(forms, question).difference(words(" ".join(forms)).split())
     for one in sentences(text):
         rest = _LEAD.sub("", _NO_DOUBT.sub("", one))
         subject, _, value = rest.partition(" — ")  # "Столица Франции — Париж"

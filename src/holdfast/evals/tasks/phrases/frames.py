@@ -63,7 +63,12 @@ def shares_frame(text: str, forms: Sequence[str], question: str) -> bool:
 
 
 def own_words(forms: Sequence[str], question: str) -> frozenset[str]:
-    """The words of an answer and of its question, which are no candidates.
+    """The words of an answer and of its question, which are no candidates."""
+    return question_words(forms, question).union(words(" ".join(forms)).split())
+
+
+def question_words(forms: Sequence[str], question: str) -> frozenset[str]:
+    """The words of a question that are no candidates.
 
     A question that names the answer names other candidates too: of its words only those in lower
     case beside a name are none.
@@ -72,7 +77,7 @@ def own_words(forms: Sequence[str], question: str) -> frozenset[str]:
     if any(f" {words(form)} " in f" {words(question)} " for form in forms):
         lower = (one for one in _TOKEN.findall(question) if one[0].islower())
         known = " ".join(lower) if forms[0][:1].isupper() else ""
-    return frozenset(words(" ".join((*forms, known))).split())
+    return frozenset(words(known).split())
 
 
 def _find_answers(text: str, forms: Sequence[str], question: str) -> Iterator[_Answer]:
