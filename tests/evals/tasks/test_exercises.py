@@ -52,6 +52,17 @@ def test_every_gold_answer_is_right_in_the_form_that_is_asked_for(
             assert final(task, f"Well then. The answer is {answer}."), question
 
 
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_reply_that_repeats_the_question_is_right_only_where_it_is_to_copy(
+    split: str, samples: dict[str, list[Question]]
+) -> None:
+    for question in samples[split]:
+        task = Task("t", question.kind, (question.prompt,), question=question)
+        asked = question.text.split(". ")[-1]
+        for reply in (question.text, f"Sure! {asked}", asked.replace("these", "the", 1)):
+            assert not final(task, reply) or question.kind.startswith("copying"), question
+
+
 def test_the_answer_to_another_exercise_of_the_category_is_wrong(
     samples: dict[str, list[Question]],
 ) -> None:

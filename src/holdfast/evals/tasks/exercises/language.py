@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import permutations
 from string import ascii_uppercase
 from typing import NamedTuple
@@ -127,21 +127,23 @@ def sorting(lexicon: Lexicon, level: int) -> Question:
         )
     if level == 2:
         numbers = rng.sample(range(1, 100), 3)
-        row = ", ".join(map(str, numbers))
-        question = f"Sort these numbers from the smallest to the largest: {row}."
-        return _in_order(question, [str(one) for one in sorted(numbers)], row)
+        ask = "Sort these numbers from the smallest to the largest: {row}."
+        return _in_order(ask, [str(one) for one in sorted(numbers)], map(str, numbers))
     words = lexicon.some("plain", 4)
-    row = ", ".join(words)
-    question = f"Sort these words in alphabetical order: {row}."
-    return _in_order(question, sorted(words), row)
+    return _in_order("Sort these words in alphabetical order: {row}.", sorted(words), words)
 
 
-def _in_order(question: str, order: Sequence[str], row: str) -> Question:
-    """A question about an order; every other order but the one that it lists is an alternative."""
-    answer = ", ".join(order)
+def _in_order(ask: str, order: Sequence[str], row: Iterable[str]) -> Question:
+    """A question about an order; every other order but the one that it lists is an alternative.
+
+    A row that is in order is listed backwards, since else who repeats the question is right.
+    """
+    answer, listed = ", ".join(order), ", ".join(row)
+    if listed == answer:
+        listed = ", ".join(reversed(order))
     orders = (", ".join(one) for one in permutations(order))
-    others = tuple(one for one in orders if one not in (answer, row))
-    return Question("", question, answer, alternatives=others)
+    others = tuple(one for one in orders if one not in (answer, listed))
+    return Question("", ask.format(row=listed), answer, alternatives=others)
 
 
 def letter_counting(lexicon: Lexicon, level: int) -> Question:
