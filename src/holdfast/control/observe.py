@@ -43,8 +43,8 @@ from holdfast.control.kernels import (
 )
 from holdfast.control.recorder import Recorder
 from holdfast.control.reference_attention import apply_mask, reference_weights
-from holdfast.control.steered_pass import SteeredPass, layer_of
-from holdfast.control.switch import EAGER, FUSED
+from holdfast.control.steered_pass import SteeredPass
+from holdfast.control.switch import EAGER, FUSED, layer_of
 from holdfast.core.errors import ControlError
 
 # What models add to attention beyond a mask, by the names they pass it under.

@@ -44,7 +44,7 @@ from holdfast.control.pass_columns import KeyPart, PassColumns, PassMasks
 from holdfast.control.reference_attention import TurnKeys, apply_mask, reference_weights, reweigh
 from holdfast.control.share_functions import Restore, ShareFunction, TurnFunction
 from holdfast.control.steering import RowGroup, Steering
-from holdfast.control.switch import unreached_error
+from holdfast.control.switch import layer_of, unreached_error
 from holdfast.core.errors import ControlError
 
 # Up to so many keys, the weights of one query take less time than two parts.
@@ -319,12 +319,6 @@ class SteeredPass(PassColumns):
             turns=turns and turns.part(queries),
             **extras,
         )[0]
-
-
-def layer_of(module: torch.nn.Module) -> int:
-    """The number of an attention module's layer."""
-    layer: Any = module.layer_idx
-    return int(layer)
 
 
 def refuse_unreached(steered_pass: SteeredPass | None, name: str) -> None:

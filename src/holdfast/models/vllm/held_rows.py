@@ -27,8 +27,9 @@ from torch import Tensor, nn
 
 from holdfast.control.attention import gather_columns
 from holdfast.control.kernels import apply_weights, attend, attention_scores, in_float32
-from holdfast.control.steered_pass import SteeredPass, layer_of, start_pass
+from holdfast.control.steered_pass import SteeredPass, start_pass
 from holdfast.control.steering import Steering
+from holdfast.control.switch import layer_of
 from holdfast.models.vllm.block_layout import BlockLayout, SplitLayout
 from holdfast.models.vllm.persona_mass import PersonaMass, StepRow, pad_blocks, spread
 from holdfast.models.vllm.prompt_share import HeldRow, MeasuredRows, ShareStore
