@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
 Array = NDArray[np.float64]
+LEAST_ROOM = 0.05  # between floor and ceiling
 _Z = 1.959963984540054  # standard normal quantile of .975
 
 
@@ -102,14 +103,11 @@ class CrossedMean:
         return cls(middle, (middle - half, middle + half), p)
 
 
-def normalise(score: Array, floor: Array, ceiling: Array, least: float = 0.05) -> Array:
-    """(score - floor) / (ceiling - floor), NaN where ceiling - floor is below `least`."""
-    room = np.asarray(ceiling - floor, float)
-    return np.asarray(
-        np.divide(
-            score - floor, room, out=np.full(np.shape(score - floor), np.nan), where=room >= least
-        )
-    )
+def normalise(score: Array, floor: Array, ceiling: Array) -> Array:
+    """(score - floor) / (ceiling - floor), NaN where ceiling - floor is below `LEAST_ROOM`."""
+    room, part = np.asarray(ceiling - floor, float), np.asarray(score - floor, float)
+    nothing = np.full(part.shape, np.nan)
+    return np.asarray(np.divide(part, room, out=nothing, where=room >= LEAST_ROOM))
 
 
 def auc(values: Sequence[float] | Array, labels: Sequence[bool]) -> float:

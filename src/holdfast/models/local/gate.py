@@ -27,6 +27,7 @@ from holdfast.core.errors import ModelError
 
 NAME = "gate.safetensors"
 THRESHOLD = 0.5
+ROWS = 64  # prompts in one pass
 
 
 def find_layers_name(model: nn.Module, name: str = "the model") -> str:
@@ -44,7 +45,7 @@ def find_layers_name(model: nn.Module, name: str = "the model") -> str:
     return parts[lists[0]][0]
 
 
-def first_layer(model: nn.Module, name: str = "the model") -> nn.Module:
+def first_layer(model: nn.Module, name: str) -> nn.Module:
     """Return a view of the model's decoder that ends after layer 0, without the final norm.
 
     `model` is a causal language model, or its decoder alone. Raises as `find_layers_name`.
@@ -76,7 +77,7 @@ def pad_rows(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
 
 
 def compute_features(
-    model: nn.Module, prompts: Sequence[Sequence[int]], name: str = "the model", rows: int = 64
+    model: nn.Module, prompts: Sequence[Sequence[int]], name: str = "the model"
 ) -> Tensor:
     """Run layer 0 and return h(x) of every prompt, (prompts, width), in float32 on the CPU.
 
@@ -84,14 +85,13 @@ def compute_features(
         model: a model whose decoder is a list of layers.
         prompts: token ids.
         name: the model's name, for errors.
-        rows: prompts in one pass.
     """
     view = first_layer(model, name)
     device = next(model.parameters()).device
     states = []
     with torch.inference_mode():
-        for start in range(0, len(prompts), rows):
-            some = prompts[start : start + rows]
+        for start in range(0, len(prompts), ROWS):
+            some = prompts[start : start + ROWS]
             ids, mask = (one.to(device) for one in pad_rows(some))
             out = view(input_ids=ids, attention_mask=mask, use_cache=False)
             states.append(out.last_hidden_state[torch.arange(len(some)), mask.sum(1) - 1].float())
