@@ -16,8 +16,8 @@ from holdfast.core.backend import Sampling
 from holdfast.core.control import parse
 from holdfast.core.errors import ModelError
 from holdfast.models.engine.batch import Batch
-from holdfast.models.engine.engine import Engine, Guide, Request, Spans
-from holdfast.models.engine.request import Continuation, Row, result_of
+from holdfast.models.engine.engine import Engine
+from holdfast.models.engine.request import Continuation, Guide, Request, Row, Spans, result_of
 from tiny_models import model
 
 CONTROLS = ("none", "anchor", "boost:4", "split-softmax:0.5", "guidance:1.5")

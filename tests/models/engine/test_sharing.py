@@ -14,9 +14,9 @@ from holdfast.control.steering import RowSteering
 from holdfast.core.backend import Sampling
 from holdfast.core.control import parse
 from holdfast.models.engine.batch import Batch
-from holdfast.models.engine.engine import Engine, Guide, Request
+from holdfast.models.engine.engine import Engine
 from holdfast.models.engine.prefix_store import count_common
-from holdfast.models.engine.request import Continuation, Row
+from holdfast.models.engine.request import Continuation, Guide, Request, Row
 from holdfast.models.engine.sharing import LEAST, plan_waves
 from tiny_models import model
 

@@ -17,7 +17,7 @@ from holdfast.control.recorder import Recorder
 from holdfast.control.steered_pass import SteeredPass, refuse_unreached, start_pass
 from holdfast.control.steering import Steering
 from holdfast.models.engine.cache import BatchCache
-from holdfast.models.engine.decoder import mask
+from holdfast.models.engine.decoder import make_mask
 from holdfast.models.engine.loaded import LoadedModel
 from holdfast.models.engine.request import Row
 
@@ -73,7 +73,7 @@ class Forward:
         with recording(recorder):
             decoder = None if adapted or self.cache is None else self.engine.decoder
             if decoder is not None:
-                visible = mask(own, column, columns, decoder.dtype)
+                visible = make_mask(own, column, columns, decoder.dtype)
                 logits = decoder(ids, positions, self.cache, visible, steered_pass)
             else:
                 logits = self._call_model(ids, positions, own, steered_pass)
