@@ -24,7 +24,7 @@ from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.engine.batch import Batch
 from holdfast.models.engine.engine import Engine
 from holdfast.models.engine.request import Continuation, Guide, Request, Row
-from holdfast.models.local.hold import hold
+from holdfast.models.local.hold.hold import hold
 from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, WINDOW, model
 
 END = frozenset([2])
