@@ -11,7 +11,7 @@ This module knows the special tokens of a tokenizer and a model. It knows no tem
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, cast
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -63,21 +63,28 @@ class SpecialTokens:
         words = self._render_with_words(tuple(chat), text, render)
         if words is None:
             return None
-        ids, spans = self._encode(words, split=False)
-        result: Encoding = ((), [])
-        start = shift = 0
-        for token, (first, last) in [*zip(ids, spans, strict=True), (None, (len(words),) * 2)]:
-            if token is not None and token not in self._ids:
-                continue
+        ids: list[int] = []
+        spans: list[Span] = []
+        start = length = 0  # of `words` that are encoded, and of `text` that they stand for
+        for token, (first, last) in self._find_control_tokens(words):
             between = self._with_tokens(words[start:first])
             new_ids, new_spans = self._encode(between, split=True)
-            at = start + shift
-            result = (result[0] + new_ids, result[1] + [(a + at, b + at) for a, b in new_spans])
-            shift += len(between) - (first - start)
-            start = last
+            ids += new_ids
+            spans += [(a + length, b + length) for a, b in new_spans]
+            length += len(between)
             if token is not None:
-                result = ((*result[0], token), [*result[1], (first + shift, last + shift)])
-        return result
+                ids.append(token)
+                spans.append((length, length + last - first))
+                length += last - first
+            start = last
+        return tuple(ids), spans
+
+    def _find_control_tokens(self, text: str) -> Iterator[tuple[int | None, Span]]:
+        """The special tokens of a text and their characters; at the end None and the text's end."""
+        for token, span in zip(*self._encode(text, split=False), strict=True):
+            if token in self._ids:
+                yield token, span
+        yield None, (len(text), len(text))
 
     def _render_with_words(
         self, chat: Chat, text: str, render: Callable[[Chat], str]
