@@ -147,7 +147,7 @@ class Row:
     steps: int = 0
     stop: Stop | None = None
     """Why it ended; None while it runs."""
-    shares: list[Tensor] | None = None
+    shares: list[Tensor] | None = field(init=False)
     """π of each token, (2, spans, layers, H); None where it is not measured."""
     logprobs: list[Logprob] = field(default_factory=list)
     shaper: Shaper | None = None
@@ -158,6 +158,8 @@ class Row:
     """A number in [0, 1) for each step."""
 
     def __post_init__(self) -> None:
+        measured = self.request.measure and self.request.spans is not None
+        self.shares = [] if measured else None
         self.uniforms = draw_uniforms(self.request.seed, max(1, self.limit))
 
     @property

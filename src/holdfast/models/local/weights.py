@@ -137,7 +137,7 @@ def load_weights(
     return result
 
 
-def load_first_layer(
+def load_first_layer_weights(
     name: str, source: ModelSource, config: PreTrainedConfig, dtype: str, device: str
 ) -> PreTrainedModel:
     """Load a model's embeddings and layer 0, in the number format that the whole would have.

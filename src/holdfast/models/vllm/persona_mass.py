@@ -147,9 +147,8 @@ class MassStep:
         ends = torch.tensor([0, *(row.queries for row in rows)]).cumsum(0).int()
         lengths = torch.tensor([row.length for row in rows], dtype=torch.int32)
         most = max(len(row.blocks) for row in rows)
-        blocks = torch.stack([pad_blocks(row.blocks, most) for row in rows])
         plan = owner.kernel.plan(ends, lengths)
-        self._kernel_rows = KernelRows(ends, lengths, blocks.int(), plan)
+        self._kernel_rows = KernelRows(ends, lengths, stack_blocks(rows, most).int(), plan)
 
     def masses(self, query: Tensor, cache: Tensor, scale: float) -> Tensor:
         """π and 1 - π of the rows' queries, then the shares of content and template.
@@ -180,7 +179,11 @@ def spread(parts: Sequence[tuple[int, int]], device: torch.device | str = "cpu")
     return slice(begin, end)
 
 
-def pad_blocks(blocks: Tensor, count: int) -> Tensor:
-    """So many of a row's blocks, the first again where there are fewer."""
-    missing = count - len(blocks)
-    return blocks[:count] if missing <= 0 else torch.cat((blocks, blocks[:1].expand(missing)))
+def stack_blocks(rows: Sequence[StepRow], count: int) -> Tensor:
+    """So many blocks of each row, (rows, count); its first again where a row has fewer."""
+
+    def pad(blocks: Tensor) -> Tensor:
+        missing = count - len(blocks)
+        return blocks[:count] if missing <= 0 else torch.cat((blocks, blocks[:1].expand(missing)))
+
+    return torch.stack([pad(row.blocks) for row in rows])
