@@ -129,9 +129,8 @@ class Engine(LoadedModel):
         results = list(requests)
         for name in {request.adapter for request in requests if request.gate_ids}:
             at = [i for i, one in enumerate(results) if one.gate_ids and one.adapter == name]
-            for i, on in zip(
-                at, self.adapters[name].ask_gate([results[i].gate_ids for i in at]), strict=True
-            ):
+            answers = self.adapters[name].ask_gate([results[i].gate_ids for i in at])
+            for i, on in zip(at, answers, strict=True):
                 results[i] = results[i].with_adapter(name if on else "")
         return results
 

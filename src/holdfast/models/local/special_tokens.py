@@ -23,9 +23,7 @@ Encoding = tuple[tuple[int, ...], list[Span]]
 
 _WORD = "qzx{}tokenxzq"  # letters and a number, which no template trims or splits
 _WORDS = re.compile(r"qzx(\d+)tokenxzq")
-# Fields of a message in which special tokens are replaced; no names are all but the role.
-_ANY: Collection[str] = ()
-_TEXTS: Collection[str] = ("content", "reasoning_content")
+_TEXTS = ("content", "reasoning_content")  # fields of a message that templates show as they are
 _TRIES = 16  # mentioned tokens that are tested: a template may read them itself
 
 
@@ -92,7 +90,7 @@ class SpecialTokens:
         """Render the chat with words for the special tokens that its messages mention."""
         every = set(self._texts)
         # A template may escape what is in a call's arguments: then the texts alone are replaced.
-        for fields in (_ANY, _TEXTS):
+        for fields in (None, _TEXTS):
             with_words = self._with_words(chat, every, fields)
             if with_words == chat:
                 return None
@@ -106,33 +104,29 @@ class SpecialTokens:
         words = render(self._with_words(chat, mentions, _TEXTS))
         return words if mentions and self._with_tokens(words) == text else None
 
-    def _with_words(self, chat: Chat, tokens: Collection[str], fields: Collection[str]) -> Chat:
-        """The chat with words for some tokens in some fields of its messages."""
+    def _with_words(
+        self, chat: Chat, tokens: Collection[str], fields: Collection[str] | None
+    ) -> Chat:
+        """The chat with words for some tokens in some fields of its messages; None for all."""
+
+        def change_message(one: Message) -> Message:
+            names = one.keys() - {"role"} if fields is None else one.keys() & set(fields)
+            changed = {name: change(value) for name, value in one.items() if name in names}
+            return cast(Message, {**one, **changed})
 
         def change(value: Any) -> Any:
             if isinstance(value, str):
                 assert self._pattern is not None
-                return self._pattern.sub(
-                    lambda match: self._word(match[0]) if match[0] in tokens else match[0], value
-                )
+                return self._pattern.sub(to_word, value)
             if isinstance(value, Mapping):
                 return {name: change(one) for name, one in value.items()}
             return [change(one) for one in value] if isinstance(value, list) else value
 
-        return tuple(
-            cast(
-                Message,
-                {
-                    name: change(value) if name != "role" and (not fields or name in fields)
-                    else value
-                    for name, value in one.items()
-                },
-            )
-            for one in chat
-        )  # fmt: skip
+        def to_word(match: re.Match[str]) -> str:
+            token = match[0]
+            return _WORD.format(self._texts.index(token)) if token in tokens else token
 
-    def _word(self, token: str) -> str:
-        return _WORD.format(self._texts.index(token))
+        return tuple(map(change_message, chat))
 
     def _with_tokens(self, text: str) -> str:
         return _WORDS.sub(lambda match: self._texts[int(match[1])], text)
