@@ -88,7 +88,7 @@ class PassColumns:
         present = self.inside & (places >= 0) & (places < keys)
         return places.clamp(0, keys - 1), present
 
-    def earlier(self, keys: int) -> Tensor:
+    def earlier_turns(self, keys: int) -> Tensor:
         """Which of a layer's keys are turns before each query's own: (B, Lq, keys)."""
         if keys not in self._earlier:
             at = self._columns_of(keys)
@@ -96,12 +96,12 @@ class PassColumns:
             self._earlier[keys] = (at >= first) & (at < self.turn_starts[:, :, None])
         return self._earlier[keys]
 
-    def own(self, keys: int) -> Tensor:
+    def own_replies(self, keys: int) -> Tensor:
         """Which of a layer's keys are the model's own replies before a query's turn."""
         if keys not in self._own:
             at = self._columns_of(keys)
             replies, turns = (_latest(x, at) for x in (self.steering.replies, self.steering.turns))
-            self._own[keys] = self.earlier(keys) & (replies > turns)[:, None]
+            self._own[keys] = self.earlier_turns(keys) & (replies > turns)[:, None]
         return self._own[keys]  # (B, Lq, keys)
 
 
@@ -171,7 +171,7 @@ class PassMasks:
         """
         layout = self.columns
         rest = ~layout.span(self.keys)[:, None]
-        earlier, own = (of(self.keys) & rest for of in (layout.earlier, layout.own))
+        earlier, own = (of(self.keys) & rest for of in (layout.earlier_turns, layout.own_replies))
         later = rest & ~earlier
         if not bool(earlier.any()):
             return TurnParts(None, self._hide_all_but(later))

@@ -92,7 +92,9 @@ class SteeredPass(PassColumns):
         """Which keys a layer's share depends on; None where it depends on no turns."""
         if not (groups := self.restoring(layer)):
             return None
-        return TurnKeys(self.earlier(keys), self.own(keys), self._takes(groups, heads))
+        return TurnKeys(
+            self.earlier_turns(keys), self.own_replies(keys), self._takes(groups, heads)
+        )
 
     def restoring(self, layer: int) -> list[RowGroup]:
         """The groups whose share depends on turns in a layer."""

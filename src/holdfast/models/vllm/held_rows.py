@@ -31,7 +31,7 @@ from holdfast.control.steered_pass import SteeredPass, start_pass
 from holdfast.control.steering import Steering
 from holdfast.control.switch import layer_of
 from holdfast.models.vllm.block_layout import BlockLayout, SplitLayout
-from holdfast.models.vllm.persona_mass import PersonaMass, StepRow, spread, stack_blocks
+from holdfast.models.vllm.persona_mass import MassStep, PersonaMass, StepRow, spread, stack_blocks
 from holdfast.models.vllm.prompt_share import HeldRow, MeasuredRows, ShareStore
 from holdfast.models.vllm.rotary import VllmRotary
 
@@ -78,7 +78,7 @@ class HeldRows:
         self.by_keys = _make_measured_rows(by_keys, layout.tokens, rotary) if by_keys else None
         together = [row for group in with_mass for row in group.rows] + self.plain
         together.sort(key=lambda row: row.start)
-        self.mass = mass.start(together) if mass else None
+        self.mass = MassStep(mass, together) if mass and together else None
         places: dict[int, int] = {}
         end = 0
         for row in together:

@@ -92,10 +92,6 @@ class PersonaMass:
         self._values: Tensor | None = None
         self._written_rows: dict[int, tuple[RowSteering, list[int], int]] = {}
 
-    def start(self, rows: Sequence[StepRow]) -> MassStep | None:
-        """The step of some rows; None where there are none."""
-        return MassStep(self, rows) if rows else None
-
     def values(self, like: Tensor, rows: Sequence[StepRow]) -> Tensor:
         """The blocks, with the tokens of these rows in them.
 
@@ -137,7 +133,7 @@ class MassStep:
 
     Args:
         owner: the blocks.
-        rows: the rows, in the step's order.
+        rows: the rows, in the step's order; at least one.
     """
 
     def __init__(self, owner: PersonaMass, rows: Sequence[StepRow]) -> None:

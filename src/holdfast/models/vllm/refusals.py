@@ -16,7 +16,7 @@ from holdfast.core.control import Control
 
 # Attention of these has been compared with Holdfast's own engine, token by token.
 ARCHITECTURES = ("LlamaForCausalLM", "Qwen2ForCausalLM")
-ALSO = "HOLDFAST_VLLM_ARCHITECTURES"
+MORE_ARCHITECTURES = "HOLDFAST_VLLM_ARCHITECTURES"
 _CACHES = ("auto", "float32", "float16", "bfloat16")
 _HEAD_SIZE = 128  # beyond it FlashAttention has kernels that take other arguments
 _CHANGING = ("dynamic", "longrope")  # rotary frequencies that depend on the length
@@ -65,11 +65,12 @@ def _why_not_attention(config: Any) -> str | None:
         return (
             f"its cache is {config.cache_config.cache_dtype}; start it with --kv-cache-dtype auto"
         )
-    architectures = (*ARCHITECTURES, *os.environ.get(ALSO, "").split(","))
+    architectures = (*ARCHITECTURES, *os.environ.get(MORE_ARCHITECTURES, "").split(","))
     if not set(model.architectures) & set(architectures):
         return (
             f"{', '.join(model.architectures)} has not been compared with Holdfast's own engine"
-            f" (to try it all the same, start the server with {ALSO} set to that name)"
+            " (to try it all the same, start the server with"
+            f" {MORE_ARCHITECTURES} set to that name)"
         )
     window = model.get_sliding_window()
     if window is not None and window < model.max_model_len:
