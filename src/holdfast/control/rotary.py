@@ -75,25 +75,12 @@ class Rotary:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.name = type(model).__name__
-        decoder: Any = decoder_of(model)
-        rotary = getattr(decoder, "rotary_emb", None)
-        if not isinstance(rotary, nn.Module):
-            raise ControlError(
-                f"anchor moves the persona by rotary positions, and {self.name} is not built"
-                " around them: use reminder."
-            )
-        self._rotary = rotary
-        kinds: Any = getattr(rotary, "rope_type", "default")
-        for kind in kinds.values() if isinstance(kinds, dict) else [kinds]:
-            if "dynamic" in str(kind) or kind == "longrope":
-                raise ControlError(
-                    f"anchor needs rotary frequencies that stay what they are, and {self.name}'s"
-                    f" `{kind}` scaling changes them with length: use reminder."
-                )
+        decoder = decoder_of(model)
+        self._rotary = _find_embedding(decoder, self.name)
         self._config: Any = decoder.config
         self._kinds: list[str] | None = None
-        if "layer_type" in inspect.signature(rotary.forward).parameters:
-            self._kinds = decoder.config.layer_types
+        if "layer_type" in inspect.signature(self._rotary.forward).parameters:
+            self._kinds = self._config.layer_types
         self._scales: dict[str | None, float] = {}
         # (kind of frequencies, device): the last shift, its cosines and sines
         self._last_shift: dict[
@@ -215,6 +202,24 @@ class Rotary:
             f"layer {index} of {self.name} does not turn its queries and keys by its rotary"
             " embedding alone, so anchor would not be exact: use reminder."
         )
+
+
+def _find_embedding(decoder: PreTrainedModel, name: str) -> nn.Module:
+    """The model's rotary embedding, whose frequencies must not change with length."""
+    rotary = getattr(decoder, "rotary_emb", None)
+    if not isinstance(rotary, nn.Module):
+        raise ControlError(
+            f"anchor moves the persona by rotary positions, and {name} is not built around them:"
+            " use reminder."
+        )
+    kinds: Any = getattr(rotary, "rope_type", "default")
+    for kind in kinds.values() if isinstance(kinds, dict) else [kinds]:
+        if "dynamic" in str(kind) or kind == "longrope":
+            raise ControlError(
+                f"anchor needs rotary frequencies that stay what they are, and {name}'s `{kind}`"
+                " scaling changes them with length: use reminder."
+            )
+    return rotary
 
 
 def _halves(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -30,8 +30,9 @@ from holdfast.core.errors import ModelError, suggestion
 from holdfast.models.adapter import merge_adapter
 from holdfast.models.engine.packed import can_pack, multiplies_bfloat16
 from holdfast.models.gguf_rope import restore_scaling
-from holdfast.models.local.files import ModelSource, base_error, check_hub, model_errors
+from holdfast.models.local.files import ModelSource, base_error
 from holdfast.models.local.gate import find_layers_name
+from holdfast.models.local.load_errors import check_hub, model_errors
 from holdfast.models.quantisation import (
     quantisation,
     refuse_format,
