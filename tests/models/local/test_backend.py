@@ -18,8 +18,8 @@ from holdfast.core.chat import Chat, agent_view, message, user_view
 from holdfast.core.control import parse
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.local.backend import LocalBackend
-from holdfast.models.local.persona_span import find_reply_closing
 from holdfast.models.local.template import Template
+from holdfast.models.local.turns import find_reply_closing
 from tiny_models import CONFIGS, GROUPED, SHAPE, TEMPLATES, model, tokenizer
 
 SHORT = Sampling(max_new_tokens=10)

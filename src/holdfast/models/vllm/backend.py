@@ -28,7 +28,7 @@ from holdfast.models.engine.request import Request, Spans
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.files import ModelSource, hash_source
 from holdfast.models.local.load import outline
-from holdfast.models.local.persona_span import turns_refusal
+from holdfast.models.local.turns import turns_refusal
 from holdfast.models.thinking import ThoughtDecoder
 from holdfast.models.vllm.admission import CONTROL, MEASURE, PLACE
 from holdfast.models.vllm.folder import dense_folder

@@ -21,9 +21,9 @@ from holdfast.models.local.persona_span import (
     PersonaSpan,
     any_system_message,
     exact_persona,
-    find_reply_opening,
 )
 from holdfast.models.local.template import Span, Template
+from holdfast.models.local.turns import find_reply_opening
 
 T = TypeVar("T")
 Tokenizer = Callable[[], PreTrainedTokenizerBase]
