@@ -35,14 +35,7 @@ def find_layers_name(model: nn.Module, name: str = "the model") -> str:
 
     Raises `ModelError` for a model that has no one list of layers with a norm behind it.
     """
-    parts = list(_find_decoder(model).named_children())
-    lists = [i for i, (_, part) in enumerate(parts) if isinstance(part, nn.ModuleList)]
-    if len(lists) != 1 or not _find_norms_after(parts, lists[0]):
-        raise ModelError(
-            f"{name} ({type(model).__name__}) has no one list of layers with a norm behind it, and "
-            "a gate reads what leaves the first of them: use a model that has."
-        )
-    return parts[lists[0]][0]
+    return _find_layers(model, name)[0]
 
 
 def first_layer(model: nn.Module, name: str) -> nn.Module:
@@ -50,13 +43,14 @@ def first_layer(model: nn.Module, name: str) -> nn.Module:
 
     `model` is a causal language model, or its decoder alone. Raises as `find_layers_name`.
     """
-    layers = find_layers_name(model, name)
+    layers, norms = _find_layers(model, name)
     decoder: Any = _find_decoder(model)
-    parts = list(decoder.named_children())
-    place = [part for part, _ in parts].index(layers)
-    norms = {norm: nn.Identity() for norm in _find_norms_after(parts, place)}
     view = copy.copy(decoder)
-    view._modules = {**decoder._modules, layers: nn.ModuleList([parts[place][1][0]]), **norms}
+    view._modules = {
+        **decoder._modules,
+        layers: nn.ModuleList([getattr(decoder, layers)[0]]),
+        **{norm: nn.Identity() for norm in norms},
+    }
     return view  # type: ignore[no-any-return]
 
 
@@ -64,9 +58,18 @@ def _find_decoder(model: nn.Module) -> nn.Module:
     return getattr(model, "base_model", model)
 
 
-def _find_norms_after(parts: Sequence[tuple[str, nn.Module]], place: int) -> list[str]:
-    """The names of what follows the layers and is a norm by its name ("norm", "ln_f")."""
-    return [name for name, _ in parts[place + 1 :] if "norm" in name or name.startswith("ln")]
+def _find_layers(model: nn.Module, name: str) -> tuple[str, list[str]]:
+    """The names of the list of layers, and of what follows it and is a norm ("norm", "ln_f")."""
+    parts = list(_find_decoder(model).named_children())
+    lists = [i for i, (_, part) in enumerate(parts) if isinstance(part, nn.ModuleList)]
+    behind = [part for part, _ in parts[lists[0] + 1 :]] if len(lists) == 1 else []
+    norms = [part for part in behind if "norm" in part or part.startswith("ln")]
+    if not norms:
+        raise ModelError(
+            f"{name} ({type(model).__name__}) has no one list of layers with a norm behind it, and "
+            "a gate reads what leaves the first of them: use a model that has."
+        )
+    return parts[lists[0]][0], norms
 
 
 def pad_rows(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
