@@ -29,7 +29,8 @@ from tables import table
 from holdfast.control.steering import RowSteering
 from holdfast.core.backend import Sampling
 from holdfast.core.control import parse
-from holdfast.models.engine.engine import Engine, Guide, Request, Spans
+from holdfast.models.engine.engine import Engine
+from holdfast.models.engine.request import Guide, Request, Spans
 from holdfast.models.local.load import load
 
 CONTROLS = (

@@ -26,7 +26,8 @@ from reference import random_llama
 from tables import table
 
 from holdfast.core.backend import Sampling
-from holdfast.models.engine.engine import Engine, Request
+from holdfast.models.engine.engine import Engine
+from holdfast.models.engine.request import Request
 from holdfast.models.local import gate
 from holdfast.models.local.load import load
 from holdfast.models.local.lora import Lora, RowLora

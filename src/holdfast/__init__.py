@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from holdfast.models.api.client import ApiBackend
     from holdfast.models.load import load
     from holdfast.models.local.backend import LocalBackend
-    from holdfast.models.local.hold import hold
+    from holdfast.models.local.hold.hold import hold
     from holdfast.persona.cards.card import read_card
     from holdfast.persona.cards.persona import draft_card
     from holdfast.persona.draft.drafting import Draft, draft
@@ -90,7 +90,7 @@ _PLACES = {
     "holdfast.models.api.client": ("ApiBackend",),
     "holdfast.models.load": ("load",),
     "holdfast.models.local.backend": ("LocalBackend",),
-    "holdfast.models.local.hold": ("hold",),
+    "holdfast.models.local.hold.hold": ("hold",),
     "holdfast.persona.cards.card": ("read_card",),
     "holdfast.persona.cards.persona": ("draft_card",),
     "holdfast.persona.draft.drafting": ("Draft", "draft"),

@@ -23,8 +23,8 @@ from holdfast.control.switch import FUSED, attention_for
 from holdfast.core.backend import Sampling, Share
 from holdfast.core.control import parse
 from holdfast.models.engine.batch import Batch
-from holdfast.models.engine.engine import Continuation, Engine, Request, Spans
-from holdfast.models.engine.request import result_of
+from holdfast.models.engine.engine import Engine
+from holdfast.models.engine.request import Continuation, Request, Spans, result_of
 from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, WINDOW, model
 
 SAMPLING = Sampling(max_new_tokens=12)

@@ -19,7 +19,8 @@ from holdfast.control.steering import RowSteering, Steering
 from holdfast.control.switch import EAGER, FUSED, attention_for, use_attention
 from holdfast.core.backend import Sampling
 from holdfast.core.control import AttentionControl, Control, parse
-from holdfast.models.engine.engine import Continuation, Engine, Guide, Request, Spans
+from holdfast.models.engine.engine import Engine
+from holdfast.models.engine.request import Continuation, Guide, Request, Spans
 from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, VOCABULARY, model
 
 GREEDY = Sampling(max_new_tokens=12, temperature=0)

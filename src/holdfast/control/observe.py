@@ -43,8 +43,8 @@ from holdfast.control.kernels import (
 )
 from holdfast.control.recorder import Recorder
 from holdfast.control.reference_attention import apply_mask, reference_weights
-from holdfast.control.steered_pass import SteeredPass, layer_of
-from holdfast.control.switch import EAGER, FUSED
+from holdfast.control.steered_pass import SteeredPass
+from holdfast.control.switch import EAGER, FUSED, layer_of
 from holdfast.core.errors import ControlError
 
 # What models add to attention beyond a mask, by the names they pass it under.
@@ -76,27 +76,27 @@ def fused_attention(
     steering: SteeredPass | None = kwargs.pop("holdfast", None)
     recorder, layer = _recorder.get(), layer_of(module)
     if steering is not None:
-        steering = steering.enter(layer, query.shape[2])
         _refuse_additions(module, kwargs)
-    by_weights = steering is None or steering.prefers_weights(layer, key.shape[2])
-    if by_weights and _is_single(query) and _is_plain(module, kwargs):
-        output = _one_query(module, query, key, value, attention_mask, scaling, steering, recorder)
-        return output, None
-    acts = steering if steering is not None and steering.covers(layer) else None
-    if query.shape[2] == 1 and _is_plain(module, kwargs):
+        steering = _enter(steering, layer, query.shape[2])
+    is_plain = _is_plain(module, kwargs)
+    if is_plain and query.shape[2] == 1:
         states = (query, key, value, attention_mask, scaling)
-        parts = _one_query_in_parts(module, *states, acts, recorder)
+        if _is_exact_on_cpu(query) and (
+            steering is None or steering.prefers_weights(layer, key.shape[2])
+        ):
+            return _one_query_by_weights(module, *states, steering, recorder), None
+        parts = _one_query_in_parts(module, *states, steering, recorder)
         if parts is not None:
             return parts.transpose(1, 2).contiguous(), None
     if recorder is not None:
         plain = weights = _last_weights(query, key, attention_mask, scaling)
-        if acts is not None:
-            weights = acts.weights(module, query, key, attention_mask, scaling, slice(-1, None))
+        if steering is not None:
+            weights = steering.weights(module, query, key, attention_mask, scaling, slice(-1, None))
         recorder.record(layer, weights[:, :, 0], plain[:, :, 0])
-    if acts is not None:
-        output = acts.attention(module, query, key, value, attention_mask, scaling)
+    if steering is not None:
+        output = steering.attention(module, query, key, value, attention_mask, scaling)
         return output.transpose(1, 2).contiguous(), None
-    if query.device.type == "cpu" and key.shape[1] < query.shape[1] and _is_plain(module, kwargs):
+    if is_plain and query.device.type == "cpu" and key.shape[1] < query.shape[1]:
         # On a CPU the fused kernel takes grouped heads, with a mask too: no keys are repeated.
         causal = attention_mask is None and query.shape[2] > 1
         output = torch.nn.functional.scaled_dot_product_attention(
@@ -115,13 +115,18 @@ def _is_plain(module: torch.nn.Module, options: dict[str, Any]) -> bool:
     return not has_additions and bool(getattr(module, "is_causal", True))
 
 
-def _is_single(query: Tensor) -> bool:
-    """True for one query to a row on a CPU, whose matrix of scores is a row's keys and no more."""
-    exact = query.dtype in (torch.float32, torch.float64)
-    return query.shape[2] == 1 and query.device.type == "cpu" and exact
+def _is_exact_on_cpu(query: Tensor) -> bool:
+    """True where a single query is sooner attended to by its weights than by the fused kernel."""
+    return query.device.type == "cpu" and query.dtype in (torch.float32, torch.float64)
 
 
-def _one_query(
+def _enter(steering: SteeredPass, layer: int, queries: int) -> SteeredPass | None:
+    """The pass as a layer's attention gets it; None for a layer that no control changes."""
+    steering = steering.enter(layer, queries)
+    return steering if steering.covers(layer) else None
+
+
+def _one_query_by_weights(
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
@@ -133,7 +138,7 @@ def _one_query(
 ) -> Tensor:
     """One query's attention, (B, 1, H, D), by weights that serve the recorder too."""
     layer, plain = layer_of(module), None
-    if steering is None or not steering.covers(layer):
+    if steering is None:
         weights = apply_mask(attention_scores(query, key, scaling), mask).softmax(-1)
     else:
         score, weights = steering.one_query(module, query, key, mask, scaling)
@@ -190,12 +195,10 @@ def eager_attention(
     steering: SteeredPass | None = kwargs.pop("holdfast", None)
     recorder, layer = _recorder.get(), layer_of(module)
     if steering is not None:
-        steering = steering.enter(layer, query.shape[2])
+        steering = _enter(steering, layer, query.shape[2])
     extras: dict[str, Any] = {"softcap": kwargs.get("softcap"), "sinks": kwargs.get("s_aux")}
-    scaling, plain = kwargs.get("scaling"), None
-    if recorder is not None:  # what the model itself returns may leave its sinks out
-        plain = _last_weights(query, key, attention_mask, scaling, **extras)[:, :, 0]
-    if steering is not None and steering.covers(layer):
+    scaling = kwargs.get("scaling")
+    if steering is not None:
         others = {name: one for name, one in kwargs.items() if name not in ("softcap", "s_aux")}
         _refuse_additions(module, others)
         weights = steering.weights(module, query, key, attention_mask, scaling, **extras)
@@ -203,9 +206,8 @@ def eager_attention(
     else:
         own: Any = sys.modules[type(module).__module__].eager_attention_forward
         output, weights = own(module, query, key, value, attention_mask, **kwargs)
-        steering = None
-    if recorder is not None:
-        assert plain is not None
+    if recorder is not None:  # what the model itself returns may leave its sinks out
+        plain = _last_weights(query, key, attention_mask, scaling, **extras)[:, :, 0]
         recorder.record(layer, plain if steering is None else weights[:, :, -1], plain)
     return output, weights
 

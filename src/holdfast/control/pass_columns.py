@@ -66,14 +66,17 @@ class PassColumns:
     def span(self, keys: int) -> Tensor:
         """Which of a layer's keys are the persona: (B, keys)."""
         if keys not in self._spans:
-            at = torch.arange(keys, device=self.steering.device) + self.first_column(keys)
-            s = self.steering
+            at, s = self._columns_of(keys), self.steering
             self._spans[keys] = (at >= s.starts[:, None]) & (at < s.ends[:, None])
         return self._spans[keys]
 
     def first_column(self, keys: int) -> int:
         """The column of the first key: above 0 where a sliding window's cache dropped some."""
         return max(0, self.column + self.queries - keys)
+
+    def _columns_of(self, keys: int) -> Tensor:
+        """The columns of a layer's keys, (keys,)."""
+        return torch.arange(keys, device=self.steering.device) + self.first_column(keys)
 
     def key_places(self, keys: int) -> tuple[Tensor, Tensor]:
         """Where the persona is among a layer's keys, (B, n), and which of these are there.
@@ -85,20 +88,20 @@ class PassColumns:
         present = self.inside & (places >= 0) & (places < keys)
         return places.clamp(0, keys - 1), present
 
-    def earlier(self, keys: int) -> Tensor:
+    def earlier_turns(self, keys: int) -> Tensor:
         """Which of a layer's keys are turns before each query's own: (B, Lq, keys)."""
         if keys not in self._earlier:
-            at = torch.arange(keys, device=self.steering.device) + self.first_column(keys)
+            at = self._columns_of(keys)
             first = self.steering.turns.amin(1)[:, None, None]
             self._earlier[keys] = (at >= first) & (at < self.turn_starts[:, :, None])
         return self._earlier[keys]
 
-    def own(self, keys: int) -> Tensor:
+    def own_replies(self, keys: int) -> Tensor:
         """Which of a layer's keys are the model's own replies before a query's turn."""
         if keys not in self._own:
-            at = torch.arange(keys, device=self.steering.device) + self.first_column(keys)
+            at = self._columns_of(keys)
             replies, turns = (_latest(x, at) for x in (self.steering.replies, self.steering.turns))
-            self._own[keys] = self.earlier(keys) & (replies > turns)[:, None]
+            self._own[keys] = self.earlier_turns(keys) & (replies > turns)[:, None]
         return self._own[keys]  # (B, Lq, keys)
 
 
@@ -168,7 +171,7 @@ class PassMasks:
         """
         layout = self.columns
         rest = ~layout.span(self.keys)[:, None]
-        earlier, own = (of(self.keys) & rest for of in (layout.earlier, layout.own))
+        earlier, own = (of(self.keys) & rest for of in (layout.earlier_turns, layout.own_replies))
         later = rest & ~earlier
         if not bool(earlier.any()):
             return TurnParts(None, self._hide_all_but(later))

@@ -110,7 +110,21 @@ def reweigh(
     inner = _exponentials(score, torch.where(inside, lse_p[..., None], lse_r[..., None]))
     if turns is None or not bool(turns.takes.any()):
         return inner * torch.where(inside, w[..., None], 1 - w[..., None]), pi
-    # Of the rest, the own replies give what they have, and the others keep what they had.
+    return _take_from_replies(inner, inside, pi, w, turns), pi
+
+
+def _take_from_replies(
+    inner: Tensor, inside: Tensor, pi: Tensor, w: Tensor, turns: TurnKeys
+) -> Tensor:
+    """The weights where the persona's gain is taken from own replies alone, in rows that say so.
+
+    Args:
+        inner: the softmax within the persona and within the rest, (B, H, Lq, Lk).
+        inside: which keys are the persona.
+        pi: the persona's share before.
+        w: its share after, as far as the replies have so much.
+        turns: which keys are own replies, and which rows take from them.
+    """
     rest = torch.where(inside, 0.0, inner) * (1 - pi)[..., None]
     own = (rest * turns.own[:, None]).sum(-1)
     shift = torch.where(turns.takes, torch.minimum(w - pi, own), 0.0)
@@ -118,7 +132,7 @@ def reweigh(
     persona = torch.where(turns.takes, pi + shift, w)
     proportional = inner * (1 - w)[..., None]
     rest = torch.where(turns.takes[..., None], rest * scale, proportional)
-    return torch.where(inside, inner * persona[..., None], rest), pi
+    return torch.where(inside, inner * persona[..., None], rest)
 
 
 def _new_share(

@@ -35,13 +35,13 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
-from holdfast.control.switch import decoder_of, use_attention
+from holdfast.control.switch import decoder_of, layer_of, use_attention
 from holdfast.core.control import Range
 from holdfast.core.errors import ControlError
 
 PROBE = "holdfast-probe"
 # Two positions that are far apart for the fast dimensions, and within any model's context.
-_AT, _BY = 29, 13
+LATE, EARLY = 29, 16
 
 # layer: its attention module, with rotated queries and keys (rows, heads, 1, size)
 ProbeStates = dict[int, tuple[nn.Module, Tensor, Tensor]]
@@ -75,25 +75,12 @@ class Rotary:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.name = type(model).__name__
-        decoder: Any = decoder_of(model)
-        rotary = getattr(decoder, "rotary_emb", None)
-        if not isinstance(rotary, nn.Module):
-            raise ControlError(
-                f"anchor moves the persona by rotary positions, and {self.name} is not built"
-                " around them: use reminder."
-            )
-        self._rotary = rotary
-        kinds: Any = getattr(rotary, "rope_type", "default")
-        for kind in kinds.values() if isinstance(kinds, dict) else [kinds]:
-            if "dynamic" in str(kind) or kind == "longrope":
-                raise ControlError(
-                    f"anchor needs rotary frequencies that stay what they are, and {self.name}'s"
-                    f" `{kind}` scaling changes them with length: use reminder."
-                )
+        decoder = decoder_of(model)
+        self._rotary = _find_embedding(decoder, self.name)
         self._config: Any = decoder.config
         self._kinds: list[str] | None = None
-        if "layer_type" in inspect.signature(rotary.forward).parameters:
-            self._kinds = decoder.config.layer_types
+        if "layer_type" in inspect.signature(self._rotary.forward).parameters:
+            self._kinds = self._config.layer_types
         self._scales: dict[str | None, float] = {}
         # (kind of frequencies, device): the last shift, its cosines and sines
         self._last_shift: dict[
@@ -154,7 +141,7 @@ class Rotary:
             query: (B, H, Lq, D).
             shift: positions, (B, Lq) of integers.
         """
-        layer = self._layers[_index(module)]
+        layer = self._layers[layer_of(module)]
         return query if layer is None else self._turn(layer, query, shift)
 
     def _turn(self, layer: _LayerRotation, query: Tensor, shift: Tensor) -> Tensor:
@@ -194,14 +181,14 @@ class Rotary:
         self, module: nn.Module, query: Tensor, key: Tensor
     ) -> _LayerRotation | None:
         """How a layer rotates (None: not at all), from rows that are alike but for position."""
-        if _nearly_equal(query[::2], query[1::2]) and _nearly_equal(key[::2], key[1::2]):
+        if nearly_equal(query[::2], query[1::2]) and nearly_equal(key[::2], key[1::2]):
             return None
-        index = _index(module)
+        index = layer_of(module)
         kind = None if self._kinds is None else self._kinds[index]
         prefix = "" if kind is None else f"{kind}_"
         frequencies = getattr(self._rotary, f"{prefix}inv_freq", None)
         width = 0 if frequencies is None else 2 * frequencies.shape[-1]
-        shift = torch.full((len(query) // 2, 1), _BY, device=query.device)
+        shift = torch.full((len(query) // 2, 1), LATE - EARLY, device=query.device)
         # First dimensions are rotated as a rule, last ones where keys are latent (DeepSeek).
         places = sorted({0, query.shape[-1] - width}) if width else []
         both = ((query[::2], query[1::2]), (key[::2], key[1::2]))
@@ -209,12 +196,30 @@ class Rotary:
             if rotate is None or start < 0:
                 continue
             layer = _LayerRotation(rotate, start, width, kind)
-            if all(_nearly_equal(self._turn(layer, late, shift), early) for late, early in both):
+            if all(nearly_equal(self._turn(layer, late, shift), early) for late, early in both):
                 return layer
         raise ControlError(
             f"layer {index} of {self.name} does not turn its queries and keys by its rotary"
             " embedding alone, so anchor would not be exact: use reminder."
         )
+
+
+def _find_embedding(decoder: PreTrainedModel, name: str) -> nn.Module:
+    """The model's rotary embedding, whose frequencies must not change with length."""
+    rotary = getattr(decoder, "rotary_emb", None)
+    if not isinstance(rotary, nn.Module):
+        raise ControlError(
+            f"anchor moves the persona by rotary positions, and {name} is not built around them:"
+            " use reminder."
+        )
+    kinds: Any = getattr(rotary, "rope_type", "default")
+    for kind in kinds.values() if isinstance(kinds, dict) else [kinds]:
+        if "dynamic" in str(kind) or kind == "longrope":
+            raise ControlError(
+                f"anchor needs rotary frequencies that stay what they are, and {name}'s `{kind}`"
+                " scaling changes them with length: use reminder."
+            )
+    return rotary
 
 
 def _halves(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -241,23 +246,18 @@ def _rotation(module: nn.Module) -> Rotation | None:
     return first
 
 
-def _index(module: nn.Module) -> int:
-    index: Any = module.layer_idx
-    return int(index)
-
-
-def _nearly_equal(a: Tensor, b: Tensor) -> bool:
-    """Equal but for rounding in the model's own precision."""
+def nearly_equal(a: Tensor, b: Tensor) -> bool:
+    """Equal but for rounding in the model's own precision; NaN equals nothing."""
     tolerance = 4 * max(torch.finfo(a.dtype).eps, 1e-5) * float(a.float().norm())
     return float((a.float() - b.float()).norm()) <= tolerance
 
 
 def _probe_layers(decoder: PreTrainedModel) -> ProbeStates:
-    """Rows 0 and 1, and 2 and 3, hold the same token: at `_AT`, and `_BY` positions earlier."""
+    """Rows 0 and 1, and 2 and 3, hold the same token: at `LATE` and at `EARLY`."""
     embedding: Any = decoder.get_input_embeddings()
     first, second = embedding.weight.shape[0] // 3, embedding.weight.shape[0] // 2
     ids = torch.tensor([first, first, second, second], device=input_device(decoder))
-    positions = torch.tensor([_AT, _AT - _BY] * 2, device=ids.device)
+    positions = torch.tensor([LATE, EARLY] * 2, device=ids.device)
     return _run_probe(decoder, ids[:, None], positions[:, None])
 
 
@@ -302,7 +302,7 @@ def _probe(
     """Attention of single tokens, each to itself; records its module, query and key."""
     states = _probe_states.get(None)
     if states is not None:
-        states[_index(module)] = module, query, key
+        states[layer_of(module)] = module, query, key
     return value.repeat_interleave(query.shape[1] // value.shape[1], 1).transpose(1, 2), None
 
 

@@ -74,12 +74,17 @@ def hash_words(texts: Sequence[str]) -> Any:
     return words.transform(texts)
 
 
+def find_file(path: str) -> Path:
+    """The file that a control's `route` names, itself or by its folder."""
+    place = Path(path)
+    return place / NAME if place.is_dir() else place
+
+
 @lru_cache(maxsize=8)
 def read(path: str) -> Router:
     """The router in a folder of `prism train`, or in a file. Raises `ControlError` without one."""
-    file = Path(path) / NAME if Path(path).is_dir() else Path(path)
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = json.loads(find_file(path).read_text(encoding="utf-8"))
         weights = {int(name): float(value) for name, value in record.pop("weights").items()}
         return Router(weights, **record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -44,7 +44,7 @@ from holdfast.control.pass_columns import KeyPart, PassColumns, PassMasks
 from holdfast.control.reference_attention import TurnKeys, apply_mask, reference_weights, reweigh
 from holdfast.control.share_functions import Restore, ShareFunction, TurnFunction
 from holdfast.control.steering import RowGroup, Steering
-from holdfast.control.switch import unreached_error
+from holdfast.control.switch import layer_of, unreached_error
 from holdfast.core.errors import ControlError
 
 # Up to so many keys, the weights of one query take less time than two parts.
@@ -92,7 +92,9 @@ class SteeredPass(PassColumns):
         """Which keys a layer's share depends on; None where it depends on no turns."""
         if not (groups := self.restoring(layer)):
             return None
-        return TurnKeys(self.earlier(keys), self.own(keys), self._takes(groups, heads))
+        return TurnKeys(
+            self.earlier_turns(keys), self.own_replies(keys), self._takes(groups, heads)
+        )
 
     def restoring(self, layer: int) -> list[RowGroup]:
         """The groups whose share depends on turns in a layer."""
@@ -124,7 +126,8 @@ class SteeredPass(PassColumns):
         def attend_to(name: str, part: KeyPart) -> Attention:
             keys, values = key[:, :, part.start :], value[:, :, part.start :]
             if part.places is not None:
-                keys, values = self._gather(layer, name, part.places, key, value, reuses)
+                keys = self._gather((layer, name, "keys"), key, part.places, reuses)
+                values = self._gather((layer, name, "values"), value, part.places, reuses)
             return attend(query, keys, values, part.mask, scale)
 
         turns = masks.turns
@@ -202,22 +205,23 @@ class SteeredPass(PassColumns):
 
     def _persona(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """The persona's keys and values of each row, (B, Hkv, n, D), padded to the longest."""
-        keys = key.shape[2]
-        places, _ = self.key_places(keys)
-        return self._gather(layer, "persona", places, key, value, self._can_reuse_keys(keys))
+        places, _ = self.key_places(key.shape[2])
+        reuses = self._can_reuse_keys(key.shape[2])
+        keys = self._gather((layer, "persona", "keys"), key, places, reuses)
+        return keys, self._gather((layer, "persona", "values"), value, places, reuses)
 
     def _gather(
-        self, layer: int, part: str, places: Tensor, key: Tensor, value: Tensor, reuses: bool
-    ) -> tuple[Tensor, Tensor]:
-        """A part's keys and values, gathered once in a row of decoding steps if `reuses`."""
-        cache, at = self.steering.part_keys, (layer, part)
-        reuses = reuses and self.queries == 1 and not key.requires_grad
-        if reuses and at in cache:
-            return cache[at]
-        both = gather_columns(key, places), gather_columns(value, places)
+        self, name: tuple[int, str, str], states: Tensor, places: Tensor, reuses: bool
+    ) -> Tensor:
+        """A part's keys or values, gathered once in a row of decoding steps if `reuses`."""
+        cache = self.steering.part_states
+        reuses = reuses and self.queries == 1 and not states.requires_grad
+        if reuses and name in cache:
+            return cache[name]
+        part = gather_columns(states, places)
         if reuses:
-            cache[at] = both
-        return both
+            cache[name] = part
+        return part
 
     def _masks_of(self, mask: Tensor | None, query: Tensor, keys: int) -> PassMasks:
         """The masks that follow from a layer's own; layers with the same one share them."""
@@ -267,12 +271,10 @@ class SteeredPass(PassColumns):
         self, layer: int, near: Tensor, key: Tensor, score: Tensor, scale: float | None
     ) -> Tensor:
         """Scores (B, H, 1, Lk) with those of the persona's keys replaced by `near`'s."""
-        cache, keys = self.steering.persona_keys, key.shape[2]
+        keys = key.shape[2]
         places, present = (x.to(key.device) for x in self.key_places(keys))
-        reuses = not key.requires_grad and self._can_reuse_keys(keys)
-        persona = cache[layer] if reuses and layer in cache else gather_columns(key, places)
-        if reuses:
-            cache[layer] = persona
+        name = layer, "persona", "keys"
+        persona = self._gather(name, key, places, self._can_reuse_keys(keys))
         index = places[:, None, None].expand(-1, score.shape[1], -1, -1)  # (B, H, 1, n)
         near_scores = attention_scores(near, persona, scale)
         near_scores = torch.where(present[:, None, None], near_scores, 0.0)
@@ -319,12 +321,6 @@ class SteeredPass(PassColumns):
             turns=turns and turns.part(queries),
             **extras,
         )[0]
-
-
-def layer_of(module: torch.nn.Module) -> int:
-    """The number of an attention module's layer."""
-    layer: Any = module.layer_idx
-    return int(layer)
 
 
 def refuse_unreached(steered_pass: SteeredPass | None, name: str) -> None:

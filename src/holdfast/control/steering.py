@@ -133,9 +133,9 @@ class Steering:
         self.turns = self._pad([row.turns if row else () for row in rows])
         self.replies = self._pad([row.replies if row else () for row in rows])
         self.last_turn = max((at for row in rows if row for at in row.turns), default=0)
-        # Keys gathered at one decoding step and used again at the next, by layer and part.
-        self.part_keys: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}
-        self.persona_keys: dict[int, Tensor] = {}
+        # Gathered at one decoding step and used again at the next, by layer, part, and "keys" or
+        # "values".
+        self.part_states: dict[tuple[int, str, str], Tensor] = {}
 
     def _pad(self, starts: Sequence[Sequence[int]]) -> Tensor:
         """Columns of each row, (B, most or 1), with some that no query reaches behind the fewer."""

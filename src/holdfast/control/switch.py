@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin
 
@@ -53,6 +54,12 @@ def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
     decoder: Any = model.get_decoder()
     whole: Any = model.base_model
     return decoder if isinstance(decoder, PreTrainedModel) else whole
+
+
+def layer_of(module: nn.Module) -> int:
+    """The number of an attention module's layer."""
+    layer: Any = module.layer_idx
+    return int(layer)
 
 
 def reads_both_ways(model: PreTrainedModel) -> bool:

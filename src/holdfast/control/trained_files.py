@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from holdfast.control import router
 from holdfast.core.control import Control
 from holdfast.core.errors import ControlError
 
@@ -30,8 +31,7 @@ def digests(controls: Iterable[Control]) -> dict[str, str]:
     paths: set[Path] = set()
     for control in controls:
         if control.route is not None:
-            place = Path(control.route)
-            paths.add(place / "route.json" if place.is_dir() else place)
+            paths.add(router.find_file(control.route))
         if control.prism is not None:
             paths |= {Path(control.prism) / name for name in _PRISM_FILES}
     try:

@@ -108,7 +108,7 @@ class Reply:
 
 
 class Backend(Protocol):
-    """Answers chats. `LocalBackend` and `ApiBackend` are the two that ship."""
+    """Answers chats."""
 
     @property
     def name(self) -> str:

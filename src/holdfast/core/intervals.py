@@ -47,7 +47,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from holdfast.core.stats import Array, Design, mean
+from holdfast.core.stats import Array, mean
+from holdfast.core.variance_components import Design
 
 FEWEST = 3
 """Observations; from fewer there is no interval."""

@@ -12,7 +12,8 @@ from torch import nn
 
 from holdfast.core.errors import ModelError, first_line
 from holdfast.core.extras import install
-from holdfast.models.local.files import ADAPTER, model_errors
+from holdfast.models.local.files import ADAPTER
+from holdfast.models.local.load_errors import model_errors
 
 
 def merge_adapter(name: str, model: Any, folder: str | None) -> Any:

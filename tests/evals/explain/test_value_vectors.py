@@ -24,7 +24,7 @@ from holdfast.evals.explain.value_vectors import (
     probe_ask,
     tokens_in_view,
 )
-from holdfast.models.engine.engine import Request
+from holdfast.models.engine.request import Request
 from holdfast.models.local.backend import LocalBackend
 from tiny_models import model, tokenizer
 

@@ -16,8 +16,9 @@ from holdfast.core.backend import Sampling
 from holdfast.core.control import parse
 from holdfast.core.errors import ModelError
 from holdfast.models.engine.batch import Batch
-from holdfast.models.engine.engine import Engine, Guide, Request, Spans
-from holdfast.models.engine.request import Continuation, Row, result_of
+from holdfast.models.engine.engine import Engine
+from holdfast.models.engine.forward import Forward
+from holdfast.models.engine.request import Continuation, Guide, Request, Row, Spans, result_of
 from tiny_models import model
 
 CONTROLS = ("none", "anchor", "boost:4", "split-softmax:0.5", "guidance:1.5")
@@ -181,8 +182,8 @@ def test_a_row_whose_logits_are_no_numbers_ends_alone_and_leaves_nothing() -> No
 
 def test_generate_still_refuses_logits_that_are_no_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = engine()
-    forward = Batch._forward
-    monkeypatch.setattr(Batch, "_forward", lambda *args: forward(*args) * float("nan"))
+    forward = Forward.__call__
+    monkeypatch.setattr(Forward, "__call__", lambda *args: forward(*args) * float("nan"))
     with pytest.raises(ModelError, match="not finite"):
         subject.generate([request(10, 0)], Sampling(3))
 

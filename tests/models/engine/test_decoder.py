@@ -26,7 +26,7 @@ from holdfast.core.backend import Sampling
 from holdfast.core.control import parse
 from holdfast.models.engine import loaded
 from holdfast.models.engine.batch import Batch
-from holdfast.models.engine.decoder import walk
+from holdfast.models.engine.decoder import make_decoder
 from holdfast.models.engine.engine import Engine
 from holdfast.models.engine.request import Continuation, Request, Spans
 from tiny_models import GROUPED, model
@@ -77,9 +77,9 @@ def test_replies_and_shares_are_those_of_the_models_own_forward_pass(
     family: str, control: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject = build(FAMILIES[family], torch.float64)
-    assert walk(subject) is not None
+    assert make_decoder(subject) is not None
     quick = decode(Engine(subject), control)
-    monkeypatch.setattr(loaded, "walk", lambda *_: None)
+    monkeypatch.setattr(loaded, "make_decoder", lambda *_: None)
     for one, other in zip(quick, decode(Engine(subject), control), strict=True):
         assert one.ids == other.ids
         assert one.share is not None and other.share is not None
@@ -107,7 +107,7 @@ def test_logits_are_the_models_own_to_its_precision(family: str, dtype: torch.dt
 
 @pytest.mark.parametrize("kind", ["gemma3", "olmo2", "phi3", "gpt_neox", "mistral"])
 def test_other_families_and_sliding_windows_are_called_as_they_are(kind: str) -> None:
-    assert walk(model(kind)) is None
+    assert make_decoder(model(kind)) is None
 
 
 class Own(nn.Linear):
@@ -140,8 +140,8 @@ def change(how: str) -> PreTrainedModel:
     "how", ["hook", "early hook", "forward", "layer", "adapter", "device", "training"]
 )
 def test_a_model_that_does_more_than_its_family_is_called_as_it_is(how: str) -> None:
-    assert walk(change("nothing")) is not None
-    assert walk(change(how)) is None
+    assert make_decoder(change("nothing")) is not None
+    assert make_decoder(change(how)) is None
 
 
 def test_a_hook_that_is_set_between_two_batches_is_called() -> None:
@@ -175,5 +175,5 @@ def test_a_row_alone_goes_on_from_what_is_kept(
     subject = build(FAMILIES["llama"], torch.float64)
     quick = decode(Engine(subject), control)
     assert quick[1].cached_tokens > 0
-    monkeypatch.setattr(loaded, "walk", lambda *_: None)
+    monkeypatch.setattr(loaded, "make_decoder", lambda *_: None)
     assert [one.ids for one in quick] == [one.ids for one in decode(Engine(subject), control)]

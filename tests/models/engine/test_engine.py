@@ -15,7 +15,6 @@ from transformers import (
     LlamaConfig,
     MambaConfig,
     MiniMaxConfig,
-    Phi3Config,
     PreTrainedModel,
     SmolLM3Config,
 )
@@ -23,9 +22,9 @@ from transformers import (
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.engine.batch import Batch
-from holdfast.models.engine.engine import Continuation, Engine, Guide, Request
-from holdfast.models.engine.request import Row
-from holdfast.models.local.hold import hold
+from holdfast.models.engine.engine import Engine
+from holdfast.models.engine.request import Continuation, Guide, Request, Row
+from holdfast.models.local.hold.hold import hold
 from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, SHAPE, VOCABULARY, WINDOW, model
 
 END = frozenset([2])
@@ -373,26 +372,6 @@ def test_a_model_without_keys_and_values_is_refused() -> None:
     config = MambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=1)
     with pytest.raises(ModelError, match="keeps no keys and values"):
         Engine(AutoModelForCausalLM.from_config(config))
-
-
-def test_keys_from_before_the_rotary_frequencies_change_are_not_used_after() -> None:
-    torch.manual_seed(0)
-    rope = {
-        "rope_type": "longrope",
-        "rope_theta": 10000.0,
-        "short_factor": [1.0] * 4,
-        "long_factor": [4.0] * 4,
-        "original_max_position_embeddings": 30,
-    }
-    config = Phi3Config(**GROUPED, rope_parameters=rope, original_max_position_embeddings=30)
-    subject = Engine(AutoModelForCausalLM.from_config(config))
-    (ids,) = prompts(1, longest=10)
-    (first,) = subject.generate([Request(ids, 0)], GREEDY)
-    long = (*ids, *first.ids, *range(100, 120))
-    (second,) = subject.generate([Request(long, 0)], GREEDY)
-    assert second.cached_tokens == 0
-    (again,) = Engine(subject.model).generate([Request(long, 0)], GREEDY)
-    assert second.ids == again.ids
 
 
 def test_a_model_inside_a_hold_block_is_refused_and_later_replies_are_plain() -> None:

@@ -17,7 +17,7 @@ from holdfast.models.api.client import ApiBackend
 from holdfast.models.engine.likelihood import likelihoods
 from holdfast.models.engine.request import Guide, Request
 from holdfast.models.local.backend import LocalBackend
-from holdfast.models.local.hold import hold
+from holdfast.models.local.hold.hold import hold
 from tiny_models import CONFIGS, GROUPED, ODD_CONFIGS, VOCABULARY, model, tokenizer
 
 OPTIONS = ["yes", "no", "yes, perhaps", "nowhere", "n"]

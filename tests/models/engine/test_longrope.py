@@ -14,8 +14,9 @@ from holdfast.core.backend import Sampling
 from holdfast.core.control import parse
 from holdfast.core.errors import ControlError
 from holdfast.models.engine.batch import Batch
-from holdfast.models.engine.engine import Engine, Guide, Request, Spans
+from holdfast.models.engine.engine import Engine
 from holdfast.models.engine.likelihood import likelihoods
+from holdfast.models.engine.request import Guide, Request, Spans
 from tiny_models import GROUPED, WINDOW
 
 CHANGE = 30  # tokens up to which frequencies are the short ones
@@ -57,6 +58,15 @@ def test_a_reply_may_cross_the_change(length: int) -> None:
     texts = [tuple(range(start, start + length)) for start in (100, 150)]
     results = Engine(judge()).generate([Request(ids, 0) for ids in texts], Sampling(15, 0.0))
     assert [r.ids for r in results] == [extend(ids, 15) for ids in texts]
+
+
+def test_keys_from_before_the_change_are_not_used_after() -> None:
+    subject, ids = Engine(judge()), tuple(range(100, 110))
+    (first,) = subject.generate([Request(ids, 0)], Sampling(15, 0.0))
+    long = (*ids, *first.ids, *range(100, 120))
+    (second,) = subject.generate([Request(long, 0)], Sampling(15, 0.0))
+    assert second.cached_tokens == 0
+    assert second.ids == extend(long, 15)
 
 
 def test_a_steered_and_measured_reply_crosses_it_as_the_rows_alone_do() -> None:

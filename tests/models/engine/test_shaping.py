@@ -7,7 +7,8 @@ import torch
 from transformers import MinPLogitsWarper, RepetitionPenaltyLogitsProcessor
 
 from holdfast.core.backend import Sampling
-from holdfast.models.engine.engine import Engine, Request
+from holdfast.models.engine.engine import Engine
+from holdfast.models.engine.request import Request
 from holdfast.models.engine.shaping import Shaper, Shaping, make_shaper
 from tiny_models import model
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from holdfast.control.steering import RowSteering
 from holdfast.core.backend import Sampling
 from holdfast.core.control import parse
-from holdfast.models.engine.batch import Batch
-from holdfast.models.engine.engine import Engine, Guide, Request
+from holdfast.models.engine.engine import Engine
+from holdfast.models.engine.forward import Forward
 from holdfast.models.engine.prefix_store import count_common
-from holdfast.models.engine.request import Continuation, Row
+from holdfast.models.engine.request import Continuation, Guide, Request, Row
 from holdfast.models.engine.sharing import LEAST, plan_waves
 from tiny_models import model
 
@@ -182,13 +182,13 @@ def test_it_holds_for_other_architectures(kind: str) -> None:
 
 def test_a_persona_is_computed_once_for_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = []
-    forward = Batch._forward
+    forward = Forward.__call__
 
-    def count(self: Batch, ids: torch.Tensor, *rest: object) -> torch.Tensor:
+    def count(self: Forward, ids: torch.Tensor, *rest: object) -> torch.Tensor:
         tokens.append(ids.numel())
         return forward(self, ids, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Batch, "_forward", count)
+    monkeypatch.setattr(Forward, "__call__", count)
     requests = [Request((*ids(1, 300), *ids(k, 20)), k) for k in range(2, 7)]
     results = engine().generate(requests, Sampling(1))
     assert [one.cached_tokens for one in results].count(300) == 4

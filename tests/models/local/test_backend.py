@@ -18,8 +18,8 @@ from holdfast.core.chat import Chat, agent_view, message, user_view
 from holdfast.core.control import parse
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.local.backend import LocalBackend
-from holdfast.models.local.persona_span import find_reply_closing
 from holdfast.models.local.template import Template
+from holdfast.models.local.turns import find_reply_closing
 from tiny_models import CONFIGS, GROUPED, SHAPE, TEMPLATES, model, tokenizer
 
 SHORT = Sampling(max_new_tokens=10)
@@ -256,8 +256,6 @@ def test_a_guide_counts_among_the_tokens_of_the_prompt() -> None:
 
 
 def test_what_cannot_be_steered_is_refused_by_name() -> None:
-    assert backend().refusal(parse("boost:4@layers=0-1")) is None
-    assert "layers 0 to 1" in str(backend().refusal(parse("boost:4@layers=0-2")))
     gpt2 = AutoModelForCausalLM.from_config(
         GPT2Config(vocab_size=300, n_embd=16, n_layer=1, n_head=2, bos_token_id=1, eos_token_id=2)
     )

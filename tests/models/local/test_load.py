@@ -19,7 +19,7 @@ from holdfast.core.chat import agent_view, message
 from holdfast.core.control import parse
 from holdfast.core.errors import ModelError
 from holdfast.models import quantisation
-from holdfast.models.local import files, weights
+from holdfast.models.local import files, load_errors, weights
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.load import load, outline
 from tiny_models import CONFIGS, SHAPE, model, tokenizer
@@ -142,7 +142,7 @@ def test_the_hub_is_asked_once_for_a_model_that_it_does_not_have(
         calls.append(url)
         raise ConnectionError("Name or service not known")
 
-    monkeypatch.setattr(files, "get_hf_file_metadata", refuse)
+    monkeypatch.setattr(load_errors, "get_hf_file_metadata", refuse)
     with pytest.raises(ModelError, match=r"cannot be reached: check the name and the network\."):
         load("nobody/no-such-model")
     assert calls == ["https://huggingface.co/nobody/no-such-model/resolve/main/config.json"]

@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import ModelError
-from holdfast.models.engine.engine import Engine, Request
+from holdfast.models.engine.engine import Engine
+from holdfast.models.engine.request import Request
 from holdfast.models.local.lora import CONFIG, WEIGHTS, RowLora, read_lora
 from tiny_models import GROUPED, model
 

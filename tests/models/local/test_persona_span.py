@@ -13,7 +13,6 @@ from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
 from holdfast.core.chat import message
-from holdfast.core.control import parse
 from holdfast.core.errors import ControlError
 from holdfast.models.local.persona_span import (
     AnySystemMessage,
@@ -22,7 +21,6 @@ from holdfast.models.local.persona_span import (
     any_system_message,
     exact_persona,
     find_occurrences,
-    turns_refusal,
 )
 from holdfast.models.local.template import Template
 from tiny_models import SPECIALS, TEMPLATES, tokenizer
@@ -44,16 +42,6 @@ def render(template: str, persona: str) -> tuple[list[int], PersonaSpan]:
     assert chat.content and chat.template
     first = max(int(chat.ids[0] == tokens.bos_token_id), chat.template[0])
     return [*chat.ids], PersonaSpan(chat.content, (first, chat.template[1]))
-
-
-def test_a_template_without_turns_is_refused_where_a_control_needs_them() -> None:
-    chatml, mistral = Template(tokenizer("chatml")), Template(tokenizer("mistral"))
-    for text in ("none", "boost:2", "anchor", "restore:1", "restore:1@from=all"):
-        assert turns_refusal(parse(text), chatml, (1,)) is None
-    assert turns_refusal(parse("boost:2"), mistral, ()) is None
-    for text in ("anchor", "restore:1@from=all", "anchor+boost:2"):
-        assert "moves the persona" in str(turns_refusal(parse(text), mistral, (1,)))
-    assert "where replies begin" in str(turns_refusal(parse("restore:1"), chatml, ()))
 
 
 @pytest.mark.parametrize("persona", PERSONAS)

@@ -18,7 +18,7 @@ from holdfast.core.chat import agent_view, message
 from holdfast.core.control import parse
 from holdfast.core.errors import ModelError
 from holdfast.models import quantisation
-from holdfast.models.local import files
+from holdfast.models.local import load_errors
 from holdfast.models.local.load import load
 from tiny_models import SHAPE, tokenizer
 
@@ -178,13 +178,13 @@ def test_all_that_gptq_lacks_is_named_before_it_is_tried(
     packages: tuple[str, ...], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quantisation, "_is_installed", packages.__contains__)
-    with pytest.raises(ModelError, match=sentence), files.model_errors("some", "gptq"):
+    with pytest.raises(ModelError, match=sentence), load_errors.model_errors("some", "gptq"):
         raise ImportError("gptqmodel >= 9 is needed.")
 
 
 def test_of_other_kinds_the_sentence_is_transformers_own() -> None:
     with (
         pytest.raises(ModelError, match="quantised with eetq, and cannot be loaded: pip install k"),
-        files.model_errors("some", "eetq"),
+        load_errors.model_errors("some", "eetq"),
     ):
         raise ImportError("pip install kernels")

@@ -28,7 +28,7 @@ from holdfast.evals.tasks.tasks import load_tasks_with_form
 from holdfast.models import load as models
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import ABOUT, GatedAdapter, read_about
-from holdfast.models.local.hold import hold
+from holdfast.models.local.hold.hold import hold
 from holdfast.persona.experts import Expert
 from holdfast.persona.suite import Suite
 from holdfast.results.training.prism import DroppedTasks

@@ -63,8 +63,9 @@ class Batch:
         self.tokens: Tensor | None = None  # to be fed next: drawn last, or a prompt's last
         self.logits: Tensor | None = None
         self.steering: Steering | None = None
-        self.forward: Forward | None = None
-        self.picker: Picker | None = None
+        # Both are made anew wherever rows join or leave.
+        self.forward: Forward
+        self.picker: Picker
 
     @property
     def running(self) -> int:
@@ -88,13 +89,13 @@ class Batch:
         ids = self.tokens[:, None]
         if self.cache is None and column == self.engine.steady_tokens:
             ids, column = self._begin_again(column + 1), 0
-        self.logits = self._forward(ids, 0, column, self.steering)
+        self.logits = self.forward(ids, 0, column, self.steering)
         self.tokens = None
         return True
 
     def pick(self) -> None:
         """Draw a token for every row; rows whose logits are not finite end as "error"."""
-        assert self.logits is not None and self.picker is not None
+        assert self.logits is not None
         # A shadow goes on with its row's tokens.
         self.engine.tokens_drawn += sum(row.stop is None and row.index >= 0 for row in self.rows)
         self.tokens = self.picker.pick(self.logits, self.ends)
@@ -233,10 +234,6 @@ class Batch:
 
     # Passes
 
-    def _forward(self, ids: Tensor, top: int, column: int, steering: Steering | None) -> Tensor:
-        assert self.forward is not None
-        return self.forward(ids, top, column, steering)
-
     def _prefill(self, top: int, waves: Sequence[Sequence[Row]]) -> None:
         """Compute keys and values of all but the last prompt token of rows from `top` on."""
         rows, end = self.rows[top:], self.width - 1
@@ -246,7 +243,7 @@ class Batch:
         ids = ids.to(self.engine.device)
         if self.cache is None:
             if end:
-                self._forward(ids, 0, 0, self._make_steering(rows))
+                self.forward(ids, 0, 0, self._make_steering(rows))
             return
         start = 0
         for wave in waves:
@@ -282,7 +279,7 @@ class Batch:
             upper = top + first
             steering = self._make_steering(self.rows[upper : upper + len(some)])
             for start in range(0, tokens, budget):
-                self._forward(some[:, start : start + budget], upper, column + start, steering)
+                self.forward(some[:, start : start + budget], upper, column + start, steering)
 
 
 def _count_room(rows: Sequence[Row], columns: int) -> int:

@@ -271,7 +271,7 @@ class BatchCache(Cache):
             row: the row.
             column: the column of its first token.
             tokens: how many tokens.
-            known: full pages that its first tokens are copies of; they are not copied again.
+            originals: full pages that its first tokens are copies of; they are not copied again.
         """
         pages = list(originals)
         for start in range(len(pages) * PAGE, tokens, PAGE):
@@ -303,5 +303,4 @@ def layer_kinds(config: Any) -> list[type]:
 
 def is_plain(kinds: Sequence[type]) -> bool:
     """True where every layer caches keys and values by token, or nothing at all."""
-    quiet = {"DummyLayer"}
-    return bool(kinds) and all(kind in PLAIN or kind.__name__ in quiet for kind in kinds)
+    return bool(kinds) and all(kind in PLAIN or kind.__name__ == "DummyLayer" for kind in kinds)

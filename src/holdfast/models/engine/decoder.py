@@ -6,8 +6,8 @@
 A small model, or a batch of few rows, spends much of a pass in Python: modules call modules,
 build masks again and look for hooks. Here one loop applies the same operations to the same
 weights, with attention through `observe.fused_attention`, which measures and steers it. Tests
-compare this quick path with the model's own `forward`, which runs wherever `walk` returns None:
-another family, a sliding window, quantized or adapted layers, hooks, a model spread over
+compare this quick path with the model's own `forward`, which runs wherever `make_decoder` returns
+None: another family, a sliding window, quantized or adapted layers, hooks, a model spread over
 devices. In bfloat16 on a CPU that multiplies it, products run on reordered weights (`packed`), with
 the queries, keys and values of a layer in one, and with what follows a product done inside it.
 
@@ -63,7 +63,7 @@ class _LayerWeights(NamedTuple):
 
 
 class Decoder:
-    """A model's forward pass; `walk` makes one.
+    """A model's forward pass; `make_decoder` makes one.
 
     Args:
         model: the model. The weights are its own, or reordered copies.
@@ -141,7 +141,9 @@ def _add_product(x: Tensor, product: _Linear | PackedProduct, other: Tensor) -> 
     return x.add_(product(other))
 
 
-def mask(own: Tensor | None, column: int, columns: Tensor, dtype: torch.dtype) -> Tensor | None:
+def make_mask(
+    own: Tensor | None, column: int, columns: Tensor, dtype: torch.dtype
+) -> Tensor | None:
     """The mask of the queries from `column` on over `columns`, (rows, 1, queries, columns).
 
     `own` (rows, columns) is False at padding; None where there is none. Each
@@ -205,7 +207,7 @@ def _read_three(q: nn.Linear, k: nn.Linear, v: nn.Linear) -> tuple[_Linear, _Lin
     return _read_weights(q), _read_weights(k), _read_weights(v)
 
 
-def walk(model: Any, packs: PackedWeights | None = None) -> Decoder | None:
+def make_decoder(model: Any, packs: PackedWeights | None = None) -> Decoder | None:
     """The model's decoder, or None where its own forward pass has to be called.
 
     Args:

@@ -27,10 +27,8 @@ from holdfast.core.backend import Sampling
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.engine.batch import Batch
 from holdfast.models.engine.loaded import LoadedModel, logits_error
-from holdfast.models.engine.request import Continuation, Guide, Halt, Request, Row, Spans, result_of
+from holdfast.models.engine.request import Continuation, Halt, Request, Row, result_of
 from holdfast.models.engine.shaping import make_shaper
-
-__all__ = ["Continuation", "Engine", "Guide", "Halt", "Request", "Spans"]
 
 
 class Engine(LoadedModel):
@@ -131,9 +129,8 @@ class Engine(LoadedModel):
         results = list(requests)
         for name in {request.adapter for request in requests if request.gate_ids}:
             at = [i for i, one in enumerate(results) if one.gate_ids and one.adapter == name]
-            for i, on in zip(
-                at, self.adapters[name].ask_gate([results[i].gate_ids for i in at]), strict=True
-            ):
+            answers = self.adapters[name].ask_gate([results[i].gate_ids for i in at])
+            for i, on in zip(at, answers, strict=True):
                 results[i] = results[i].with_adapter(name if on else "")
         return results
 
@@ -145,7 +142,7 @@ class Engine(LoadedModel):
         limit = sampling.max_new_tokens
         if self.context is not None:
             limit = min(limit, self.context - len(ids))
-        row = Row(index, request, sampling, ids, limit, self.pads(len(ids) + limit), halt)
+        row = Row(index, request, sampling, ids, limit, self.can_pad(len(ids) + limit), halt)
         row.shaper = make_shaper(request.shaping, sampling.temperature, request.ids, self.match)
         if row.reuses:
             # The last token is always computed: its logits are the first of the reply.

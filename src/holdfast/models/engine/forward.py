@@ -17,9 +17,9 @@ from holdfast.control.recorder import Recorder
 from holdfast.control.steered_pass import SteeredPass, refuse_unreached, start_pass
 from holdfast.control.steering import Steering
 from holdfast.models.engine.cache import BatchCache
-from holdfast.models.engine.decoder import mask
+from holdfast.models.engine.decoder import make_mask
 from holdfast.models.engine.loaded import LoadedModel
-from holdfast.models.engine.request import Row
+from holdfast.models.engine.request import Row, Span
 
 
 class Forward:
@@ -42,9 +42,7 @@ class Forward:
         bounds = (engine.context, None if self.cache is None else engine.steady_tokens)
         self.bound = min((bound for bound in bounds if bound is not None), default=None)
         self.pads = torch.tensor([row.pad for row in rows], device=self.device)
-        self.recorder: Recorder | None = None
-        if engine.no_share is None:
-            self._prepare_recording()
+        self.recorder = self._make_recorder() if engine.no_share is None else None
 
     def __call__(self, ids: Tensor, top: int, column: int, steering: Steering | None) -> Tensor:
         """The logits (B, vocabulary) after the last of `ids`.
@@ -73,7 +71,7 @@ class Forward:
         with recording(recorder):
             decoder = None if adapted or self.cache is None else self.engine.decoder
             if decoder is not None:
-                visible = mask(own, column, columns, decoder.dtype)
+                visible = make_mask(own, column, columns, decoder.dtype)
                 logits = decoder(ids, positions, self.cache, visible, steered_pass)
             else:
                 logits = self._call_model(ids, positions, own, steered_pass)
@@ -114,19 +112,18 @@ class Forward:
         logits: Tensor = output.logits[:, -1]
         return logits
 
-    def _prepare_recording(self) -> None:
-        """Find the spans of the rows whose share is measured; a recorder where there are any."""
-        bounds = []  # by row: where each kind of span starts, and where it ends
-        for row in self.rows:
-            spans = row.request.spans if row.request.measure else None
-            if spans is None:
-                bounds.append([[0, 0], [0, 0]])
-                continue
-            row.shares = [] if row.shares is None else row.shares
-            bounds.append([[row.pad + at for at in ends] for ends in zip(*spans, strict=True)])
+    def _make_recorder(self) -> Recorder | None:
+        """Make what records the shares of rows; None where none is measured."""
         measured_rows = [row for row in self.rows if row.shares is not None]
-        if measured_rows:
-            starts, ends = torch.tensor(bounds, device=self.device).permute(1, 2, 0)
-            self.recorder = Recorder(
-                starts, ends, any(row.request.plain_share for row in measured_rows)
-            )
+        if not measured_rows:
+            return None
+        spans = torch.tensor([_find_spans(row) for row in self.rows], device=self.device)
+        starts, ends = spans.permute(2, 1, 0)  # (spans, B) each
+        return Recorder(starts, ends, any(row.request.plain_share for row in measured_rows))
+
+
+def _find_spans(row: Row) -> list[Span]:
+    """The columns of each span of a row; empty ones where its share is not measured."""
+    if row.shares is None or row.request.spans is None:
+        return [(0, 0), (0, 0)]
+    return [(row.pad + start, row.pad + end) for start, end in row.request.spans]

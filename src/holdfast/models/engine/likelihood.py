@@ -110,8 +110,8 @@ def _make_rows(
 
 def _make_batches(engine: LoadedModel, rows: Sequence[OptionRow]) -> Iterator[list[OptionRow]]:
     """Batch rows of about the same length; of the same where padding is not exact."""
-    padded = [row for row in rows if engine.pads(row.length)]
-    exact = [row for row in rows if not engine.pads(row.length)]
+    padded = [row for row in rows if engine.can_pad(row.length)]
+    exact = [row for row in rows if not engine.can_pad(row.length)]
     for alike in (padded, exact):
         batch: list[OptionRow] = []
         for row in sorted(alike, key=lambda row: (row.length, row.place)):

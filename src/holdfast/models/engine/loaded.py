@@ -34,7 +34,7 @@ from holdfast.control.switch import (
 from holdfast.core.control import Range, parse
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.engine.cache import BatchCache, is_plain, layer_kinds
-from holdfast.models.engine.decoder import Decoder, walk
+from holdfast.models.engine.decoder import Decoder, make_decoder
 from holdfast.models.engine.packed import PackedWeights
 from holdfast.models.engine.prefix_store import PrefixStore
 from holdfast.models.engine.shaping import Matcher
@@ -110,8 +110,8 @@ class LoadedModel:
         """The quick forward pass, inside `decoding` and where the model allows it."""
         self._packs = PackedWeights()
         self.lock = threading.RLock()
-        #: Tokens drawn since the model was loaded, for progress while a call takes long.
         self.tokens_drawn = 0
+        """Tokens drawn since the model was loaded, for progress while a call takes long."""
 
     @cached_property
     def rotary(self) -> Rotary | str:
@@ -162,7 +162,7 @@ class LoadedModel:
         """Where token ids go in."""
         return input_device(self.model)
 
-    def pads(self, tokens: int) -> bool:
+    def can_pad(self, tokens: int) -> bool:
         """Whether a row of so many tokens may lie beside shorter ones, or be reused."""
         return self.reuses and (self.steady_tokens is None or tokens <= self.steady_tokens)
 
@@ -228,9 +228,8 @@ class LoadedModel:
         """The block that a `Batch` runs in; one thread at a time is inside."""
         with self.switch_attention():
             # Looked for each time: the model may have been adapted, or hooked, since.
-            self.decoder = (
-                walk(self.model, self._packs) if self.attention == FUSED and self.reuses else None
-            )
+            if self.attention == FUSED and self.reuses:
+                self.decoder = make_decoder(self.model, self._packs)
             try:
                 yield
             finally:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from weakref import ReferenceType, ref
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,12 +19,11 @@ from holdfast.control.steering import RowSteering
 from holdfast.core.backend import Sampling, Share, Stop
 from holdfast.models.engine.cache import Page, Pages, full_pages
 from holdfast.models.engine.prefix_store import Ids
-from holdfast.models.engine.sampling import uniforms
+from holdfast.models.engine.sampling import Floats, draw_uniforms
 from holdfast.models.engine.shaping import Shaper, Shaping
 
 Span = tuple[int, int]
 Halt = Callable[[Sequence[int]], bool]
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Spans(NamedTuple):
@@ -149,7 +147,7 @@ class Row:
     steps: int = 0
     stop: Stop | None = None
     """Why it ended; None while it runs."""
-    shares: list[Tensor] | None = None
+    shares: list[Tensor] | None = field(init=False)
     """π of each token, (2, spans, layers, H); None where it is not measured."""
     logprobs: list[Logprob] = field(default_factory=list)
     shaper: Shaper | None = None
@@ -160,7 +158,9 @@ class Row:
     """A number in [0, 1) for each step."""
 
     def __post_init__(self) -> None:
-        self.uniforms = uniforms([self.request.seed], max(1, self.limit)).numpy()[0]
+        measured = self.request.measure and self.request.spans is not None
+        self.shares = [] if measured else None
+        self.uniforms = draw_uniforms(self.request.seed, max(1, self.limit))
 
     @property
     def new(self) -> int:

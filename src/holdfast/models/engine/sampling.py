@@ -19,13 +19,15 @@ This module knows logits and numbers. It knows no model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from holdfast.core.backend import Sampling
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 # Tokens looked at, and then looked at where these are too few, before the whole vocabulary is
 # sorted; a nucleus of .9 rarely needs the second number.
@@ -38,12 +40,9 @@ LEAST = torch.finfo(torch.float32).tiny
 CHUNK = 8
 
 
-def uniforms(seeds: Sequence[int], steps: int) -> Tensor:
-    """Numbers in [0, 1), (rows, steps) float64; row i depends on seed i only."""
-    table = np.empty((len(seeds), steps))
-    for row, seed in enumerate(seeds):
-        table[row] = np.random.Generator(np.random.Philox(key=seed % 2**128)).random(steps)
-    return torch.from_numpy(table)
+def draw_uniforms(seed: int, steps: int) -> Floats:
+    """Numbers in [0, 1), one for each step of a row with that seed."""
+    return np.random.Generator(np.random.Philox(key=seed % 2**128)).random(steps)
 
 
 def draw(logits: Tensor, u: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
@@ -76,17 +75,16 @@ def _draw(logits: Tensor, u: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor
         values, ids = x.topk(min(sampling.top_k, x.shape[-1]), dim=-1)
         return _invert(values.softmax(-1), ids, u, sampling.top_p), sound
     if sampling.top_p < 1:
-        return _draw_from_nucleus(x, u, sampling.top_p), sound
+        total = x.exp().sum(-1, keepdim=True)
+        return _draw_from_nucleus(x, total, u, sampling.top_p, HEAD), sound
     return _invert(x.softmax(-1), None, u, 1.0), sound
 
 
-def _draw_from_nucleus(x: Tensor, u: Tensor, top_p: float) -> Tensor:
-    """Draw from the nucleus, sorting the vocabulary for rows whose nucleus exceeds `MORE`."""
-    return _draw_from_likeliest(x, x.exp().sum(-1, keepdim=True), u, top_p, HEAD)
+def _draw_from_nucleus(x: Tensor, total: Tensor, u: Tensor, top_p: float, count: int) -> Tensor:
+    """Draw from the nucleus, looked for among the `count` likeliest tokens.
 
-
-def _draw_from_likeliest(x: Tensor, total: Tensor, u: Tensor, top_p: float, count: int) -> Tensor:
-    """`_draw_from_nucleus` from the `count` likeliest tokens, where these reach `top_p`."""
+    Rows in which these do not reach `top_p` are drawn from `MORE`, or from the whole vocabulary.
+    """
     size = x.shape[-1]
     whole = count > HEAD and count >= size // 4
     values, ids = _sort(x) if whole else find_largest(x, min(count, size))
@@ -95,7 +93,7 @@ def _draw_from_likeliest(x: Tensor, total: Tensor, u: Tensor, top_p: float, coun
     wide = (p.sum(-1) < top_p + 1e-6).nonzero()[:, 0]
     if len(wide) and p.shape[-1] < size:
         more = MORE if count < MORE else size
-        tokens[wide] = _draw_from_likeliest(x[wide], total[wide], u[wide], top_p, more)
+        tokens[wide] = _draw_from_nucleus(x[wide], total[wide], u[wide], top_p, more)
     return tokens
 
 

@@ -34,14 +34,14 @@ from holdfast.models.engine.request import Continuation, Guide, Request, Spans
 from holdfast.models.local.files import hash_parameters
 from holdfast.models.local.gated_adapter import GatedAdapter
 from holdfast.models.local.memory import total_memory
-from holdfast.models.local.persona_span import (
+from holdfast.models.local.special_tokens import find_end_tokens
+from holdfast.models.local.template import RenderedChat, Template
+from holdfast.models.local.turns import (
     find_reply_closing,
     find_reply_opening,
     find_turn_columns,
     turns_refusal,
 )
-from holdfast.models.local.special_tokens import find_end_tokens
-from holdfast.models.local.template import RenderedChat, Template
 from holdfast.models.local.weights import TINY, default_rows, format_line
 from holdfast.models.thinking import ThoughtDecoder
 

@@ -27,6 +27,7 @@ from holdfast.core.errors import ModelError
 
 NAME = "gate.safetensors"
 THRESHOLD = 0.5
+ROWS = 64  # prompts in one pass
 
 
 def find_layers_name(model: nn.Module, name: str = "the model") -> str:
@@ -34,28 +35,22 @@ def find_layers_name(model: nn.Module, name: str = "the model") -> str:
 
     Raises `ModelError` for a model that has no one list of layers with a norm behind it.
     """
-    parts = list(_find_decoder(model).named_children())
-    lists = [i for i, (_, part) in enumerate(parts) if isinstance(part, nn.ModuleList)]
-    if len(lists) != 1 or not _find_norms_after(parts, lists[0]):
-        raise ModelError(
-            f"{name} ({type(model).__name__}) has no one list of layers with a norm behind it, and "
-            "a gate reads what leaves the first of them: use a model that has."
-        )
-    return parts[lists[0]][0]
+    return _find_layers(model, name)[0]
 
 
-def first_layer(model: nn.Module, name: str = "the model") -> nn.Module:
+def first_layer(model: nn.Module, name: str) -> nn.Module:
     """Return a view of the model's decoder that ends after layer 0, without the final norm.
 
     `model` is a causal language model, or its decoder alone. Raises as `find_layers_name`.
     """
-    layers = find_layers_name(model, name)
+    layers, norms = _find_layers(model, name)
     decoder: Any = _find_decoder(model)
-    parts = list(decoder.named_children())
-    place = [part for part, _ in parts].index(layers)
-    norms = {norm: nn.Identity() for norm in _find_norms_after(parts, place)}
     view = copy.copy(decoder)
-    view._modules = {**decoder._modules, layers: nn.ModuleList([parts[place][1][0]]), **norms}
+    view._modules = {
+        **decoder._modules,
+        layers: nn.ModuleList([getattr(decoder, layers)[0]]),
+        **{norm: nn.Identity() for norm in norms},
+    }
     return view  # type: ignore[no-any-return]
 
 
@@ -63,9 +58,18 @@ def _find_decoder(model: nn.Module) -> nn.Module:
     return getattr(model, "base_model", model)
 
 
-def _find_norms_after(parts: Sequence[tuple[str, nn.Module]], place: int) -> list[str]:
-    """The names of what follows the layers and is a norm by its name ("norm", "ln_f")."""
-    return [name for name, _ in parts[place + 1 :] if "norm" in name or name.startswith("ln")]
+def _find_layers(model: nn.Module, name: str) -> tuple[str, list[str]]:
+    """The names of the list of layers, and of what follows it and is a norm ("norm", "ln_f")."""
+    parts = list(_find_decoder(model).named_children())
+    lists = [i for i, (_, part) in enumerate(parts) if isinstance(part, nn.ModuleList)]
+    behind = [part for part, _ in parts[lists[0] + 1 :]] if len(lists) == 1 else []
+    norms = [part for part in behind if "norm" in part or part.startswith("ln")]
+    if not norms:
+        raise ModelError(
+            f"{name} ({type(model).__name__}) has no one list of layers with a norm behind it, and "
+            "a gate reads what leaves the first of them: use a model that has."
+        )
+    return parts[lists[0]][0], norms
 
 
 def pad_rows(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -76,7 +80,7 @@ def pad_rows(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
 
 
 def compute_features(
-    model: nn.Module, prompts: Sequence[Sequence[int]], name: str = "the model", rows: int = 64
+    model: nn.Module, prompts: Sequence[Sequence[int]], name: str = "the model"
 ) -> Tensor:
     """Run layer 0 and return h(x) of every prompt, (prompts, width), in float32 on the CPU.
 
@@ -84,14 +88,13 @@ def compute_features(
         model: a model whose decoder is a list of layers.
         prompts: token ids.
         name: the model's name, for errors.
-        rows: prompts in one pass.
     """
     view = first_layer(model, name)
     device = next(model.parameters()).device
     states = []
     with torch.inference_mode():
-        for start in range(0, len(prompts), rows):
-            some = prompts[start : start + rows]
+        for start in range(0, len(prompts), ROWS):
+            some = prompts[start : start + ROWS]
             ids, mask = (one.to(device) for one in pad_rows(some))
             out = view(input_ids=ids, attention_mask=mask, use_cache=False)
             states.append(out.last_hidden_state[torch.arange(len(some)), mask.sum(1) - 1].float())

@@ -13,11 +13,15 @@ import torch
 from transformers import PreTrainedModel
 
 from holdfast.models.dense_copy import dense_source
-from holdfast.models.local import weights
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.files import find_source, hash_source
 from holdfast.models.local.template import Template
-from holdfast.models.local.weights import build_empty_model, load_weights, read_small_files
+from holdfast.models.local.weights import (
+    build_empty_model,
+    load_first_layer_weights,
+    load_weights,
+    read_small_files,
+)
 
 
 def load(
@@ -106,7 +110,7 @@ def load_first_layer(name: str, *, dtype: str = "auto", device: str = "auto") ->
     files = dense_source(name, source)
     config, tokenizer = read_small_files(name, files)
     return FirstLayer(
-        weights.load_first_layer(name, files, config, dtype, device),
+        load_first_layer_weights(name, files, config, dtype, device),
         Template(tokenizer, name),
         hash_source(source) or getattr(config, "_commit_hash", None),
     )

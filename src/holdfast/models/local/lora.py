@@ -92,9 +92,8 @@ class RowLora:
                     f"{len(b)} by {a.shape[1]}, and the model's is "
                     f"{' by '.join(map(str, getattr(module, 'weight', torch.zeros(0)).shape))}."
                 )
-        for path, (a, b) in lora.matrices.items():
             down, up = (one.to(parameter.device, parameter.dtype) for one in (a, lora.scale * b))
-            self._matrices.append((modules[path], down, up))
+            self._matrices.append((module, down, up))
 
     def choose(self, rows: Sequence[bool]) -> None:
         """Choose the rows of the next passes that are adapted; with none the model is as it was."""

@@ -18,15 +18,11 @@ from typing import NamedTuple
 from transformers import PreTrainedTokenizerBase
 
 from holdfast.core.chat import message
-from holdfast.core.control import Control
 from holdfast.core.errors import ControlError
-from holdfast.models.local.template import Span, Template
-from holdfast.models.thinking import CHANNEL, CHANNEL_MARKS
+from holdfast.models.local.template import ASIDE, MARK, Span, Template
 
 Ids = tuple[int, ...]
 
-# Letters only, so that no tokenizer joins the template's blanks to them.
-_MARK, _QUESTION = "qzxmarkerxzq", "qzxaskedxzq"
 _SAMPLES = ("You are Ann, a baker from Rome.", "Answer in French.\nNever say no!", "Say (a) or (b)")
 
 
@@ -134,74 +130,8 @@ def any_system_message(tokenizer: PreTrainedTokenizerBase) -> AnySystemMessage:
     )
 
 
-def find_reply_opening(template: Template) -> Ids:
-    """Find the ids that close a user message and open an earlier reply to it.
-
-    Blanks at the end are left out, since a tokenizer may join them to the reply. There are none
-    where a chat and the prompt of a reply do not open it alike. Templates of thinking models put an
-    empty thought before a chat's last reply, which earlier replies are without.
-    """
-    question, reply = message("user", _QUESTION), message("assistant", _MARK)
-    chat = (question, reply, question)
-    before = template.text(chat, prompt=False).partition(_MARK)[0].rstrip()
-    if _QUESTION not in before or not template.text((question,)).startswith(before):
-        return ()
-    opening = before.partition(_QUESTION)[2]
-    ids: Ids = tuple(template.tokenizer(opening, add_special_tokens=False)["input_ids"])
-    whole = template.tokenizer(before, add_special_tokens=False)["input_ids"]
-    return ids if tuple(whole[len(whole) - len(ids) :]) == ids else ()
-
-
-def find_reply_closing(template: Template) -> frozenset[int]:
-    """Find the special token that closes a reply in a chat; none where another thing does.
-
-    A reply ends there, whatever the files call the end: those of Gemma in GGUF name another token.
-    gpt-oss closes its thoughts by the same.
-    """
-    tokenizer, question = template.tokenizer, message("user", _QUESTION)
-    chat = (question, message("assistant", _MARK), question)
-    after = template.text(chat, prompt=False).rpartition(_MARK)[2].lstrip()
-    first = frozenset(tokenizer(after, add_special_tokens=False)["input_ids"][:1])
-    special = {
-        i: str(token) for i, token in tokenizer.added_tokens_decoder.items() if token.special
-    }
-    if CHANNEL in special.values():
-        special = {i: text for i, text in special.items() if text not in CHANNEL_MARKS}
-        return first & special.keys()
-    return first & {*special, *tokenizer.all_special_ids}
-
-
-def find_turn_columns(control: Control, turn: Ids, reply: Ids, row: list[int]) -> tuple[Ids, Ids]:
-    """Where user turns and replies begin in a row, as far as a control needs to know.
-
-    Args:
-        control: the control.
-        turn: the ids that open a user turn.
-        reply: those that open a reply, which begins behind them.
-        row: token ids.
-    """
-    turns = find_occurrences(turn, row) if control.needs_turns else ()
-    replies = find_occurrences(reply, row) if control.needs_replies else ()
-    return tuple(turns), tuple(at + len(reply) for at in replies)
-
-
-def turns_refusal(control: Control, template: Template, reply: Ids) -> str | None:
-    """Why a chat template does not show what a control must know of turns, or None.
-
-    Args:
-        control: the control.
-        template: the chat template.
-        reply: the ids that open a reply, as `find_reply_opening` finds them.
-    """
-    if control.needs_turns and (template.moves_system or not template.turn_ids):
-        return "its chat template moves the persona, or does not show where turns begin"
-    if control.needs_replies and not reply:
-        return "its chat template does not show where replies begin (restore:1@from=all needs none)"
-    return None
-
-
 def _find_borders(template: Template) -> AnySystemMessage | None:
-    system_message, tokenizer = _render(_MARK, template), template.tokenizer
+    system_message, tokenizer = _render(MARK, template), template.tokenizer
     if system_message is None:
         return None
     (a, b), ids = system_message.content, system_message.ids
@@ -222,7 +152,7 @@ class _SystemMessage(NamedTuple):
 
 
 def _render(text: str, template: Template) -> _SystemMessage | None:
-    chat = template.render((message("system", text), message("user", _QUESTION)))
+    chat = template.render((message("system", text), message("user", ASIDE)))
     if not chat.content or not chat.template:
         return None
     first = max(template.leading_bos(chat.ids), chat.template[0])

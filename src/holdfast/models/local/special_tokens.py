@@ -11,7 +11,7 @@ This module knows the special tokens of a tokenizer and a model. It knows no tem
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, cast
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -23,9 +23,7 @@ Encoding = tuple[tuple[int, ...], list[Span]]
 
 _WORD = "qzx{}tokenxzq"  # letters and a number, which no template trims or splits
 _WORDS = re.compile(r"qzx(\d+)tokenxzq")
-# Fields of a message in which special tokens are replaced; no names are all but the role.
-_ANY: Collection[str] = ()
-_TEXTS: Collection[str] = ("content", "reasoning_content")
+_TEXTS = ("content", "reasoning_content")  # fields of a message that templates show as they are
 _TRIES = 16  # mentioned tokens that are tested: a template may read them itself
 
 
@@ -63,21 +61,28 @@ class SpecialTokens:
         words = self._render_with_words(tuple(chat), text, render)
         if words is None:
             return None
-        ids, spans = self._encode(words, split=False)
-        result: Encoding = ((), [])
-        start = shift = 0
-        for token, (first, last) in [*zip(ids, spans, strict=True), (None, (len(words),) * 2)]:
-            if token is not None and token not in self._ids:
-                continue
+        ids: list[int] = []
+        spans: list[Span] = []
+        start = length = 0  # of `words` that are encoded, and of `text` that they stand for
+        for token, (first, last) in self._find_control_tokens(words):
             between = self._with_tokens(words[start:first])
             new_ids, new_spans = self._encode(between, split=True)
-            at = start + shift
-            result = (result[0] + new_ids, result[1] + [(a + at, b + at) for a, b in new_spans])
-            shift += len(between) - (first - start)
-            start = last
+            ids += new_ids
+            spans += [(a + length, b + length) for a, b in new_spans]
+            length += len(between)
             if token is not None:
-                result = ((*result[0], token), [*result[1], (first + shift, last + shift)])
-        return result
+                ids.append(token)
+                spans.append((length, length + last - first))
+                length += last - first
+            start = last
+        return tuple(ids), spans
+
+    def _find_control_tokens(self, text: str) -> Iterator[tuple[int | None, Span]]:
+        """The special tokens of a text and their characters; at the end None and the text's end."""
+        for token, span in zip(*self._encode(text, split=False), strict=True):
+            if token in self._ids:
+                yield token, span
+        yield None, (len(text), len(text))
 
     def _render_with_words(
         self, chat: Chat, text: str, render: Callable[[Chat], str]
@@ -85,7 +90,7 @@ class SpecialTokens:
         """Render the chat with words for the special tokens that its messages mention."""
         every = set(self._texts)
         # A template may escape what is in a call's arguments: then the texts alone are replaced.
-        for fields in (_ANY, _TEXTS):
+        for fields in (None, _TEXTS):
             with_words = self._with_words(chat, every, fields)
             if with_words == chat:
                 return None
@@ -99,33 +104,29 @@ class SpecialTokens:
         words = render(self._with_words(chat, mentions, _TEXTS))
         return words if mentions and self._with_tokens(words) == text else None
 
-    def _with_words(self, chat: Chat, tokens: Collection[str], fields: Collection[str]) -> Chat:
-        """The chat with words for some tokens in some fields of its messages."""
+    def _with_words(
+        self, chat: Chat, tokens: Collection[str], fields: Collection[str] | None
+    ) -> Chat:
+        """The chat with words for some tokens in some fields of its messages; None for all."""
+
+        def change_message(one: Message) -> Message:
+            names = one.keys() - {"role"} if fields is None else one.keys() & set(fields)
+            changed = {name: change(value) for name, value in one.items() if name in names}
+            return cast(Message, {**one, **changed})
 
         def change(value: Any) -> Any:
             if isinstance(value, str):
                 assert self._pattern is not None
-                return self._pattern.sub(
-                    lambda match: self._word(match[0]) if match[0] in tokens else match[0], value
-                )
+                return self._pattern.sub(to_word, value)
             if isinstance(value, Mapping):
                 return {name: change(one) for name, one in value.items()}
             return [change(one) for one in value] if isinstance(value, list) else value
 
-        return tuple(
-            cast(
-                Message,
-                {
-                    name: change(value) if name != "role" and (not fields or name in fields)
-                    else value
-                    for name, value in one.items()
-                },
-            )
-            for one in chat
-        )  # fmt: skip
+        def to_word(match: re.Match[str]) -> str:
+            token = match[0]
+            return _WORD.format(self._texts.index(token)) if token in tokens else token
 
-    def _word(self, token: str) -> str:
-        return _WORD.format(self._texts.index(token))
+        return tuple(map(change_message, chat))
 
     def _with_tokens(self, text: str) -> str:
         return _WORDS.sub(lambda match: self._texts[int(match[1])], text)

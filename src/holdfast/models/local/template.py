@@ -110,7 +110,7 @@ class Template:
         self.turn_ids = self._find_turn_ids()
         self._bos_opens_messages = self._find_bos_role()
         self._bounds = PromptCache[_Bounds]()
-        self._heads = PromptCache[tuple[tuple[int, ...], Span, Span]]()
+        self._heads = PromptCache[RenderedChat]()
 
     def with_options(self, options: Mapping[str, Any]) -> Template:
         """Return this template with further options and the same date."""
@@ -158,12 +158,12 @@ class Template:
         literal = self._special.encode(messages, text, self.text)
         if not system.strip():
             return RenderedChat(self._encode(text)[0] if literal is None else literal[0])
-        entry = self._heads.get(system)
-        if entry is not None:
+        head = self._heads.get(system)
+        if head is not None:
             # The same prompt is rendered in every round: its tokens are where they were.
             ids = self._encode(text)[0] if literal is None else literal[0]
-            if ids[: len(entry[0])] == entry[0]:
-                return RenderedChat(ids, entry[1], entry[2])
+            if ids[: len(head.ids)] == head.ids:
+                return head._replace(ids=ids)
         ids, offsets = self._encode(text, offsets=True) if literal is None else literal
         if self.moves_system:
             before, _, after = self.text((_SYSTEM, *chat[1:])).partition(MARK)
@@ -178,9 +178,9 @@ class Template:
         content = self._find_tokens(text, ids, offsets, bounds.start, bounds.end)
         whole = (0, self._find_tokens(text, ids, offsets, 0, len(bounds.head))[1])
         # One token more than the message, so that a token grown across its end is noticed.
-        head = ids[: whole[1] + 1]
-        self._heads.put(system, (head, content, whole), _TOKEN * len(head))
-        return RenderedChat(ids, content, whole)
+        head = RenderedChat(ids[: whole[1] + 1], content, whole)
+        self._heads.put(system, head, _TOKEN * len(head.ids))
+        return head._replace(ids=ids)
 
     def least_tokens(self, chat: Chat) -> int:
         """Count the tokens that a chat has at least, without rendering it; 0 if that is unknown.

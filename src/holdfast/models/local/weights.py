@@ -30,8 +30,9 @@ from holdfast.core.errors import ModelError, suggestion
 from holdfast.models.adapter import merge_adapter
 from holdfast.models.engine.packed import can_pack, multiplies_bfloat16
 from holdfast.models.gguf_rope import restore_scaling
-from holdfast.models.local.files import ModelSource, base_error, check_hub, model_errors
+from holdfast.models.local.files import ModelSource, base_error
 from holdfast.models.local.gate import find_layers_name
+from holdfast.models.local.load_errors import check_hub, model_errors
 from holdfast.models.quantisation import (
     quantisation,
     refuse_format,
@@ -125,19 +126,12 @@ def load_weights(
             restore_scaling(name, weights, Path(source.path) / source.gguf)
         if device_map is None:
             weights = weights.to(place)
-    missing = sorted(info["missing_keys"])
-    if missing:
-        raise ModelError(
-            f"the weights of {name} lack {len(missing)} of the model's tensors ({missing[0]}, …):"
-            " it is not a causal language model, or its files are incomplete."
-        )
-    if method is None:
-        refuse_unread_tensors(name, weights, info["unexpected_keys"])
+    _refuse_incomplete(name, weights, info, method)
     result: PreTrainedModel = merge_adapter(name, weights, source.adapter).eval()
     return result
 
 
-def load_first_layer(
+def load_first_layer_weights(
     name: str, source: ModelSource, config: PreTrainedConfig, dtype: str, device: str
 ) -> PreTrainedModel:
     """Load a model's embeddings and layer 0, in the number format that the whole would have.
@@ -169,12 +163,30 @@ def load_first_layer(
             trust_remote_code=False,
         )
     weights, info = outcome
-    if missing := sorted(info["missing_keys"]):
-        raise ModelError(f"the weights of {name} lack {missing[0]}: its files are incomplete.")
-    if method is None:
-        refuse_unread_tensors(name, weights, info["unexpected_keys"])
+    _refuse_incomplete(name, weights, info, method)
     first: PreTrainedModel = weights.to(place).eval()
     return first
+
+
+def _refuse_incomplete(
+    name: str, weights: Any, info: Mapping[str, Any], method: str | None
+) -> None:
+    """Refuse weights whose files lack tensors, or have some that the model does not read.
+
+    Args:
+        name: the model's name, for errors.
+        weights: the model as transformers loaded it.
+        info: transformers' loading report.
+        method: how the weights are quantised; None where they are not.
+    """
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"the weights of {name} lack {len(missing)} of the model's tensors ({missing[0]}, …):"
+            " it is not a causal language model, or its files are incomplete."
+        )
+    if method is None:
+        refuse_unread_tensors(name, weights, info["unexpected_keys"])
 
 
 def _dense(source: ModelSource) -> dict[str, Any]:

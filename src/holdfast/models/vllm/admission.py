@@ -29,11 +29,9 @@ from holdfast.models.local.persona_span import (
     PersonaSpan,
     any_system_message,
     exact_persona,
-    find_reply_opening,
-    find_turn_columns,
-    turns_refusal,
 )
 from holdfast.models.local.template import Template
+from holdfast.models.local.turns import find_reply_opening, find_turn_columns, turns_refusal
 from holdfast.models.vllm.refusals import why_not
 from holdfast.models.vllm.row_table import ROW, WORKER
 

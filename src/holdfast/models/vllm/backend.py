@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import vllm
@@ -28,7 +28,7 @@ from holdfast.models.engine.request import Request, Spans
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.files import ModelSource, hash_source
 from holdfast.models.local.load import outline
-from holdfast.models.local.persona_span import turns_refusal
+from holdfast.models.local.turns import turns_refusal
 from holdfast.models.thinking import ThoughtDecoder
 from holdfast.models.vllm.admission import CONTROL, MEASURE, PLACE
 from holdfast.models.vllm.folder import dense_folder
@@ -94,6 +94,18 @@ def _choose_arguments(chats: LocalBackend) -> dict[str, Any]:
     }
 
 
+class _VllmRow(NamedTuple):
+    """A prompt of a call that fits the context."""
+
+    place: int
+    """The ask's place in the call."""
+    room: int
+    """Tokens that fit behind the prompt."""
+    request: Request
+    parameters: Any
+    """vLLM's sampling parameters."""
+
+
 class VllmBackend:
     """A `Backend` over vLLM.
 
@@ -143,14 +155,15 @@ class VllmBackend:
                 replies[i] = Reply("", "overflow", prompt_tokens=len(request.ids))
                 continue
             new = min(room, sampling.max_new_tokens)
-            rows.append((i, room, request, self._make_parameters(ask, request, sampling, new)))
-        prompts = [{"prompt_token_ids": [*request.ids]} for _, _, request, _ in rows]
-        outputs = self._generate(prompts, [parameters for *_, parameters in rows])
-        shares = self._fetch_shares([row[2:] for row in rows], outputs)
-        for (i, room, request, _), output, share in zip(rows, outputs, shares, strict=True):
-            full = room < sampling.max_new_tokens
-            reply = _read_reply(request, output, full, self.chats.thoughts, sampling.stop)
-            replies[i] = replace(reply, share=share)
+            parameters = self._make_parameters(ask, request, sampling, new)
+            rows.append(_VllmRow(i, room, request, parameters))
+        prompts = [{"prompt_token_ids": [*row.request.ids]} for row in rows]
+        outputs = self._generate(prompts, [row.parameters for row in rows])
+        shares = self._fetch_shares(rows, outputs)
+        for row, output, share in zip(rows, outputs, shares, strict=True):
+            full = row.room < sampling.max_new_tokens
+            reply = _read_reply(row.request, output, full, self.chats.thoughts, sampling.stop)
+            replies[row.place] = replace(reply, share=share)
         return [reply for reply in replies if reply is not None]
 
     def likelihoods(
@@ -265,22 +278,20 @@ class VllmBackend:
             **more,
         )
 
-    def _fetch_shares(
-        self, rows: Sequence[tuple[Request, Any]], outputs: Sequence[Any]
-    ) -> list[Share | None]:
-        """What the workers have measured of the rows, given as request and parameters."""
+    def _fetch_shares(self, rows: Sequence[_VllmRow], outputs: Sequence[Any]) -> list[Share | None]:
+        """What the workers have measured of the rows."""
         by_row = {}
-        for i, ((request, parameters), output) in enumerate(zip(rows, outputs, strict=True)):
-            measure = (parameters.extra_args or {}).get(MEASURE)
+        for i, (row, output) in enumerate(zip(rows, outputs, strict=True)):
+            measure = (row.parameters.extra_args or {}).get(MEASURE)
             if measure is not None:
                 tokens = len(output.outputs[0].token_ids)
-                by_row[i] = measure[0], len(request.ids) - 1, tokens
+                by_row[i] = measure[0], len(row.request.ids) - 1, tokens
         shares: list[Share | None] = [None] * len(rows)
         if not by_row:
             return shares
         parts = self.llm.collective_rpc("holdfast_shares", args=([*by_row.values()],))
         for i, each in zip(by_row, zip(*parts, strict=True), strict=True):
-            shares[i] = share_of(rows[i][0], merge_shares(each))
+            shares[i] = share_of(rows[i].request, merge_shares(each))
         return shares
 
     def _generate(self, prompts: Sequence[Any], parameters: Sequence[Any]) -> list[Any]:

@@ -88,9 +88,7 @@ class BlockLayout:
         ):
             if torch.Size(shape).numel() != tokens * size:
                 continue
-            if torch.equal(
-                numbers.view(shape).permute(order).flatten(), torch.arange(len(numbers))
-            ):
+            if torch.equal(numbers.view(shape).permute(order).flatten(), every):
                 return _Packing(shape, order, None)
         index = numbers.argsort()
         if not torch.equal(numbers[index], every):

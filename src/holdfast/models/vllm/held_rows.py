@@ -27,10 +27,11 @@ from torch import Tensor, nn
 
 from holdfast.control.attention import gather_columns
 from holdfast.control.kernels import apply_weights, attend, attention_scores, in_float32
-from holdfast.control.steered_pass import SteeredPass, layer_of, start_pass
+from holdfast.control.steered_pass import SteeredPass, start_pass
 from holdfast.control.steering import Steering
+from holdfast.control.switch import layer_of
 from holdfast.models.vllm.block_layout import BlockLayout, SplitLayout
-from holdfast.models.vllm.persona_mass import PersonaMass, StepRow, pad_blocks, spread
+from holdfast.models.vllm.persona_mass import MassStep, PersonaMass, StepRow, spread, stack_blocks
 from holdfast.models.vllm.prompt_share import HeldRow, MeasuredRows, ShareStore
 from holdfast.models.vllm.rotary import VllmRotary
 
@@ -68,16 +69,8 @@ class HeldRows:
         shares: ShareStore,
     ) -> None:
         self.layout, self.shares = layout, shares
-        steering_rows = [row for row in rows if row.steering.control.steers]
-        single = [row for row in steering_rows if _decodes(row)]
-        groups = [[row] for row in steering_rows if not _decodes(row)]
-        groups += [
-            some
-            for restores in (False, True)
-            if (some := [row for row in single if _restores(row) == restores])
-        ]
-        row_groups = [_Group.of(group, layout.tokens, rotary) for group in groups]
-        self.groups = [group for group in row_groups if group is not None]
+        groups = [_Group.of(some, layout.tokens, rotary) for some in _split_by_pass(rows)]
+        self.groups = [group for group in groups if group is not None]
         with_mass = [group for group in self.groups if not group.restores]
         measured_rows = [row for row in rows if row.measure and row.length >= row.measure.prompt]
         self.plain = [row for row in measured_rows if mass and not row.steering.control.steers]
@@ -85,7 +78,7 @@ class HeldRows:
         self.by_keys = _make_measured_rows(by_keys, layout.tokens, rotary) if by_keys else None
         together = [row for group in with_mass for row in group.rows] + self.plain
         together.sort(key=lambda row: row.start)
-        self.mass = mass.start(together) if mass else None
+        self.mass = MassStep(mass, together) if mass and together else None
         places: dict[int, int] = {}
         end = 0
         for row in together:
@@ -161,7 +154,7 @@ class _Group:
         self.mass_places: slice | Tensor = slice(0, 0)
         """The same among those of the step's rows with a mass."""
         count = -(-self.most // tokens)
-        self.blocks = torch.stack([pad_blocks(row.blocks, count) for row in rows])
+        self.blocks = stack_blocks(rows, count)
         self.persona: dict[int, tuple[Tensor, Tensor]] = {}
         """The persona's keys and values by layer, (B, Hkv, n, D)."""
         self.all_steered = bool(steered_pass.steered.all())
@@ -170,8 +163,8 @@ class _Group:
         place = torch.arange(-(-steering.longest // _EVEN) * _EVEN, device=device)
         self._columns = steering.starts[:, None] + place
         hidden = self._columns >= steering.ends[:, None]
-        zeros = torch.zeros(hidden.shape, device=device)
-        self._mask = zeros.masked_fill_(hidden, -torch.inf)[:, None, None]
+        mask = torch.zeros(hidden.shape, device=device).masked_fill_(hidden, -torch.inf)
+        self._mask = mask[:, None, None]
 
     @staticmethod
     def of(rows: Sequence[StepRow], tokens: int, rotary: VllmRotary) -> _Group | None:
@@ -306,6 +299,15 @@ class _Group:
         return self.persona[layer]
 
 
+def _split_by_pass(rows: Sequence[StepRow]) -> list[list[StepRow]]:
+    """The steered rows by the pass that computes them: those that decode are one or two."""
+    steered_rows = [row for row in rows if row.steering.control.steers]
+    by_mass = [row for row in steered_rows if _decodes(row) and not _restores(row)]
+    by_turns = [row for row in steered_rows if _decodes(row) and _restores(row)]
+    prompts = [[row] for row in steered_rows if not _decodes(row)]
+    return [*prompts, *filter(None, (by_mass, by_turns))]
+
+
 def _decodes(row: StepRow) -> bool:
     """Whether a row's query is past all columns that its control is about."""
     steering = row.steering
@@ -316,9 +318,8 @@ def _decodes(row: StepRow) -> bool:
 def _make_measured_rows(rows: Sequence[StepRow], tokens: int, rotary: VllmRotary) -> MeasuredRows:
     """Rows under a control whose share is measured at their last query."""
     count = -(-max(row.length for row in rows) // tokens)
-    blocks = torch.stack([pad_blocks(row.blocks, count) for row in rows])
     parts = [(row.steering, row.measure, row.last, row.length) for row in rows if row.measure]
-    return MeasuredRows(parts, blocks, rotary)
+    return MeasuredRows(parts, stack_blocks(rows, count), rotary)
 
 
 def _restores(row: StepRow) -> bool:
@@ -344,6 +345,5 @@ def step_rows(rows_in_table: Mapping[int, HeldRow], common: Any, tokens: int) ->
         queries = starts[i + 1] - starts[i]
         if row is not None and queries > 0:
             blocks = common.block_table_tensor[i, : -(-lengths[i] // tokens)]
-            what = row.steering, starts[i], queries, lengths[i], blocks, row.measure
-            rows.append(StepRow(*what))
+            rows.append(StepRow(row.steering, starts[i], queries, lengths[i], blocks, row.measure))
     return rows

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -79,6 +79,21 @@ class KernelRows:
     """Of `Kernel.plan`."""
 
 
+class _WrittenRow(NamedTuple):
+    """What is in the blocks of a row."""
+
+    steering: RowSteering
+    """The row's, kept so that no other takes its id."""
+    blocks: list[int]
+    """Those of its blocks that are full."""
+    length: int
+    """How many of its tokens are written."""
+
+    def begins(self, row: StepRow, blocks: list[int]) -> bool:
+        """Whether a row with these blocks continues it."""
+        return self.blocks == blocks[: len(self.blocks)] and self.length <= row.length
+
+
 class PersonaMass:
     """The blocks of these values, for the caches of one builder.
 
@@ -90,11 +105,7 @@ class PersonaMass:
     def __init__(self, tokens: int, kernel: Kernel) -> None:
         self.tokens, self.kernel = tokens, kernel
         self._values: Tensor | None = None
-        self._written_rows: dict[int, tuple[RowSteering, list[int], int]] = {}
-
-    def start(self, rows: Sequence[StepRow]) -> MassStep | None:
-        """The step of some rows; None where there are none."""
-        return MassStep(self, rows) if rows else None
+        self._written_rows: dict[int, _WrittenRow] = {}
 
     def values(self, like: Tensor, rows: Sequence[StepRow]) -> Tensor:
         """The blocks, with the tokens of these rows in them.
@@ -104,12 +115,11 @@ class PersonaMass:
         """
         if self._values is None or self._values.shape != like.shape:
             self._values, self._written_rows = torch.zeros_like(like), {}
-        marks, slots, blocks_by_row = [], [], {}
+        marks, slots, written_rows = [], [], {}
         for row in rows:
             blocks = row.blocks.tolist()
-            _, own_blocks, first = self._written_rows.get(id(row.steering), (None, [], 0))
-            if own_blocks != blocks[: len(own_blocks)] or first > row.length:
-                first = 0
+            written = self._written_rows.get(id(row.steering))
+            first = written.length if written is not None and written.begins(row, blocks) else 0
             at = torch.arange(first, row.length)
             template = row.measure.template if row.measure else (0, 0)
             persona, *others = (
@@ -118,13 +128,9 @@ class PersonaMass:
             )
             marks.append(torch.stack([persona, ~persona, *others], -1))
             slots.append(row.blocks.long()[at // self.tokens] * self.tokens + at % self.tokens)
-            # The steering is kept, so that no other takes its id.
-            blocks_by_row[id(row.steering)] = (
-                row.steering,
-                blocks[: row.length // self.tokens],
-                row.length,
-            )
-        self._written_rows = blocks_by_row
+            full_blocks = blocks[: row.length // self.tokens]
+            written_rows[id(row.steering)] = _WrittenRow(row.steering, full_blocks, row.length)
+        self._written_rows = written_rows
         indicators = torch.cat(marks)
         states = like.new_zeros(len(indicators), like.shape[1], like.shape[3] // 2)
         states[..., : indicators.shape[1]] = indicators[:, None]
@@ -137,7 +143,7 @@ class MassStep:
 
     Args:
         owner: the blocks.
-        rows: the rows, in the step's order.
+        rows: the rows, in the step's order; at least one.
     """
 
     def __init__(self, owner: PersonaMass, rows: Sequence[StepRow]) -> None:
@@ -147,9 +153,8 @@ class MassStep:
         ends = torch.tensor([0, *(row.queries for row in rows)]).cumsum(0).int()
         lengths = torch.tensor([row.length for row in rows], dtype=torch.int32)
         most = max(len(row.blocks) for row in rows)
-        blocks = torch.stack([pad_blocks(row.blocks, most) for row in rows])
         plan = owner.kernel.plan(ends, lengths)
-        self._kernel_rows = KernelRows(ends, lengths, blocks.int(), plan)
+        self._kernel_rows = KernelRows(ends, lengths, stack_blocks(rows, most).int(), plan)
 
     def masses(self, query: Tensor, cache: Tensor, scale: float) -> Tensor:
         """π and 1 - π of the rows' queries, then the shares of content and template.
@@ -180,7 +185,11 @@ def spread(parts: Sequence[tuple[int, int]], device: torch.device | str = "cpu")
     return slice(begin, end)
 
 
-def pad_blocks(blocks: Tensor, count: int) -> Tensor:
-    """So many of a row's blocks, the first again where there are fewer."""
-    missing = count - len(blocks)
-    return blocks[:count] if missing <= 0 else torch.cat((blocks, blocks[:1].expand(missing)))
+def stack_blocks(rows: Sequence[StepRow], count: int) -> Tensor:
+    """So many blocks of each row, (rows, count); its first again where a row has fewer."""
+
+    def pad(blocks: Tensor) -> Tensor:
+        missing = count - len(blocks)
+        return blocks[:count] if missing <= 0 else torch.cat((blocks, blocks[:1].expand(missing)))
+
+    return torch.stack([pad(row.blocks) for row in rows])

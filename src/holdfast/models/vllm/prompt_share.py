@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.control.reference_attention import apply_mask
-from holdfast.control.steered_pass import SteeredPass, layer_of
+from holdfast.control.steered_pass import SteeredPass
 from holdfast.control.steering import Columns, RowSteering, Steering
+from holdfast.control.switch import layer_of
 from holdfast.core.backend import Share
 from holdfast.models.engine.request import Request, round_heads
 from holdfast.models.vllm.block_layout import BlockLayout, SplitLayout

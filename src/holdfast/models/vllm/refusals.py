@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
+from holdfast.control.steering import out_of_range
 from holdfast.core.control import Control
 
 # Attention of these has been compared with Holdfast's own engine, token by token.
 ARCHITECTURES = ("LlamaForCausalLM", "Qwen2ForCausalLM")
-ALSO = "HOLDFAST_VLLM_ARCHITECTURES"
+MORE_ARCHITECTURES = "HOLDFAST_VLLM_ARCHITECTURES"
 _CACHES = ("auto", "float32", "float16", "bfloat16")
 _HEAD_SIZE = 128  # beyond it FlashAttention has kernels that take other arguments
 _CHANGING = ("dynamic", "longrope")  # rotary frequencies that depend on the length
@@ -38,7 +39,7 @@ def why_not(control: Control, config: Any) -> str | None:
     if not control.steers:
         return None
     why = _why_not_attention(config) or _why_not_parallel(control, config)
-    why = why or _why_not_range(control, config)
+    why = why or out_of_range(control, config.model_config.hf_text_config)
     if why is None and control.anchor:
         why = _why_not_anchor(config)
     return None if why is None else f"`{control.text}` cannot be applied by this server: {why}."
@@ -64,11 +65,12 @@ def _why_not_attention(config: Any) -> str | None:
         return (
             f"its cache is {config.cache_config.cache_dtype}; start it with --kv-cache-dtype auto"
         )
-    architectures = (*ARCHITECTURES, *os.environ.get(ALSO, "").split(","))
+    architectures = (*ARCHITECTURES, *os.environ.get(MORE_ARCHITECTURES, "").split(","))
     if not set(model.architectures) & set(architectures):
         return (
             f"{', '.join(model.architectures)} has not been compared with Holdfast's own engine"
-            f" (to try it all the same, start the server with {ALSO} set to that name)"
+            " (to try it all the same, start the server with"
+            f" {MORE_ARCHITECTURES} set to that name)"
         )
     window = model.get_sliding_window()
     if window is not None and window < model.max_model_len:
@@ -97,17 +99,6 @@ def _why_not_parallel(control: Control, config: Any) -> str | None:
         heads = any(part.heads for part in control.attention)
         if heads or (control.share and control.share.kind == "spotlight"):
             return "heads are split over GPUs, and this control looks at particular heads or at all"
-    return None
-
-
-def _why_not_range(control: Control, config: Any) -> str | None:
-    text = config.model_config.hf_text_config
-    counts = {"layers": text.num_hidden_layers, "heads": text.num_attention_heads}
-    for part in control.attention:
-        for name, count in counts.items():
-            limits = getattr(part, name)
-            if limits is not None and limits[1] >= count:
-                return f"its model has the {name} 0 to {count - 1}"
     return None
 
 

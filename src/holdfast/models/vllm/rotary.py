@@ -18,12 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from holdfast.control.steered_pass import layer_of
+from holdfast.control.rotary import EARLY, LATE, nearly_equal
+from holdfast.control.switch import layer_of
 from holdfast.core.errors import ControlError
 from holdfast.models.vllm.plugin import OWNER
-
-# Two positions that are far apart for the fast dimensions, and within any model's context.
-_AT, _BY = 29, 13
 
 
 class VllmRotary:
@@ -83,13 +81,10 @@ class VllmRotary:
 
     def _check(self, layer: nn.Module, rotary: Any, dtype: torch.dtype) -> None:
         """Compare queries and keys of a token at two positions."""
-        late, early = (_compute_states(layer, position, dtype) for position in (_AT, _AT - _BY))
+        late, early = (_compute_states(layer, position, dtype) for position in (LATE, EARLY))
         for one, other in zip(late, early, strict=True):
-            shift = torch.full((1, 1), _BY, device=one.device)
-            result = self._turn(rotary, one, shift).float()
-            tolerance = 4 * max(torch.finfo(one.dtype).eps, 1e-5) * float(one.float().norm())
-            # So written that NaN does not pass.
-            if not float((result - other.float()).norm()) <= tolerance:
+            shift = torch.full((1, 1), LATE - EARLY, device=one.device)
+            if not nearly_equal(self._turn(rotary, one, shift), other):
                 raise ControlError(
                     f"layer {layer_of(layer)} does not turn its queries and keys by its rotary"
                     " embedding alone, so anchor would not be exact: use reminder."

@@ -52,11 +52,11 @@ class RowTable(LogitsProcessor, RunnerV2Processor):
 
     def update_state(self, batch_update: Any) -> None:
         """Follow the first runner's batch, whose rows move."""
-        process_dict_updates(self.rows, batch_update, lambda params, *_: steering_of(params))
+        process_dict_updates(self.rows, batch_update, lambda params, *_: read_row(params))
 
     def add_request(self, req_idx: int, sampling_params: Any) -> bool:
         """Follow the second runner's table of requests, whose places stay; change no logits."""
-        row = steering_of(sampling_params)
+        row = read_row(sampling_params)
         self.rows.pop(req_idx, None)
         if row is not None:
             self.rows[req_idx] = row
@@ -79,7 +79,7 @@ class ShareWorker:
         return [] if table is None else [table.shares.take(*reply) for reply in replies]
 
 
-def steering_of(params: Any) -> HeldRow | None:
+def read_row(params: Any) -> HeldRow | None:
     """A request's row from its sampling parameters; None where nothing is held or measured."""
     row: Mapping[str, Any] | None = (params.extra_args or {}).get(ROW)
     if row is None:

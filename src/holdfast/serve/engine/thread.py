@@ -64,7 +64,7 @@ class Job:
     """One reply to generate."""
 
     index: int
-    """Its choice number in the request, or its number in the pipe to the engine's process."""
+    """What its pieces are delivered under: a choice of the request, or a number in the pipe."""
     request: Request
     """The chat in token ids."""
     sampling: Sampling

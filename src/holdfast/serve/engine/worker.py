@@ -148,12 +148,14 @@ def run_engine(spec: EngineSpec, pipe: Connection[Any, Any]) -> None:
         while (message := pipe.recv()) is not None:
             if isinstance(message, tuple):
                 engine.drop([job for number in message if (job := jobs.pop(number, None))])
-                continue
-            new_jobs = [
-                Job(number, request, sampling, reply_text(backend, request, sampling), streams)
-                for number, request, sampling, streams in message
-            ]
-            jobs |= {job.index: job for job in new_jobs}
-            engine.submit(new_jobs)
+            else:
+                new_jobs = [_make_job(backend, one) for one in message]
+                jobs |= {job.index: job for job in new_jobs}
+                engine.submit(new_jobs)
     engine.stop()
     stop.set()
+
+
+def _make_job(backend: LocalBackend, message: JobMessage) -> Job:
+    number, request, sampling, streams = message
+    return Job(number, request, sampling, reply_text(backend, request, sampling), streams)

@@ -32,7 +32,7 @@ from holdfast.core.progress import Progress
 from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gate import find_layers_name
-from holdfast.models.local.persona_span import find_reply_closing
+from holdfast.models.local.turns import find_reply_closing
 from holdfast.training.prism.divergence import TeacherTargets, divergence, divergence_from, logits
 from holdfast.training.prism.settings import PrismSettings
 

@@ -46,7 +46,7 @@ from holdfast.core.control import parse
 from holdfast.core.errors import ControlError
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.files import MINI
-from holdfast.models.local.hold import hold
+from holdfast.models.local.hold.hold import hold
 from tiny_models import CONFIGS, GROUPED, SHAPE, WINDOW, model, tokenizer
 
 TOKENS = tokenizer("chatml")
@@ -805,7 +805,7 @@ def test_dropout_in_attention_is_refused_in_training_alone() -> None:
 
 
 def test_the_documentations_examples_run() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "guide" / "hold.md").read_text("utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "guide" / "hold.md").read_text("utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     names: dict[str, Any] = {}
     torch.manual_seed(0)
@@ -825,7 +825,7 @@ def test_the_documentations_batch_is_padded_on_the_left_where_the_tokenizer_pads
         (tmp_path / file.name).write_bytes(file.read_bytes())
     settings = tmp_path / "tokenizer_config.json"
     settings.write_text(settings.read_text("utf-8").replace('"left"', '"right"'), "utf-8")
-    page = (Path(__file__).parents[3] / "docs" / "guide" / "hold.md").read_text("utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "guide" / "hold.md").read_text("utf-8")
     first, second = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[:2]
     names: dict[str, Any] = {}
     exec(first.replace("Qwen/Qwen3-0.6B", str(tmp_path)), names)
@@ -906,7 +906,7 @@ plain = held(ids).logits
 with holdfast.hold(held, "boost:9", tokenizer=tokens):
     print(bool((held(ids).logits != plain).any()))
 """
-    tests = Path(__file__).parents[2]
+    tests = Path(__file__).parents[3]
     path = os.pathsep.join([str(tests), str(tests.parent / "src")])
     environment = os.environ | {"PYTHONPATH": path}
     process = subprocess.run(

@@ -41,13 +41,9 @@ from holdfast.control.switch import (
 )
 from holdfast.core.control import Control, parse
 from holdfast.core.errors import ControlError
-from holdfast.models.local.hold_rows import (
-    BatchRows,
-    HoldTargets,
-    LazyTokenizer,
-    check_positions,
-    find_targets,
-)
+from holdfast.models.local.hold.positions import check_positions
+from holdfast.models.local.hold.rows import BatchRows
+from holdfast.models.local.hold.targets import HoldTargets, find_targets, lazy_tokenizer
 
 
 @contextmanager
@@ -86,11 +82,13 @@ def hold(
     decoder = decoder_of(inner)
     kind = _check_model(inner, attention_control)
     tokens = tokenizer or inner_tokenizer
-    needs = {
-        "needs_turns": attention_control.needs_turns,
-        "needs_replies": attention_control.needs_replies,
-    }
-    targets = find_targets(span, turns, LazyTokenizer(inner, tokens), **needs)
+    targets = find_targets(
+        span,
+        turns,
+        lazy_tokenizer(inner, tokens),
+        needs_turns=attention_control.needs_turns,
+        needs_replies=attention_control.needs_replies,
+    )
     with ExitStack() as stack:
         stack.enter_context(hold_alone(decoder))
         reference = getattr(model, "ref_model", None)
@@ -184,27 +182,21 @@ class _Block:
         column = 0 if cache is None else int(cache.get_seq_length())
         state = self._state(cache, column, count)
         if state.rows.needs(column):
-            if ids is None:
-                raise ControlError(
-                    "the persona is found by token ids, and this pass has embeddings only: give"
-                    " `span` (and for anchor and restore `turns`) as columns."
-                )
-            if state.rows.read(ids.tolist(), column):
-                state.steering = None
+            self._read_ids(state, ids, column)
         if queries > 1:
             check_positions(arguments, column, queries, anchored=bool(self.control.anchor))
         if state.steering is None:
             state.steering = self._steering(state.rows, inputs.device)
         state.end = column + queries
         steered_pass = start_pass(state.steering, column, queries)
-        anchor = self.control.anchor
-        if self.rotary is not None and steered_pass is not None and anchor is not None:
-            self.rotary.check_reach(state.steering.first_end, state.end, anchor.layers)
-        self._matched = self._matched or steered_pass is not None
         self._pass.state, self._pass.steering = state, steered_pass
-        return (
-            (args, kwargs) if steered_pass is None else (args, {**kwargs, "holdfast": steered_pass})
-        )
+        if steered_pass is None:
+            return None
+        anchor = self.control.anchor
+        if self.rotary is not None and anchor is not None:
+            self.rotary.check_reach(state.steering.first_end, state.end, anchor.layers)
+        self._matched = True
+        return args, {**kwargs, "holdfast": steered_pass}
 
     def _state(self, cache: Any, column: int, count: int) -> _BatchState:
         """Return the batch's state, new for a new cache; follow a cache whose rows changed."""
@@ -232,6 +224,16 @@ class _Block:
             # The cache was cropped, as by assisted decoding: its columns have to be read again.
             state.steering = None
         return state
+
+    def _read_ids(self, state: _BatchState, ids: Tensor | None, column: int) -> None:
+        """Look for personas and turns in the ids of a pass that begins in `column`."""
+        if ids is None:
+            raise ControlError(
+                "the persona is found by token ids, and this pass has embeddings only: give"
+                " `span` (and for anchor and restore `turns`) as columns."
+            )
+        if state.rows.read(ids.tolist(), column):
+            state.steering = None
 
     def _steering(self, rows: BatchRows, device: torch.device) -> Steering:
         controls = [
