@@ -12,7 +12,8 @@ from holdfast.core.errors import HoldfastError
 from holdfast.results.training.recipe import TrainingEstimate
 from holdfast.training.permix.prepare import estimate_training, prepare
 from holdfast.training.permix.settings import (
-    LAPTOP_LORA_RATE,
+    LORA_RATE,
+    NARROW_LORA_RATE,
     NEXT_PROMPTS,
     NO_RESULT,
     DataSettings,
@@ -25,7 +26,9 @@ def test_defaults_go_by_the_model_s_size_and_its_device() -> None:
     lora = PermixSettings(rank=16)
     laptop = TrainerSettings.of(lora, 135_000_000, "cpu")
     assert (laptop.prompts, laptop.rollouts, laptop.temperature) == (4, 4, 0.7)
-    assert (laptop.learning_rate, laptop.max_new_tokens) == (LAPTOP_LORA_RATE, 32)
+    assert (laptop.learning_rate, laptop.max_new_tokens) == (NARROW_LORA_RATE, 32)
+    wider = TrainerSettings.of(lora, 500_000_000, "cpu")
+    assert (wider.prompts, wider.temperature, wider.learning_rate) == (4, 1.0, LORA_RATE)
     card = TrainerSettings.of(lora, 4_000_000_000, "cuda")
     assert (card.prompts, card.rollouts, card.temperature, card.max_new_tokens) == (8, 8, 1.0, 64)
     assert TrainerSettings.of(PermixSettings(), 4_000_000_000, "cuda").learning_rate == 1e-6

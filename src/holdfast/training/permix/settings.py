@@ -28,13 +28,15 @@ MEDIUM = 1_000_000_000  # below so many parameters a model is trained on a CPU i
 LORA_RATE = 1e-4
 # The narrower the model the higher: its authors' fit for fine-tuning Llamas has (2000 / width)^.78,
 # 2.6 at 576. Short runs want more again: in 24 steps SmolLM2-135M learned more at 5e-4 than at 3e-4
-# or 1e-4, at a KL of .2 to .3 a token (docs/guide/permix.md).
-LAPTOP_LORA_RATE = 5e-4
+# or 1e-4, at a KL of .2 to .3 a token. Qwen-0.5B's replies become all alike there, and it learns at
+# 1e-4 (docs/guide/permix.md).
+NARROW = 300_000_000
+NARROW_LORA_RATE = 5e-4
 SFT_RATE = 2e-5
-LAPTOP = {"prompts": 4, "rollouts": 4, "temperature": 0.7}
+NARROW_TEMPERATURE = 0.7  # at 1 SmolLM2-135M answers at random
+LAPTOP = {"prompts": 4, "rollouts": 4}
 """What differs for a model below `MEDIUM` on a CPU: steps of seconds, whose reward says something
-since it is over four prompts, and rollouts that make sense (at a temperature of 1 SmolLM2-135M
-answers at random)."""
+since it is over four prompts."""
 LAPTOP_CATEGORIES = ("extraction-1", "extraction-2", "extraction-3")
 """Of these the trial chooses one for such a model: the answer is in the prompt, so that there is a
 skill to learn, and at one of the levels the model is right some of the time."""
@@ -112,7 +114,7 @@ class PermixSettings:
     )
     """Learning rate."""
     temperature: float | None = option(
-        None, "Of the rollouts: 1, or 0.7 below 1B parameters on a CPU."
+        None, "Of the rollouts: 1, or 0.7 below 300M parameters on a CPU."
     )
     """Temperature of the rollouts."""
     max_new_tokens: int | None = option(
@@ -250,8 +252,10 @@ class TrainerSettings:
             values["max_new_tokens"] = 48
         elif on_a_laptop(parameters, device):
             values |= LAPTOP
-            if settings.rank and settings.arm not in IMITATIONS:
-                values["learning_rate"] = LAPTOP_LORA_RATE
+            if parameters < NARROW:
+                values["temperature"] = NARROW_TEMPERATURE
+                if settings.rank and settings.arm not in IMITATIONS:
+                    values["learning_rate"] = NARROW_LORA_RATE
             if settings.data.tasks in (None, *EXERCISES):
                 values["max_new_tokens"] = 32
         return cls(**values | settings.collect_trainer_settings())
