@@ -13,10 +13,11 @@ from typing import Any
 import holdfast
 from holdfast.core.backend import Backend
 from holdfast.core.progress import Progress
+from holdfast.core.records import as_record
 from holdfast.core.stats import wilson
 from holdfast.models.mini.exam import KINDS, accuracy, items
 
-Band = Sequence[float]
+Band = Sequence[float | None]
 
 
 def drift_table(summary: Mapping[str, Any]) -> list[str]:
@@ -45,7 +46,9 @@ def exam_table(model: Backend, n: int) -> list[str]:
 
 
 def _with(value: float, band: Band) -> str:
-    return f"{value:.2f} [{band[0]:.2f}, {band[1]:.2f}]"
+    low, high = band
+    # A mean of too few conversations has no interval.
+    return f"{value:.2f}" if low is None or high is None else f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def bounds(summary: Mapping[str, Any]) -> list[str]:
@@ -90,8 +93,9 @@ def main() -> None:
         seed=options.seed,
         progress=Progress(),
     )
-    lines = [*drift_table(run.summary), "", *exam_table(model, options.n), ""]
-    print("\n".join([*lines, *bounds(run.summary)]))
+    summary = as_record(run.summary)
+    lines = [*drift_table(summary), "", *exam_table(model, options.n), ""]
+    print("\n".join([*lines, *bounds(summary)]))
 
 
 if __name__ == "__main__":

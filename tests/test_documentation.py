@@ -1,8 +1,10 @@
-"""Code in the documentation is in fences, and holdfast has the options of its commands."""
+"""Code in the documentation is in fences, holdfast has the options of its commands, and the
+reference lists them."""
 
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,3 +78,18 @@ def test_commands_have_the_options_that_the_page_gives_them(page: Path) -> None:
 def test_an_option_that_a_command_lacks_is_seen() -> None:
     (words,) = find_commands("```sh\nX=1 holdfast personas check a.toml \\\n  --colour red\n```\n")
     assert find_unknown_options(words) == ["--colour"]
+
+
+def test_the_reference_names_the_option_of_every_field_of_settings() -> None:
+    fill = runpy.run_path(str(ROOT / "docs" / "hooks.py"))["on_page_markdown"]
+    table = fill("<!-- fields of `holdfast.DriftSettings` -->")
+    assert "| `agents` |  | `--agent` | Only agents with this persona id (repeat). |" in table
+    assert "| `measure` | `True` | `--no-share` |" in table
+    assert "| `filler` | `True` | `--no-filler` |" in table
+    assert "| `sampling.max_new_tokens` | `200` | `--max-new-tokens` |" in table
+
+
+def test_python_users_find_every_setting_of_a_measurement() -> None:
+    page = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    fill = runpy.run_path(str(ROOT / "docs" / "hooks.py"))["on_page_markdown"]
+    assert "<!-- fields of" in page and "<!-- fields of" not in fill(page)

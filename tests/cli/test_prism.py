@@ -8,7 +8,9 @@ from holdfast.results.training.prism import GateScores
 
 def test_a_gate_that_could_not_be_tried_says_why() -> None:
     few = "too few queries were won and lost to hold some out"
-    assert few in _describe_gate(GateScores(None, None, None, None, 0))
+    untried = _describe_gate(GateScores(None, None, None, None, 0))
+    assert few in untried and "AUC" not in untried
+    assert few in _describe_gate(GateScores(None, 0.6, None, None, 0))
     assert few not in _describe_gate(GateScores(0.7, 0.6, 0.5, 0.5, 40))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mini_card import bounds, drift_table
+import pytest
+from mini_card import bounds, drift_table, main
 
 
 def test_the_card_says_which_bounds_are_kept() -> None:
@@ -19,3 +20,14 @@ def test_the_card_says_which_bounds_are_kept() -> None:
     assert [line.split(":")[0] for line in lines] == ["- NOT kept", "- kept", "- kept"]
     assert "choice" in lines[0]
     assert len(drift_table(summary)) == 2 + 3
+
+
+def test_the_card_of_a_few_conversations_is_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["mini_card.py", "--pairs", "5", "-n", "2"])
+    main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith("| all | 5 | ")
+    assert any(line.startswith("| recall | ") for line in lines)
+    assert lines[-1].startswith(("- kept", "- NOT kept"))

@@ -96,15 +96,16 @@ def _training_lines(result: PrismResult) -> Iterator[str]:
 
 
 def _describe_gate(gate: GateScores) -> str:
-    few = ""
-    if gate.auc is None or gate.auc_queries is None:
-        few = "; –: too few queries were won and lost to hold some out"
+    few = "too few queries were won and lost to hold some out"
+    if gate.auc is None and gate.auc_queries is None:
+        return f"gate: {few}, so nothing says how well it decides"
+    gap = f"; –: {few}" if gate.auc is None or gate.auc_queries is None else ""
     return (
         f"gate: ranks queries with an AUC of {number(gate.auc_queries)} among queries it never saw "
         f"and {number(gate.auc)} under personas it never saw (0.50 is chance); of "
         f"{quantity(gate.held_out or 0, 'query')} of the latter it is right for "
         f"{number(gate.accuracy)}, one that always says the more frequent for "
-        f"{number(gate.majority)}{few}"
+        f"{number(gate.majority)}{gap}"
     )
 
 

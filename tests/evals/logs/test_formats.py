@@ -40,6 +40,13 @@ LOGS = [
     ("holdfast.jsonl", "holdfast", "line 4: a line of the server without texts"),
 ]
 by_format = pytest.mark.parametrize(("name", "format", "bad"), LOGS)
+PAGE = (Path(__file__).parents[3] / "docs/reference/logs.md").read_text(encoding="utf-8")
+# The heading of an example on the page, its language and its text.
+EXAMPLES = [
+    (section.partition("\n")[0], *example)
+    for section in PAGE.split("\n## ")[1:]
+    for example in re.findall(r"```(json|csv)\n(.*?)```", section, re.DOTALL)
+]
 
 
 def read(name: str, **more: Any) -> History:
@@ -95,6 +102,16 @@ def test_watch_reads_every_format(name: str, format: str, bad: str) -> None:
     replies = [one for one in result.replies if one.reply is not None]
     assert sorted((one.round, one.score) for one in replies) == [(1, 1.0), (1, 1.0), (2, 0.0)]
     assert len({one.conversation for one in replies}) == 2
+
+
+@pytest.mark.parametrize(("format", "language", "text"), EXAMPLES)
+def test_every_example_of_the_page_is_read_as_what_it_is_an_example_of(
+    format: str, language: str, text: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"log.{'csv' if language == 'csv' else 'jsonl'}"
+    path.write_text(text, encoding="utf-8")
+    reading = read_history(path, [SHOUT]).reading
+    assert (reading.format, reading.unfit) == (format, 0)
 
 
 def test_a_chat_of_sillytavern_is_one_conversation() -> None:

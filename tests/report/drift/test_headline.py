@@ -81,6 +81,14 @@ def test_a_run_without_round_zero_has_a_headline() -> None:
     )
 
 
+def test_a_run_whose_conversations_all_end_early_says_so() -> None:
+    none = {"value": None, "interval": [None, None]}
+    summary = make_summary(0.9, 0.5, (-0.5, -0.3), stability=[0.9] * 8 + [None], change=none)
+    assert headline.headline(summary) == (
+        "Stability is 0.90 at the start; no conversation has a score after eight rounds"
+    )
+
+
 def test_one_round_is_singular() -> None:
     assert "over one round (" in headline.headline(make_summary(0.98, 0.6, (-0.4, -0.3), rounds=1))
     assert "over 16 rounds (" in headline.headline(make_summary(0.98, 0.6, (-0.4, -0.3), rounds=16))

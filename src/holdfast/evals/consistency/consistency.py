@@ -95,6 +95,8 @@ def consistency(
         HoldfastError: something the user can mend, such as a judge that is no better than chance.
     """
     settings = settle(settings, ConsistencySettings, changes)
+    if settings.labels and judge_model is None:
+        raise HoldfastError("--labels tries a judge: name a --judge-model, or leave --labels out.")
     prompt = text_or_file(settings.user_prompt) if settings.user_prompt else None
     dialogues, reading = read_dialogues(Path(log), settings.format, prompt)
     faults, counts = find_faults(dialogues)
@@ -107,7 +109,7 @@ def consistency(
         log=str(log),
         runs=runs,
         valid=valid,
-        valid_interval=wilson(valid / runs, runs),
+        valid_interval=numbers(np.array(wilson(valid / runs, runs))),
         faults={kind: sum(fault.kind == kind for fault in faults) for kind in KINDS},
         checked=counts,
         prompted=sum(one.user_prompt is not None for one in dialogues),

@@ -48,8 +48,7 @@ class Format:
 
 def _openai(record: Record) -> RecordedChat:
     about = _about(record)
-    inner = record.get("request")
-    request = inner if isinstance(inner, dict) else record
+    request = _request(record)
     messages = request.get("messages", request.get("input"))
     if messages is None:
         raise Unfit("a completion without its messages: export them too, as “messages”")
@@ -62,6 +61,16 @@ def _openai(record: Record) -> RecordedChat:
         return RecordedChat(turns, system=system, **about)
     reply = ("assistant", reply_of(answer))
     return RecordedChat((*turns, reply), system=system, complete=False, **about)
+
+
+def _request(record: Record) -> Record:
+    """The request of a record: its own `request` beside the response, or the record itself."""
+    inner = record.get("request")
+    return inner if isinstance(inner, dict) else record
+
+
+def _is_openai(record: Record) -> bool:
+    return "messages" in _request(record) or "choices" in record
 
 
 def _about(record: Record) -> dict[str, Any]:
@@ -91,8 +100,7 @@ def _anthropic(record: Record) -> RecordedChat:
 def _is_anthropic(record: Record) -> bool:
     if isinstance(record.get("params"), dict):
         return True
-    inner = record.get("request")
-    request = inner if isinstance(inner, dict) else record
+    request = _request(record)
     if not isinstance(messages := request.get("messages"), list):
         return False
     blocks = [
@@ -177,7 +185,7 @@ FORMATS = {
     "promptfoo": Format(lambda one: isinstance(one.get("prompt"), dict), _promptfoo),
     "langfuse": Format(_is_langfuse, _langfuse),
     "anthropic": Format(_is_anthropic, _anthropic),
-    "openai": Format(lambda one: "messages" in one or "choices" in one, _openai),
+    "openai": Format(_is_openai, _openai),
 }
 """Formats of records, in the order in which they are tried."""
 WHOLE = ("sillytavern", "csv", "inspect")

@@ -84,7 +84,7 @@ def headline(summary: DriftSummary) -> str:
     way = f"from {first if start == 0 else begins} to {last} over {rounds}"
     course = f"{way} ({change})"
     sentence = {
-        "unmeasured": _headline_without_change(stability, begins, f"{last} after {rounds}"),
+        "unmeasured": _headline_without_change(stability, begins, rounds),
         "single": f"One conversation: {begins}, {last} after {rounds}",
         "low": f"Too low to say: {begins}, {last} after {rounds}, and below "
         f"{number(LOW)} there is too little to lose",
@@ -112,12 +112,16 @@ def describe_full_length(summary: DriftSummary) -> str | None:
     return f"{some} that {'reaches' if n == 1 else 'reach'} round {count_word(last)}"
 
 
-def _headline_without_change(stability: Sequence[Any], begins: str, closes: str) -> str:
+def _headline_without_change(stability: Sequence[Any], begins: str, rounds: str) -> str:
     """The headline where there is no change to speak of."""
     if first_of(stability) is None:
         return "Nothing was measured"
-    alone = start_of(stability) == len(stability) - 1
-    rest = ", the only one measured" if alone else f" and {closes}"
+    if start_of(stability) == len(stability) - 1:
+        rest = ", the only one measured"
+    elif finite(stability[-1]) is None:
+        rest = f"; no conversation has a score after {rounds}"
+    else:
+        rest = f" and {number(stability[-1])} after {rounds}"
     return f"Stability is {begins}{rest}"
 
 
