@@ -134,6 +134,16 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(train_small: Any, tmp_
     assert read_metrics(whole) == read_metrics(cut)
 
 
+def test_a_run_that_was_moved_has_its_model_and_page_where_it_is_now(
+    train_small: Any, tmp_path: Path
+) -> None:
+    train_small(tmp_path / "before", steps=1)
+    (tmp_path / "before").rename(tmp_path / "after")
+    result = train_small(tmp_path / "after", steps=1)
+    assert result.checkpoint == tmp_path / "after" / "model"
+    assert result.summary.report == str(tmp_path / "after" / "report.html")
+
+
 def test_a_run_that_goes_on_calls_no_tied_weights_missing(
     train_small: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

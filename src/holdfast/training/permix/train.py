@@ -296,17 +296,22 @@ def _training_fields(
         "personas": len(plan.personas),
         "held_out": len(data.held_out),
         "seed": plan.seed,
-        "checkpoint": str(folder / MODEL),
-        "report": str(folder / "report.html"),
+        **_places(folder),
     }
 
 
 def _read_summary(folder: Path) -> PermixSummary | None:
-    """The summary of a run that is done."""
+    """The summary of a run that is done, whose files are where its folder is now."""
     path = folder / "summary.json"
     if not path.exists():
         return None
-    return read_record(PermixSummary, json.loads(path.read_text(encoding="utf-8")), str(path))
+    summary = read_record(PermixSummary, json.loads(path.read_text(encoding="utf-8")), str(path))
+    return replace(summary, **_places(folder))
+
+
+def _places(folder: Path) -> dict[str, str]:
+    """Where the trained model and the page of a run are."""
+    return {"checkpoint": str(folder / MODEL), "report": str(folder / "report.html")}
 
 
 def _write_items(path: Path, tasks: Sequence[Task]) -> None:
