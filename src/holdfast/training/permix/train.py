@@ -62,6 +62,7 @@ from holdfast.training.permix.task_reward import Reward, Verify, check_invarianc
 if TYPE_CHECKING:
     from holdfast.models.local.backend import LocalBackend
 
+PAGE = "report.html"
 TRIED_TASKS = 8  # tasks on which the reward is checked before training
 
 
@@ -141,7 +142,7 @@ def train(
 def _finish(run: Run[Any], summary: PermixSummary, folder: Path) -> PermixResult:
     if main_process():
         run.finish(summary)
-        report.write_permix(summary, read_metrics(folder), folder / "report.html")
+        report.write_permix(summary, read_metrics(folder), folder / PAGE)
     return PermixResult(summary)
 
 
@@ -296,7 +297,8 @@ def _training_fields(
         "personas": len(plan.personas),
         "held_out": len(data.held_out),
         "seed": plan.seed,
-        **_places(folder),
+        "checkpoint": str(folder / MODEL),
+        "report": str(folder / PAGE),
     }
 
 
@@ -306,12 +308,7 @@ def _read_summary(folder: Path) -> PermixSummary | None:
     if not path.exists():
         return None
     summary = read_record(PermixSummary, json.loads(path.read_text(encoding="utf-8")), str(path))
-    return replace(summary, **_places(folder))
-
-
-def _places(folder: Path) -> dict[str, str]:
-    """Where the trained model and the page of a run are."""
-    return {"checkpoint": str(folder / MODEL), "report": str(folder / "report.html")}
+    return replace(summary, checkpoint=str(folder / MODEL), report=str(folder / PAGE))
 
 
 def _write_items(path: Path, tasks: Sequence[Task]) -> None:
