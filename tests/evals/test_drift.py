@@ -87,6 +87,10 @@ def test_empty_and_failed_replies_score_zero_and_are_counted() -> None:
     assert failures["error"] > 0 and failures["empty"] > 0
     whys = {record["why"] for record in result.records}
     assert "no choices" in whys
+    assert result.summary.note and result.summary.note.endswith(
+        f"Of {failures['of']} messages: {failures['empty']} empty, {failures['error']} that could "
+        "not be had (an answer scores 0)."
+    )
 
 
 def test_a_conversation_that_overflows_leaves_the_points_it_did_not_reach() -> None:
@@ -109,6 +113,7 @@ def test_a_probe_that_does_not_fit_is_counted_and_never_taken_for_drift() -> Non
     summary = as_record(drift(Actor(tight), suite=SMALL, pairs=4, rounds=4).summary)
     assert summary["stability"][:3] == [1.0, 1.0, None] and summary["n"] == [4, 4, 0, 0, 0]
     assert summary["failures"]["overflow"] > 0
+    assert summary["note"].endswith("that did not fit the context (an answer has no score).")
 
 
 def test_records_are_flat_and_one_per_answer() -> None:

@@ -6,16 +6,24 @@ This module knows English. It knows neither HTML nor charts, and no command's su
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from holdfast.results.conversation import Screened, Setting
+from holdfast.results.conversation import Failures, Screened, Setting
 from holdfast.results.recorded.log import LogReading
 
 COUNTS = (
     "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
     "twelve",
 )  # fmt: skip
+FAILURES = {
+    "empty": "empty",
+    "length": "cut at the token limit",
+    "thought": "cut in the thought before them",
+    "overflow": "that did not fit the context",
+    "error": "that could not be had",
+}
+"""How a reply goes wrong, by the kinds of `Failures`."""
 LOW = 0.3
 """A curve that begins below says nothing about drift."""
 CUT = 0.25
@@ -177,6 +185,33 @@ def inconclusive(scores: Iterable[float | None], cut: float) -> str | None:
             "without; choose harder tasks."
         )
     return None
+
+
+def describe_failures(failures: Failures) -> str | None:
+    """The replies that went wrong and how they count, in one sentence; None where none did."""
+    groups = [
+        (list_failures(vars(failures), kinds), effect)
+        for kinds, effect in (
+            (("empty", "thought", "error"), "an answer scores 0"),
+            (("length",), "an answer is judged as it stands"),
+            (("overflow",), "an answer has no score"),
+        )
+    ]
+    parts = [f"{names} ({effect})" for names, effect in groups if names]
+    return f"Of {quantity(failures.of, 'message')}: {'; '.join(parts)}." if parts else None
+
+
+def count_failures(counts: Mapping[str, int]) -> str:
+    """The replies that went wrong by kind: "2 empty, 1 cut at the token limit, of 420 messages"."""
+    text = list_failures(counts)
+    if not text:
+        return "no reply was empty, cut, too long or lost"
+    return f"{text}, of {quantity(counts['of'], 'message')}" if counts.get("of") else text
+
+
+def list_failures(counts: Mapping[str, int], kinds: Iterable[str] = FAILURES) -> str:
+    """The same of some kinds, without their number in all; empty where there are none."""
+    return ", ".join(f"{n:,} {FAILURES[kind]}" for kind in kinds if (n := counts.get(kind)))
 
 
 def screening(outcome: Screened) -> str:

@@ -96,6 +96,7 @@ def test_failures_are_counted_by_round_questions_included() -> None:
     assert {name: n.tolist() for name, n in failures.items() if n.any()} == {
         "empty": [0, 1],
         "error": [0, 1],
+        "of": [0, 4],
     }
 
 

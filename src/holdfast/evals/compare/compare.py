@@ -41,7 +41,7 @@ from holdfast.evals.estimate import RunEstimate
 from holdfast.evals.tasks import answers as capability
 from holdfast.models.model_group import ModelGroup
 from holdfast.models.notes import NOTES
-from holdfast.report.words import low_ceiling, notes, too_low
+from holdfast.report.words import describe_failures, low_ceiling, notes, too_low
 from holdfast.results.compare import (
     CapabilityAnswer,
     ComparedConversation,
@@ -248,6 +248,7 @@ def _summary(
     assert model is not None
     rows, advice = _rows(plan, results, run, questions, refusals)
     first_score = rows[lengths[-1]][0].curve[0]
+    failures = costs(run.records).failures
     low = low_ceiling(setup.setting(), first_score, share_of_cut_thoughts(run.records))
     return CompareSummary(
         setting=setup.setting(),
@@ -265,11 +266,11 @@ def _summary(
         capability_rounds=questions.rounds,
         questions=questions.count_by_kind(lengths[-1]),
         refused=refusals,
-        failures=costs(run.records).failures,
+        failures=failures,
         clock=clock_of(model),
         verdicts=count_verdicts(run),
         **run.of_work(seconds=round(time.monotonic() - start, 1)),
-        note=notes(NOTES.get(model.name), low),
+        note=notes(NOTES.get(model.name), low, describe_failures(failures)),
         report=run.page,
     )
 
