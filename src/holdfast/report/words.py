@@ -45,13 +45,28 @@ def number(value: Any, places: int = 2) -> str:
     return f"{finite_value:z.{places}f}".replace("-", "−")
 
 
-def signed_number(value: Any) -> str:
-    """A change with its sign; three decimals where two would show a nonzero one as zero."""
+def signed_number(value: Any, apart: Sequence[float] = (0.0,)) -> str:
+    """A change with its sign, a true minus; "0.00" of exactly 0.
+
+    Args:
+        value: the change.
+        apart: numbers that it must not look like unless it is one of them: an end of an interval
+            that lies above 0 never reads as 0. Then it has three or four decimals.
+    """
     finite_value = finite(value)
     if finite_value is None:
         return "–"
-    text = f"{finite_value:+z.2f}" if abs(finite_value) >= 0.005 else f"{finite_value:+z.3f}"
-    return "0.00" if text == "+0.000" else text.replace("-", "−")
+    text = signed_ascii(finite_value, apart).replace("-", "−")
+    return "0.00" if text == "+0.00" else text
+
+
+def signed_ascii(value: float, apart: Sequence[float] = (0.0,)) -> str:
+    """The same in ASCII, where 0 has a sign too."""
+    for places in (2, 3, 4):
+        text = f"{value:+z.{places}f}"
+        if all(text != f"{one:+z.{places}f}" for one in apart if one != value):
+            return text
+    return f"{value:+z.2f}"
 
 
 def capitalise(text: str) -> str:

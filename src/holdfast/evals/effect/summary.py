@@ -22,7 +22,7 @@ from holdfast.core.run import Run
 from holdfast.core.stats import Array, false_discovery, mean, numbers
 from holdfast.evals.tasks.near_duplicates import task_groups
 from holdfast.evals.tasks.tasks import Task
-from holdfast.report.words import inconclusive
+from holdfast.report.words import inconclusive, signed_number
 from holdfast.results.effect import EffectNumbers, EffectRow, ReplyPair
 from holdfast.results.tasks import ArmReplies, TaskArm, TaskRecord
 from holdfast.results.verdict import JudgeVerdict
@@ -208,12 +208,8 @@ def _list(names: Iterable[str]) -> str:
 
 
 def _with_delta(row: EffectRow) -> str:
-    low, high = row.interval
-    return f"{row.category} ({_with_sign(row.delta)} [{_with_sign(low)}, {_with_sign(high)}])"
-
-
-def _with_sign(value: float | None) -> str:
-    return "?" if value is None else f"{value:+z.2f}".replace("-", "−")
+    low, high = map(signed_number, row.interval)
+    return f"{row.category} ({signed_number(row.delta)} [{low}, {high}])"
 
 
 def reply_pairs(

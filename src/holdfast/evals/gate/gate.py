@@ -106,7 +106,7 @@ def _run(side: GateSide, values: Array, part: slice) -> GateRun:
         stability=numbers(mean(by_conversation(values[:, part]))),
         curve=numbers(mean(values)),
         unpaired=side.unpaired_count,
-        errors=side.errors,
+        errors=sum(part.start <= at < part.stop for at in side.errors),
     )
 
 

@@ -228,8 +228,8 @@ def beside_none(summary: CompareSummary) -> tuple[str, list[MeasurePair]]:
         if m.value(other.row) is not None
     ]
     plain, tokens = none.tokens_per_reply, other.row.tokens_per_reply
-    if plain and tokens is not None:
-        ratio = Cell(f"{tokens / plain:.2f} ×")
+    if other.row.relative_tokens is not None:
+        ratio = Cell(f"{other.row.relative_tokens:.2f} ×")
         pairs.append(MeasurePair("tokens a reply", _tokens(plain), _tokens(tokens), ratio))
     time = _time(other)
     if time.sort is not None:

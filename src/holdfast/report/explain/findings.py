@@ -107,7 +107,11 @@ def _control(one: ControlExplanation) -> Iterator[str]:
 
 def _points(value: float | None) -> str:
     """A difference of two shares, in percentage points."""
-    return "–" if value is None else f"{100 * value:+z.1f} points".replace("-", "−")
+    if value is None:
+        return "–"
+    # An end that lies above 0 never reads as 0.
+    places = 1 if abs(value) >= 0.0005 or not value else 2
+    return f"{100 * value:+z.{places}f} points".replace("-", "−")
 
 
 def _span_or_why(interval: Sequence[Any] | None, write: Callable[[Any], str]) -> str:
