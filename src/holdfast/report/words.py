@@ -216,6 +216,16 @@ def describe_failures(failures: Failures) -> str | None:
     return f"Of {quantity(failures.of, 'message')}: {'; '.join(parts)}." if parts else None
 
 
+def describe_missing(failed: int, answers: int) -> str | None:
+    """The answers of a study that count nowhere, in one sentence; None where all count."""
+    if not failed:
+        return None
+    return (
+        f"{failed:,} of {quantity(answers, 'answer')} could not be had or did not fit the context: "
+        "they count on neither side of a difference."
+    )
+
+
 def count_failures(counts: Mapping[str, int]) -> str:
     """The replies that went wrong by kind: "2 empty, 1 cut at the token limit, of 420 messages"."""
     text = list_failures(counts)
