@@ -54,14 +54,22 @@ def headline(summary: ExplainSummary) -> str:
     share, score = none.share.prompt_share, none.stability
     if not share:
         return (
-            f"In {rounds} the score goes from {number(score[0])} to {number(score[-1])}; no "
-            "prompt share was measured"
+            f"In {rounds} the score goes from {number(score[0])} to {number(score[-1])}"
+            f"{_reaching(none)}; no prompt share was measured"
         )
     return (
         f"In {rounds} the share of attention that the system prompt gets goes from "
         f"{percent(share[0])} to {percent(share[-1])}, and the score from {number(score[0])} to "
-        f"{number(score[-1])}"
+        f"{number(score[-1])}{_reaching(none)}"
     )
+
+
+def _reaching(none: ControlExplanation) -> str:
+    """How many conversations are behind the end, where they are fewer than at the start."""
+    first, last = none.n[0], none.n[-1]
+    if last == first:
+        return ""
+    return f" (at the end over the {last} of {quantity(first, 'conversation')} that reach it)"
 
 
 def sign(interval: Sequence[Any] | None) -> int:
@@ -78,7 +86,7 @@ def _decay(none: ControlExplanation, rounds: int) -> Iterator[str]:
     yield (
         f"Without a control an answer gives {percent(share[0])} of its attention to the system "
         f"prompt at round 0 and {percent(share[-1])} at round {rounds}, while the prompt’s part of "
-        f"the text goes from {percent(dilution[0])} to {percent(dilution[-1])}."
+        f"the text goes from {percent(dilution[0])} to {percent(dilution[-1])}{_reaching(none)}."
     )
 
 
