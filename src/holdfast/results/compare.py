@@ -133,7 +133,8 @@ class CapabilityAnswer:
     expected: str
     """The right answer."""
     answer: str
-    right: bool
+    right: bool | None
+    """None where it did not fit the context, which counts neither way."""
     stop: str
     """Why the answer ended."""
     thought: str | None = optional_field()

@@ -268,8 +268,8 @@ class JudgedAnswer:
     stop: str
     """Why the answer ended."""
     answer: str
-    score: float
-    """The judge's score, from 0 to 1."""
+    score: float | None
+    """The judge's score, from 0 to 1; None of an answer that did not fit the context."""
     why: str
     """The judge's reason."""
     thought: str | None = optional_field()

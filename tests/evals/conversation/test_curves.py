@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from actors import suite
 from holdfast.evals.conversation.curves import curves
 from holdfast.evals.conversation.plan import plan
@@ -12,14 +10,15 @@ from holdfast.results.conversation import JudgedAnswer, JudgedConversation, Judg
 SMALL = suite()
 PLAN = plan(SMALL.personas, SMALL.personas, SMALL, pairs=4, seed=0)
 NOBODY = Participant("p", "c", "")
+Scores = dict[str, list[float | None]]
 
 
-def talk(id_: int, *rounds: dict[str, list[float]]) -> JudgedConversation:
+def talk(id_: int, *rounds: Scores) -> JudgedConversation:
     """A conversation by the scores of each arm's runs after each round."""
 
-    def answers(arms: dict[str, list[float]]) -> tuple[JudgedAnswer, ...]:
+    def answers(arms: Scores) -> tuple[JudgedAnswer, ...]:
         return tuple(
-            JudgedAnswer(arm, run, "?", "overflow" if math.isnan(score) else "stop", "", score, "")
+            JudgedAnswer(arm, run, "?", "stop" if score is not None else "overflow", "", score, "")
             for arm, scores in arms.items()
             for run, score in enumerate(scores)
         )
@@ -41,7 +40,7 @@ def test_filler_is_compared_on_the_probe_that_it_was_asked() -> None:
 def test_the_normalised_score_has_one_set_of_conversations() -> None:
     whole = {"own": [1.0], "floor": [0.0]}
     talks = [talk(c.id, whole, {"own": [0.5]}) for c in PLAN[:3]]
-    talks.append(talk(PLAN[3].id, {"own": [1.0], "floor": [math.nan]}, {"own": [1.0]}))
+    talks.append(talk(PLAN[3].id, {"own": [1.0], "floor": [None]}, {"own": [1.0]}))
     result = curves(talks, PLAN, 1)
     assert (result.stability[-1], result.normalised[-1]) == (0.625, 0.5)
 
