@@ -105,7 +105,7 @@ def consistency(
     run = _run(out, dialogues, judge_model) if judge_model is not None else None
     judge = ModelJudge(judge_model, run) if judge_model is not None else None
     check = _check_judge(judge, settings) if judge else None
-    runs, pairs = len(dialogues), _Pairs.of(dialogues)
+    runs, pairs = len(dialogues), _PersonaPairs.of(dialogues)
     flagged_runs = {fault.run for fault in faults}
     is_valid = np.array([one.where not in flagged_runs for one in dialogues], float)
     summary = ConsistencySummary(
@@ -131,7 +131,7 @@ def consistency(
 
 
 @dataclass(frozen=True)
-class _Pairs:
+class _PersonaPairs:
     """Which conversations are of one pair of personas; of a log each stands for itself."""
 
     rows: NDArray[np.int_]
@@ -140,7 +140,7 @@ class _Pairs:
     """The pairs, in which personas recur."""
 
     @classmethod
-    def of(cls, dialogues: Sequence[Dialogue]) -> _Pairs:
+    def of(cls, dialogues: Sequence[Dialogue]) -> _PersonaPairs:
         """The pairs of some conversations."""
         ids = list(dict.fromkeys(one.pair or one.where for one in dialogues))
         at = {one: i for i, one in enumerate(ids)}
@@ -190,7 +190,7 @@ def _side(name: str, dialogues: Sequence[Dialogue], judge: ModelJudge) -> SideCo
     with_prompt = [(one, prompt) for one in dialogues if (prompt := _prompt(one, name))]
     if not with_prompt:
         return None
-    of_pairs = _Pairs.of([one for one, _ in with_prompt])
+    of_pairs = _PersonaPairs.of([one for one, _ in with_prompt])
     lines = [one.lines(role) for one, _ in with_prompt]
     pairs = [(n, (prompt, line)) for n, (_, prompt) in enumerate(with_prompt) for line in lines[n]]
     verdicts = judge.contradictions([pair for _, pair in pairs])
@@ -221,7 +221,10 @@ def _prompt(one: Dialogue, side: str) -> str | None:
 
 
 def _questions(
-    side: str, with_prompt: Sequence[tuple[Dialogue, str]], judge: ModelJudge, of_pairs: _Pairs
+    side: str,
+    with_prompt: Sequence[tuple[Dialogue, str]],
+    judge: ModelJudge,
+    of_pairs: _PersonaPairs,
 ) -> tuple[Consistency, int]:
     """Questions on the prompts, answered from the conversations; and how many are unsaid."""
     demands = {
@@ -258,7 +261,9 @@ def _facts(prompt: str) -> list[tuple[str, Any]]:
     return [(one.probes[0], one.judge) for one in facts if one.category in ("character", "memory")]
 
 
-def _measure(verdicts: Sequence[tuple[int, float | None, float]], of_pairs: _Pairs) -> Consistency:
+def _measure(
+    verdicts: Sequence[tuple[int, float | None, float]], of_pairs: _PersonaPairs
+) -> Consistency:
     """A measure over pairs.
 
     Args:

@@ -123,9 +123,7 @@ def explain(
     sets, counts, refusal = vectors.measure(
         _without_personas(setup, run, manifest, progress, settings.resume)
     )
-    controls, failures = control_explanations(records), costs(run.records).failures
-    thoughts = share_of_cut_thoughts(run.records)
-    low = low_ceiling(setup.setting(), controls[0].stability[0], thoughts)
+    controls = control_explanations(records)
     summary = ExplainSummary(
         setting=setup.setting(),
         command=command,
@@ -134,8 +132,8 @@ def explain(
         association=associations(records, sets),
         dimension_refusal=refusal,
         **run.of_work(seconds=round(time.monotonic() - start, 1)),
-        failures=failures,
-        note=notes(NOTES.get(model.name), low, describe_failures(failures)),
+        failures=costs(run.records).failures,
+        note=_note(setup, run.records, controls[0].stability[0]),
         report=run.page,
         findings=[],
     )
@@ -144,6 +142,15 @@ def explain(
     if summary.report:
         report.write_explain(summary, Path(summary.report))
     return Explanation(summary)
+
+
+def _note(
+    setup: ControlledSetup, records: Sequence[RoundRecord], ceiling: float | None
+) -> str | None:
+    """What to know of the model, of a low start and of replies that went wrong."""
+    setting = setup.setting()
+    low = low_ceiling(setting, ceiling, share_of_cut_thoughts(records))
+    return notes(NOTES.get(setting.model or ""), low, describe_failures(costs(records).failures))
 
 
 def estimate_explain(
