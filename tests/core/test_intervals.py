@@ -76,6 +76,15 @@ def test_a_few_differences_of_one_sign_are_certain_no_more_often_than_by_chance(
     assert (p < 0.005).mean() <= 0.009 and (p < 0.001).mean() <= 0.004
 
 
+def test_three_texts_asked_again_and_again_are_certain_no_more_often_than_by_chance() -> None:
+    rng, texts = np.random.default_rng(7), np.repeat(range(3), 7)
+    sides = rng.beta(1, 1, (2, 3, 2 * DRAWS))[:, texts]
+    before, after = (rng.random((3, *sides.shape)) < sides).mean(axis=0)
+    sample = Sample(len(texts), clusters=texts.tolist())
+    assert coverage(sample.difference_interval(after, before), 0) >= 0.93
+    assert (sample.difference_p(after, before) < 0.001).mean() <= 0.003
+
+
 def test_personas_that_recur_with_a_rare_failure_are_covered() -> None:
     rng = np.random.default_rng(8)
     persona, conversation = rng.normal(0, 1.5, (20, DRAWS)), rng.normal(0, 0.5, (200, DRAWS))

@@ -32,10 +32,10 @@ that fails may not have been met.
 Difference of two means, paired: MOVER (Zou & Donner 2008; Newcombe 1998, method 10), which
 joins the limits of two means by their correlation. The two are the means themselves; where no
 difference is exactly -1, 0 or 1 they are the mean gain and the mean loss, since these show the
-differences' own spread and skewness. As they never reach 0 where all differences have one sign,
-the interval holds Student's too, with a standard error of at least |mean| w: however alike n
-differences are, their mean is at most n errors from 0. Ratio: the same for N - θD, solved for
-θ (Donner & Zou 2012), which is Fieller's interval where the limits are symmetric.
+differences' own spread and skewness. The interval holds Student's too, as MOVER's never reaches
+0 where all differences have one sign; its standard error is at least |mean| w, so that n
+differences, however alike, are at most n errors from 0. Ratio: the same for N - θD, solved for θ
+(Donner & Zou 2012), which is Fieller's interval where the limits are symmetric.
 
 This module knows arrays. It knows no personas and no rounds. Missing values are NaN.
 """
@@ -260,8 +260,8 @@ def _difference_limits(
         return _wilson(part, t, kappa=0.0, lam=lam)
 
     parts = (limits(gain), limits(loss))
-    smooth = _at_least_students(_mover_limits(gain, loss, apart, *parts), apart, t)
-    return np.where((apart.ends == 0)[..., None], smooth, whole)
+    smooth = _mover_limits(gain, loss, apart, *parts)
+    return _at_least_students(np.where((apart.ends == 0)[..., None], smooth, whole), apart, t)
 
 
 def _at_least_students(limits: Array, apart: Moments, t: Array) -> Array:
