@@ -182,7 +182,7 @@ def plans(quick: bool) -> Iterator[tuple[str, tuple[Conversation, ...]]]:
     for name in ("mini", "core"):
         suite = load_suite(name)
         everybody = suite.personas
-        for pairs in (12, 24, 100) if quick else (12, 24, 48, 64, 100, 150, 200):
+        for pairs in (4, 12, 24, 100) if quick else (4, 12, 24, 48, 64, 100, 150, 200):
             yield name, plan(everybody, everybody, suite, pairs=pairs)
     suite = load_suite("mini")
     for k, times in ((12, 2), (12, 10)) if quick else OWN_FILES:

@@ -129,19 +129,43 @@ def test_check_prints_the_shares_of_wrong_scores_among_labelled_replies(
     result = run("check", mine, "--cases", cases, "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout) == {
-        "pattern": {"n": 3, "false_fail": 0.5, "false_pass": 0.0, "stuffed_pass": None},
-        "memory": {"n": 2, "false_fail": None, "false_pass": 1.0, "stuffed_pass": 1.0},
+        "pattern": {
+            "n": 3,
+            "false_fail": 0.5,
+            "false_pass": 0.0,
+            "stuffed_pass": None,
+            "passes": 2,
+            "fails": 1,
+            "stuffed": 0,
+        },
+        "memory": {
+            "n": 2,
+            "false_fail": None,
+            "false_pass": 1.0,
+            "stuffed_pass": 1.0,
+            "passes": 0,
+            "fails": 1,
+            "stuffed": 1,
+        },
     }
     table = run("check", mine, "--cases", cases).stdout
     assert 'captain: scores 0.00 but should pass: "aye"' in table
-    assert "stuffed pass" in table and "50%" in table
+    assert "stuffed pass" in table and "50% of 2" in table and "100% of 1" in table
 
 
 def test_check_prints_json_for_the_suites_own_examples(mine: Path) -> None:
     result = run("check", mine, "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout) == {
-        "pattern": {"n": 2, "false_fail": 0.0, "false_pass": 0.0, "stuffed_pass": None}
+        "pattern": {
+            "n": 2,
+            "false_fail": 0.0,
+            "false_pass": 0.0,
+            "stuffed_pass": None,
+            "passes": 1,
+            "fails": 1,
+            "stuffed": 0,
+        }
     }
     mine.write_text(GOOD.replace('passes = ["AYE!"]', 'passes = ["aye"]'))
     wrong = run("check", mine, "--json")

@@ -31,6 +31,7 @@ def test_a_log_that_drifts_says_where(log: Path, capsys: pytest.CaptureFixture[s
     assert run(str(log), "--persona", "mini:upper-1") == 0
     out = capsys.readouterr().out
     assert "upper-1 drifts: from round 4 on the score is 1.00 lower" in out
+    assert "  round   5-8  0.00  80 replies" in out
     assert "40 conversations, 240 replies" in out
 
 

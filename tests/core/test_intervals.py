@@ -57,10 +57,32 @@ def test_two_labellings_give_a_wider_interval_than_either() -> None:
     assert both > np.ptp(Sample(64, [columns]).score_interval(values))
 
 
-def test_a_difference_that_is_the_same_everywhere_has_no_width() -> None:
+def test_a_difference_that_is_the_same_everywhere_is_the_surer_the_more_there_are() -> None:
     before = 0.2 + 0.8 * np.random.default_rng(2).random(50)
     limits = Sample(50).difference_interval(before - 0.1, before)
-    assert limits == pytest.approx([-0.1, -0.1])
+    assert limits == pytest.approx([-0.104, -0.096], abs=1e-4)
+    low, high = Sample(3).difference_interval(before[:3] - 0.1, before[:3])
+    assert low < -0.1 and high > 0
+    texts = np.repeat(range(3), 10).tolist()  # three texts, ten times each
+    assert Sample(30, clusters=texts).difference_interval(before[:30] - 0.1, before[:30])[1] > 0
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 6, 8, 12])
+def test_a_few_differences_of_one_sign_are_certain_no_more_often_than_by_chance(n: int) -> None:
+    before, after = np.random.default_rng(n).random((2, n, 2 * DRAWS))
+    assert coverage(Sample(n).difference_interval(after, before), 0) >= 0.93
+    assert coverage(Sample(n).share_difference_interval(after, before), 0) >= 0.93
+    p = Sample(n).difference_p(after, before)
+    assert (p < 0.005).mean() <= 0.009 and (p < 0.001).mean() <= 0.004
+
+
+def test_three_texts_asked_again_and_again_are_certain_no_more_often_than_by_chance() -> None:
+    rng, texts = np.random.default_rng(7), np.repeat(range(3), 7)
+    sides = rng.beta(1, 1, (2, 3, 2 * DRAWS))[:, texts]
+    before, after = (rng.random((3, *sides.shape)) < sides).mean(axis=0)
+    sample = Sample(len(texts), clusters=texts.tolist())
+    assert coverage(sample.difference_interval(after, before), 0) >= 0.93
+    assert (sample.difference_p(after, before) < 0.001).mean() <= 0.003
 
 
 def test_personas_that_recur_with_a_rare_failure_are_covered() -> None:

@@ -17,6 +17,7 @@ from holdfast.core.records import as_record
 from holdfast.evals.drift import DriftSettings, drift
 from holdfast.models.load import load
 from holdfast.persona.suite import Persona, Suite, load_suite
+from holdfast.report import transcript
 
 SMALL = suite()
 KIND = {"name": "rubric", "criteria": "kind"}
@@ -87,6 +88,10 @@ def test_empty_and_failed_replies_score_zero_and_are_counted() -> None:
     assert failures["error"] > 0 and failures["empty"] > 0
     whys = {record["why"] for record in result.records}
     assert "no choices" in whys
+    assert result.summary.note and result.summary.note.endswith(
+        f"Of {failures['of']} messages: {failures['empty']} empty, {failures['error']} that could "
+        "not be had (an answer scores 0)."
+    )
 
 
 def test_a_conversation_that_overflows_leaves_the_points_it_did_not_reach() -> None:
@@ -106,9 +111,14 @@ def test_a_probe_that_does_not_fit_is_counted_and_never_taken_for_drift() -> Non
         late = len(ask.chat) > 5 and ask.chat[-1]["content"] in probes
         return Reply("", "overflow") if late else obey(ask)
 
-    summary = as_record(drift(Actor(tight), suite=SMALL, pairs=4, rounds=4).summary)
+    result = drift(Actor(tight), suite=SMALL, pairs=4, rounds=4)
+    summary = as_record(result.summary)
     assert summary["stability"][:3] == [1.0, 1.0, None] and summary["n"] == [4, 4, 0, 0, 0]
+    assert {one["score"] for one in result.records if one["stop"] == "overflow"} == {None}
+    entries = transcript.entries(result.conversations)
+    assert {(one.first, one.last, one.fall) for one in entries} == {(1.0, 1.0, 0.0)}
     assert summary["failures"]["overflow"] > 0
+    assert summary["note"].endswith("that did not fit the context (an answer has no score).")
 
 
 def test_records_are_flat_and_one_per_answer() -> None:

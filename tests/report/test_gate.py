@@ -66,6 +66,23 @@ def test_hostile_answers_stay_text() -> None:
 
 
 @pytest.mark.parametrize(
+    ("interval", "written"),
+    [
+        ((-0.0987, 0.02), "(−0.099 to +0.02)"),
+        ((-0.1, 0.02), "(−0.10 to +0.02)"),
+        ((-0.31, -0.0004), "(−0.31 to −0.0004)"),
+        ((-0.31, -0.1004), "(−0.31 to −0.1004)"),
+    ],
+)
+def test_an_end_of_the_interval_never_looks_like_the_bound_that_it_leaves_out(
+    interval: tuple[float, float], written: str
+) -> None:
+    decision = Decision(outcome(*interval, 0.1), -0.05, interval, 0.1, 24, Power(0.1, 64, 0.16))
+    run = summary().baseline
+    assert written in sentence(decision, run, run)
+
+
+@pytest.mark.parametrize(
     ("interval", "words"),
     [
         ((-0.05, 0.1), "a fall of 0.10 is excluded."),

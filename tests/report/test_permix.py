@@ -9,6 +9,7 @@ import pytest
 from holdfast.core.records import read_record
 from holdfast.report.permix import render
 from holdfast.results.training.permix import PermixSummary, StepMetrics
+from holdfast.training.permix.metrics import learning_means
 
 KIND = {"n": 8, "accuracy": 0.5, "groups": 1, "zero_variance": 0.0}
 
@@ -39,14 +40,18 @@ def summary(**values: Any) -> PermixSummary:
 
 
 def test_the_page_shows_rewards_zero_variance_and_kl_and_escapes_replies() -> None:
-    page = render(summary(), [line(step) for step in range(1, 31)])
-    assert (
-        "goes from .50 to .75 in 30 steps" in page or "goes from 0.50 to 0.75 in 30 steps" in page
-    )
+    page = render(summary(rollouts=160), [line(step) for step in range(1, 31)])
+    assert "from 0.50 to 0.75 in 30 steps (means of 160 rollouts each, of other prompts)" in page
     for key in ("accuracy", "zero-variance", "kl"):
         assert f'id="figure-{key}"' in page
     assert "<script>x" not in page and "&lt;script&gt;x" in page
     assert "imp" in page and "mean of 3 steps" in page
+
+
+def test_a_mean_reward_says_of_how_many_rollouts_it_is() -> None:
+    means = learning_means([line(step) for step in range(1, 31)])
+    assert (means.window, means.rollouts) == (5, 5 * 8)
+    assert learning_means([line(1, by_kind=None)]).rollouts is None
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ def test_numbers_have_a_true_minus_and_no_negative_zero() -> None:
     assert words.number(math.nan) == words.number(None) == "–"
     assert words.signed_number(0.2) == "+0.20"
     assert words.signed_number(-0.002) == "−0.002"
+    assert words.signed_number(-0.0004) == "−0.0004"
     assert words.signed_number(-0.00001) == "0.00"
     assert words.percent(-0.02) == "−2.0%"
     assert words.percent(-0.0004) == "0.0%"

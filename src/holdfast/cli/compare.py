@@ -30,7 +30,8 @@ from holdfast.cli.session import (
 from holdfast.core.progress import Progress
 from holdfast.evals.compare.settings import CompareSettings
 from holdfast.evals.conversation.estimate import name_uncounted
-from holdfast.report.words import screening
+from holdfast.report.compare.entries import scored_on
+from holdfast.report.words import screening, signed_ascii
 
 if TYPE_CHECKING:
     from holdfast.evals.compare.compare import Comparison
@@ -115,12 +116,9 @@ def _lines(result: Comparison) -> Iterator[str]:
         ]
         yield ("* " if row.pareto else "  ") + "  ".join(cells)
     for row in s.rows:
-        if row.n < s.setting.conversations:
-            yield (
-                f"  {row.control}: n/a but on the personas it was trained on, those of "
-                f"{row.n} of {s.setting.conversations} conversations; the system prompt "
-                f"{'is dropped' if row.system_prompt == 'dropped' else 'stays'}"
-            )
+        if some := scored_on(row, s.setting.conversations):
+            dropped = "; the system prompt is dropped" if row.system_prompt == "dropped" else ""
+            yield f"  {row.control}: {some}{dropped}"
     yield "  * on the front of stability and capability; late is the last quarter of the rounds"
     for control, why in s.refused.items():
         yield f"  left out: {control} ({why})"
@@ -136,7 +134,7 @@ def _times(ratio: float | None) -> str:
 
 
 def _change(row: ControlRow) -> str:
-    interval = row.late_delta_interval
-    if interval is None:
+    if row.late_delta is None or row.late_delta_interval is None:
         return "–"
-    return f"{row.late_delta:+z.2f} [{interval[0]:+z.2f}, {interval[1]:+z.2f}]"
+    low, high = map(signed_ascii, row.late_delta_interval)
+    return f"{signed_ascii(row.late_delta)} [{low}, {high}]"

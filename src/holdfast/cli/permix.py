@@ -67,7 +67,8 @@ def _lines(summary: PermixSummary) -> Iterator[str]:
         places = f"over {NEXT_PROMPTS} replies before training", "over as many after"
     else:
         steps = "step" if means.window == 1 else f"{means.window} steps"
-        places = f"in the first {steps}", "in the last"
+        each = f" ({means.rollouts} rollouts each, of other prompts)" if means.rollouts else ""
+        places = f"in the first {steps}", f"in the last{each}"
     yield f"mean reward {means.reward_first} {places[0]}, {means.reward_last} {places[1]}"
     if means.kl_last is not None:  # arms that imitate have none
         yield f"KL to the model before training: {means.kl_last} a token in the last steps"

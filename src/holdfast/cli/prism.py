@@ -161,9 +161,21 @@ def _arm_lines(summary: PrismEvalSummary) -> Iterator[str]:
     for row in summary.rows:
         cut = "   –" if row.cut is None else f"{row.cut:4.0%}"
         differences = "  ".join(_difference(row.against[arm]) for arm in ("base", "matched"))
-        yield f"{row.arm:<10} {row.overall:8.3f}  {differences}  {row.routed:6.2f}  {cut}"
+        overall = "–" if row.overall is None else f"{row.overall:.3f}"
+        yield f"{row.arm:<10} {overall:>8}  {differences}  {row.routed:6.2f}  {cut}"
+    yield from (
+        f"{row.arm}: scored on {row.n} of {summary.tasks} tasks, since the others did not fit the "
+        "context"
+        for row in summary.rows
+        if row.n < summary.tasks
+    )
+    yield "oracle: the better of two noisy scores of each task, and so above both by chance alone"
 
 
 def _difference(difference: PairedDifference) -> str:
     low, high = difference.interval
+    if difference.delta is None:
+        return f"{'–':23}"
+    if low is None or high is None:
+        return f"{difference.delta:+z.3f} {'no interval':16}"
     return f"{difference.delta:+z.3f} [{low:+z.3f}, {high:+z.3f}]"

@@ -32,8 +32,9 @@ that fails may not have been met.
 Difference of two means, paired: MOVER (Zou & Donner 2008; Newcombe 1998, method 10), which
 joins the limits of two means by their correlation. The two are the means themselves; where no
 difference is exactly -1, 0 or 1 they are the mean gain and the mean loss, since these show the
-differences' own spread and skewness. Ratio: the same for N - θD, solved for θ
-(Donner & Zou 2012), which is Fieller's interval where the limits are symmetric.
+differences' own spread and skewness. The interval holds Student's too, as MOVER's never reaches
+0 where all differences have one sign, with an error of at least |mean| w. Ratio: the same for
+N - θD, solved for θ (Donner & Zou 2012), Fieller's interval where the limits are symmetric.
 
 This module knows arrays. It knows no personas and no rounds. Missing values are NaN.
 """
@@ -69,7 +70,7 @@ class Moments:
     ends: Array
     """Share of the observations that are exactly 0 or 1 (or -1, a difference)."""
     recurrence: Array
-    """w, the share of a persona in the observations where personas recur; 0 where none does."""
+    """w, a persona's share of the observations where personas recur; 0 where none does."""
 
 
 class Sample:
@@ -156,8 +157,9 @@ class Sample:
         """Intervals of mean(a) - mean(b) of shares of attention, over what both have: (..., 2)."""
         _, _, gain, loss, apart = self._pair(a, b)
         t = quantile(apart.df)
-        limits = (_wilson(part, t, kappa=0.0, lam=0.0) for part in (gain, loss))
-        return _enough(_mover_limits(gain, loss, apart, *limits), apart)
+        parts = (_wilson(part, t, kappa=0.0, lam=0.0) for part in (gain, loss))
+        limits = _mover_limits(gain, loss, apart, *parts)
+        return _enough(_at_least_students(limits, apart, t), apart)
 
     def mean_interval(self, values: Array) -> Array:
         """Student's t interval of means of any values, symmetric and unbounded: (..., 2)."""
@@ -178,8 +180,7 @@ class Sample:
         """
         pair = self._pair(a, b)
         apart = pair[-1]
-        low, high = np.zeros((2, *apart.mean.shape))
-        high = high + 60.0
+        low, high = np.zeros(apart.mean.shape), np.full(apart.mean.shape, 60.0)
         for _ in range(40):
             middle = (low + high) / 2
             limits = _difference_limits(*pair, middle)
@@ -260,7 +261,15 @@ def _difference_limits(
 
     parts = (limits(gain), limits(loss))
     smooth = _mover_limits(gain, loss, apart, *parts)
-    return np.where((apart.ends == 0)[..., None], smooth, whole)
+    return _at_least_students(np.where((apart.ends == 0)[..., None], smooth, whole), apart, t)
+
+
+def _at_least_students(limits: Array, apart: Moments, t: Array) -> Array:
+    """The limits or Student's, whichever is farther; its standard error is at least |mean| w."""
+    w = np.maximum(apart.recurrence, 1 / apart.n.clip(min=1))
+    half = t * np.maximum(np.sqrt(apart.variance), np.abs(apart.mean) * w)
+    ends = np.fmin(limits[..., 0], apart.mean - half), np.fmax(limits[..., 1], apart.mean + half)
+    return np.asarray(np.stack(ends, axis=-1).clip(-1, 1))
 
 
 def _mover_limits(one: Moments, other: Moments, apart: Moments, a: Array, b: Array) -> Array:
@@ -279,8 +288,7 @@ def _mover_distance(x: Array, y: Array, rho: Array) -> Array:
 def _correlation(one: Moments, other: Moments, apart: Moments) -> Array:
     """Correlation of two means, drawn towards 0 where many pairs are exactly alike.
 
-    Newcombe's (1998) correction for continuity in a simpler form: a pair that differs may not
-    have been seen yet.
+    As Newcombe's (1998) correction for continuity: a pair that differs may not be seen yet.
     """
     product = np.sqrt(one.variance * other.variance)
     top = (one.variance + other.variance - apart.variance) / 2

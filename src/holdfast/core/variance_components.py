@@ -58,9 +58,8 @@ class Design:
         strata = np.zeros(n, int)
         for labels in fixed_effects:
             strata = _collapse(strata * (labels.max() + 1) + labels, (np.arange(n), *random))
-        member = _incidence(strata)
-        self.strata = member.shape[1]
-        self.centre = np.eye(n) - (member / member.sum(axis=0)) @ member.T
+        self.member = _incidence(strata)
+        self.strata = self.member.shape[1]
         self.parts = [part for g in random if (part := _incidence(g)).shape[1] < n]
         self.recurrence = max((((p.sum(axis=0) / n) ** 2).sum() for p in self.parts), default=0.0)
 
@@ -69,14 +68,17 @@ class Design:
         each = range(len(self.parts))
         subsets = [tuple(each), *((k,) for k in each if len(self.parts) > 1), ()]
         one = np.eye(self.n)
+        centre = one - (self.member / self.member.sum(axis=0)) @ self.member.T
         return {
-            s: _VarianceModel([*(self.parts[k] for k in s), one], self.centre)
+            s: _VarianceModel([*(self.parts[k] for k in s), one], centre)
             for s in dict.fromkeys(subsets)
         }
 
     def moments(self, values: Array) -> tuple[Array, Array]:
         """V of the mean of (n, columns), and its degrees of freedom."""
-        residuals = self.centre @ values
+        # Without a matrix of all rows by all rows, of which a long log has too many.
+        means = self.member.T @ values / self.member.sum(axis=0)[:, None]
+        residuals = values - self.member @ means
         free = self.n - self.strata
         within = (residuals**2).sum(axis=0)
         if not self.parts:

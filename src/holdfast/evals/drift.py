@@ -55,7 +55,7 @@ from holdfast.evals.logs.formats import FORMAT_HELP
 from holdfast.models.notes import NOTES
 from holdfast.persona.suite import select
 from holdfast.report.drift.headline import headline
-from holdfast.report.words import low_ceiling, notes
+from holdfast.report.words import describe_failures, low_ceiling, notes
 from holdfast.results.conversation import JudgedConversation, RoundRecord
 from holdfast.results.drift import DriftSummary, ReferenceCurve
 from holdfast.results.verdict import JudgeVerdict
@@ -268,17 +268,20 @@ def _summarise(
     ceiling = long.curves.ceiling if long else by_round.ceiling
     thoughts = share_of_cut_thoughts(run.records)
     low = low_ceiling(of_run, ceiling, thoughts) if settings.history is None else None
+    spent = costs(run.records)
     return DriftSummary(
         setting=of_run,
         control=settings.control,
         curves=by_round,
         share=prompt_share(run.records, plan, rounds),
         full_length=long,
-        costs=costs(run.records),
+        costs=spent,
         **process,
         verdicts=count_verdicts(run),
         history=cast.reading,
-        note=notes(NOTES.get(model.name) if model else None, low),
+        note=notes(
+            NOTES.get(model.name) if model else None, low, describe_failures(spent.failures)
+        ),
         reference=_reference(by_round.stability) if settings.reference else None,
     )
 

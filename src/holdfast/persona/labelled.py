@@ -76,6 +76,12 @@ class JudgeErrors:
     """Share of replies labelled fail, stuffed ones aside, that score above 0.5."""
     stuffed_pass: float | None
     """Share of stuffed replies labelled fail that score above 0.5."""
+    passes: int
+    """Replies labelled pass, of which `false_fail` is a share."""
+    fails: int
+    """Those labelled fail, stuffed ones aside, of which `false_pass` is."""
+    stuffed: int
+    """Stuffed ones labelled fail, of which `stuffed_pass` is."""
 
 
 def read_labelled_replies(path: Path) -> list[LabelledReply]:
@@ -147,13 +153,18 @@ def judge_errors(replies: Sequence[ScoredReply]) -> dict[str, JudgeErrors]:
 
 
 def _errors(replies: Sequence[ScoredReply]) -> JudgeErrors:
-    legitimate = [one for one in replies if one.reply.expected == "pass"]
+    passes = [one for one in replies if one.reply.expected == "pass"]
     failing = [one for one in replies if one.reply.expected == "fail"]
+    fails = [one for one in failing if one.reply.kind != STUFFED]
+    stuffed = [one for one in failing if one.reply.kind == STUFFED]
     return JudgeErrors(
         n=len(replies),
-        false_fail=_share_wrong(legitimate),
-        false_pass=_share_wrong([one for one in failing if one.reply.kind != STUFFED]),
-        stuffed_pass=_share_wrong([one for one in failing if one.reply.kind == STUFFED]),
+        false_fail=_share_wrong(passes),
+        false_pass=_share_wrong(fails),
+        stuffed_pass=_share_wrong(stuffed),
+        passes=len(passes),
+        fails=len(fails),
+        stuffed=len(stuffed),
     )
 
 

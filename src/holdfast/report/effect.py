@@ -101,6 +101,7 @@ def _cells(summary: EffectSummary, pairs: Pairs) -> Iterator[dict[str, Any]]:
             "model": row.model if len(summary.models) > 1 else "",
             "delta": signed_number(row.delta),
             "interval": signed_span(row.interval),
+            "n": row.n,
             "pairs": [
                 {
                     "expert": pair.expert,

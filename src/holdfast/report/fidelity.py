@@ -11,8 +11,8 @@ from holdfast.report import html as shell
 from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.drift.figures import Figure, Table, line_figure
 from holdfast.report.transcript import fold_text
-from holdfast.report.words import between, number, quantity, with_interval
-from holdfast.results.fidelity import FidelitySummary, PersonaFidelity
+from holdfast.report.words import between, ends, number, quantity, with_interval
+from holdfast.results.fidelity import FidelitySummary, PersonaFidelity, PersonaScores
 
 
 def write_fidelity(summary: FidelitySummary, path: Path) -> None:
@@ -66,15 +66,7 @@ def headline(summary: FidelitySummary) -> str:
 
 def remarks(summary: FidelitySummary) -> list[str]:
     """The sentences under the headline: the weakest task, and what failed."""
-    by_task = summary.scores.by_task
-    sentences = []
-    if len(by_task) > 1:
-        weakest, best = min(by_task, key=by_task.__getitem__), max(by_task, key=by_task.__getitem__)
-        spans = summary.scores.by_task_interval
-        sentences.append(
-            f"Weakest is {weakest}, {with_interval(by_task[weakest], spans[weakest])}, and "
-            f"strongest {best}, {with_interval(by_task[best], spans[best])}."
-        )
+    sentences = [_extremes(summary.scores)] if len(summary.scores.by_task) > 1 else []
     if failures := summary.details.parse_failures:
         sentences.append(
             f"{failures} of {quantity(summary.details.judge_calls, 'call')} of the "
@@ -83,9 +75,11 @@ def remarks(summary: FidelitySummary) -> list[str]:
     for key, what in (
         ("failed_replies", "could not be had and count as the lowest score"),
         ("empty_replies", "were empty and count as the lowest score"),
+        ("cut_replies", "were cut at the token limit and are judged as they stand"),
     ):
         if count := getattr(summary.details, key):
-            sentences.append(f"{quantity(count, 'answer')} {what}.")
+            of = f"{count:,} of {quantity(summary.details.replies, 'reply')}"
+            sentences.append(f"{of} {what}.")
     for key, what in (
         ("question_failures", "request for questions failed"),
         ("example_failures", "request for example answers failed"),
@@ -93,6 +87,22 @@ def remarks(summary: FidelitySummary) -> list[str]:
         if count := getattr(summary.details, key, 0):
             sentences.append(f"{count} × {what} twice; what it was for went without.")
     return sentences
+
+
+def _extremes(scores: PersonaScores) -> str:
+    """The lowest and the highest task, and whether chance alone may have set them apart."""
+    by_task, spans = scores.by_task, scores.by_task_interval
+    low, high = min(by_task, key=by_task.__getitem__), max(by_task, key=by_task.__getitem__)
+    sentence = (
+        f"The lowest score is that of {low}, {with_interval(by_task[low], spans[low])}, and the "
+        f"highest that of {high}, {with_interval(by_task[high], spans[high])}"
+    )
+    below, above = ends(spans[low]), ends(spans[high])
+    if below is None or above is None:
+        return f"{sentence}; personas are too few to say whether the order is chance."
+    if below[1] >= above[0]:
+        return f"{sentence}; their intervals overlap, so that the order may be chance."
+    return f"{sentence}."
 
 
 def _tasks(summary: FidelitySummary) -> Table:

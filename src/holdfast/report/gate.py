@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from xml.etree import ElementTree
 
 from holdfast.core.errors import shorten
-from holdfast.report.words import capitalise, count, number, quantity, signed_number, signed_span
+from holdfast.report.words import between, capitalise, count, number, quantity, signed_number
 from holdfast.results.gate import Decision, GateRun, GateSummary, Loss
 
 ROWS = 20
@@ -25,9 +26,11 @@ _MARKS = {"holds": "✅ Holds", "slips": "❌ Slips", "cannot tell": "❔ Cannot
 def sentence(decision: Decision, baseline: GateRun, candidate: GateRun) -> str:
     """The verdict with its figures and its power."""
     margin, (low, high) = number(decision.margin), decision.interval
+    # No end of the interval looks like the margin that it is said to leave out.
+    written = partial(signed_number, apart=(0.0, -decision.margin))
     figures = (
         f"stability {number(candidate.stability)} against {number(baseline.stability)}, "
-        f"change {signed_number(decision.change)} ({signed_span(decision.interval)}), "
+        f"change {signed_number(decision.change)} ({between(decision.interval, written)}), "
         f"n {decision.n}"
     )
     if decision.same:

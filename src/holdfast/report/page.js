@@ -217,7 +217,8 @@
         stop ? make("b", "", stop) : null) : null));
 
   const question = ([right, kind, asked, plant, text, expected]) => make("li",
-    right ? "right" : "wrong", make("span", "verdict", right ? "right" : "wrong"), make("div", "",
+    right ? "right" : "wrong",
+    make("span", "verdict", right === null ? "did not fit" : right ? "right" : "wrong"), make("div", "",
       make("p", "probe", make("span", "arm", kind), " ", words("q", "", asked),
         plant ? make("span", "plant", "said before: ", words("q", "", plant)) : null),
       ...folded(text), make("p", "why", "expected ", words("b", "", expected))));

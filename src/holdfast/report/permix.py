@@ -71,9 +71,11 @@ def headline(summary: PermixSummary) -> str:
         "rft": "By imitating its own right answers",
     }[summary.arm]
     first, last = summary.means.reward_first, summary.means.reward_last
+    n = summary.means.rollouts
+    each = f" (means of {n} rollouts each, of other prompts)" if n else ""
     return (
         f"{how} the reward goes from {number(first)} to {number(last)} "
-        f"in {quantity(summary.steps, 'step')}"
+        f"in {quantity(summary.steps, 'step')}{each}"
     )
 
 

@@ -6,16 +6,24 @@ This module knows English. It knows neither HTML nor charts, and no command's su
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from holdfast.results.conversation import Screened, Setting
+from holdfast.results.conversation import Failures, Screened, Setting
 from holdfast.results.recorded.log import LogReading
 
 COUNTS = (
     "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
     "twelve",
 )  # fmt: skip
+FAILURES = {
+    "empty": "empty",
+    "length": "cut at the token limit",
+    "thought": "cut in the thought before them",
+    "overflow": "that did not fit the context",
+    "error": "that could not be had",
+}
+"""How a reply goes wrong, by the kinds of `Failures`."""
 LOW = 0.3
 """A curve that begins below says nothing about drift."""
 CUT = 0.25
@@ -37,13 +45,28 @@ def number(value: Any, places: int = 2) -> str:
     return f"{finite_value:z.{places}f}".replace("-", "−")
 
 
-def signed_number(value: Any) -> str:
-    """A change with its sign; three decimals where two would show a nonzero one as zero."""
+def signed_number(value: Any, apart: Sequence[float] = (0.0,)) -> str:
+    """A change with its sign, a true minus; "0.00" of exactly 0.
+
+    Args:
+        value: the change.
+        apart: numbers that it must not look like unless it is one of them: an end of an interval
+            that lies above 0 never reads as 0. Then it has three or four decimals.
+    """
     finite_value = finite(value)
     if finite_value is None:
         return "–"
-    text = f"{finite_value:+z.2f}" if abs(finite_value) >= 0.005 else f"{finite_value:+z.3f}"
-    return "0.00" if text == "+0.000" else text.replace("-", "−")
+    text = signed_ascii(finite_value, apart).replace("-", "−")
+    return "0.00" if text == "+0.00" else text
+
+
+def signed_ascii(value: float, apart: Sequence[float] = (0.0,)) -> str:
+    """The same in ASCII, where 0 has a sign too."""
+    for places in (2, 3, 4):
+        text = f"{value:+z.{places}f}"
+        if all(text != f"{one:+z.{places}f}" for one in apart if one != value):
+            return text
+    return f"{value:+z.2f}"
 
 
 def capitalise(text: str) -> str:
@@ -177,6 +200,43 @@ def inconclusive(scores: Iterable[float | None], cut: float) -> str | None:
             "without; choose harder tasks."
         )
     return None
+
+
+def describe_failures(failures: Failures) -> str | None:
+    """The replies that went wrong and how they count, in one sentence; None where none did."""
+    groups = [
+        (list_failures(vars(failures), kinds), effect)
+        for kinds, effect in (
+            (("empty", "thought", "error"), "an answer scores 0"),
+            (("length",), "an answer is judged as it stands"),
+            (("overflow",), "an answer has no score"),
+        )
+    ]
+    parts = [f"{names} ({effect})" for names, effect in groups if names]
+    return f"Of {quantity(failures.of, 'message')}: {'; '.join(parts)}." if parts else None
+
+
+def describe_missing(failed: int, answers: int) -> str | None:
+    """The answers of a study that count nowhere, in one sentence; None where all count."""
+    if not failed:
+        return None
+    return (
+        f"{failed:,} of {quantity(answers, 'answer')} could not be had or did not fit the context: "
+        "they count on neither side of a difference."
+    )
+
+
+def count_failures(counts: Mapping[str, int]) -> str:
+    """The replies that went wrong by kind: "2 empty, 1 cut at the token limit, of 420 messages"."""
+    text = list_failures(counts)
+    if not text:
+        return "no reply was empty, cut, too long or lost"
+    return f"{text}, of {quantity(counts['of'], 'message')}" if counts.get("of") else text
+
+
+def list_failures(counts: Mapping[str, int], kinds: Iterable[str] = FAILURES) -> str:
+    """The same of some kinds, without their number in all; empty where there are none."""
+    return ", ".join(f"{n:,} {FAILURES[kind]}" for kind in kinds if (n := counts.get(kind)))
 
 
 def screening(outcome: Screened) -> str:

@@ -26,7 +26,7 @@ class ControlRow:
     system_prompt: str
     """Whether the prompt `stays`, is `routed` or is `dropped`."""
     n: int
-    """Conversations scored."""
+    """Conversations scored in any of the rounds 1…L."""
     stability: float | None
     """Mean judge score over rounds 1…L."""
     interval: Interval | None
@@ -65,6 +65,10 @@ class ControlRow:
     """Replies that were empty, cut, cut in their thought, too long or failed."""
     pareto: bool = False
     """Whether no other control is as good in stability and capability, and better in one."""
+    late_n: int | None = None
+    """Conversations scored in the last ⌈L/4⌉ rounds."""
+    relative_tokens: float | None = None
+    """Tokens of an agent's turn relative to `none`'s, over the turns that both answered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +133,8 @@ class CapabilityAnswer:
     expected: str
     """The right answer."""
     answer: str
-    right: bool
+    right: bool | None
+    """None where it did not fit the context, which counts neither way."""
     stop: str
     """Why the answer ended."""
     thought: str | None = optional_field()

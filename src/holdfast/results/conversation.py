@@ -216,7 +216,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Failures:
-    """Replies that went wrong, by kind."""
+    """Replies that went wrong, by kind, and of how many."""
 
     empty: int = 0
     """Replies without text."""
@@ -228,6 +228,8 @@ class Failures:
     """Replies that failed."""
     thought: int = 0
     """Replies that never began, since the token limit cut the thought before them."""
+    of: int = 0
+    """Messages in all: turns of both sides, and answers to probes and questions."""
 
 
 @dataclass(frozen=True)
@@ -266,8 +268,8 @@ class JudgedAnswer:
     stop: str
     """Why the answer ended."""
     answer: str
-    score: float
-    """The judge's score, from 0 to 1."""
+    score: float | None
+    """The judge's score, from 0 to 1; None of an answer that did not fit the context."""
     why: str
     """The judge's reason."""
     thought: str | None = optional_field()

@@ -45,7 +45,7 @@ class CategoryCurve:
     normalised: Values
     """(stability − floor) / (ceiling − floor)."""
     interval_note: str | None = None
-    """Why there is no interval, where there is none."""
+    """Why there is no interval, where there is none at a round that was measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +80,9 @@ class Curves:
     filler: Values | None
     """Score of the agent's probe after a conversation with a neutral user."""
     filler_interval: list[Interval] | None
+    filler_delta: Change | None = None
+    """That at the last round, less the score of the same probe with the user's own words: paired,
+    over the conversations that have both."""
     replies: Values | None
     """Score of the agent's own turns in recorded chats."""
     replies_interval: list[Interval] | None

@@ -99,6 +99,10 @@ class EffectNumbers:
     """Calls of the judge model that gave no score."""
     texts: int
     """Different tasks, where near-duplicates count as one: intervals draw these together."""
+    answers: int = 0
+    """Answers that were asked for: a task once, under one persona or none."""
+    failed: int = 0
+    """Those that could not be had or did not fit the context, and count in no row."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,10 @@ Intervals are 95%.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from holdfast.core.records import field_under, inline_field
-from holdfast.results.conversation import Setting
+from holdfast.results.conversation import Failures, Setting
 from holdfast.results.drift import Interval, PromptShare, Values
 
 
@@ -163,6 +163,8 @@ class ExplainSummary:
     """How share, dilution and dimension go with the score."""
     dimension_refusal: str | None
     """Why there is no dimension."""
+    failures: Failures = field(default_factory=Failures)
+    """Failed replies of the whole run by kind."""
     seconds: float
     """Seconds of wall clock."""
     note: str | None

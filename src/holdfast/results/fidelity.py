@@ -224,6 +224,10 @@ class SuiteDetails:
     failed_replies: int
     """Replies that did not fit or failed."""
     empty_replies: int
+    cut_replies: int = 0
+    """Replies that the token limit cut; they are judged as they stand."""
+    replies: int = 0
+    """Replies that were asked for, those without a persona's prompt too."""
     protocol: str = "suite"
 
 
@@ -258,6 +262,10 @@ class QuestionnaireDetails:
     failed_replies: int
     """Replies that did not fit or failed."""
     empty_replies: int
+    cut_replies: int = 0
+    """Replies that the token limit cut; they are judged as they stand."""
+    replies: int = 0
+    """Replies that were asked for, those without a persona's prompt too."""
     protocol: str = "questionnaire"
     question_failures: int
     """Requests for questions that failed."""

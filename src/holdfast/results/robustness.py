@@ -65,12 +65,6 @@ class Accuracy:
     by_category: Mapping[str, float]
     """Accuracy in each category of items."""
 
-    @property
-    def sign(self) -> int:
-        """1 or -1 where the interval of the difference lies above or below 0, else 0."""
-        low, high = self.delta_interval
-        return 0 if low is None or high is None else (low > 0) - (high < 0)
-
 
 @dataclass(frozen=True)
 class NoPersona(Accuracy):
@@ -95,6 +89,17 @@ class PoolPersona:
 @dataclass(frozen=True)
 class PersonaAccuracy(Accuracy, PoolPersona):
     """A persona, and how it does."""
+
+    adjusted_p: float | None = None
+    """p-value of no difference from no persona, corrected for the number of personas (Benjamini
+    and Hochberg)."""
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where a difference is shown, corrected for the number of personas, else 0."""
+        if self.adjusted_p is None or self.adjusted_p > 0.05:
+            return 0
+        return 1 if self.delta > 0 else -1
 
 
 @dataclass(frozen=True)

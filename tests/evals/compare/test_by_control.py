@@ -12,6 +12,7 @@ from holdfast.core.control import NONE, parse
 from holdfast.core.records import read_record
 from holdfast.core.run import TurnTime
 from holdfast.evals.compare.by_control import measurements
+from holdfast.evals.compare.questions import capability_answers
 from holdfast.evals.conversation.controlled import ControlledPlan
 from holdfast.evals.conversation.plan import plan
 from holdfast.evals.tasks.answers import Question
@@ -69,6 +70,8 @@ def test_questions_count_by_kind_and_one_that_did_not_fit_is_not_counted() -> No
     np.testing.assert_array_equal(right["sum"][:, 1], [1, np.nan])
     np.testing.assert_array_equal(right["fact"][:, 1], [0, 0])
     assert np.isnan(right["sum"][:, 0]).all() and np.isnan(measure(records)[1].correct["sum"]).all()
+    shown = [one.right for i in (0, 1) for one in capability_answers(records[i], i, QUESTIONS)]
+    assert shown == [True, False, None, False]
 
 
 def test_tokens_are_prompt_and_completion_of_the_agents_turns_that_were_answered() -> None:
@@ -96,6 +99,7 @@ def test_failures_are_counted_by_round_questions_included() -> None:
     assert {name: n.tolist() for name, n in failures.items() if n.any()} == {
         "empty": [0, 1],
         "error": [0, 1],
+        "of": [0, 4],
     }
 
 

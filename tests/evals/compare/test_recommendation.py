@@ -125,9 +125,23 @@ def test_none_is_chosen_where_nothing_beats_it(tokens: float) -> None:
     )
 
 
-def test_a_difference_that_rounds_to_nothing_has_no_minus() -> None:
+def test_a_difference_that_is_not_zero_never_reads_as_zero() -> None:
     none, other = lane("none", 0.9, spread=0), lane("anchor", 0.899, spread=0)
-    assert "has 0.90 (+0.00 [" in advice(none, other).sentence
+    assert "has 0.90 (-0.001 [" in advice(none, other).sentence
+
+
+def test_the_sentence_counts_the_conversations_that_have_both_scores() -> None:
+    none, anchor = lane("none", 0.4), lane("anchor", 0.9)
+    anchor.scores[advice(none, anchor).reported_on[:4], 2:] = np.nan  # they ran out of context
+    assert "and measured on 8 others, it has a late" in advice(none, anchor).sentence
+
+
+def test_one_chosen_of_several_on_the_same_conversations_is_doubted_for_that() -> None:
+    none = lane("none", 0.3, pairs=4)
+    others = [lane(f"boost:{k}", 0.9, pairs=4) for k in (2, 3, 4, 5, 6, 7, 8, 9)]
+    sentence = advice(none, *others).sentence
+    assert sentence.startswith("Nothing here is shown to hold better than no control")
+    assert "which is not clearly better for one chosen of 8 on the same conversations" in sentence
 
 
 def test_none_is_chosen_where_every_other_control_loses_capability() -> None:
@@ -202,4 +216,4 @@ def test_a_control_that_was_made_for_some_of_the_personas_is_not_recommended() -
     adapter.scores[::2] = np.nan
     recommendation = advice(lane("none", 0.5), adapter)
     assert recommendation.control == "none"
-    assert "no other control was made for all of these personas" in recommendation.sentence
+    assert "no other control was scored on all of these conversations" in recommendation.sentence

@@ -12,6 +12,7 @@ from actors import Actor, interrupt_at, suite
 from commands import run_command
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import HoldfastError, RunError
+from holdfast.evals.compare.compare import compare
 from holdfast.evals.consistency import verdicts
 from holdfast.evals.consistency.consistency import consistency
 from holdfast.evals.consistency.verdicts import (
@@ -156,6 +157,21 @@ def test_a_self_chat_is_read_from_its_folder(tmp_path: Path) -> None:
     summary = consistency(tmp_path / "run")
     assert (summary.runs, summary.valid) == (4, 4) and summary.checked["assistant"] == 4
     assert summary.valid_interval[0] is not None
+
+
+def test_a_pair_that_met_under_several_controls_counts_once_in_the_interval(
+    tmp_path: Path,
+) -> None:
+    plan = {"suite": suite(), "pairs": 6, "rounds": 3}
+    drift(Actor(), filler=False, out=tmp_path / "one", **plan)
+    compare(Actor(), controls=["window:3", "window:5"], questions="none", out=tmp_path / "all",
+            **plan)  # fmt: skip
+    one, all_ = consistency(tmp_path / "one", Actor(judging)), consistency(tmp_path / "all")
+    assert (one.runs, one.pairs, all_.runs, all_.pairs) == (6, 6, 18, 6)
+    assert all_.valid_interval == one.valid_interval
+    judged = consistency(tmp_path / "all", Actor(judging)).user
+    assert judged and one.user and judged.prompt_to_line.judged > one.user.prompt_to_line.judged
+    assert judged.prompt_to_line.interval == one.user.prompt_to_line.interval
 
 
 def test_a_run_that_ended_before_its_first_round_is_one_sentence(tmp_path: Path) -> None:

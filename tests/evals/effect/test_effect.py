@@ -182,6 +182,11 @@ def test_a_reply_that_did_not_fit_has_no_score(tasks: Path) -> None:
     result = effect(Actor(full), tasks=tasks, personas=PEOPLE, samples=1)
     cell = row(result, category="math", persona="matched", length="full", placement="system")
     assert (cell.delta, cell.n, cell.interval) == (None, 0, (None, None))
+    numbers = result.summary.numbers
+    assert 0 < numbers.failed < numbers.answers and result.summary.note == (
+        f"{numbers.failed} of {numbers.answers} answers could not be had or did not fit the "
+        "context: they count on neither side of a difference."
+    )
 
 
 def test_a_model_that_is_named_twice_is_refused(tasks: Path) -> None:

@@ -46,3 +46,16 @@ def test_many_categories_without_an_effect_are_counted_and_not_named() -> None:
     assert (
         "use it for category 0 (" in sentence and "shown for the other 23 categories." in sentence
     )
+
+
+def test_a_sample_that_failed_on_one_side_counts_on_neither() -> None:
+    gap = float("nan")
+    scores = {"none": np.array([[1.0, 0.0]] * 4), ARM: np.array([[1.0, gap]] * 4)}
+    (row,) = _rows(scores, "m", "c", range(4))
+    assert (row.score, row.base, row.delta, row.n) == (1.0, 1.0, 0.0, 4)
+
+
+def test_the_advice_takes_the_longest_length_in_whatever_order_they_are_named() -> None:
+    scores = {"none": np.zeros((4, 1)), ARM: np.zeros((4, 1))}
+    scores["matched/minimal/system"] = np.zeros((4, 1))
+    assert advice(list(_rows(scores, "m", "c", range(4)))).startswith("The matched persona, full ")

@@ -56,6 +56,15 @@ def test_share_is_given_before_and_after_each_control(
     assert detail.dilution == sorted(detail.dilution, reverse=True)
 
 
+def test_the_note_says_that_a_run_begins_low_and_that_replies_were_cut(
+    finished_run: tuple[Explanation, Path],
+) -> None:
+    summary = finished_run[0].summary
+    assert summary.note and "below 0.30 a curve says nothing" in summary.note
+    assert 0 < summary.failures.length < summary.failures.of
+    assert f"{summary.failures.length} cut at the token limit" in summary.note
+
+
 def test_dimension_is_counted_in_every_set_and_set_beside_other_text(
     finished_run: tuple[Explanation, Path],
 ) -> None:

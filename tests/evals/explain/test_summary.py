@@ -90,7 +90,8 @@ def test_shares_before_and_after_are_told_apart_and_compared_with_none() -> None
     assert none.share.prompt_share == none.before.prompt_share
     assert boost.before.prompt_share == none.share.prompt_share
     assert boost.share_delta.value == pytest.approx(0.2, abs=1e-4)
-    assert boost.share_delta.interval == pytest.approx([0.2, 0.2], abs=1e-4)
+    low, high = boost.share_delta.interval
+    assert 0.15 < low < 0.2 < high < 0.25  # alike in all, and a few conversations nevertheless
     assert none.share.share_detail.dilution == sorted(none.share.share_detail.dilution)[::-1]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from holdfast.evals.fidelity import author, questionnaire
 from holdfast.evals.fidelity.fidelity import estimate_fidelity, fidelity
 from holdfast.evals.fidelity.questionnaire import Questionnaire
 from holdfast.evals.fidelity.settings import PROMPT, QuestionnaireSettings
+from holdfast.report.fidelity import remarks
 
 SUITE = """
 [[persona]]
@@ -72,6 +74,33 @@ def test_a_reply_that_could_not_be_had_counts_as_the_lowest_and_is_counted(suite
     s = fidelity(Actor(fail), suite=suite).summary
     assert s.scores.by_task["memory"] == 0.5
     assert s.details.failed_replies == 2  # with the prompt and without
+    assert "2 of 6 replies could not be had and count as the lowest score." in remarks(s)
+
+
+def test_cut_replies_are_judged_as_they_stand_and_said(suite: Path) -> None:
+    def cut(ask: Ask) -> Reply:
+        return Reply(obey(ask).text, "length")
+
+    s = fidelity(Actor(cut), suite=suite).summary
+    assert (s.scores.score, s.details.cut_replies, s.details.replies) == (0.5, 6, 6)
+    assert remarks(s)[-1] == (
+        "6 of 6 replies were cut at the token limit and are judged as they stand."
+    )
+
+
+def test_the_lowest_category_is_called_so_by_chance_where_intervals_overlap(suite: Path) -> None:
+    s = fidelity(Actor(obey), suite=suite).summary
+    assert remarks(s) == [
+        "The lowest score is that of pattern, 0.00 (–), and the highest that of memory, 1.00 (–); "
+        "personas are too few to say whether the order is chance."
+    ]
+    for high, end in (
+        (0.5, "."),
+        (0.6, "; their intervals overlap, so that the order may be chance."),
+    ):
+        spans = {"memory": (0.6, 1.0), "pattern": (0.0, high)}
+        known = replace(s, scores=replace(s.scores, by_task_interval=spans))
+        assert remarks(known)[0].endswith(f"memory, 1.00 (0.60 to 1.00){end}")
 
 
 def test_a_persona_that_a_model_judges_needs_one_and_every_judge_counts(tmp_path: Path) -> None:

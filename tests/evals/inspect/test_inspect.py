@@ -268,6 +268,7 @@ def test_recorded_chats_are_exported_with_the_scores_of_their_replies(tmp_path: 
     assert [message.text for message in sample.messages[1:]] == [text for _, text in turns]
     values = metrics(log)
     assert (values["r01"], values["r02"]) == (1.0, 0.0) and "r00" not in values
+    assert values["change"] == -1.0
 
 
 def test_a_run_that_is_not_finished_is_exported_as_far_as_it_is(run_folder: Path) -> None:

@@ -192,7 +192,7 @@ def test_a_run_records_thoughts_shows_them_and_judges_none(tmp_path: Path) -> No
     assert "Thought, 30 characters" in (tmp_path / "report.html").read_text("utf-8")
     assert not any("Perhaps" in prompt for prompt in prompts)
     assert as_record(result.summary)["failures"] == {
-        "empty": 0, "length": 0, "overflow": 0, "error": 0, "thought": 0,
+        "empty": 0, "length": 0, "overflow": 0, "error": 0, "thought": 0, "of": 66,
     }  # fmt: skip
 
 

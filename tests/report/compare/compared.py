@@ -144,6 +144,8 @@ def _row(control: str, talks: list[dict[str, Any]], length: int) -> dict[str, An
         "by_category": {name: _mean(curve_of(of)[1:]) for name, of in groups.items()},
         "capability": _mean(list(kinds.values())), "capability_by_kind": kinds,
         "tokens_per_reply": round(214.3 * tokens + 20 * length, 1),
+        "relative_tokens": round((214.3 * tokens + 20 * length) / (214.3 + 20 * length), 4),
+        "late_n": len(talks),
         "relative_ms_per_token": time, "relative_ms_interval": _band(time, 0.02, high=9.0),
         "curve": curve, "curve_interval": [_band(v, 0.07 * (v < 1) + 0.02) for v in curve],
         "failures": {"empty": int(control == "guidance:3") * 7, "length": 2, "overflow": 0,

@@ -94,19 +94,29 @@ def test_one_round_is_singular() -> None:
     assert "over 16 rounds (" in headline.headline(make_summary(0.98, 0.6, (-0.4, -0.3), rounds=16))
 
 
-def test_the_filler_sentence_depends_on_whether_the_intervals_overlap() -> None:
-    apart = make_summary(
-        0.98, 0.5, (-0.6, -0.4), filler=[0.98] * 9, filler_interval=[[0.94, 1.0]] * 9
+@pytest.mark.parametrize(
+    ("change", "delta", "words"),
+    [
+        ((-0.6, -0.4), (0.3, 0.6), "(on the same probes +0.45, +0.30 to +0.60), so length alone"),
+        ((-0.3, 0.1), (0.3, 0.6), "higher than with their words (on the same probes +0.45, +0.30"),
+        ((-0.6, -0.4), (-0.6, -0.3), "lower than with their words (on the same probes −0.45"),
+        ((-0.6, -0.4), (-0.1, 0.2), "is not shown to differ from the end with their words (on the"),
+    ],
+)
+def test_the_filler_sentence_goes_by_the_paired_difference(
+    change: tuple[float, float], delta: tuple[float, float], words: str
+) -> None:
+    # The two intervals overlap: the same conversations tell the ends apart nevertheless.
+    filler = {"filler": [0.6] * 9, "filler_interval": [[0.4, 0.8]] * 9}
+    paired = {"value": sum(delta) / 2, "interval": list(delta)}
+    (sentence,) = (
+        one
+        for one in headline.standfirst(
+            make_summary(0.98, 0.5, change, **filler, filler_delta=paired)
+        )
+        if one.startswith("With neutral filler")
     )
-    assert any("length alone does not explain it" in s for s in headline.standfirst(apart))
-    under = make_summary(
-        0.98, 0.9, (-0.1, -0.04), filler=[0.3] * 9, filler_interval=[[0.2, 0.4]] * 9
-    )
-    assert any("lower than with the user’s own words" in s for s in headline.standfirst(under))
-    close = make_summary(
-        0.98, 0.5, (-0.6, -0.4), filler=[0.52] * 9, filler_interval=[[0.4, 0.6]] * 9
-    )
-    assert any("cannot be told" in s for s in headline.standfirst(close))
+    assert words in sentence and ("so length alone" in sentence) == words.endswith("alone")
 
 
 def test_the_partners_manner_is_claimed_only_above_the_start_and_the_floor() -> None:

@@ -105,7 +105,7 @@ def test_the_method_says_how_the_numbers_were_made() -> None:
     for sentence in (
         "8 conversations of 4 rounds, 2 probe runs; n per point 16; seed 0",
         "temperature 1.0, top-p 0.9, top-k off, at most 200 new tokens",
-        "1 empty reply, 3 cut at the token limit",
+        "1 empty, 3 cut at the token limit",
         "412,310 in prompts, 371,004 of them cached",
         "cost 1.25",
         "holdfast drift --model mini --pairs 8",

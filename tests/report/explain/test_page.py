@@ -144,6 +144,11 @@ def test_the_headline_says_what_share_and_score_did() -> None:
         "In 2 rounds the share of attention that the system prompt gets goes from 30% to 10%, and "
         "the score from 1.00 to 0.60"
     )
+    short = summary()
+    short["controls"][0]["n"] = [12, 12, 9]
+    reach = "(at the end over the 9 of 12 conversations that reach it)"
+    assert headline(read_summary(short)).endswith(f"to 0.60 {reach}")
+    assert f"{reach}." in findings(read_summary(short))[0]
 
 
 @pytest.mark.parametrize(

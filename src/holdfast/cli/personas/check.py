@@ -92,8 +92,12 @@ def _check_cases(replies: Sequence[ScoredReply], as_json: bool) -> None:
     for heading in ("category", "n", "false fail", "false pass", "stuffed pass"):
         table.add_column(heading, justify="left" if heading == "category" else "right")
     for category, errors in judge_errors(replies).items():
-        shares = (errors.false_fail, errors.false_pass, errors.stuffed_pass)
-        cells = ("–" if share is None else f"{share:.0%}" for share in shares)
+        shares = (
+            (errors.false_fail, errors.passes),
+            (errors.false_pass, errors.fails),
+            (errors.stuffed_pass, errors.stuffed),
+        )
+        cells = ("–" if share is None else f"{share:.0%} of {of}" for share, of in shares)
         table.add_row(category, str(errors.n), *cells)
     console().print(table)
 

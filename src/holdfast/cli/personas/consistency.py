@@ -64,9 +64,13 @@ def consistency(
 def _lines(summary: ConsistencySummary) -> Iterator[str]:
     made = sum(summary.checked[kind] > 0 for kind in FAULTS)
     extent = "" if made == len(FAULTS) else f" by {made} of {len(FAULTS)} checks"
+    interval = between(summary.valid_interval)
+    within = "too few for an interval" if interval == "–" else f"95% interval {interval}"
+    if summary.pairs < summary.runs:
+        within += f", of {quantity(summary.pairs, 'pair')} that met under every control"
     yield (
         f"Your evaluation was valid in {summary.valid} of {quantity(summary.runs, 'run')}{extent} "
-        f"(95% interval {between(summary.valid_interval)})."
+        f"({within})."
     )
     if summary.reading:
         yield from log_reading(summary.reading)

@@ -18,11 +18,10 @@ import numpy as np
 from holdfast.core.control import Control
 from holdfast.core.run import TurnTime
 from holdfast.core.stats import Array
-from holdfast.evals.compare.questions import Questions, question_answers
+from holdfast.evals.compare.questions import Questions, is_right, question_answers
 from holdfast.evals.conversation.controlled import ControlledPlan
 from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.judging import scores
-from holdfast.evals.tasks import answers as capability
 from holdfast.results.conversation import JudgedConversation, RoundRecord
 
 
@@ -109,9 +108,10 @@ def _correct(
         _, conversation = plan.locate(record.conversation)
         at = conversation, record.round
         for question, answer in question_answers(record, conversation, questions):
-            if answer.stop != "overflow":
+            correct = is_right(question, answer)
+            if correct is not None:
                 total[question.kind][at] += 1
-                right[question.kind][at] += capability.right(question, answer.text)
+                right[question.kind][at] += correct
     return {kind: _ratio(right[kind], total[kind]) for kind in kinds}
 
 

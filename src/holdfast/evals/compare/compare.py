@@ -25,7 +25,7 @@ from holdfast.core.settings import settle
 from holdfast.core.shards import Where, open_run
 from holdfast.core.stats import mean, numbers
 from holdfast.evals.compare.by_control import Measurements, measurements
-from holdfast.evals.compare.questions import QuestionPlan, plan_questions, question_answers
+from holdfast.evals.compare.questions import QuestionPlan, capability_answers, plan_questions
 from holdfast.evals.compare.recommendation import Recommendation, recommend
 from holdfast.evals.compare.settings import DEFAULT_CONTROLS, CompareSettings
 from holdfast.evals.compare.tradeoff import control_rows
@@ -38,10 +38,9 @@ from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.screening import screen
 from holdfast.evals.conversation.setup import Screening, default_suite
 from holdfast.evals.estimate import RunEstimate
-from holdfast.evals.tasks import answers as capability
 from holdfast.models.model_group import ModelGroup
 from holdfast.models.notes import NOTES
-from holdfast.report.words import low_ceiling, notes, too_low
+from holdfast.report.words import describe_failures, low_ceiling, notes, too_low
 from holdfast.results.compare import (
     CapabilityAnswer,
     ComparedConversation,
@@ -91,7 +90,7 @@ class Comparison:
 
 
 def _flat(under: ConversationUnderControl) -> list[Record]:
-    """Probe answers, then questions as the arm `question`, scored 1 or 0."""
+    """Probe answers, then questions as the arm `question`, scored 1 or 0, None without room."""
     probes = [{"round": at.round, **as_record(a)} for at in under.rounds for a in at.probes]
     questions = [
         {
@@ -100,7 +99,7 @@ def _flat(under: ConversationUnderControl) -> list[Record]:
             "kind": q.kind,
             "probe": q.question,
             "answer": q.answer,
-            "score": float(q.right),
+            "score": None if q.right is None else float(q.right),
             "stop": q.stop,
         }
         for q in under.questions
@@ -248,6 +247,7 @@ def _summary(
     assert model is not None
     rows, advice = _rows(plan, results, run, questions, refusals)
     first_score = rows[lengths[-1]][0].curve[0]
+    failures = costs(run.records).failures
     low = low_ceiling(setup.setting(), first_score, share_of_cut_thoughts(run.records))
     return CompareSummary(
         setting=setup.setting(),
@@ -265,11 +265,11 @@ def _summary(
         capability_rounds=questions.rounds,
         questions=questions.count_by_kind(lengths[-1]),
         refused=refusals,
-        failures=costs(run.records).failures,
+        failures=failures,
         clock=clock_of(model),
         verdicts=count_verdicts(run),
         **run.of_work(seconds=round(time.monotonic() - start, 1)),
-        note=notes(NOTES.get(model.name), low),
+        note=notes(NOTES.get(model.name), low, describe_failures(failures)),
         report=run.page,
     )
 
@@ -319,18 +319,7 @@ def _by_conversation(
     for record in run.records:
         _, conversation = plan.locate(record.conversation)
         answers.setdefault(record.conversation, []).extend(
-            CapabilityAnswer(
-                round=record.round,
-                kind=question.kind,
-                question=question.prompt,
-                plant=question.plant,
-                expected=question.answer,
-                answer=answer.text,
-                right=capability.right(question, answer.text),
-                stop=answer.stop,
-                thought=answer.thought,
-            )
-            for question, answer in question_answers(record, conversation, questions.questions)
+            capability_answers(record, conversation, questions.questions)
         )
     controls = [(k, one.text) for k, one in enumerate(plan.controls) if one.text not in refusals]
 

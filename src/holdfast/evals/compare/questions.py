@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from holdfast.evals.conversation.controlled import ControlledPlan
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.tasks import answers as capability
 from holdfast.evals.tasks.answers import Question
+from holdfast.results.compare import CapabilityAnswer
 from holdfast.results.conversation import RoundRecord, Turn
 
 Questions = Mapping[tuple[int, int], Sequence[Question]]
@@ -102,6 +103,11 @@ def _draw(
     }
 
 
+def is_right(question: Question, answer: Turn) -> bool | None:
+    """Whether a question is answered right; None where it did not fit the context."""
+    return None if answer.stop == "overflow" else capability.right(question, answer.text)
+
+
 def question_answers(
     record: RoundRecord, conversation: int, questions: Questions
 ) -> list[tuple[Question, Turn]]:
@@ -109,3 +115,21 @@ def question_answers(
     if not record.questions:
         return []
     return list(zip(questions[conversation, record.round], record.questions, strict=True))
+
+
+def capability_answers(
+    record: RoundRecord, conversation: int, questions: Questions
+) -> Iterator[CapabilityAnswer]:
+    """The same as the page shows them."""
+    for question, answer in question_answers(record, conversation, questions):
+        yield CapabilityAnswer(
+            round=record.round,
+            kind=question.kind,
+            question=question.prompt,
+            plant=question.plant,
+            expected=question.answer,
+            answer=answer.text,
+            right=is_right(question, answer),
+            stop=answer.stop,
+            thought=answer.thought,
+        )

@@ -4,9 +4,9 @@ Every second conversation of each category is used to choose, and the sentence h
 figures of the others. A control is recommended only where the others confirm that it holds
 better than none: their paired interval lies above 0. With `none` first among the controls:
 
-    able      measured late on as many conversations as none, and neither in a half nor over all
-              clearly losing more than .02 of capability against it: its paired interval
-              reaches a loss of .02 or less
+    able      measured late, on as many conversations as none in any round, and neither in a
+              half nor over all clearly losing more than .02 of capability against it: its
+              paired interval reaches a loss of .02 or less
     best      the able control with the highest late stability
     as good   able, and the paired interval of best less it reaches 0
     chosen    of those as good as best: none, else the fewest tokens, else the least time,
@@ -30,7 +30,7 @@ from holdfast.evals.compare.intervals import late_rounds, pair_values, paired_di
 from holdfast.evals.compare.tradeoff import control_rows
 from holdfast.evals.conversation.curves import sample_of
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.report.words import capitalise
+from holdfast.report.words import capitalise, signed_ascii
 from holdfast.results.compare import ControlRow
 
 NONE = "none"
@@ -118,6 +118,16 @@ class _Evidence:
     def _sample(self) -> Sample:
         return sample_of([self.conversations[i] for i in self.rows])
 
+    @property
+    def others(self) -> int:
+        """Controls beside none."""
+        return max(1, len(self.measurements) - 1)
+
+    def pairs(self, control: str) -> int:
+        """Conversations with a late score under the control and under none."""
+        a, _ = self._late(control)
+        return int((~np.isnan(a)).sum())
+
     def confirms(self, control: str) -> bool:
         """Whether it holds better than none by more than its interval.
 
@@ -126,8 +136,8 @@ class _Evidence:
         """
         if control == NONE:
             return True
-        others = 1 if self.halved else max(1, len(self.measurements) - 1)
-        interval = self._sample().difference_interval(*self._late(control), 1 - 0.05 / others)
+        tried = 1 if self.halved else self.others
+        interval = self._sample().difference_interval(*self._late(control), 1 - 0.05 / tried)
         return bool(interval[0] > 0)
 
     def conversations_needed(self, control: str) -> str:
@@ -170,7 +180,7 @@ def _choose(
         return bool(gap[0] <= 0)
 
     equals = [row for row in able if row is best or as_good(row)]
-    choice = none if none in equals else _cheapest(equals, none)
+    choice = none if none in equals else _cheapest(equals)
     others = [row for row in able if row is not none]
     return choice.control, max(others, key=_late).control if others else None
 
@@ -194,19 +204,13 @@ def _loses(row: ControlRow) -> bool:
     return interval is not None and interval[1] < -LOSS
 
 
-def _cheapest(rows: Sequence[ControlRow], none: ControlRow) -> ControlRow:
+def _cheapest(rows: Sequence[ControlRow]) -> ControlRow:
     """The most stable row among those with the fewest tokens and, of these, the least time."""
-    tokens = [_relative_tokens(row, none) or 0.0 for row in rows]
+    tokens = [row.relative_tokens or 0.0 for row in rows]
     rows = [row for row, cost in zip(rows, tokens, strict=True) if cost <= min(tokens) + NEAR]
     times = [row.relative_ms_per_token or 0.0 for row in rows]
     rows = [row for row, cost in zip(rows, times, strict=True) if cost <= min(times) + NEAR]
     return max(rows, key=_late)
-
-
-def _relative_tokens(row: ControlRow, none: ControlRow) -> float | None:
-    """Tokens of a reply, relative to none's; None where they were not counted."""
-    own, plain = row.tokens_per_reply, none.tokens_per_reply
-    return own / plain if own and plain else None
 
 
 def _sentence(
@@ -225,7 +229,8 @@ def _sentence(
             f"Nothing to choose between: only none was run, whose late stability is "
             f"{none.late_stability:.2f} on {_conversations(reporting)}."
         )
-    halves = f"chosen on {_conversations(choosing)} and measured on {reporting} others,"
+    measured = evidence.pairs(row.control)
+    halves = f"chosen on {_conversations(choosing)} and measured on {measured} others,"
     few = (
         f"{_conversations(reporting)} {'is' if reporting == 1 else 'are'} too few to choose on "
         "some and report others."
@@ -234,10 +239,10 @@ def _sentence(
         start = "late" if evidence.halved else f"{few} Late"
         text = f"{start} stability without one is {none.late_stability:.2f}"
         others = f"the {choosing} others, which chose it," if evidence.halved else ""
-        why = _why_none(rows, best, others)
+        why = _why_none(rows, best, others, evidence.pairs(best.control) if best else 0)
         need = f". {capitalise(evidence.conversations_needed(best.control))}" if best else ""
         return f"No control is shown to hold better: {text}{why}{need}."
-    figures = ", ".join(_figures(row, none, evidence.confirms(row.control)))
+    figures = ", ".join(_figures(row, none, evidence))
     if not evidence.confirms(row.control):
         start = f"{row.control}, {halves}" if evidence.halved else f"{few} The best, {row.control},"
         return (
@@ -248,19 +253,31 @@ def _sentence(
     return f"Use {row.control}: {start} has a late stability of {figures}."
 
 
-def _why_none(rows: Sequence[ControlRow], best: ControlRow | None, choosing: str) -> str:
-    """Why no other control was taken; `choosing` names the conversations that chose `best`."""
+def _why_none(
+    rows: Sequence[ControlRow], best: ControlRow | None, choosing: str, measured: int
+) -> str:
+    """Why no other control was taken.
+
+    Args:
+        rows: those of all controls, `none` first.
+        best: the row of the best other control.
+        choosing: names the conversations that chose it.
+        measured: conversations that it is reported on.
+    """
     none, *others = rows
     if best is None and all(row.n < none.n for row in others):
-        return ", and no other control was made for all of these personas"
+        return ", and no other control was scored on all of these conversations"
     if best is None:
-        return f", and every control clearly lost more than {LOSS:.2f} of capability"
+        lost = f"clearly lost more than {LOSS:.2f} of capability"
+        if any(row.n < none.n or row.late_stability is None for row in others):
+            return f", and every control {lost} or was not scored on all of these conversations"
+        return f", and every control {lost}"
     asked = best.capability_delta is not None
     able = f" that does not clearly lose {LOSS:.2f} of capability" if asked else ""
     result = "was not measured there"
     if best.late_delta is not None:
         result = f"has {best.late_stability:.2f} ({_change(best, 'late')})"
-    reporting = f" on {_conversations(none.n)}; {choosing}" if choosing else ", and they"
+    reporting = f" on {_conversations(measured)}; {choosing}" if choosing else ", and they"
     return f". The best{able}, {best.control}, {result}{reporting} show no clear gain"
 
 
@@ -268,16 +285,20 @@ def _conversations(n: int) -> str:
     return f"{n} conversation{'' if n == 1 else 's'}"
 
 
-def _figures(row: ControlRow, none: ControlRow, clear: bool) -> list[str]:
+def _figures(row: ControlRow, none: ControlRow, evidence: _Evidence) -> list[str]:
     """What it holds, what it costs, and what the intervals do not bear out."""
+    clear, interval = evidence.confirms(row.control), row.late_delta_interval
     gain = f"{row.late_stability:.2f} against {none.late_stability:.2f} for none "
     gain += f"({_change(row, 'late')})"
-    figures = [gain if clear else f"{gain}, which is not clearly better"]
+    doubt = ", which is not clearly better"
+    if interval is not None and interval[0] > 0:
+        doubt += f" for one chosen of {evidence.others} on the same conversations"
+    figures = [gain if clear else f"{gain}{doubt}"]
     if row.capability_delta is None:
         figures.append("capability was not measured")
     else:
         figures.append(f"capability changes by {_change(row, 'capability')}")
-    tokens, time = _relative_tokens(row, none), row.relative_ms_per_token
+    tokens, time = row.relative_tokens, row.relative_ms_per_token
     costs = [f"{tokens:.2f} times the tokens a reply"] if tokens else []
     costs += [f"{time:.2f} times the time a token"] if time else []
     return [*figures, f"at {' and '.join(costs)}"] if costs else figures
@@ -289,6 +310,7 @@ def _change(row: ControlRow, measure: Literal["late", "capability"]) -> str:
         if measure == "late"
         else (row.capability_delta, row.capability_delta_interval)
     )
+    text = signed_ascii(value or 0.0)
     if interval is None:
-        return f"{value:+z.2f}, too few conversations for an interval"
-    return f"{value:+z.2f} [{interval[0]:+z.2f}, {interval[1]:+z.2f}]"
+        return f"{text}, too few conversations for an interval"
+    return f"{text} [{signed_ascii(interval[0])}, {signed_ascii(interval[1])}]"

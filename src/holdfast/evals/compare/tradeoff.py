@@ -74,7 +74,7 @@ def _row(
     return ControlRow(
         control=own.control.text,
         system_prompt=own.control.system,
-        n=int((~np.isnan(scores)).any(axis=1).sum()),
+        n=_count(scores[:, rounds]),
         stability=stability.value,
         interval=stability.interval,
         delta=stability.delta,
@@ -97,7 +97,14 @@ def _row(
         curve=numbers(mean(scores)),
         curve_interval=numbers(sample.score_interval(scores)),
         failures={kind: int(n[: length + 1].sum()) for kind, n in own.failures.items()},
+        late_n=_count(scores[:, late_rounds(length)]),
+        relative_tokens=_relative_tokens(own.tokens[:, rounds], none.tokens[:, rounds]),
     )
+
+
+def _count(scores: Array) -> int:
+    """Conversations with any score."""
+    return int((~np.isnan(scores)).any(axis=1).sum())
 
 
 def _by_category(scores: Array, conversations: Sequence[Conversation]) -> dict[str, float | None]:
@@ -123,6 +130,15 @@ def _shares(own: Measurements, question_rounds: Sequence[int]) -> Array:
 
 def _tokens(tokens: Array) -> float | None:
     return None if np.isnan(tokens).all() else round(float(np.nanmean(tokens)), 1)
+
+
+def _relative_tokens(tokens: Array, plain: Array) -> float | None:
+    """Tokens of a turn relative to none's, over the turns that both answered.
+
+    A chat grows, so that the mean of a control whose conversations ended early is of short chats.
+    """
+    both = ~(np.isnan(tokens) | np.isnan(plain))
+    return round(float(tokens[both].sum() / plain[both].sum()), 4) if both.any() else None
 
 
 def _dominates(other: ControlRow, row: ControlRow) -> bool:

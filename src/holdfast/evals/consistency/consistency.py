@@ -6,7 +6,9 @@ With a judge, for the lines l₁ … lₙ of one side of a conversation and its 
     line to line      1 - Σᵢ |earlier lines that lᵢ contradicts| / Σᵢ (i - 1)
     question, answer  share of questions on P that are answered rightly from what was said
 
-each a mean over conversations. Questions and their judges are those that `personas draft` makes of
+each a mean over conversations; in the folder of a run over pairs of personas, of each the mean
+under all controls, since what a pair says under one is much like what it says under another.
+Questions and their judges are those that `personas draft` makes of
 P: names and facts. Verdicts that say neither are left out and counted, and before anything is
 judged the judge must do well on labelled lines. Without a judge only the rules of `simulated_user`
 look at the conversations.
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from holdfast import judge as judges
 from holdfast.core.backend import Backend
@@ -33,7 +36,7 @@ from holdfast.core.intervals import Sample
 from holdfast.core.records import dumps
 from holdfast.core.run import Run
 from holdfast.core.settings import option, settle
-from holdfast.core.stats import numbers, wilson
+from holdfast.core.stats import Array, mean, numbers
 from holdfast.core.version import __version__
 from holdfast.evals.consistency.dialogues import Dialogue, read_dialogues
 from holdfast.evals.consistency.planted import try_rules
@@ -43,6 +46,7 @@ from holdfast.evals.logs.formats import FORMAT_HELP
 from holdfast.persona.draft.demand import material
 from holdfast.persona.draft.drafting import ALWAYS, draft
 from holdfast.persona.files import text_or_file
+from holdfast.results.interval import Interval
 from holdfast.results.recorded.consistency import (
     Consistency,
     ConsistencyManifest,
@@ -103,13 +107,15 @@ def consistency(
     run = _run(out, dialogues, judge_model) if judge_model is not None else None
     judge = ModelJudge(judge_model, run) if judge_model is not None else None
     check = _check_judge(judge, settings) if judge else None
-    runs = len(dialogues)
-    valid = runs - len({fault.run for fault in faults})
+    runs, pairs = len(dialogues), _PersonaPairs.of(dialogues)
+    flagged_runs = {fault.run for fault in faults}
+    is_valid = np.array([one.where not in flagged_runs for one in dialogues], float)
     summary = ConsistencySummary(
         log=str(log),
         runs=runs,
-        valid=valid,
-        valid_interval=numbers(np.array(wilson(valid / runs, runs))),
+        pairs=pairs.sample.n,
+        valid=int(is_valid.sum()),
+        valid_interval=pairs.mean(is_valid)[1],
         faults={kind: sum(fault.kind == kind for fault in faults) for kind in KINDS},
         checked=counts,
         prompted=sum(one.user_prompt is not None for one in dialogues),
@@ -124,6 +130,35 @@ def consistency(
     if run is not None:
         run.finish(summary)
     return summary
+
+
+@dataclass(frozen=True)
+class _PersonaPairs:
+    """Which conversations are of one pair of personas; of a log each stands for itself."""
+
+    rows: NDArray[np.int_]
+    """The pair of each conversation."""
+    sample: Sample
+    """The pairs, in which personas recur."""
+
+    @classmethod
+    def of(cls, dialogues: Sequence[Dialogue]) -> _PersonaPairs:
+        """The pairs of some conversations."""
+        ids = list(dict.fromkeys(one.pair or one.where for one in dialogues))
+        at = {one: i for i, one in enumerate(ids)}
+        rows = np.array([at[one.pair or one.where] for one in dialogues])
+        known = [one for one in ids if not isinstance(one, str)]
+        personas = [*zip(*known, strict=True)] if len(known) == len(ids) else []
+        return cls(rows, Sample(len(ids), personas))
+
+    def mean(self, shares: Array) -> tuple[float, Interval, int]:
+        """The mean over pairs of a share of each conversation, its interval, and how many enter."""
+        there = ~np.isnan(shares)
+        sums = np.bincount(self.rows, np.where(there, shares, 0.0))
+        counts = np.bincount(self.rows, there)
+        values = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+        low, high = numbers(self.sample.score_interval(values))
+        return float(mean(values)), (low, high), int((~np.isnan(values)).sum())
 
 
 def _run(
@@ -157,6 +192,7 @@ def _side(name: str, dialogues: Sequence[Dialogue], judge: ModelJudge) -> SideCo
     with_prompt = [(one, prompt) for one in dialogues if (prompt := _prompt(one, name))]
     if not with_prompt:
         return None
+    of_pairs = _PersonaPairs.of([one for one, _ in with_prompt])
     lines = [one.lines(role) for one, _ in with_prompt]
     pairs = [(n, (prompt, line)) for n, (_, prompt) in enumerate(with_prompt) for line in lines[n]]
     verdicts = judge.contradictions([pair for _, pair in pairs])
@@ -165,7 +201,7 @@ def _side(name: str, dialogues: Sequence[Dialogue], judge: ModelJudge) -> SideCo
             (n, None if v is None else float(not v), 1.0)
             for (n, _), v in zip(pairs, verdicts, strict=True)
         ],
-        len(with_prompt),
+        of_pairs,
     )
     later = [(n, (own[:i], own[i])) for n, own in enumerate(lines) for i in range(1, len(own))]
     counts = judge.conflicts([pair for _, pair in later])
@@ -174,9 +210,9 @@ def _side(name: str, dialogues: Sequence[Dialogue], judge: ModelJudge) -> SideCo
             (n, None if count is None else len(earlier) - count, float(len(earlier)))
             for (n, (earlier, _)), count in zip(later, counts, strict=True)
         ],
-        len(with_prompt),
+        of_pairs,
     )
-    to_questions, unsaid = _questions(name, with_prompt, judge)
+    to_questions, unsaid = _questions(name, with_prompt, judge, of_pairs)
     return SideConsistency(
         prompt_to_line=to_prompt, line_to_line=to_lines, question_answer=to_questions, unsaid=unsaid
     )
@@ -187,7 +223,10 @@ def _prompt(one: Dialogue, side: str) -> str | None:
 
 
 def _questions(
-    side: str, with_prompt: Sequence[tuple[Dialogue, str]], judge: ModelJudge
+    side: str,
+    with_prompt: Sequence[tuple[Dialogue, str]],
+    judge: ModelJudge,
+    of_pairs: _PersonaPairs,
 ) -> tuple[Consistency, int]:
     """Questions on the prompts, answered from the conversations; and how many are unsaid."""
     demands = {
@@ -210,7 +249,7 @@ def _questions(
             continue
         score = None if answer is None else float(judges.build(spec)(answer).value >= 0.5)
         rows.append((n, score, 1.0))
-    return _measure(rows, len(with_prompt)), unsaid
+    return _measure(rows, of_pairs), unsaid
 
 
 def _facts(prompt: str) -> list[tuple[str, Any]]:
@@ -224,26 +263,26 @@ def _facts(prompt: str) -> list[tuple[str, Any]]:
     return [(one.probes[0], one.judge) for one in facts if one.category in ("character", "memory")]
 
 
-def _measure(rows: Sequence[tuple[int, float | None, float]], conversations: int) -> Consistency:
-    """A measure over conversations.
+def _measure(
+    verdicts: Sequence[tuple[int, float | None, float]], of_pairs: _PersonaPairs
+) -> Consistency:
+    """A measure over pairs.
 
     Args:
-        rows: a conversation, how much of it is consistent (None: unparsed), and out of how much.
-        conversations: their number.
+        verdicts: a conversation, how much of it is consistent (None: unparsed), and out of how
+            much.
+        of_pairs: the pair of each conversation.
     """
-    sums = np.zeros((conversations, 2))
+    sums = np.zeros((len(of_pairs.rows), 2))
     unparsed = 0
-    for n, value, of in rows:
+    for n, value, of in verdicts:
         if value is None:
             unparsed += 1
         else:
             sums[n] += (value, of)
     there = sums[:, 1] > 0
-    shares = np.full(conversations, np.nan)
-    shares[there] = sums[there, 0] / sums[there, 1]
     if not there.any():
         return Consistency(None, (None, None), 0, 0, unparsed)
-    low, high = numbers(Sample(conversations).score_interval(shares))
-    return Consistency(
-        float(np.nanmean(shares)), (low, high), int(there.sum()), len(rows) - unparsed, unparsed
-    )
+    shares = np.full(len(sums), np.nan)
+    shares[there] = sums[there, 0] / sums[there, 1]
+    return Consistency(*of_pairs.mean(shares), len(verdicts) - unparsed, unparsed)

@@ -29,6 +29,9 @@ class Dialogue:
     """The agent's system prompt, where known."""
     user_prompt: str | None = None
     """The simulated user's, where known."""
+    pair: tuple[str, str] | None = None
+    """Ids of the agent's and the user's persona in a run, which meet once under each control; None
+    in a log."""
 
     def lines(self, role: str) -> list[str]:
         """What one side said."""
@@ -78,5 +81,8 @@ def _of_run(folder: Path) -> Iterator[Dialogue]:
             exchanges += (("user", record.user.text), ("assistant", record.agent.text))
     for number, exchanges in turns.items():
         if exchanges:
-            agent, user = plans[number].agent.prompt, plans[number].user.prompt
-            yield Dialogue(f"{folder}, conversation {number}", tuple(exchanges), agent, user)
+            plan = plans[number]
+            agent, user = plan.agent, plan.user
+            pair = (agent.id, user.id) if plan.script is None else None
+            where = f"{folder}, conversation {number}"
+            yield Dialogue(where, tuple(exchanges), agent.prompt, user.prompt, pair)

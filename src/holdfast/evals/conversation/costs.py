@@ -16,6 +16,7 @@ def costs(records: Sequence[RoundRecord]) -> Costs:
     failures: Counter[str] = Counter()
     tokens = np.zeros(3, int)
     for reply in (reply for record in records for reply in _replies(record)):
+        failures["of"] += 1
         tokens += reply.tokens
         if _is_cut_thought(reply):
             failures["thought"] += 1

@@ -44,7 +44,8 @@ def curves(
     history_floor[:, 0] = _at_start(
         history_floor, scores(conversations, "floor", points, first=True)
     )
-    filler[:, 0] = _at_start(filler, scores(conversations, "own", points, first=True))
+    same_probe = scores(conversations, "own", points, first=True)
+    filler[:, 0] = _at_start(filler, same_probe)
     sample = sample_of(plan)
     normal, normal_interval = _normalise_with_interval(own, floor, sample)
     return Curves(
@@ -66,6 +67,7 @@ def curves(
         history_floor_interval=_interval_or_none(history_floor, sample),
         filler=_mean_or_none(filler),
         filler_interval=_interval_or_none(filler, sample),
+        filler_delta=_difference_at_the_end(filler, same_probe, sample),
         replies=_mean_or_none(replies),
         replies_interval=_interval_or_none(replies, sample),
         by_category=_by_category(own, floor, plan, sample),
@@ -99,9 +101,9 @@ def _normalise_with_interval(
 
 def _normalise(own: Array, floor: Array) -> Array:
     """Normalised stability by round, each over the conversations measured at that round."""
-    there = ~np.isnan(own)
-    low, high = np.where(there, floor, np.nan), np.where(there, own[:, :1], np.nan)
-    return normalise(mean(own), mean(low), mean(high))
+    gap = np.isnan(own) | np.isnan(floor) | np.isnan(own[:, :1])
+    top, low, high = (np.where(gap, np.nan, values) for values in (own, floor, own[:, :1]))
+    return normalise(mean(top), mean(low), mean(high))
 
 
 def too_few(n: int) -> str | None:
@@ -120,6 +122,15 @@ def _change(own: Array, sample: Sample) -> Change:
     return Change(numbers(value[-1] - value[start]), numbers(interval))
 
 
+def _difference_at_the_end(arm: Array, own: Array, sample: Sample) -> Change | None:
+    """An arm less the persona's own score after the last round; None where it has none there."""
+    one, other = arm[:, -1], own[:, -1]
+    difference = mean(one - other)
+    if np.isnan(difference):
+        return None
+    return Change(numbers(difference), numbers(sample.difference_interval(one, other)))
+
+
 def _by_category(
     own: Array, floor: Array, plan: Sequence[Conversation], sample: Sample
 ) -> dict[str, CategoryCurve]:
@@ -128,6 +139,7 @@ def _by_category(
     for category in dict.fromkeys(categories):
         where = categories == category
         curve, low = mean(own[where]), mean(floor[where])
+        counts = (~np.isnan(own[where])).sum(axis=0)
         curves[str(category)] = CategoryCurve(
             n=int(where.sum()),
             stability=numbers(curve),
@@ -135,6 +147,6 @@ def _by_category(
             ceiling=numbers(curve[0]),
             floor=numbers(low[0]),
             normalised=numbers(_normalise(own[where], floor[where])),
-            interval_note=too_few(int(where.sum())),
+            interval_note=too_few(int(min(counts[counts > 0], default=0))),
         )
     return curves

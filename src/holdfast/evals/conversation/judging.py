@@ -3,7 +3,7 @@
 Everything is computed from the records and the personas, so that a changed judge needs no new
 conversations. Where a rubric judges, a judge model is asked, and its verdicts are recorded as
 they come, so that an interrupted run asks only for those that are missing. A reply that failed or
-is empty scores 0 and is counted.
+is empty scores 0 and is counted; one that did not fit the context has no score.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def scores(
 ) -> Array:
     """Scores of one arm: (conversations, points), NaN where nothing was asked.
 
-    An answer that did not fit the context is no answer: it would look like drift.
+    An answer that did not fit the context has none: it would look like drift.
 
     Args:
         conversations: the judged conversations.
@@ -118,7 +118,7 @@ def scores(
             own = [
                 answer.score
                 for answer in at.probes
-                if answer.arm == arm and answer.stop != "overflow" and not (first and answer.run)
+                if answer.arm == arm and answer.score is not None and not (first and answer.run)
             ]
             if own:
                 values[row, at.round] = float(np.mean(own))
@@ -171,13 +171,14 @@ def _score(judges: dict[Persona, Judge], persona: Persona, answer: ProbeAnswer) 
 
 
 def _judged_answer(answer: ProbeAnswer, score: Score) -> JudgedAnswer:
+    """The answer with its score; what did not fit the context is no answer."""
     return JudgedAnswer(
         answer.arm,
         answer.run,
         answer.probe,
         answer.stop,
         answer.text,
-        score.value,
+        None if answer.stop == "overflow" else score.value,
         score.why,
         answer.thought,
     )

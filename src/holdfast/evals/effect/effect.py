@@ -44,9 +44,17 @@ from holdfast.evals.tasks.batches import (
 from holdfast.evals.tasks.model_judge import judge_tasks
 from holdfast.evals.tasks.tasks import Task, load_tasks_with_form
 from holdfast.models.notes import NOTES, own_source
-from holdfast.persona.experts import Expert, describe_experts, load_experts, random_text, roles
+from holdfast.persona.experts import (
+    LENGTHS,
+    Expert,
+    describe_experts,
+    load_experts,
+    random_text,
+    roles,
+)
 from holdfast.persona.files import find_repeat
 from holdfast.persona.suite import load_suite
+from holdfast.report.words import describe_missing, notes
 from holdfast.results.effect import EffectManifest, EffectRow, EffectSummary
 from holdfast.results.tasks import TaskArm, TaskRecord
 from holdfast.results.verdict import JudgeVerdict
@@ -230,7 +238,7 @@ class _EffectPlan:
             for length in settings.lengths:
                 for place in settings.placements:
                     yield TaskArm(kind, length, place, expert.id, expert.prompt(length))
-        longest = settings.lengths[-1] if "full" not in settings.lengths else "full"
+        longest = max(settings.lengths, key=LENGTHS.index)
         example = (cast.get("matched") or next(iter(cast.values()))).prompt(longest)
         text = random_text(self.filler_words, model.count(example), model.count, seed)
         for place in settings.placements:
@@ -243,6 +251,7 @@ class _EffectPlan:
     def summary(self, run: EffectRun, command: str | None, start: float) -> EffectSummary:
         """What the records say."""
         names = tuple(model.name for model in self.models)
+        numbers = summarise(run, self.tasks, names)
         return EffectSummary(
             models=names,
             tasks=len(self.tasks),
@@ -251,8 +260,11 @@ class _EffectPlan:
             judge_model=self.judge_model.name if self.judge_model else None,
             left_out=self.left_out,
             command=command,
-            numbers=summarise(run, self.tasks, names),
+            numbers=numbers,
             **run.of_work(seconds=round(time.monotonic() - start, 1)),
-            note=NOTES.get(names[0]),
+            note=notes(
+                *dict.fromkeys(map(NOTES.get, names)),
+                describe_missing(numbers.failed, numbers.answers),
+            ),
             report=run.page,
         )

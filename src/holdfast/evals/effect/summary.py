@@ -1,8 +1,8 @@
 """From the records of `effect` to rows: what each persona does to each category of tasks.
 
 Every figure is a difference paired by task: its score under a persona less its score
-without, each a mean over samples. Intervals are 95%, over tasks (`core.intervals`), of which
-near-duplicates are drawn together.
+without, each a mean over the samples that both have. Intervals are 95%, over tasks
+(`core.intervals`), of which near-duplicates are drawn together.
 The sentence takes one length and one place, fixed beforehand, since the best of many
 looks better than it is, and its p-values are corrected for the number of categories; those of
 a table are corrected for its cells.
@@ -22,7 +22,8 @@ from holdfast.core.run import Run
 from holdfast.core.stats import Array, false_discovery, mean, numbers
 from holdfast.evals.tasks.near_duplicates import task_groups
 from holdfast.evals.tasks.tasks import Task
-from holdfast.report.words import inconclusive
+from holdfast.persona.experts import LENGTHS
+from holdfast.report.words import inconclusive, signed_number
 from holdfast.results.effect import EffectNumbers, EffectRow, ReplyPair
 from holdfast.results.tasks import ArmReplies, TaskArm, TaskRecord
 from holdfast.results.verdict import JudgeVerdict
@@ -76,6 +77,8 @@ def summarise(run: EffectRun, tasks: Sequence[Task], models: Sequence[str]) -> E
             for m, model in enumerate(models)
         },
         judge_failures=sum(verdict.failures for verdict in run.verdicts),
+        answers=sum(len(record.arms) for record in run.records),
+        failed=sum(arm.failed for record in run.records for arm in record.arms),
         texts=len(set(everywhere)),
     )
 
@@ -142,11 +145,12 @@ def _rows(
     arms: Mapping[str, Array], model: str, category: str, texts: Sequence[int]
 ) -> Iterator[EffectRow]:
     """One row per arm but `none`'s; `texts` has the group of near-duplicates of each task."""
-    base = mean(arms["none"], axis=1)
-    sample = Sample(len(base), clusters=texts)
+    sample = Sample(len(texts), clusters=texts)
     for name in (name for name in arms if name != "none"):
         kind, length, place, *expert = name.split("/", 3)
-        score = mean(arms[name], axis=1)
+        # Over the samples that both sides have: they have the same seeds.
+        gap = np.isnan(arms[name]) | np.isnan(arms["none"])
+        score, base = (mean(np.where(gap, np.nan, arms[one]), axis=1) for one in (name, "none"))
         delta = score - base
         both = ~np.isnan(delta)
         yield EffectRow(
@@ -189,7 +193,8 @@ def advice(rows: Sequence[EffectRow]) -> str:
     matched_rows = [row for row in rows if row.persona == "matched"]
     if not matched_rows:
         return "No persona is matched to any of the tasks."
-    length, place = matched_rows[-1].length, matched_rows[0].placement
+    length = max((row.length for row in matched_rows), key=LENGTHS.index)
+    place = matched_rows[0].placement
     cells = adjust([r for r in matched_rows if (r.length, r.placement) == (length, place)])
     use, drop, unclear = ([row for row in cells if row.sign == sign] for sign in (1, -1, 0))
     parts = [f"use it for {_list(map(_with_delta, use))}"] if use else []
@@ -208,12 +213,8 @@ def _list(names: Iterable[str]) -> str:
 
 
 def _with_delta(row: EffectRow) -> str:
-    low, high = row.interval
-    return f"{row.category} ({_with_sign(row.delta)} [{_with_sign(low)}, {_with_sign(high)}])"
-
-
-def _with_sign(value: float | None) -> str:
-    return "?" if value is None else f"{value:+z.2f}".replace("-", "−")
+    low, high = map(signed_number, row.interval)
+    return f"{row.category} ({signed_number(row.delta)} [{low}, {high}])"
 
 
 def reply_pairs(

@@ -33,6 +33,7 @@ from holdfast.core.run import Run
 from holdfast.core.settings import settle
 from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.controlled import ControlledSetup, prepare
+from holdfast.evals.conversation.costs import costs, share_of_cut_thoughts
 from holdfast.evals.conversation.estimate import estimate
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.rounds import SelfChat
@@ -59,6 +60,7 @@ from holdfast.evals.explain.value_vectors import (
 )
 from holdfast.models.notes import NOTES
 from holdfast.report.explain.findings import findings
+from holdfast.report.words import describe_failures, low_ceiling, notes
 from holdfast.results.conversation import RoundRecord
 from holdfast.results.explain import ExplainSummary
 from holdfast.results.verdict import JudgeVerdict
@@ -121,15 +123,17 @@ def explain(
     sets, counts, refusal = vectors.measure(
         _without_personas(setup, run, manifest, progress, settings.resume)
     )
+    controls = control_explanations(records)
     summary = ExplainSummary(
         setting=setup.setting(),
         command=command,
-        controls=control_explanations(records),
+        controls=controls,
         dimension=dimension_summary(records, sets, counts) if sets else None,
         association=associations(records, sets),
         dimension_refusal=refusal,
         **run.of_work(seconds=round(time.monotonic() - start, 1)),
-        note=NOTES.get(model.name),
+        failures=costs(run.records).failures,
+        note=_note(setup, run.records, controls[0].stability[0]),
         report=run.page,
         findings=[],
     )
@@ -138,6 +142,15 @@ def explain(
     if summary.report:
         report.write_explain(summary, Path(summary.report))
     return Explanation(summary)
+
+
+def _note(
+    setup: ControlledSetup, records: Sequence[RoundRecord], ceiling: float | None
+) -> str | None:
+    """What to know of the model, of a low start and of replies that went wrong."""
+    setting = setup.setting()
+    low = low_ceiling(setting, ceiling, share_of_cut_thoughts(records))
+    return notes(NOTES.get(setting.model or ""), low, describe_failures(costs(records).failures))
 
 
 def estimate_explain(

@@ -101,11 +101,15 @@ def record_answers(
 
 def count_failures(
     answers: Sequence[SuiteAnswer] | Sequence[QuestionnaireAnswer],
-) -> tuple[int, int]:
-    """How many replies failed, and how many of the others are empty."""
-    failures = sum(answer.stop in FAILED_STOPS for answer in answers)
-    empty = sum(not answer.text.strip() and answer.stop not in FAILED_STOPS for answer in answers)
-    return failures, empty
+) -> dict[str, Any]:
+    """How many replies failed, how many of the others are empty or cut, and of how many."""
+    there = [answer for answer in answers if answer.stop not in FAILED_STOPS]
+    return {
+        "failed_replies": len(answers) - len(there),
+        "empty_replies": sum(not answer.text.strip() for answer in there),
+        "cut_replies": sum(answer.stop == "length" for answer in there),
+        "replies": len(answers),
+    }
 
 
 def grade(

@@ -246,7 +246,6 @@ def _summarise(
         )
         answers.append((record.persona, answer))
     calls = [call for verdict in run.verdicts for call in verdict.grades]
-    failures, empty = count_failures(records)
     return with_weakest(persona_scores(grades[""], SCALE), answers), QuestionnaireDetails(
         scale=SCALE,
         by_judge={name: _judge_scores(grades[name]) for name in names},
@@ -258,8 +257,7 @@ def _summarise(
             isinstance(one, WrittenTexts) and one.step == "examples" and one.written is None
             for one in run.records
         ),
-        failed_replies=failures,
-        empty_replies=empty,
+        **count_failures(records),
         question_failures=question_failures,
     )
 

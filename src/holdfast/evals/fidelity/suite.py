@@ -161,7 +161,6 @@ def _summarise(run: SuiteRun, personas: Sequence[Persona]) -> tuple[PersonaScore
             )
             answers.append((persona.id, answer))
     floor = persona_scores(grades["none"], SCALE)
-    failures, empty = count_failures(run.records)
     return with_weakest(persona_scores(grades["own"], SCALE), answers), SuiteDetails(
         scale=SCALE,
         floor=floor.score,
@@ -169,6 +168,5 @@ def _summarise(run: SuiteRun, personas: Sequence[Persona]) -> tuple[PersonaScore
         floor_by_task=floor.by_task,
         parse_failures=sum(verdict.failures for verdict in run.verdicts),
         judge_calls=sum(verdict.calls for verdict in run.verdicts),
-        failed_replies=failures,
-        empty_replies=empty,
+        **count_failures(run.records),
     )

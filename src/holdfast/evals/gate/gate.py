@@ -106,7 +106,7 @@ def _run(side: GateSide, values: Array, part: slice) -> GateRun:
         stability=numbers(mean(by_conversation(values[:, part]))),
         curve=numbers(mean(values)),
         unpaired=side.unpaired_count,
-        errors=side.errors,
+        errors=sum(part.start <= at < part.stop for at in side.errors),
     )
 
 
@@ -132,9 +132,11 @@ def _losses(baseline: GateSide, candidate: GateSide, part: slice) -> list[Loss]:
             if part.start <= at.round < part.stop:
                 replies = {(one.arm, one.run): one for one in then.probes}
                 losses += [
-                    _loss(before.id, before.agent.id, at.round, old, replies[old.arm, old.run])
+                    loss
                     for old in at.probes
                     if old.arm in ("own", "reply") and (old.arm, old.run) in replies
+                    for new in [replies[old.arm, old.run]]
+                    if (loss := _loss(before.id, before.agent.id, at.round, old, new))
                 ]
     worst = sorted(losses, key=lambda one: (one.scores[1] - one.scores[0], -one.round))
     first: dict[str, Loss] = {}
@@ -144,7 +146,10 @@ def _losses(baseline: GateSide, candidate: GateSide, part: slice) -> list[Loss]:
     return list(first.values())[:LOSSES]
 
 
-def _loss(id_: int, persona: str, at: int, old: JudgedAnswer, new: JudgedAnswer) -> Loss:
+def _loss(id_: int, persona: str, at: int, old: JudgedAnswer, new: JudgedAnswer) -> Loss | None:
+    """Both answers to a probe; None where one has no score."""
+    if old.score is None or new.score is None:
+        return None
     pair_ = round(old.score, 4), round(new.score, 4)
     return Loss(id_, persona, at, new.probe, old.answer, new.answer, pair_, new.why)
 

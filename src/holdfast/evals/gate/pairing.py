@@ -33,8 +33,8 @@ class GateSide:
     """Its paired conversations."""
     conversations: Sequence[JudgedConversation]
     """These conversations with their scores, without answers that failed."""
-    errors: int
-    """How many failed."""
+    errors: Sequence[int]
+    """The round of each answer that failed."""
 
     @property
     def manifest(self) -> Record:
@@ -74,8 +74,13 @@ def _key(plan: Conversation) -> Hashable:
 def _side(run: RecordedRun, plans: Sequence[Conversation]) -> GateSide:
     by_id = {one.id: one for one in judge_conversations(run.run, run.plans, None)}
     conversations = [by_id[plan.id] for plan in plans]
-    answers = [answer for one in conversations for at in one.rounds for answer in at.probes]
-    errors = sum(answer.arm in ("own", "reply") and answer.stop == "error" for answer in answers)
+    errors = [
+        at.round
+        for one in conversations
+        for at in one.rounds
+        for answer in at.probes
+        if answer.arm in ("own", "reply") and answer.stop == "error"
+    ]
     return GateSide(run, plans, [_without_errors(one) for one in conversations], errors)
 
 

@@ -97,8 +97,9 @@ def stability_table(values: Array, plans: Sequence[Conversation]) -> dict[str, f
     for name, value, (low, high) in zip(names, mean(values), bands, strict=True):
         table |= {name: value, f"{name}_lo": low, f"{name}_hi": high}
     whole = np.where(np.isnan(values[:, -1:]), np.nan, values)
-    first_last = mean(whole)[[1, -1]]
-    low, high = sample.difference_interval(whole[:, -1], whole[:, 1])
+    start = 1 + int((~np.isnan(values[:, 1:])).any(axis=0).argmax())  # recorded replies: round 1
+    first_last = mean(whole)[[start, -1]]
+    low, high = sample.difference_interval(whole[:, -1], whole[:, start])
     table |= {"change": first_last[1] - first_last[0], "change_lo": low, "change_hi": high}
     return {name: round(float(value), 4) for name, value in table.items()}
 

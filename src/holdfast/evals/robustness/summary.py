@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from holdfast.core.errors import HoldfastError
 from holdfast.core.intervals import FEWEST, Sample
 from holdfast.core.seeds import seed_of
-from holdfast.core.stats import Array, numbers
+from holdfast.core.stats import Array, false_discovery, numbers
 from holdfast.evals.robustness import persona_lottery as lottery
 from holdfast.evals.robustness.halves import IntervalEstimate
 from holdfast.evals.robustness.persona_lottery import EXTREMES, NAMES, Lottery
@@ -174,10 +174,7 @@ def summarise(
         spread={"std": _estimate(estimates["std"])},
         strict=_strict(answers, pss, seed),
         none=NoPersona(**vars(_accuracy(answers, 0, right))),
-        rows=tuple(
-            PersonaAccuracy(**vars(persona), **vars(_accuracy(answers, i, right)))
-            for i, persona in enumerate(answers.personas, 1)
-        ),
+        rows=tuple(_personas(answers, right)),
         kinds=tuple(_kinds(answers, right)),
         categories=tuple(_categories(answers, right)),
         missing=answers.missing,
@@ -213,6 +210,17 @@ def _strict(answers: Answers, pss: str, seed: int) -> StrictValues:
     draw = Lottery(answers.shares["strict"][1:], answers.texts)
     values = [draw.values()[name] for name in NAMES]
     return StrictValues(*map(_round, (*values, draw.estimates(seed)[pss].value)))
+
+
+def _personas(answers: Answers, right: Array) -> Iterator[PersonaAccuracy]:
+    """Every persona's accuracy; of many personas without an effect some seem to have one."""
+    sample = Sample(right.shape[1], clusters=answers.texts)
+    without = np.broadcast_to(right[0][:, None], right[1:].T.shape)
+    p_values = false_discovery(numbers(sample.difference_p(right[1:].T, without)))
+    for i, (persona, p) in enumerate(zip(answers.personas, p_values, strict=True), 1):
+        adjusted = None if p is None else _round(p)
+        accuracy = vars(_accuracy(answers, i, right))
+        yield PersonaAccuracy(**vars(persona), **accuracy, adjusted_p=adjusted)
 
 
 def _accuracy(answers: Answers, row: int, right: Array) -> Accuracy:

@@ -79,7 +79,7 @@ class ControlEntry:
     leads: bool
     """Whether none of its family has a higher late score."""
     of: int = 0
-    """How many conversations there are, where it may be scored on some only."""
+    """How many conversations there are."""
 
     @property
     def name(self) -> str:
@@ -106,11 +106,7 @@ class ControlEntry:
     @property
     def remark(self) -> str:
         """What sets its row apart from none's: conversations not scored, no system prompt."""
-        remarks = []
-        if self.row.n < self.of:
-            remarks.append(
-                f"scored on {self.row.n} of {self.of}: it was trained on no other persona"
-            )
+        remarks = [some] if (some := scored_on(self.row, self.of)) else []
         if self.row.system_prompt == "dropped":
             remarks.append("no system prompt")
         return "; ".join(remarks)
@@ -129,6 +125,21 @@ class ControlEntry:
         if row.tokens_per_reply is not None:
             lines.append(f"{row.tokens_per_reply:,.0f} tokens a reply")
         return "\n".join(lines)
+
+
+def scored_on(row: ControlRow, of: int) -> str | None:
+    """Of how many conversations its numbers are; None where they are of all.
+
+    Args:
+        row: the control's row.
+        of: conversations of the run.
+    """
+    if row.n < of and "prism:" in row.control:
+        return f"scored on {row.n} of {of}: it was trained on no other persona"
+    late = row.n if row.late_n is None else row.late_n
+    if late < of:
+        return f"scored on {row.n} of {of}, late on {late}: the others did not fit the context"
+    return None
 
 
 def family(control: str) -> str:
@@ -151,7 +162,7 @@ def control_entries(summary: CompareSummary) -> list[ControlEntry]:
             row,
             place > 1 and row.control == summary.recommended,  # none is no advice against controls
             leaders[family(row.control)].control == row.control,
-            summary.setting.conversations if "prism:" in row.control else 0,
+            summary.setting.conversations,
         )
         for place, row in enumerate(summary.rows, 1)
     ]

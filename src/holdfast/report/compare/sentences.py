@@ -85,10 +85,10 @@ def _capability_says_nothing(summary: CompareSummary) -> str:
 
 
 def _cost(none: ControlRow, row: ControlRow) -> str:
-    tokens, time = row.tokens_per_reply, row.relative_ms_per_token
+    tokens, time = row.relative_tokens, row.relative_ms_per_token
     parts = []
-    if tokens is not None and none.tokens_per_reply:
-        parts.append(f"{tokens / none.tokens_per_reply:.2f} times the tokens a reply")
+    if tokens is not None:
+        parts.append(f"{tokens:.2f} times the tokens a reply")
     if time is not None:
         interval = f" ({between(row.relative_ms_interval)})" if row.relative_ms_interval else ""
         parts.append(f"{time:.2f} times the time a token{interval}")

@@ -49,7 +49,7 @@ class TranscriptQuestion:
     """What the user said before, where the question is about that."""
     expected: str
     answer: FoldedText
-    right: bool
+    right: bool | None
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class TranscriptRound:
     @property
     def right(self) -> int:
         """How many of the questions were answered right."""
-        return sum(one.right for one in self.questions)
+        return sum(bool(one.right) for one in self.questions)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ This module knows rows and entries. It draws no charts but the small interval in
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -26,19 +26,20 @@ from holdfast.report.compare.entries import (
     control_entries,
     counterpart,
 )
-from holdfast.report.words import between, number, signed_number, signed_span
+from holdfast.report.words import (
+    FAILURES,
+    between,
+    count_failures,
+    list_failures,
+    number,
+    signed_number,
+    signed_span,
+)
 from holdfast.results.compare import CompareSummary, ControlRow
 
 STEP = 0.1
 """Of difference from none, for one shade more."""
 SHADES = 4
-FAILURES = {
-    "empty": "empty",
-    "length": "cut at the token limit",
-    "thought": "cut in the thought before them",
-    "overflow": "that did not fit the context",
-    "error": "that could not be had",
-}
 
 
 @dataclass(frozen=True)
@@ -227,8 +228,8 @@ def beside_none(summary: CompareSummary) -> tuple[str, list[MeasurePair]]:
         if m.value(other.row) is not None
     ]
     plain, tokens = none.tokens_per_reply, other.row.tokens_per_reply
-    if plain and tokens is not None:
-        ratio = Cell(f"{tokens / plain:.2f} ×")
+    if other.row.relative_tokens is not None:
+        ratio = Cell(f"{other.row.relative_tokens:.2f} ×")
         pairs.append(MeasurePair("tokens a reply", _tokens(plain), _tokens(tokens), ratio))
     time = _time(other)
     if time.sort is not None:
@@ -242,14 +243,8 @@ def failures(rows: Sequence[ControlRow]) -> str:
     total: Counter[str] = Counter()
     for row in rows:
         total.update(row.failures)
-    text = _failures(total)
-    if not text:
-        return "no reply was empty, cut, too long or lost"
-    worst = max(rows, key=lambda row: sum(row.failures.values()))
-    if len(rows) == 1:
+    text = count_failures(total)
+    worst = max(rows, key=lambda row: sum(row.failures.get(kind, 0) for kind in FAILURES))
+    if len(rows) == 1 or not list_failures(total):
         return text
-    return f"{text}; the most under {worst.control}: {_failures(worst.failures)}"
-
-
-def _failures(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{n:,} {what}" for kind, what in FAILURES.items() if (n := counts.get(kind)))
+    return f"{text}; the most under {worst.control}: {list_failures(worst.failures)}"

@@ -155,18 +155,19 @@ def _filler(summary: DriftSummary) -> str:
     end = finite(filler[-1]) if filler else None
     if end is None:
         return ""
-    there = curves.filler_interval[-1] if curves.filler_interval else None
-    own = ends(curves.interval[-1])
     sentence = f"With neutral filler of equal length in the user’s place it ends at {number(end)}"
-    if ends(there) is None or own is None:
+    delta = curves.filler_delta
+    span = ends(delta.interval) if delta else None
+    if delta is None or span is None:
         return f"{sentence}."
-    if _overlap(ends(there), own):
-        return f"{sentence}, which cannot be told from what the user’s own words leave."
-    higher = end > (finite(curves.stability[-1]) or 0.0)
-    why = (
-        "so length alone does not explain it" if higher else "lower than with the user’s own words"
-    )
-    return f"{sentence} ({between(there)}), {why}."
+    apart = f"on the same probes {signed_number(delta.value)}, {signed_span(span)}"
+    if span[0] <= 0 <= span[1]:
+        return f"{sentence}, which is not shown to differ from the end with their words ({apart})."
+    if span[1] < 0:
+        return f"{sentence}, lower than with their words ({apart})."
+    change = ends(curves.change.interval)
+    fall = ", so length alone does not explain the fall" if change and change[1] < 0 else ""
+    return f"{sentence}, higher than with their words ({apart}){fall}."
 
 
 def _user(summary: DriftSummary) -> str:

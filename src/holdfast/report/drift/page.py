@@ -43,6 +43,7 @@ def render(summary: DriftSummary, conversations: Sequence[JudgedConversation]) -
         change=summary.curves_to_the_end.change,
         full_length=headline.describe_full_length(summary),
         costs=summary.costs,
+        failures=words.count_failures(vars(summary.costs.failures)),
         headline=headline.headline(summary),
         log=words.log_reading(summary.history) if summary.history else [],
         start=words.start_of(summary.curves_to_the_end.stability),

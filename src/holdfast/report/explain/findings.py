@@ -54,14 +54,22 @@ def headline(summary: ExplainSummary) -> str:
     share, score = none.share.prompt_share, none.stability
     if not share:
         return (
-            f"In {rounds} the score goes from {number(score[0])} to {number(score[-1])}; no "
-            "prompt share was measured"
+            f"In {rounds} the score goes from {number(score[0])} to {number(score[-1])}"
+            f"{_reaching(none)}; no prompt share was measured"
         )
     return (
         f"In {rounds} the share of attention that the system prompt gets goes from "
         f"{percent(share[0])} to {percent(share[-1])}, and the score from {number(score[0])} to "
-        f"{number(score[-1])}"
+        f"{number(score[-1])}{_reaching(none)}"
     )
+
+
+def _reaching(none: ControlExplanation) -> str:
+    """How many conversations are behind the end, where they are fewer than at the start."""
+    first, last = none.n[0], none.n[-1]
+    if last == first:
+        return ""
+    return f" (at the end over the {last} of {quantity(first, 'conversation')} that reach it)"
 
 
 def sign(interval: Sequence[Any] | None) -> int:
@@ -78,7 +86,7 @@ def _decay(none: ControlExplanation, rounds: int) -> Iterator[str]:
     yield (
         f"Without a control an answer gives {percent(share[0])} of its attention to the system "
         f"prompt at round 0 and {percent(share[-1])} at round {rounds}, while the prompt’s part of "
-        f"the text goes from {percent(dilution[0])} to {percent(dilution[-1])}."
+        f"the text goes from {percent(dilution[0])} to {percent(dilution[-1])}{_reaching(none)}."
     )
 
 
@@ -107,7 +115,11 @@ def _control(one: ControlExplanation) -> Iterator[str]:
 
 def _points(value: float | None) -> str:
     """A difference of two shares, in percentage points."""
-    return "–" if value is None else f"{100 * value:+z.1f} points".replace("-", "−")
+    if value is None:
+        return "–"
+    # An end that lies above 0 never reads as 0.
+    places = 1 if abs(value) >= 0.0005 or not value else 2
+    return f"{100 * value:+z.{places}f} points".replace("-", "−")
 
 
 def _span_or_why(interval: Sequence[Any] | None, write: Callable[[Any], str]) -> str:

@@ -71,13 +71,13 @@ class JudgeCheck:
 
 @dataclass(frozen=True)
 class Consistency:
-    """One measure over the conversations of a side."""
+    """One measure of a side."""
 
     value: float | None
-    """Mean over conversations, from 0 to 1; None where nothing could be judged."""
+    """Mean over pairs, from 0 to 1; None where nothing could be judged."""
     interval: Interval
     n: int
-    """Conversations."""
+    """Pairs of personas, of each the mean under all controls; in a log, conversations."""
     judged: int
     """Verdicts that could be read."""
     unparsed: int
@@ -115,10 +115,13 @@ class ConsistencySummary:
     """The log or the folder of a run."""
     runs: int
     """Conversations."""
+    pairs: int
+    """Different pairs of personas that met in the folder of a run, and so fewer than `runs` where
+    they met under several controls; the conversations of a log each count as one."""
     valid: int
     """Those without a fault of the simulated user."""
     valid_interval: Interval
-    """95% interval of their share."""
+    """95% interval of their share; None from fewer than three pairs."""
     faults: Mapping[str, int]
     """Conversations by kind of fault; one may have several."""
     checked: Mapping[str, int]

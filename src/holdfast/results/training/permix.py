@@ -185,6 +185,8 @@ class LearningMeans:
     """Tokens that the trainer read."""
     window: int
     """Steps that a mean is taken over."""
+    rollouts: int | None = None
+    """Rollouts behind either mean reward, the fewer of both; None of an arm without any."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -253,6 +253,8 @@ class ArmAnswer:
     """For each turn, whether the adapter or the router's system prompt was on."""
     cut: tuple[bool, ...]
     """For each turn, whether the limit of tokens cut the reply."""
+    failed: bool = False
+    """Whether a reply did not fit the context or failed: it has no score."""
 
 
 @dataclass(frozen=True)
@@ -300,6 +302,8 @@ class ArmScores:
     """The same of each category."""
     cut: float | None
     """Share of replies that the limit of tokens cut; None of the oracle, which gives none."""
+    n: int = 0
+    """Tasks with a score; differences are over those that both arms have."""
 
 
 @dataclass(frozen=True)

@@ -201,7 +201,12 @@ def learning_means(steps: Sequence[StepMetrics]) -> LearningMeans:
         loss_last=mean("loss", last),
         tokens=int(steps[-1].tokens or 0) if steps else 0,
         window=few,
+        rollouts=min(_rollouts(first), _rollouts(last)) or None,
     )
+
+
+def _rollouts(steps: Sequence[StepMetrics]) -> int:
+    return sum(one.n for step in steps for one in (step.by_kind or {}).values())
 
 
 def _by_name(

@@ -67,7 +67,7 @@ class EvaluationScores:
         for record in run.records:
             place = at[record.task], record.sample
             score = verdicts.get(answer_key(record), tasks[place[0]].score(record.replies))
-            scores[record.arm][place] = np.nan if score is None else score
+            scores[record.arm][place] = np.nan if score is None or record.failed else score
             routing[record.arm][place] = float(np.mean(record.routed))
             cut.setdefault(record.arm, []).extend(record.cut)
         means = {arm: mean(scores[arm], axis=1) for arm in arms}
@@ -91,6 +91,7 @@ class EvaluationScores:
                 routed=numbers(self.routing[arm].mean()),
                 routed_by_category=self._by_category(self.routing[arm].mean(axis=1)),
                 cut=round(self.cut[arm], 4) if arm in self.cut else None,
+                n=int((~np.isnan(means)).sum()),
             )
             for arm, means in self.means.items()
         )

@@ -287,7 +287,7 @@ def _answer(evaluation: _Evaluation, arm: str, records: Sequence[ArmAnswer]) -> 
     units = evaluation.units
     replies: list[list[str]] = [[] for _ in units]
     routing: list[list[bool]] = [[] for _ in units]
-    cut: list[list[bool]] = [[] for _ in units]
+    stops: list[list[str]] = [[] for _ in units]
     mode = arm if arm in MODES else "never"
     for turn in range(max(len(task.turns) for task, _ in units)):
         live = [i for i, (task, _) in enumerate(units) if turn < len(task.turns)]
@@ -297,10 +297,12 @@ def _answer(evaluation: _Evaluation, arm: str, records: Sequence[ArmAnswer]) -> 
         answers = evaluation.model.reply(asks, evaluation.settings.sampling, adapters)
         for i, ask, adapted, answer in zip(live, asks, on, answers, strict=True):
             replies[i].append(answer.text)
-            cut[i].append(answer.stop == "length")
+            stops[i].append(answer.stop)
             routing[i].append(adapted or (arm == "router" and _has_system_prompt(ask)))
     for i, (task, sample) in enumerate(units):
-        yield ArmAnswer(arm, task.id, sample, tuple(replies[i]), tuple(routing[i]), tuple(cut[i]))
+        cut = tuple(stop == "length" for stop in stops[i])
+        failed = not {"overflow", "error"}.isdisjoint(stops[i])
+        yield ArmAnswer(arm, task.id, sample, tuple(replies[i]), tuple(routing[i]), cut, failed)
 
 
 def _ask(evaluation: _Evaluation, arm: str, task: Task, sample: int, replies: list[str]) -> Ask:

@@ -1,0 +1,37 @@
+"""Where personas do nothing, hardly any of many is said to do something."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from holdfast.core.stats import Array
+from holdfast.evals.robustness.summary import _READ, Answers, _personas
+from holdfast.evals.tasks.tasks import Task
+from holdfast.persona.pool import Member
+
+PEOPLE = tuple(Member(f"p-{i}", "helpful", "train", "You are.") for i in range(40))
+ITEMS = 60
+
+
+def read(right: Array) -> Answers:
+    """Answers that are right as often as (1 + personas, items) says."""
+    tasks = tuple(Task(f"t-{i}", "sums", (f"{i}?",)) for i in range(ITEMS))
+    shares = dict.fromkeys(_READ, right)
+    return Answers(PEOPLE, tasks, shares, 0, 0, (), tuple(range(ITEMS)))
+
+
+def test_of_many_personas_without_an_effect_hardly_any_is_marked() -> None:
+    rng, marked, outside = np.random.default_rng(0), 0, 0
+    for _ in range(20):
+        right = (rng.random((1 + len(PEOPLE), ITEMS)) < 0.6).astype(float)
+        rows = list(_personas(read(right), right))
+        marked += any(row.sign for row in rows)
+        outside += any(low > 0 or high < 0 for row in rows for low, high in [row.delta_interval])
+    assert marked <= 3 and outside >= 8
+
+
+def test_a_persona_that_costs_much_is_marked_with_the_sign_of_its_difference() -> None:
+    right = np.tile((np.arange(ITEMS) % 3 > 0).astype(float), (1 + len(PEOPLE), 1))
+    right[1] = 0
+    first, *others = _personas(read(right), right)
+    assert first.sign == -1 and not any(one.sign for one in others)
