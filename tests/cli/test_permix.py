@@ -60,6 +60,7 @@ def test_json_prints_the_object_that_the_contract_names(
     lines = capfd.readouterr().out.splitlines()
     assert lines[0].startswith("permix, 2 steps in") and lines[-1] == summary["report"]
     assert " in the first step, " in lines[1]
+    assert lines[2] == "groups of rollouts paid alike, which teach nothing: 100%, then 100%"
 
 
 @pytest.mark.parametrize(

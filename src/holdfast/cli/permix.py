@@ -70,6 +70,9 @@ def _lines(summary: PermixSummary) -> Iterator[str]:
         each = f" ({means.rollouts} rollouts each, of other prompts)" if means.rollouts else ""
         places = f"in the first {steps}", f"in the last{each}"
     yield f"mean reward {means.reward_first} {places[0]}, {means.reward_last} {places[1]}"
+    first, last = means.zero_variance_first, means.zero_variance_last
+    if first is not None and last is not None:
+        yield f"groups of rollouts paid alike, which teach nothing: {first:.0%}, then {last:.0%}"
     if means.kl_last is not None:  # arms that imitate have none
         yield f"KL to the model before training: {means.kl_last} a token in the last steps"
     yield from (summary.checkpoint, summary.report)
