@@ -40,6 +40,7 @@ V = TypeVar("V", default=Record)
 """Type of its judge model's verdicts."""
 MOST_CHARACTERS = 60
 """Characters of a value that a refusal shows."""
+PAGE = "report.html"
 BEGINNINGS = ("shard-", "screen")
 """How names begin that a run's folder may hold before its manifest, beside the unfinished files of
 a killed process."""
@@ -140,7 +141,7 @@ class Run(Generic[R, V]):
     @property
     def page(self) -> str | None:
         """Path of its page; None where the run has no folder."""
-        return str(self.folder / "report.html") if self.folder else None
+        return str(self.folder / PAGE) if self.folder else None
 
     def _open(self, folder: Path, read_only: bool) -> None:
         if not read_only:

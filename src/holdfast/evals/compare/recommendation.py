@@ -30,7 +30,7 @@ from holdfast.evals.compare.intervals import late_rounds, pair_values, paired_di
 from holdfast.evals.compare.tradeoff import control_rows
 from holdfast.evals.conversation.curves import sample_of
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.report.words import capitalise, signed_ascii
+from holdfast.report.words import capitalise, quantity, signed_ascii
 from holdfast.results.compare import ControlRow
 
 NONE = "none"
@@ -227,13 +227,13 @@ def _sentence(
     if len(rows) == 1:
         return (
             f"Nothing to choose between: only none was run, whose late stability is "
-            f"{none.late_stability:.2f} on {_conversations(reporting)}."
+            f"{none.late_stability:.2f} on {quantity(reporting, 'conversation')}."
         )
     measured = evidence.pairs(row.control)
-    halves = f"chosen on {_conversations(choosing)} and measured on {measured} others,"
+    halves = f"chosen on {quantity(choosing, 'conversation')} and measured on {measured} others,"
     few = (
-        f"{_conversations(reporting)} {'is' if reporting == 1 else 'are'} too few to choose on "
-        "some and report others."
+        f"{quantity(reporting, 'conversation')} {'is' if reporting == 1 else 'are'} too few to "
+        "choose on some and report others."
     )
     if row is none:
         start = "late" if evidence.halved else f"{few} Late"
@@ -277,12 +277,10 @@ def _why_none(
     result = "was not measured there"
     if best.late_delta is not None:
         result = f"has {best.late_stability:.2f} ({_change(best, 'late')})"
-    reporting = f" on {_conversations(measured)}; {choosing}" if choosing else ", and they"
+    reporting = (
+        f" on {quantity(measured, 'conversation')}; {choosing}" if choosing else ", and they"
+    )
     return f". The best{able}, {best.control}, {result}{reporting} show no clear gain"
-
-
-def _conversations(n: int) -> str:
-    return f"{n} conversation{'' if n == 1 else 's'}"
 
 
 def _figures(row: ControlRow, none: ControlRow, evidence: _Evidence) -> list[str]:

@@ -61,7 +61,7 @@ from holdfast.evals.explain.value_vectors import (
 from holdfast.models.notes import NOTES
 from holdfast.report.explain.findings import findings
 from holdfast.report.words import describe_failures, low_ceiling, notes
-from holdfast.results.conversation import RoundRecord
+from holdfast.results.conversation import Failures, RoundRecord
 from holdfast.results.explain import ExplainSummary
 from holdfast.results.verdict import JudgeVerdict
 
@@ -123,7 +123,7 @@ def explain(
     sets, counts, refusal = vectors.measure(
         _without_personas(setup, run, manifest, progress, settings.resume)
     )
-    controls = control_explanations(records)
+    controls, failures = control_explanations(records), costs(run.records).failures
     summary = ExplainSummary(
         setting=setup.setting(),
         command=command,
@@ -132,8 +132,8 @@ def explain(
         association=associations(records, sets),
         dimension_refusal=refusal,
         **run.of_work(seconds=round(time.monotonic() - start, 1)),
-        failures=costs(run.records).failures,
-        note=_note(setup, run.records, controls[0].stability[0]),
+        failures=failures,
+        note=_note(setup, run.records, controls[0].stability[0], failures),
         report=run.page,
         findings=[],
     )
@@ -145,12 +145,15 @@ def explain(
 
 
 def _note(
-    setup: ControlledSetup, records: Sequence[RoundRecord], ceiling: float | None
+    setup: ControlledSetup,
+    records: Sequence[RoundRecord],
+    ceiling: float | None,
+    failures: Failures,
 ) -> str | None:
     """What to know of the model, of a low start and of replies that went wrong."""
     setting = setup.setting()
     low = low_ceiling(setting, ceiling, share_of_cut_thoughts(records))
-    return notes(NOTES.get(setting.model or ""), low, describe_failures(costs(records).failures))
+    return notes(NOTES.get(setting.model or ""), low, describe_failures(failures))
 
 
 def estimate_explain(

@@ -22,7 +22,7 @@ from holdfast.evals.conversation.judging import stability_scores
 from holdfast.evals.gate.decision import decide
 from holdfast.evals.gate.pairing import GateSide, differences, pair
 from holdfast.report.gate import sentence
-from holdfast.results.conversation import JudgedAnswer
+from holdfast.results.conversation import JudgedAnswer, JudgedRound
 from holdfast.results.gate import GateRun, GateSummary, Loss, PersonaChange
 
 LOSSES = 3
@@ -130,13 +130,11 @@ def _losses(baseline: GateSide, candidate: GateSide, part: slice) -> list[Loss]:
     for before, after in zip(baseline.conversations, candidate.conversations, strict=True):
         for at, then in zip(before.rounds, after.rounds, strict=False):
             if part.start <= at.round < part.stop:
-                replies = {(one.arm, one.run): one for one in then.probes}
+                new_answers = _scored_answers(then)
                 losses += [
-                    loss
-                    for old in at.probes
-                    if old.arm in ("own", "reply") and (old.arm, old.run) in replies
-                    for new in [replies[old.arm, old.run]]
-                    if (loss := _loss(before.id, before.agent.id, at.round, old, new))
+                    _loss(before.id, before.agent.id, at.round, old, new_answers[key])
+                    for key, old in _scored_answers(at).items()
+                    if key in new_answers
                 ]
     worst = sorted(losses, key=lambda one: (one.scores[1] - one.scores[0], -one.round))
     first: dict[str, Loss] = {}
@@ -146,12 +144,25 @@ def _losses(baseline: GateSide, candidate: GateSide, part: slice) -> list[Loss]:
     return list(first.values())[:LOSSES]
 
 
-def _loss(id_: int, persona: str, at: int, old: JudgedAnswer, new: JudgedAnswer) -> Loss | None:
-    """Both answers to a probe; None where one has no score."""
-    if old.score is None or new.score is None:
-        return None
-    pair_ = round(old.score, 4), round(new.score, 4)
-    return Loss(id_, persona, at, new.probe, old.answer, new.answer, pair_, new.why)
+def _scored_answers(at: JudgedRound) -> dict[tuple[str, int], tuple[JudgedAnswer, float]]:
+    """The persona's answers that have a score, with it, by arm and run."""
+    return {
+        (one.arm, one.run): (one, one.score)
+        for one in at.probes
+        if one.arm in ("own", "reply") and one.score is not None
+    }
+
+
+def _loss(
+    id_: int,
+    persona: str,
+    at: int,
+    old: tuple[JudgedAnswer, float],
+    new: tuple[JudgedAnswer, float],
+) -> Loss:
+    (before, old_score), (after, new_score) = old, new
+    scores = round(old_score, 4), round(new_score, 4)
+    return Loss(id_, persona, at, after.probe, before.answer, after.answer, scores, after.why)
 
 
 def exit_code(verdict: str) -> int:

@@ -30,10 +30,10 @@ LORA_RATE = 1e-4
 # 2.6 at 576. Short runs want more again: in 24 steps SmolLM2-135M learned more at 5e-4 than at 3e-4
 # or 1e-4, at a KL of .2 to .3 a token. Qwen-0.5B's replies become all alike there, and it learns at
 # 1e-4 (docs/guide/permix.md).
-NARROW = 300_000_000
+NARROW = 300_000_000  # parameters below which a model counts as narrow
 NARROW_LORA_RATE = 5e-4
-SFT_RATE = 2e-5
 NARROW_TEMPERATURE = 0.7  # at 1 SmolLM2-135M answers at random
+SFT_RATE = 2e-5
 LAPTOP = {"prompts": 4, "rollouts": 4}
 """What differs for a model below `MEDIUM` on a CPU: steps of seconds, whose reward says something
 since it is over four prompts."""

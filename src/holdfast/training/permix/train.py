@@ -30,7 +30,7 @@ from holdfast.core.errors import HoldfastError
 from holdfast.core.folder import write_whole
 from holdfast.core.progress import Progress
 from holdfast.core.records import dumps, read_record
-from holdfast.core.run import Run
+from holdfast.core.run import PAGE, Run
 from holdfast.core.settings import settle
 from holdfast.core.version import __version__
 from holdfast.evals.tasks.tasks import Task
@@ -62,7 +62,6 @@ from holdfast.training.permix.task_reward import Reward, Verify, check_invarianc
 if TYPE_CHECKING:
     from holdfast.models.local.backend import LocalBackend
 
-PAGE = "report.html"
 TRIED_TASKS = 8  # tasks on which the reward is checked before training
 
 
