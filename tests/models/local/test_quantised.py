@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
 from holdfast.core.backend import Ask, Sampling
@@ -22,8 +23,9 @@ from holdfast.models.local import load_errors
 from holdfast.models.local.load import load
 from tiny_models import SHAPE, tokenizer
 
-# Groups of 64 weights fit the rows, which are longer than those of other tests.
+# Groups of 64 weights (GROUP) fit the rows, which are longer than those of other tests.
 WIDE = SHAPE | {"hidden_size": 128, "intermediate_size": 192, "num_key_value_heads": 2}
+GROUP = 64
 IDS = torch.arange(20, 60)[None]
 SHORT = Sampling(max_new_tokens=8)
 CHAT = agent_view("Speak like a pirate.", [], "Hello!")
@@ -104,6 +106,56 @@ def quantised_by_transformers(dense: Path, folder: Path, settings: Any) -> None:
     subject.save_pretrained(folder)
 
 
+def round_in_groups(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Four-bit levels (in, out), and each group's scales and zeros (groups, out)."""
+    groups = weight.T.reshape(-1, GROUP, len(weight))
+    low, high = groups.amin(1), groups.amax(1)
+    scales = ((high - low) / 15).half()
+    zeros = (-low / scales).round().clamp(1, 15)
+    levels = (groups / scales[:, None] + zeros[:, None]).round().clamp(0, 15)
+    return levels.flatten(0, 1).int(), scales, zeros.int()
+
+
+def pack(levels: torch.Tensor, order: tuple[int, ...] = tuple(range(8))) -> torch.Tensor:
+    """Eight levels of a row to an int32, the first of `order` in the lowest bits."""
+    words = sum(levels[:, column::8].long() << 4 * at for at, column in enumerate(order))
+    assert isinstance(words, torch.Tensor)
+    return words.where(words < 2**31, words - 2**32).int().contiguous()
+
+
+def write_packed(dense: Path, folder: Path, method: str) -> None:
+    """Write the projections as files of GPTQ (its first format) or AWQ (gemm) have them.
+
+    The folder "dequantised" beside holds the same numbers as plain weights.
+    """
+    packed, plain_weights = {}, load_file(dense / "model.safetensors")
+    for name in [name for name in plain_weights if "proj" in name]:
+        levels, scales, zeros = round_in_groups(plain_weights.pop(name))
+        layer = name.removesuffix("weight")
+        group = torch.arange(len(levels)) // GROUP
+        packed[f"{layer}scales"] = scales
+        if method == "gptq":  # rows are packed, and zeros are stored less one
+            packed[f"{layer}qweight"] = pack(levels.T).T.contiguous()
+            packed[f"{layer}qzeros"] = pack(zeros - 1)
+            packed[f"{layer}g_idx"] = group.int()
+        else:  # the order of AWQ's kernel
+            order = (0, 2, 4, 6, 1, 3, 5, 7)
+            packed[f"{layer}qweight"] = pack(levels, order)
+            packed[f"{layer}qzeros"] = pack(zeros, order)
+        plain_weights[name] = ((levels - zeros[group]) * scales[group].float()).T.contiguous()
+    settings: dict[str, Any] = {"quant_method": method, "bits": 4, "group_size": GROUP}
+    settings |= {"desc_act": False, "sym": False} if method == "gptq" else {"version": "gemm"}
+    config = json.loads((dense / "config.json").read_text(encoding="utf-8"))
+    others = {name: one for name, one in plain_weights.items() if "proj" not in name}
+    for path, extra, tensors in (
+        (folder, {"quantization_config": settings}, others | packed),
+        (folder / "dequantised", {}, plain_weights),
+    ):
+        path.mkdir(exist_ok=True)
+        (path / "config.json").write_text(json.dumps(config | extra), encoding="utf-8")
+        save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+
+
 def write(kind: str, dense: Path, folder: Path) -> None:
     package, _, variant = kind.partition(" ")
     module = pytest.importorskip(
@@ -111,6 +163,9 @@ def write(kind: str, dense: Path, folder: Path) -> None:
     )
     if package == "compressed-tensors":
         compress(dense, folder, variant)
+    elif package == "gptqmodel":
+        pytest.importorskip("optimum", reason="optimum is not installed: pip install optimum")
+        write_packed(dense, folder, variant)
     elif package == "bitsandbytes":
         from transformers import BitsAndBytesConfig
 
@@ -134,6 +189,8 @@ def write(kind: str, dense: Path, folder: Path) -> None:
         "bitsandbytes 8bit",
         "bitsandbytes 4bit",
         "torchao int8",
+        "gptqmodel gptq",
+        "gptqmodel awq",
     ],
 )
 def test_a_quantised_model_is_what_transformers_loads_and_takes_controls(
@@ -154,6 +211,17 @@ def test_a_quantised_model_is_what_transformers_loads_and_takes_controls(
     assert [one.text for one in again.reply(asks, SHORT)] == [one.text for one in replies]
     first = message("user", "Hello!")
     assert backend.reply([Ask((first,), 1)], SHORT)[0].stop in ("stop", "length")
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq"])
+def test_packed_weights_are_read_as_the_numbers_they_stand_for(
+    method: str, dense: Path, tmp_path: Path
+) -> None:
+    write(f"gptqmodel {method}", dense, tmp_path)
+    backend = load(str(tmp_path), dtype="float32", device="cpu")
+    reference = log_probabilities(plain(tmp_path / "dequantised"))
+    difference = (log_probabilities(backend.engine.model) - reference).abs()
+    assert difference.mean() < 0.02  # the kernel's rounding; the dense weights are 2 away
 
 
 def test_hqq_is_refused_for_what_transformers_makes_of_it(dense: Path, tmp_path: Path) -> None:
