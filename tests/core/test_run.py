@@ -56,6 +56,21 @@ def test_a_folder_of_another_run_is_refused_with_the_difference(tmp_path: Path) 
         Run(tmp_path, other)
 
 
+@pytest.mark.parametrize("weights", ["5e1f", None])
+def test_a_run_goes_on_when_the_folder_of_its_model_was_moved(
+    weights: str | None, tmp_path: Path
+) -> None:
+    Run(tmp_path, {"model": {"name": "models/one", "weights": weights}}).append([{"n": 1}])
+    now = {"model": {"name": "/mnt/one", "weights": weights}}
+    if weights is not None:
+        assert Run(tmp_path, now).records == [{"n": 1}]
+    else:  # nothing says that it is the same model
+        with pytest.raises(RunError, match="model.name was"):
+            Run(tmp_path, now)
+    with pytest.raises(RunError, match="model.weights was"):
+        Run(tmp_path, {"model": {"name": "models/one", "weights": "0ff0"}})
+
+
 def test_the_difference_is_short_however_long_the_values_are(tmp_path: Path) -> None:
     Run(tmp_path, {**MANIFEST, "long": ["a" * 500] * 50})
     with pytest.raises(RunError) as error:
