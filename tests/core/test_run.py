@@ -65,9 +65,9 @@ def test_a_run_goes_on_when_the_folder_of_its_model_was_moved(
     if weights is not None:
         assert Run(tmp_path, now).records == [{"n": 1}]
     else:  # nothing says that it is the same model
-        with pytest.raises(RunError, match="model.name was"):
+        with pytest.raises(RunError, match=r"model\.name was"):
             Run(tmp_path, now)
-    with pytest.raises(RunError, match="model.weights was"):
+    with pytest.raises(RunError, match=r"model\.weights was"):
         Run(tmp_path, {"model": {"name": "models/one", "weights": "0ff0"}})
 
 
