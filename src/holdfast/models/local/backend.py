@@ -299,17 +299,21 @@ class LocalBackend:
 
     def refusal(self, control: Control) -> str | None:
         """Say why this model cannot be put under a control, or None."""
+        cannot = f"{self.name} cannot be put under `{control.text}`"
         if control.prism is not None:
             try:
                 self._adapter(control.prism)
             except HoldfastError as error:
-                return f"{self.name} cannot be put under `{control.text}`: {error}"
+                return f"{cannot}: {error}"
         if control.anchor and self.engine.no_anchor is not None:
             return self.engine.no_anchor
-        why = self._why_not(control)
-        if why is None:
-            return self.engine.no_steering if control.steers else None
-        return f"{self.name} cannot be put under `{control.text}`: {why}. Use window or reminder."
+        if (why := self._why_not(control)) is not None:
+            return f"{cannot}: {why}. Use window or reminder."
+        if not control.steers:
+            return None
+        if (why := out_of_range(control, self.engine.config)) is not None:
+            return f"{cannot}: {why}."
+        return self.engine.no_steering
 
     def _why_not(self, control: Control) -> str | None:
         if control.guidance is not None and not self.engine.reuses:
@@ -318,8 +322,6 @@ class LocalBackend:
             return None
         if self.engine.no_share is not None:
             return self.engine.no_share
-        if (why := out_of_range(control, self.engine.config)) is not None:
-            return why
         return turns_refusal(control, self.template, self.reply_ids)
 
     def encode(self, text: str) -> tuple[int, ...]:
