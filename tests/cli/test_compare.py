@@ -70,6 +70,14 @@ def test_without_json_the_recommendation_a_line_per_control_and_the_page_are_pri
     assert "model organism" in output and output.rstrip().endswith("report.html")
 
 
+def test_no_control_is_not_compared_with_itself(
+    actor: Actor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--model", "mini", *SMALL) == 0
+    cells = {line.split()[1]: line.split() for line in capsys.readouterr().out.splitlines()}
+    assert cells["none"][4] == "–" and cells["anchor"][4] != "–"
+
+
 def test_a_plan_takes_the_judge_that_is_named_and_counts_other_models_as_rows(
     actor: Actor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
