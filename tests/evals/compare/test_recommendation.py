@@ -87,6 +87,12 @@ def test_a_control_that_loses_capability_is_not_chosen() -> None:
     )
 
 
+def test_a_control_that_also_scores_where_none_ran_out_of_context_is_chosen() -> None:
+    none = lane("none", 0.5)
+    none.scores[3, 1:] = np.nan
+    assert advice(none, lane("window:1", 0.9)).control == "window:1"
+
+
 def test_a_control_whose_loss_shows_on_the_other_half_is_not_chosen() -> None:
     none, window, anchor = lane("none", 0.5), lane("window:1", 1.0), lane("anchor", 0.8)
     window.correct["sum"][advice(none, window).reported_on] = 0.6

@@ -4,8 +4,8 @@ Every second conversation of each category is used to choose, and the sentence h
 figures of the others. A control is recommended only where the others confirm that it holds
 better than none: their paired interval lies above 0. With `none` first among the controls:
 
-    able      measured late, on as many conversations as none in any round, and neither in a
-              half nor over all clearly losing more than .02 of capability against it: its
+    able      measured late, on at least as many conversations as none in any round, and neither
+              in a half nor over all clearly losing more than .02 of capability against it: its
               paired interval reaches a loss of .02 or less
     best      the able control with the highest late stability
     as good   able, and the paired interval of best less it reaches 0
@@ -190,11 +190,11 @@ def _late(row: ControlRow) -> float:
 
 
 def _able(rows: Sequence[ControlRow]) -> set[str]:
-    """Controls measured late and on all conversations that do not clearly lose more than `LOSS`."""
+    """Controls measured late, wherever none is, that do not clearly lose more than `LOSS`."""
     return {
         row.control
         for row in rows
-        if row.n == rows[0].n and row.late_stability is not None and not _loses(row)
+        if row.n >= rows[0].n and row.late_stability is not None and not _loses(row)
     }
 
 

@@ -77,7 +77,7 @@ def screen(
         raise HoldfastError("--screen asks a model: name one with --model, or leave it out")
     candidates, suite = agents_of(settings, model)
     plan = _plan(candidates, settings.seed, 0)
-    refuse_unjudged(plan, judge_model)
+    refuse_unjudged(candidates, judge_model)
     chat = SelfChat(model, model, _protocol(settings, DRAWS[0]))
     protocol = as_record(manifest("screen", chat, plan, suite, judge_model))
     protocol["screen_at"] = settings.screen_at
