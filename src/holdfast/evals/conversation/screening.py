@@ -79,15 +79,15 @@ def screen(
     plan = _plan(candidates, settings.seed, 0)
     refuse_unjudged(candidates, judge_model)
     chat = SelfChat(model, model, _protocol(settings, DRAWS[0]))
-    protocol = as_record(manifest("screen", chat, plan, suite, judge_model))
+    protocol = as_record(manifest("screen", chat, plan, suite.name, judge_model))
     protocol["screen_at"] = settings.screen_at
     place = Path(out) if out is not None else None
     means = _read(place, protocol) if place else None
     if means is None:
-        means = _ask(model, candidates, settings, suite, judge_model, place, progress, where)
+        means = _ask(model, candidates, settings, suite.name, judge_model, place, progress, where)
         if place:
             means = _publish(place, protocol, means)
-    return _choose(candidates, means, settings.screen_at, model.name, suite)
+    return _choose(candidates, means, settings.screen_at, model.name, suite.name)
 
 
 def _protocol(settings: ConversationSettings, draws: int) -> ConversationProtocol:

@@ -50,20 +50,20 @@ class Cast:
 
 def agents_of(
     settings: ConversationSettings, model: Backend | None
-) -> tuple[tuple[Persona, ...], str]:
-    """The personas that may be agents, and the name of their suite."""
-    suite = read_suite(settings.persona or settings.suite or default_suite(model))
-    return (select(suite, settings.agents) if settings.agents else suite.personas), suite.name
+) -> tuple[tuple[Persona, ...], Suite]:
+    """The personas that may be agents, and their suite."""
+    suite = _read_suite(settings.persona or settings.suite or default_suite(model))
+    return (select(suite, settings.agents) if settings.agents else suite.personas), suite
 
 
 def draw_cast(
     settings: ConversationSettings, model: Backend | None, screening: Screening | None = None
 ) -> Cast:
     """Sample who meets whom; agents have only the personas that a screening kept."""
-    users = _with_starters(read_suite(settings.suite or default_suite(model)))
-    agents = users if settings.persona is None else read_suite(settings.persona)
+    personas, agents = agents_of(settings, model)
+    users = _with_starters(_read_suite(settings.suite or default_suite(model)))
     conversations = plan(
-        screening.personas if screening else agents_of(settings, model)[0],
+        screening.personas if screening else personas,
         select(users, settings.users) if settings.users else users.personas,
         replace(users, starters=agents.starters or users.starters),
         pairs=settings.pairs,
@@ -102,7 +102,7 @@ def default_suite(model: Backend | None) -> str:
     return own_source(model.name if model is not None else "")
 
 
-def read_suite(source: Suite | str | Path) -> Suite:
+def _read_suite(source: Suite | str | Path) -> Suite:
     """The suite itself, or the one with this name or path."""
     return source if isinstance(source, Suite) else load_suite(source)
 
