@@ -247,10 +247,10 @@ def _summary(
     assert model is not None
     rows, advice = _rows(plan, results, run, questions, refusals)
     first_score = rows[lengths[-1]][0].curve[0]
-    failures = costs(run.records).failures
-    low = low_ceiling(setup.setting(), first_score, share_of_cut_thoughts(run.records))
+    failures, of_run = costs(run.records).failures, setup.setting()
+    low = low_ceiling(of_run, first_score, share_of_cut_thoughts(run.records))
     return CompareSummary(
-        setting=setup.setting(),
+        setting=of_run,
         lengths=lengths,
         command=command,
         rows=rows[lengths[-1]],
@@ -293,7 +293,7 @@ def _rows(
         for length, rounds in scored_rounds.items()
     }
     advice = recommend(
-        by_control, plan.conversations, longest, scored_rounds[longest], all_rows=rows[longest]
+        by_control, plan.conversations, longest, scored_rounds[longest], rows[longest]
     )
     return rows, advice
 

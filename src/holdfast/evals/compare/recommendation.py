@@ -63,28 +63,25 @@ def recommend(
     measurements: Sequence[Measurements],
     conversations: Sequence[Conversation],
     length: int,
-    question_rounds: Sequence[int] | None = None,
-    *,
-    all_rows: Sequence[ControlRow] | None = None,
+    question_rounds: Sequence[int] | None,
+    all_rows: Sequence[ControlRow],
 ) -> Recommendation:
     """The control that holds best over `length` rounds for what it costs.
 
-    The first four arguments are those of `control_rows`, whose rows are `all_rows` where they are
-    known; the first measurements are `none`'s.
+    The first four arguments are those of `control_rows`, and `all_rows` what it gives for them;
+    the first measurements are `none`'s.
     """
     first, second = _halves(conversations)
     choosing, reporting = ([conversations[i] for i in half] for half in (first, second))
-    halves = [one.subset(first) for one in measurements]
+    chosen_on = [one.subset(first) for one in measurements]
     halved = first != second
-    if all_rows is None:
-        all_rows = control_rows(measurements, conversations, length, question_rounds)
     chosen_by = rows = all_rows
     if halved:
-        others = [one.subset(second) for one in measurements]
-        chosen_by = control_rows(halves, choosing, length, question_rounds)
-        rows = control_rows(others, reporting, length, question_rounds)
+        reported_on = [one.subset(second) for one in measurements]
+        chosen_by = control_rows(chosen_on, choosing, length, question_rounds)
+        rows = control_rows(reported_on, reporting, length, question_rounds)
     able = set.intersection(*map(_able, (chosen_by, rows, all_rows)))
-    choice, best = _choose(halves, chosen_by, choosing, able, length)
+    choice, best = _choose(chosen_on, chosen_by, choosing, able, length)
     by_control = {row.control: row for row in rows}
     evidence = _Evidence(measurements, conversations, second, length, halved)
     sentence = _sentence(
@@ -92,7 +89,6 @@ def recommend(
         by_control[best] if best else None,
         rows,
         len(first),
-        len(second),
         evidence,
     )
     control = choice if evidence.confirms(choice) else NONE
@@ -218,10 +214,9 @@ def _sentence(
     best: ControlRow | None,
     rows: Sequence[ControlRow],
     choosing: int,
-    reporting: int,
     evidence: _Evidence,
 ) -> str:
-    none = rows[0]
+    none, reporting = rows[0], len(evidence.rows)
     if none.late_stability is None or row.late_stability is None:
         return "Nothing to recommend: no conversation reached the last quarter of its rounds."
     if len(rows) == 1:
