@@ -188,6 +188,15 @@ def test_a_search_finds_who_counts_on_half_of_the_items(tasks: Path) -> None:
     assert len(s.curve) == 4
 
 
+def test_personas_that_cannot_be_told_apart_are_refused_before_a_reply(tasks: Path) -> None:
+    model = Actor(answer)
+    with pytest.raises(HoldfastError, match="two personas have the id baker"):
+        robustness(model, tasks=tasks, personas=(*PEOPLE, PEOPLE[1]))
+    with pytest.raises(HoldfastError, match="at least 2 personas and 2 tasks are needed, not 0"):
+        robustness(model, tasks=tasks, personas=())
+    assert model.calls == []
+
+
 def test_an_item_that_one_persona_could_not_be_asked_is_left_out_for_all(tasks: Path) -> None:
     def full(ask: Ask) -> Reply:
         over = "count" in str(ask.chat) and "21 and" in str(ask.chat)

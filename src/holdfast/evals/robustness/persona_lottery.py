@@ -127,10 +127,6 @@ class Lottery:
         # The name "worst" is among both and means the same number.
         return numbers | pss
 
-    def each(self) -> Array:
-        """A 95% interval over items for each persona's accuracy: (personas, 2)."""
-        return Sample(self.matrix.shape[1], clusters=self.texts).score_interval(self.matrix.T)
-
     def null_distribution(self, draws: int = DRAWS, seed: int = 0) -> dict[str, Array]:
         """`EXTREMES` where the personas' labels are shuffled within each item: (draws,).
 

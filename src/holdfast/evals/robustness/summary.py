@@ -278,14 +278,14 @@ def _categories(answers: Answers, right: Array) -> Iterator[CategoryAccuracy]:
         )
 
 
-def _search(answers: Answers, right: Array, seed: int) -> SearchResult:
-    """The best persona on half of the items of each category, scored on the others."""
-    development = np.zeros(len(answers.tasks), bool)
-    for _, mask in _masks(answers):
-        those = np.flatnonzero(mask).tolist()
-        # Near-duplicates go to the same half, each by the first of its group.
-        groups = {i: answers.texts[i] for i in those}
-        order = sorted(those, key=lambda i: seed_of("search", seed, answers.tasks[groups[i]].id))
+def _choose_half(answers: Answers, seed: int) -> NDArray[np.bool_]:
+    """Which items the best persona is chosen on: about half of each category."""
+    development, groups = np.zeros(len(answers.tasks), bool), answers.texts
+    # Near-duplicates go to the same half, each by the first of its group.
+    firsts = [answers.tasks[group] for group in groups]
+    for category in dict.fromkeys(first.category for first in firsts):
+        those = [i for i, first in enumerate(firsts) if first.category == category]
+        order = sorted(those, key=lambda i: seed_of("search", seed, firsts[i].id))
         cuts = [k for k in range(len(order)) if k == 0 or groups[order[k]] != groups[order[k - 1]]]
         cut = min(cuts, key=lambda k: (abs(k - len(order) // 2), k))
         development[order[:cut]] = True
@@ -293,13 +293,15 @@ def _search(answers: Answers, right: Array, seed: int) -> SearchResult:
         raise HoldfastError(
             "--search needs a category with at least 2 different items: raise --tasks-per-category."
         )
+    return development
+
+
+def _search(answers: Answers, right: Array, seed: int) -> SearchResult:
+    """The best persona on half of the items of each category, scored on the others."""
+    development = _choose_half(answers, seed)
     pick = lottery.search(right[1:], development)
     others = right[:, ~development]
-    texts = [
-        group
-        for group, in_development in zip(answers.texts, development, strict=True)
-        if not in_development
-    ]
+    texts = [answers.texts[i] for i in np.flatnonzero(~development)]
     sample = Sample(len(texts), clusters=texts)
     option = others[1 + pick.persona]
     return SearchResult(

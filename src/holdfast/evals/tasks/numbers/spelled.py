@@ -69,12 +69,13 @@ _PART_BEHIND = re.compile(rf"(?i)\s+and\s+({'|'.join(_UPPER)})[\s-]+({'|'.join(_
 
 
 def add_part(number: Number, text: str) -> Number:
-    """A number with the fraction in words behind it: "3 and a half"."""
+    """A number with the fraction in words behind it: "3 and a half", "-3 and a half"."""
     match = _PART_BEHIND.match(text, number.end)
     if match is None:
         return number
     part = Decimal(_UPPER[match[1].lower()]) / _OF[match[2].lower()]
-    return Number(frozenset(value + part for value in number.values), number.start, match.end())
+    values = frozenset(value + part.copy_sign(value) for value in number.values)
+    return Number(values, number.start, match.end())
 
 
 def _fraction(match: re.Match[str]) -> Number:
