@@ -179,6 +179,17 @@ def test_what_the_worst_persona_loses_is_shown_with_both_replies(tasks: Path) ->
     assert first.with_persona == ("It is 7.",)
 
 
+def test_of_several_samples_one_that_the_worst_persona_loses_is_shown(tasks: Path) -> None:
+    def lucky(ask: Ask) -> Reply:
+        """Right without a persona; who guesses is right in some samples."""
+        number = ask.chat[-1]["content"].split()[0]
+        guesses = len(ask.chat) > 1 and "guess" in ask.chat[0]["content"]
+        return Reply(f"It is {7 if guesses and ask.seed % 3 else number}.")
+
+    items = robustness(Actor(lucky), tasks=tasks, personas=PEOPLE, samples=4).summary.lost
+    assert items and {one.with_persona for one in items} == {("It is 7.",)}
+
+
 def test_a_search_finds_who_counts_on_half_of_the_items(tasks: Path) -> None:
     s = robustness(Actor(answer), tasks=tasks, personas=PEOPLE, search=True).summary.numbers.search
     assert s is not None

@@ -18,8 +18,8 @@ ITEMS = 60
 def read(right: Array) -> Answers:
     """Answers that are right as often as (1 + personas, items) says."""
     tasks = tuple(Task(f"t-{i}", "sums", (f"{i}?",)) for i in range(ITEMS))
-    shares = dict.fromkeys(_READ, right)
-    return Answers(PEOPLE, tasks, shares, 0, 0, (), tuple(range(ITEMS)))
+    readings = dict.fromkeys(_READ, right[..., None])
+    return Answers(PEOPLE, tasks, readings, 0, 0, (), tuple(range(ITEMS)))
 
 
 def test_of_many_personas_without_an_effect_hardly_any_is_marked() -> None:
