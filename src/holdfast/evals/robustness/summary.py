@@ -49,6 +49,7 @@ NO_INTERVAL = (
     "No interval for worst, best, ratio and std: extremes of noisy accuracies are biased; halves "
     "and spread have estimates without that bias, with intervals."
 )
+TOO_FEW = f"No interval: fewer than {FEWEST} different items."
 ALL = "all"
 """The kind of all personas together."""
 MOST_ITEMS = 6  # items that the page has for the worst persona
@@ -126,6 +127,11 @@ class Answers:
         """Share of samples that are right by reading, each (1 + personas, items)."""
         return {name: values.mean(axis=2) for name, values in self.right.items()}
 
+    @cached_property
+    def sample(self) -> Sample:
+        """The items as a sample, one for all: what it works out of near-duplicates is costly."""
+        return Sample(len(self.tasks), clusters=self.texts)
+
 
 def summarise(
     answers: Answers, reading: str, pss: str, search: bool, seed: int
@@ -164,7 +170,7 @@ def summarise(
         pss_version=lottery.PSS_VERSION,
         lottery=curve,
         intervals=intervals | {"pss": numbers(estimates[pss].interval)},
-        interval_note=_note(texts),
+        interval_note=NO_INTERVAL if texts >= FEWEST else TOO_FEW,
         extraction_failures={
             persona.id: numbers(failures[i]) for i, persona in enumerate(answers.personas, 1)
         },
@@ -183,11 +189,6 @@ def summarise(
         verifier_errors=answers.errors,
         search=_search(answers, right, seed) if search else None,
     )
-
-
-def _note(texts: int) -> str:
-    """Why some numbers have no interval, as drift says it."""
-    return NO_INTERVAL if texts >= FEWEST else f"No interval: fewer than {FEWEST} different items."
 
 
 def _permutation_test(draw: Lottery, seed: int) -> tuple[dict[str, ValueWithInterval], float]:
@@ -214,9 +215,8 @@ def _strict(answers: Answers, pss: str, seed: int) -> StrictValues:
 
 def _personas(answers: Answers, right: Array) -> Iterator[PersonaAccuracy]:
     """Every persona's accuracy; of many personas without an effect some seem to have one."""
-    sample = Sample(right.shape[1], clusters=answers.texts)
     without = np.broadcast_to(right[0][:, None], right[1:].T.shape)
-    p_values = false_discovery(numbers(sample.difference_p(right[1:].T, without)))
+    p_values = false_discovery(numbers(answers.sample.difference_p(right[1:].T, without)))
     for i, (persona, p) in enumerate(zip(answers.personas, p_values, strict=True), 1):
         adjusted = None if p is None else numbers(p)
         accuracy = vars(_accuracy(answers, i, right))
@@ -225,7 +225,7 @@ def _personas(answers: Answers, right: Array) -> Iterator[PersonaAccuracy]:
 
 def _accuracy(answers: Answers, row: int, right: Array) -> Accuracy:
     """A persona's accuracy, what it costs against none, and how its answers were read."""
-    sample = Sample(right.shape[1], clusters=answers.texts)
+    sample = answers.sample
     shares = {name: values[row].mean() for name, values in answers.shares.items()}
     return Accuracy(
         accuracy=numbers(right[row].mean()),
@@ -248,7 +248,6 @@ def _masks(answers: Answers) -> list[tuple[str, NDArray[np.bool_]]]:
 
 def _kinds(answers: Answers, right: Array) -> Iterator[KindAccuracy]:
     """Mean accuracy under the personas of each kind and of all, and its difference from none."""
-    sample = Sample(right.shape[1], clusters=answers.texts)
     for kind in (*pool.KINDS, ALL):
         rows = [i for i, one in enumerate(answers.personas, 1) if kind in (ALL, one.kind)]
         if rows:
@@ -257,9 +256,9 @@ def _kinds(answers: Answers, right: Array) -> Iterator[KindAccuracy]:
                 kind=kind,
                 personas=len(rows),
                 mean=numbers(mean.mean()),
-                interval=numbers(sample.score_interval(mean)),
+                interval=numbers(answers.sample.score_interval(mean)),
                 delta=numbers((mean - right[0]).mean()),
-                delta_interval=numbers(sample.difference_interval(mean, right[0])),
+                delta_interval=numbers(answers.sample.difference_interval(mean, right[0])),
             )
 
 
