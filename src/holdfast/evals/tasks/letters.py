@@ -137,8 +137,8 @@ def _find_whole_choice(choices: Sequence[str], text: str) -> str | None:
 
 def _find_only_choice(choices: Sequence[str], text: str) -> str | None:
     """The letter of the only choice whose words a text says ("It is blue.")."""
-    matches = [i for i, choice in enumerate(choices) if words(choice) and says(text, choice)]
-    inner = [i for i in matches if any(f" {words(choices[i])} " in f" {words(choices[j])} "
-                                    for j in matches if j != i)]  # fmt: skip
-    rest = [i for i in matches if i not in inner]
-    return LETTERS[rest[0]] if len(rest) == 1 else None
+    there = [i for i, one in enumerate(choices) if words(one) and says(text, one)]
+    phrases = {i: f" {words(choices[i])} " for i in there}
+    # Of "oak" and "an old oak" the longer is said, since both are.
+    whole = [i for i in there if not any(phrases[i] in phrases[j] for j in there if j != i)]
+    return LETTERS[whole[0]] if len(whole) == 1 else None
