@@ -90,7 +90,9 @@ def chosen_letter(choices: Sequence[str], text: str) -> str | None:
     if any(len(two) == 2 and two <= set(letters) for two in pairs):
         return None  # "A or C" chooses none
     single = {x.upper() for x in _SINGLE.findall(bare) if x.upper() in letters}
-    return min(single) if len(single) == 1 else None if single else _find_only_choice(choices, text)
+    if single:
+        return min(single) if len(single) == 1 else None
+    return _find_only_choice(choices, text)
 
 
 def _goes_on(text: str, end: int, letters: str) -> bool:

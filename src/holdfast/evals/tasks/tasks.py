@@ -37,6 +37,7 @@ from holdfast.persona.files import (
     Columns,
     check_columns,
     find_repeat,
+    is_text,
     read_json_lines,
 )
 from holdfast.persona.suite import Suite, load_suite
@@ -267,20 +268,16 @@ def _is_lists(value: Any) -> bool:
     return isinstance(value, list) and all(one == [] or _is_texts(one) for one in value)
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
 COLUMNS: Columns = {
-    "category": (_is_text, "a text"),
-    "id": (_is_text, "a text"),
+    "category": (is_text, "a text"),
+    "id": (is_text, "a text"),
     "turns": (lambda v: _is_texts(v) and all(x.strip() for x in v), "a list of user messages"),
     "history": (lambda v: _is_texts(v) and len(v) % 2 == 0, "user and assistant messages in turn"),
     "answers": (_is_texts, "a list of texts, one for each turn"),
     "alternatives": (_is_lists, "a list of texts for each turn"),
     "subjects": (_is_lists, "a list of texts for each turn"),
     "judge": (lambda v: isinstance(v, dict), "a judge as in a persona file"),
-    "rubric": (_is_text, "a text"),
+    "rubric": (is_text, "a text"),
 }
 
 
