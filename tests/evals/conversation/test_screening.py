@@ -65,6 +65,15 @@ def test_a_persona_that_fails_outright_is_not_asked_again() -> None:
     assert [len(call) for call in actor.calls] == [6, 3 * 3]
 
 
+def test_a_persona_that_is_named_twice_is_asked_and_counted_once() -> None:
+    ids = [one.id for one in SMALL.personas]
+    once, twice = (
+        screen(DriftSettings(suite=SMALL, agents=tuple(agents), screen=True, screen_at=0.5), actor)
+        for agents, actor in ((ids, Actor(unsteady)), (ids * 2, Actor(unsteady)))
+    )
+    assert once == twice
+
+
 def test_who_is_kept_depends_on_the_seed_and_not_on_the_pairs_or_the_control() -> None:
     def choose(**changes: object) -> tuple[str, ...]:
         settings = DriftSettings(suite=suite(8), screen=True, screen_at=0.5, **changes)  # type: ignore[arg-type]
