@@ -167,6 +167,8 @@ def test_a_run_goes_on_where_it_stopped_and_another_is_refused(tasks: Path, tmp_
         ({"placements": ["sky"]}, "no placement 'sky'"),
         ({"placements": []}, "at least one placement"),
         ({"samples": 0}, "at least 1 sample"),
+        ({"personas": ()}, "at least 1 persona"),
+        ({"personas": (*PEOPLE, PEOPLE[0])}, "two personas have the id"),
         ({"tasks_per_category": 0}, "at least 1 task"),
     ],
 )

@@ -40,7 +40,7 @@ class EffectSettings:
     """Times that each task is asked; more tell chance from effect within a task."""
     seed: int = option(0, "Decides everything that is drawn.")
     matrix: bool = option(False, "Ask every task under every persona as well.", "--matrix")
-    """Whether every task is asked under every persona too, at full length."""
+    """Whether every task is asked under every persona too, at its longest, in the first place."""
     sampling: TaskSampling = field(default_factory=TaskSampling)
     """How replies are drawn."""
 
