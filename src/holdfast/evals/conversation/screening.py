@@ -17,14 +17,15 @@ file. The threshold decides who is asked again, so a folder with another's outco
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 
 from holdfast.core.backend import Backend
 from holdfast.core.errors import HoldfastError, RunError
+from holdfast.core.folder import writing
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record, as_record, dumps
 from holdfast.core.run import refuse_another_run, refuse_other_files
@@ -204,15 +205,19 @@ def _read(place: Path, protocol: Record) -> dict[str, float] | None:
 
 def _publish(place: Path, protocol: Record, means: dict[str, float]) -> dict[str, float]:
     """Put the outcome into the run's folder, unless another process was first, and read it."""
-    place.mkdir(parents=True, exist_ok=True)
-    draft = place / f"screened-{os.getpid()}.part"
-    draft.write_text(dumps({"manifest": protocol, "means": means}, indent=1) + "\n", "utf-8")
-    try:
-        os.link(draft, place / "screened.json")  # fails where the file exists, unlike a rename
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+    path = place / "screened.json"
+    draft = place / f"screened-{uuid4().hex}.part"  # pods of a cluster share process ids
+    with writing(path):
+        place.mkdir(parents=True, exist_ok=True)
+        draft.write_text(dumps({"manifest": protocol, "means": means}, indent=1) + "\n", "utf-8")
+        try:
+            path.hardlink_to(draft)  # fails where the file exists, unlike a rename
+        except FileExistsError:
+            pass
+        except OSError:
+            draft.replace(path)  # a file system without links
+        finally:
+            draft.unlink(missing_ok=True)
     outcome = _read(place, protocol)
     assert outcome is not None
     return outcome
