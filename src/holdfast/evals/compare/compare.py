@@ -206,7 +206,8 @@ def _set_up(
         user_model=user_model,
         judge_model=judge_model,
     )
-    _check_scoring(model, settings.scoring)
+    if settings.scoring == "likelihood":
+        model.likelihoods((), ())  # refuses where only text comes back
     source = str(settings.questions or default_suite(model))
     questions = plan_questions(settings, source, setup.plan.conversations)
     chat = replace(
@@ -226,11 +227,6 @@ def _controls(
     controls = [NONE, *(parse(text, models=bool(also)) for text in texts)]
     refusals = {control.text: why for control in controls if (why := model.refusal(control))}
     return [one for one in dict.fromkeys(controls) if one.text not in refusals], refusals
-
-
-def _check_scoring(model: Backend, scoring: str) -> None:
-    if scoring == "likelihood":
-        model.likelihoods((), ())  # refuses where only text comes back
 
 
 def _summary(

@@ -141,7 +141,7 @@ def summarise(
     Args:
         answers: how they were read.
         reading: the reading that the numbers take.
-        pss: the one number (`persona_lottery.PSS`).
+        pss: the one number (`settings.PSS`).
         search: whether to choose the best persona on half of the items.
         seed: of the draws.
     """
