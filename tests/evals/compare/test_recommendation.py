@@ -122,6 +122,12 @@ def test_of_those_that_hold_alike_the_cheaper_is_chosen() -> None:
     assert advice(none, slow, lane("anchor", 0.9, seconds=1.04)).control == "anchor"
 
 
+def test_tokens_that_were_not_counted_are_not_the_fewest() -> None:
+    unknown = lane("reminder:1", 0.901, tokens=np.nan)
+    assert advice(lane("none", 0.5), unknown, lane("anchor", 0.9)).control == "anchor"
+    assert advice(lane("none", 0.5), unknown).control == "reminder:1"
+
+
 def test_a_little_more_time_does_not_decide_against_what_holds_better() -> None:
     slower, faster = lane("boost:2", 0.90, seconds=1.06), lane("anchor", 0.89, seconds=1.0)
     assert advice(lane("none", 0.5), slower, faster).control == "boost:2"

@@ -10,6 +10,7 @@ arrays, and `recommendation` says which control to use.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -311,16 +312,16 @@ def _by_conversation(
 ) -> list[ComparedConversation]:
     """The conversations, each under every control, as the page shows them."""
     by_id = {one.id: one for one in results}
-    answers: dict[int, list[CapabilityAnswer]] = {}
+    answers = defaultdict[int, list[CapabilityAnswer]](list)
     for record in run.records:
         _, conversation = plan.locate(record.conversation)
-        answers.setdefault(record.conversation, []).extend(
-            capability_answers(record, conversation, questions.questions)
+        answers[record.conversation] += capability_answers(
+            record, conversation, questions.questions
         )
     controls = [(k, one.text) for k, one in enumerate(plan.controls) if one.text not in refusals]
 
     def under(id_: int) -> ConversationUnderControl:
-        return ConversationUnderControl(by_id[id_].rounds, tuple(answers.get(id_, ())))
+        return ConversationUnderControl(by_id[id_].rounds, tuple(answers[id_]))
 
     return [
         ComparedConversation(

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 import numpy as np
@@ -202,11 +203,15 @@ def _loses(row: ControlRow) -> bool:
 
 def _cheapest(rows: Sequence[ControlRow]) -> ControlRow:
     """The most stable row among those with the fewest tokens and, of these, the least time."""
-    tokens = [row.relative_tokens or 0.0 for row in rows]
-    rows = [row for row, cost in zip(rows, tokens, strict=True) if cost <= min(tokens) + NEAR]
-    times = [row.relative_ms_per_token or 0.0 for row in rows]
-    rows = [row for row, cost in zip(rows, times, strict=True) if cost <= min(times) + NEAR]
+    rows = _near_cheapest(rows, [row.relative_tokens for row in rows])
+    rows = _near_cheapest(rows, [row.relative_ms_per_token for row in rows])
     return max(rows, key=_late)
+
+
+def _near_cheapest(rows: Sequence[ControlRow], costs: Sequence[float | None]) -> list[ControlRow]:
+    """The rows of about the least cost; what was not measured counts as dearer than all else."""
+    known = [inf if cost is None else cost for cost in costs]
+    return [row for row, cost in zip(rows, known, strict=True) if cost <= min(known) + NEAR]
 
 
 def _sentence(
