@@ -78,7 +78,7 @@ def chosen_letter(choices: Sequence[str], text: str) -> str | None:
     lines = [one.upper() for one in _LINE.findall(bare) if one.upper() in letters]
     if lines:
         return lines[-1] if len(set(lines)) < max(2, len(letters)) else None
-    if len(_find_options(choices, bare)) > 1:
+    if sum(_says_with(x, one, bare) for x, one in zip(LETTERS, choices, strict=False)) > 1:
         return None  # "A. Paris B. Rome" is the question again
     opening = _OPENING.match(bare)
     if opening and opening[1].upper() in letters:
@@ -103,22 +103,13 @@ def _goes_on(text: str, end: int, letters: str) -> bool:
 
 def names_another(choices: Sequence[str], text: str, letter: str) -> bool:
     """Whether a text says a letter with the words of another choice ("A. Rome" where B is Rome)."""
-    by_letter = dict(zip(LETTERS, choices, strict=False))
-    own = by_letter.get(letter, "")
-    for one in choices if own else ():
-        if one == own or words(own).startswith(words(one)):
-            continue
-        if _says_with(letter, one, _MARKUP.sub(" ", text)):
-            return True
-    return False
-
-
-def _find_options(choices: Sequence[str], text: str) -> list[str]:
-    """The letters that a text says with their own words ("A. Paris")."""
-    return [x for x, one in zip(LETTERS, choices, strict=False) if _says_with(x, one, text)]
+    own, bare = dict(zip(LETTERS, choices, strict=False)).get(letter, ""), _MARKUP.sub(" ", text)
+    others = [one for one in choices if not words(own).startswith(words(one))] if own else []
+    return any(_says_with(letter, one, bare) for one in others)
 
 
 def _says_with(letter: str, choice: str, text: str) -> bool:
+    """Whether a text says a letter with the words of a choice ("A. Paris")."""
     pattern = (
         rf"(?<![\w'’])(?i:{letter})[)\].:\"'”’*|]*\s+[(|\[\"'“*]*\s?(?i:{re.escape(choice)})(?!\w)"
     )
