@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
 Array = NDArray[np.float64]
@@ -121,8 +121,9 @@ def auc(values: Sequence[float] | Array, labels: Sequence[bool]) -> float:
     return float(((apart > 0) + 0.5 * (apart == 0)).mean())
 
 
-def numbers(values: Array) -> Any:
-    """Nested lists of numbers to four places; NaN becomes None."""
-    if np.ndim(values) == 0:
-        return None if np.isnan(values) else round(float(values), 4)
-    return [numbers(item) for item in values]
+def numbers(values: ArrayLike) -> Any:
+    """A number, or nested lists of numbers, to four places; NaN becomes None."""
+    array = np.asarray(values, float)
+    if array.ndim == 0:
+        return None if np.isnan(array) else round(float(array), 4)
+    return [numbers(item) for item in array]

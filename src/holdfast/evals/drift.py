@@ -42,18 +42,16 @@ from holdfast.evals.conversation.settings import ConversationProtocol, Conversat
 from holdfast.evals.conversation.setup import (
     Cast,
     Screening,
+    agents_of,
     check,
-    default_suite,
     draw_cast,
     manifest,
-    read_suite,
     setting,
 )
 from holdfast.evals.estimate import RunEstimate
 from holdfast.evals.full_length import full_length
 from holdfast.evals.logs.formats import FORMAT_HELP
 from holdfast.models.notes import NOTES
-from holdfast.persona.suite import select
 from holdfast.report.drift.headline import headline
 from holdfast.report.words import describe_failures, low_ceiling, notes
 from holdfast.results.conversation import JudgedConversation, RoundRecord
@@ -311,8 +309,7 @@ def _cast(
     if model is None:
         settings.require_model()
     source = settings.persona or settings.suite or settings.agents
-    suite = read_suite(settings.persona or settings.suite or default_suite(model))
-    personas = select(suite, settings.agents) if settings.agents else suite.personas
+    personas, suite = agents_of(settings, model)
     history = read_history(
         Path(settings.history), personas, settings.seed, settings.format, own_prompts=not source
     )

@@ -124,6 +124,11 @@ def check_columns(fields: Mapping[str, Any], columns: Columns, where: str) -> No
             raise HoldfastError(f"{where}: {name} is {kind}, not {str(value)[:80]!r}.")
 
 
+def is_text(value: object) -> bool:
+    """Whether a value is a text that is not blank."""
+    return isinstance(value, str) and bool(value.strip())
+
+
 def find_repeat(names: Iterable[str]) -> str | None:
     """The first name that occurs twice, or None."""
     return next((name for name, n in Counter(names).items() if n > 1), None)

@@ -161,13 +161,13 @@ def load_suite(name_or_path: str | Path) -> Suite:
 
 
 def select(suite: Suite, ids: Sequence[str]) -> tuple[Persona, ...]:
-    """The personas with these ids, in this order; `PersonaError` with close matches otherwise."""
+    """The personas with these ids, in this order and each once; `PersonaError` for others."""
     by_id = {persona.id: persona for persona in suite.personas}
     for id_ in ids:
         if id_ not in by_id:
             hint = suggestion(id_, by_id)
             raise PersonaError(f"suite “{suite.name}” has no persona “{id_}”: {hint}")
-    return tuple(by_id[id_] for id_ in ids)
+    return tuple(by_id[id_] for id_ in dict.fromkeys(ids))
 
 
 def load_persona(text: str) -> Persona:

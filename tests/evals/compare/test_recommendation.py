@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,8 @@ from actors import suite
 from holdfast.core.control import parse
 from holdfast.evals.compare.by_control import Measurements
 from holdfast.evals.compare.recommendation import FEWEST, Recommendation, recommend
-from holdfast.evals.conversation.plan import plan
+from holdfast.evals.compare.tradeoff import control_rows
+from holdfast.evals.conversation.plan import Conversation, plan
 
 SMALL = suite()
 ROUNDS = 4
@@ -36,7 +39,14 @@ def lane(
 def advice(*measurements: Measurements) -> Recommendation:
     pairs = len(measurements[0].scores)
     conversations = plan(SMALL.personas, SMALL.personas, SMALL, pairs=pairs, seed=0)
-    return recommend(measurements, conversations, ROUNDS)
+    return recommended(measurements, conversations)
+
+
+def recommended(
+    measurements: Sequence[Measurements], conversations: Sequence[Conversation]
+) -> Recommendation:
+    rows = control_rows(measurements, conversations, ROUNDS)
+    return recommend(measurements, conversations, ROUNDS, None, rows)
 
 
 def test_the_control_that_holds_best_is_chosen_on_one_half_and_reported_on_the_other() -> None:
@@ -70,9 +80,8 @@ def test_both_halves_have_every_category_even_where_their_number_is_even() -> No
     four = suite(8)
     conversations = plan(four.personas[:2], four.personas, four, pairs=8, seed=0)
     assert len({c.agent.category for c in conversations}) == 2
-    recommendation = recommend(
-        [lane("none", 0.5, pairs=8), lane("anchor", 0.9, pairs=8)], conversations, ROUNDS
-    )
+    lanes = [lane("none", 0.5, pairs=8), lane("anchor", 0.9, pairs=8)]
+    recommendation = recommended(lanes, conversations)
     for half in (recommendation.chosen_on, recommendation.reported_on):
         assert len({conversations[i].agent.category for i in half}) == 2
 
@@ -85,6 +94,12 @@ def test_a_control_that_loses_capability_is_not_chosen() -> None:
         recommendation.control == "anchor"
         and "capability changes by -0.01" in recommendation.sentence
     )
+
+
+def test_a_control_that_also_scores_where_none_ran_out_of_context_is_chosen() -> None:
+    none = lane("none", 0.5)
+    none.scores[3, 1:] = np.nan
+    assert advice(none, lane("window:1", 0.9)).control == "window:1"
 
 
 def test_a_control_whose_loss_shows_on_the_other_half_is_not_chosen() -> None:
@@ -105,6 +120,12 @@ def test_of_those_that_hold_alike_the_cheaper_is_chosen() -> None:
     assert advice(none, dear, lane("anchor", 0.9)).control == "anchor"
     slow = lane("guidance:2", 0.901, seconds=2.0)
     assert advice(none, slow, lane("anchor", 0.9, seconds=1.04)).control == "anchor"
+
+
+def test_tokens_that_were_not_counted_are_not_the_fewest() -> None:
+    unknown = lane("reminder:1", 0.901, tokens=np.nan)
+    assert advice(lane("none", 0.5), unknown, lane("anchor", 0.9)).control == "anchor"
+    assert advice(lane("none", 0.5), unknown).control == "reminder:1"
 
 
 def test_a_little_more_time_does_not_decide_against_what_holds_better() -> None:

@@ -65,6 +65,15 @@ def test_a_persona_that_fails_outright_is_not_asked_again() -> None:
     assert [len(call) for call in actor.calls] == [6, 3 * 3]
 
 
+def test_a_persona_that_is_named_twice_is_asked_and_counted_once() -> None:
+    ids = [one.id for one in SMALL.personas]
+    once, twice = (
+        screen(DriftSettings(suite=SMALL, agents=tuple(agents), screen=True, screen_at=0.5), actor)
+        for agents, actor in ((ids, Actor(unsteady)), (ids * 2, Actor(unsteady)))
+    )
+    assert once == twice
+
+
 def test_who_is_kept_depends_on_the_seed_and_not_on_the_pairs_or_the_control() -> None:
     def choose(**changes: object) -> tuple[str, ...]:
         settings = DriftSettings(suite=suite(8), screen=True, screen_at=0.5, **changes)  # type: ignore[arg-type]
@@ -151,6 +160,36 @@ def test_shards_of_a_model_that_answers_differently_agree_on_who_takes_part(tmp_
     result = drift(fickle(3), batch=2, out=tmp_path, **settings)
     assert result.summary.setting.screened is not None
     assert result.summary.setting.conversations == 4
+
+
+def test_two_processes_with_one_id_agree_on_the_first_outcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, link = DriftSettings(suite=SMALL, screen=True, screen_at=0.5), Path.hardlink_to
+    outcomes: list[object] = []
+
+    def come_second(path: Path, draft: Path) -> None:
+        monkeypatch.setattr(Path, "hardlink_to", link)
+        outcomes.append(screen(settings, Actor(capable, local=False), out=tmp_path))
+        path.hardlink_to(draft)
+
+    monkeypatch.setattr(Path, "hardlink_to", come_second)
+    monkeypatch.setattr("os.getpid", lambda: 1)
+    outcomes.append(screen(settings, Actor(obey, local=False), out=tmp_path))
+    assert outcomes[0] == outcomes[1] and not list(tmp_path.glob("*.part"))
+
+
+def test_a_file_system_without_links_has_the_outcome_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, draft: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    settings = DriftSettings(suite=SMALL, screen=True)
+    outcome = screen(settings, Actor(capable), out=tmp_path)
+    actor = Actor(capable)
+    assert screen(settings, actor, out=tmp_path) == outcome and actor.calls == []
 
 
 SHORT: dict[str, Any] = {

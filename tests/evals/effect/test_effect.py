@@ -163,9 +163,12 @@ def test_a_run_goes_on_where_it_stopped_and_another_is_refused(tasks: Path, tmp_
     ("wrong", "message"),
     [
         ({"lengths": ["long"]}, "no length 'long'"),
+        ({"lengths": ["full", "half", "full"]}, "length full is named twice"),
         ({"placements": ["sky"]}, "no placement 'sky'"),
         ({"placements": []}, "at least one placement"),
         ({"samples": 0}, "at least 1 sample"),
+        ({"personas": ()}, "at least 1 persona"),
+        ({"personas": (*PEOPLE, PEOPLE[0])}, "two personas have the id"),
         ({"tasks_per_category": 0}, "at least 1 task"),
     ],
 )

@@ -13,13 +13,13 @@ from hypothesis.extra.numpy import arrays
 from holdfast.evals.robustness.persona_lottery import (
     EXTREMES,
     NAMES,
-    PSS,
     Lottery,
     expected_best,
     expected_pick,
     search,
     search_curve,
 )
+from holdfast.evals.robustness.settings import PSS
 
 shares = st.floats(0, 1, allow_nan=False)
 

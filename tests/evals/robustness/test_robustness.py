@@ -179,6 +179,17 @@ def test_what_the_worst_persona_loses_is_shown_with_both_replies(tasks: Path) ->
     assert first.with_persona == ("It is 7.",)
 
 
+def test_of_several_samples_one_that_the_worst_persona_loses_is_shown(tasks: Path) -> None:
+    def lucky(ask: Ask) -> Reply:
+        """Right without a persona; who guesses is right in some samples."""
+        number = ask.chat[-1]["content"].split()[0]
+        guesses = len(ask.chat) > 1 and "guess" in ask.chat[0]["content"]
+        return Reply(f"It is {7 if guesses and ask.seed % 3 else number}.")
+
+    items = robustness(Actor(lucky), tasks=tasks, personas=PEOPLE, samples=4).summary.lost
+    assert items and {one.with_persona for one in items} == {("It is 7.",)}
+
+
 def test_a_search_finds_who_counts_on_half_of_the_items(tasks: Path) -> None:
     s = robustness(Actor(answer), tasks=tasks, personas=PEOPLE, search=True).summary.numbers.search
     assert s is not None
@@ -186,6 +197,15 @@ def test_a_search_finds_who_counts_on_half_of_the_items(tasks: Path) -> None:
     assert s.development_items + s.items == 20
     assert s.asked == 4 * s.development_items
     assert len(s.curve) == 4
+
+
+def test_personas_that_cannot_be_told_apart_are_refused_before_a_reply(tasks: Path) -> None:
+    model = Actor(answer)
+    with pytest.raises(HoldfastError, match="two personas have the id baker"):
+        robustness(model, tasks=tasks, personas=(*PEOPLE, PEOPLE[1]))
+    with pytest.raises(HoldfastError, match="at least 2 personas and 2 tasks are needed, not 0"):
+        robustness(model, tasks=tasks, personas=())
+    assert model.calls == []
 
 
 def test_an_item_that_one_persona_could_not_be_asked_is_left_out_for_all(tasks: Path) -> None:

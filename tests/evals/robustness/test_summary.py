@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from holdfast.core.stats import Array
-from holdfast.evals.robustness.summary import _READ, Answers, _personas
+from holdfast.evals.robustness.summary import _READ, Answers, _choose_half, _personas
 from holdfast.evals.tasks.tasks import Task
 from holdfast.persona.pool import Member
 
@@ -16,8 +18,8 @@ ITEMS = 60
 def read(right: Array) -> Answers:
     """Answers that are right as often as (1 + personas, items) says."""
     tasks = tuple(Task(f"t-{i}", "sums", (f"{i}?",)) for i in range(ITEMS))
-    shares = dict.fromkeys(_READ, right)
-    return Answers(PEOPLE, tasks, shares, 0, 0, (), tuple(range(ITEMS)))
+    readings = dict.fromkeys(_READ, right[..., None])
+    return Answers(PEOPLE, tasks, readings, 0, 0, (), tuple(range(ITEMS)))
 
 
 def test_of_many_personas_without_an_effect_hardly_any_is_marked() -> None:
@@ -35,3 +37,11 @@ def test_a_persona_that_costs_much_is_marked_with_the_sign_of_its_difference() -
     right[1] = 0
     first, *others = _personas(read(right), right)
     assert first.sign == -1 and not any(one.sign for one in others)
+
+
+def test_near_duplicates_of_two_categories_are_in_one_half_of_a_search() -> None:
+    answers = read(np.ones((1 + len(PEOPLE), ITEMS)))
+    tasks = tuple(replace(one, category=f"{i % 2}") for i, one in enumerate(answers.tasks))
+    pairs = replace(answers, tasks=tasks, texts=tuple(i - i % 2 for i in range(ITEMS)))
+    half = _choose_half(pairs, 0)
+    assert half.sum() == ITEMS / 2 and (half[::2] == half[1::2]).all()

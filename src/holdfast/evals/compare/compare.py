@@ -10,6 +10,7 @@ arrays, and `recommendation` says which control to use.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -206,7 +207,8 @@ def _set_up(
         user_model=user_model,
         judge_model=judge_model,
     )
-    _check_scoring(model, settings.scoring)
+    if settings.scoring == "likelihood":
+        model.likelihoods((), ())  # refuses where only text comes back
     source = str(settings.questions or default_suite(model))
     questions = plan_questions(settings, source, setup.plan.conversations)
     chat = replace(
@@ -228,11 +230,6 @@ def _controls(
     return [one for one in dict.fromkeys(controls) if one.text not in refusals], refusals
 
 
-def _check_scoring(model: Backend, scoring: str) -> None:
-    if scoring == "likelihood":
-        model.likelihoods((), ())  # refuses where only text comes back
-
-
 def _summary(
     setup: ControlledSetup,
     questions: QuestionPlan,
@@ -247,10 +244,10 @@ def _summary(
     assert model is not None
     rows, advice = _rows(plan, results, run, questions, refusals)
     first_score = rows[lengths[-1]][0].curve[0]
-    failures = costs(run.records).failures
-    low = low_ceiling(setup.setting(), first_score, share_of_cut_thoughts(run.records))
+    failures, of_run = costs(run.records).failures, setup.setting()
+    low = low_ceiling(of_run, first_score, share_of_cut_thoughts(run.records))
     return CompareSummary(
-        setting=setup.setting(),
+        setting=of_run,
         lengths=lengths,
         command=command,
         rows=rows[lengths[-1]],
@@ -293,7 +290,7 @@ def _rows(
         for length, rounds in scored_rounds.items()
     }
     advice = recommend(
-        by_control, plan.conversations, longest, scored_rounds[longest], all_rows=rows[longest]
+        by_control, plan.conversations, longest, scored_rounds[longest], rows[longest]
     )
     return rows, advice
 
@@ -315,16 +312,16 @@ def _by_conversation(
 ) -> list[ComparedConversation]:
     """The conversations, each under every control, as the page shows them."""
     by_id = {one.id: one for one in results}
-    answers: dict[int, list[CapabilityAnswer]] = {}
+    answers = defaultdict[int, list[CapabilityAnswer]](list)
     for record in run.records:
         _, conversation = plan.locate(record.conversation)
-        answers.setdefault(record.conversation, []).extend(
-            capability_answers(record, conversation, questions.questions)
+        answers[record.conversation] += capability_answers(
+            record, conversation, questions.questions
         )
     controls = [(k, one.text) for k, one in enumerate(plan.controls) if one.text not in refusals]
 
     def under(id_: int) -> ConversationUnderControl:
-        return ConversationUnderControl(by_id[id_].rounds, tuple(answers.get(id_, ())))
+        return ConversationUnderControl(by_id[id_].rounds, tuple(answers[id_]))
 
     return [
         ComparedConversation(

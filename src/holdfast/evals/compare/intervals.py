@@ -53,10 +53,10 @@ def estimate(values: Array, none: Array | None, part: slice, sample: Sample) -> 
     if none is None:
         delta = mean(own) * 0
         zero = None if np.isnan(delta).any() else (0.0, 0.0)  # from itself
-        return MeanAndDifference(_number(value), _interval(interval), _number(delta), zero)
+        return MeanAndDifference(numbers(value), _interval(interval), numbers(delta), zero)
     delta, delta_interval = paired_difference(values, none, part, sample)
     return MeanAndDifference(
-        _number(value), _interval(interval), _number(delta), _interval(delta_interval)
+        numbers(value), _interval(interval), numbers(delta), _interval(delta_interval)
     )
 
 
@@ -111,18 +111,15 @@ def relative_time(timing: Array, none: Array | None) -> tuple[float | None, Inte
         return None, None
     value = _ratio(mean(a), mean(b))
     if none is None or units < FEWEST:
-        return _number(value), (1.0, 1.0) if none is None and units > 1 else None
+        return numbers(value), (1.0, 1.0) if none is None and units > 1 else None
     logarithms = pseudo_values(lambda x, y: np.log(_ratio(x, y)), a, b)
-    return _number(value), _interval(np.exp(Sample(len(a)).mean_interval(logarithms)))
+    return numbers(value), _interval(np.exp(Sample(len(a)).mean_interval(logarithms)))
 
 
 def _ratio(timing: Array, none: Array) -> Array:
     return np.asarray((timing[..., 0] / timing[..., 1]) / (none[..., 0] / none[..., 1]))
 
 
-def _number(value: Array) -> float | None:
-    return None if np.isnan(value) else float(numbers(value))
-
-
 def _interval(ends: Array) -> Interval | None:
-    return None if np.isnan(ends).any() else (float(numbers(ends[0])), float(numbers(ends[1])))
+    low, high = numbers(ends)
+    return None if low is None or high is None else (low, high)

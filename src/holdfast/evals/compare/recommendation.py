@@ -4,8 +4,8 @@ Every second conversation of each category is used to choose, and the sentence h
 figures of the others. A control is recommended only where the others confirm that it holds
 better than none: their paired interval lies above 0. With `none` first among the controls:
 
-    able      measured late, on as many conversations as none in any round, and neither in a
-              half nor over all clearly losing more than .02 of capability against it: its
+    able      measured late, on at least as many conversations as none in any round, and neither
+              in a half nor over all clearly losing more than .02 of capability against it: its
               paired interval reaches a loss of .02 or less
     best      the able control with the highest late stability
     as good   able, and the paired interval of best less it reaches 0
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 import numpy as np
@@ -63,28 +64,25 @@ def recommend(
     measurements: Sequence[Measurements],
     conversations: Sequence[Conversation],
     length: int,
-    question_rounds: Sequence[int] | None = None,
-    *,
-    all_rows: Sequence[ControlRow] | None = None,
+    question_rounds: Sequence[int] | None,
+    all_rows: Sequence[ControlRow],
 ) -> Recommendation:
     """The control that holds best over `length` rounds for what it costs.
 
-    The first four arguments are those of `control_rows`, whose rows are `all_rows` where they are
-    known; the first measurements are `none`'s.
+    The first four arguments are those of `control_rows`, and `all_rows` what it gives for them;
+    the first measurements are `none`'s.
     """
     first, second = _halves(conversations)
     choosing, reporting = ([conversations[i] for i in half] for half in (first, second))
-    halves = [one.subset(first) for one in measurements]
+    chosen_on = [one.subset(first) for one in measurements]
     halved = first != second
-    if all_rows is None:
-        all_rows = control_rows(measurements, conversations, length, question_rounds)
     chosen_by = rows = all_rows
     if halved:
-        others = [one.subset(second) for one in measurements]
-        chosen_by = control_rows(halves, choosing, length, question_rounds)
-        rows = control_rows(others, reporting, length, question_rounds)
+        reported_on = [one.subset(second) for one in measurements]
+        chosen_by = control_rows(chosen_on, choosing, length, question_rounds)
+        rows = control_rows(reported_on, reporting, length, question_rounds)
     able = set.intersection(*map(_able, (chosen_by, rows, all_rows)))
-    choice, best = _choose(halves, chosen_by, choosing, able, length)
+    choice, best = _choose(chosen_on, chosen_by, choosing, able, length)
     by_control = {row.control: row for row in rows}
     evidence = _Evidence(measurements, conversations, second, length, halved)
     sentence = _sentence(
@@ -92,7 +90,6 @@ def recommend(
         by_control[best] if best else None,
         rows,
         len(first),
-        len(second),
         evidence,
     )
     control = choice if evidence.confirms(choice) else NONE
@@ -190,11 +187,11 @@ def _late(row: ControlRow) -> float:
 
 
 def _able(rows: Sequence[ControlRow]) -> set[str]:
-    """Controls measured late and on all conversations that do not clearly lose more than `LOSS`."""
+    """Controls measured late, wherever none is, that do not clearly lose more than `LOSS`."""
     return {
         row.control
         for row in rows
-        if row.n == rows[0].n and row.late_stability is not None and not _loses(row)
+        if row.n >= rows[0].n and row.late_stability is not None and not _loses(row)
     }
 
 
@@ -206,11 +203,15 @@ def _loses(row: ControlRow) -> bool:
 
 def _cheapest(rows: Sequence[ControlRow]) -> ControlRow:
     """The most stable row among those with the fewest tokens and, of these, the least time."""
-    tokens = [row.relative_tokens or 0.0 for row in rows]
-    rows = [row for row, cost in zip(rows, tokens, strict=True) if cost <= min(tokens) + NEAR]
-    times = [row.relative_ms_per_token or 0.0 for row in rows]
-    rows = [row for row, cost in zip(rows, times, strict=True) if cost <= min(times) + NEAR]
+    rows = _near_cheapest(rows, [row.relative_tokens for row in rows])
+    rows = _near_cheapest(rows, [row.relative_ms_per_token for row in rows])
     return max(rows, key=_late)
+
+
+def _near_cheapest(rows: Sequence[ControlRow], costs: Sequence[float | None]) -> list[ControlRow]:
+    """The rows of about the least cost; what was not measured counts as dearer than all else."""
+    known = [inf if cost is None else cost for cost in costs]
+    return [row for row, cost in zip(rows, known, strict=True) if cost <= min(known) + NEAR]
 
 
 def _sentence(
@@ -218,10 +219,9 @@ def _sentence(
     best: ControlRow | None,
     rows: Sequence[ControlRow],
     choosing: int,
-    reporting: int,
     evidence: _Evidence,
 ) -> str:
-    none = rows[0]
+    none, reporting = rows[0], len(evidence.rows)
     if none.late_stability is None or row.late_stability is None:
         return "Nothing to recommend: no conversation reached the last quarter of its rounds."
     if len(rows) == 1:

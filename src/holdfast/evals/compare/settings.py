@@ -37,7 +37,7 @@ _ROUNDS: int | Sequence[int] = 8
 def read_lengths(text: str) -> int | Sequence[int]:
     """One or several numbers of rounds from a text with commas between."""
     try:
-        return tuple(int(piece) for piece in str(text).split(","))
+        return tuple(int(piece) for piece in str(text).split(","))  # the default is a number
     except ValueError:
         raise HoldfastError(
             f"--rounds is a number, or several with commas between, not {text!r}"

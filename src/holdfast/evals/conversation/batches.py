@@ -45,8 +45,11 @@ class ConversationBatch:
         """Rounds; the probes of the empty history are part of the first, or a step if alone."""
         return max(self.rounds, 1)
 
-    def whole_rounds(self, records: Sequence[RoundRecord]) -> list[RoundRecord]:
-        """The records up to the last round that every conversation still going has."""
+    def whole_rounds(self, records: Sequence[RoundRecord]) -> tuple[list[RoundRecord], set[int]]:
+        """The records up to the last round that every conversation still going has.
+
+        And the ids of those that have another round to come.
+        """
         whole: list[RoundRecord] = []
         last = {c.id: c.rounds(self.rounds) for c in self.conversations}
         going, r = set(last), 0
@@ -58,14 +61,11 @@ class ConversationBatch:
             going -= {one.conversation for one in rows if one.stopped}
             going -= {id_ for id_ in going if last[id_] == r}
             r += 1
-        return whole
+        return whole, going
 
     def is_done(self, records: Sequence[RoundRecord]) -> bool:
         """Whether the records are all that the batch will have."""
-        whole = self.whole_rounds(records)
-        stopped = sum(bool(record.stopped) for record in whole)
-        last = max(c.rounds(self.rounds) for c in self.conversations)
-        return _last_round(whole) >= last or stopped == len(self.conversations)
+        return not self.whole_rounds(records)[1]
 
 
 def batches_of(plan: Sequence[Conversation], size: int, rounds: int) -> list[ConversationBatch]:
@@ -191,7 +191,8 @@ def _records_to_resume(
     """
     ids = {conversation.id for conversation in batch.conversations}
     of_batch = [record for record in run.records if record.conversation in ids]
-    records = batch.whole_rounds(of_batch) if not exact or batch.is_done(of_batch) else []
+    whole, going = batch.whole_rounds(of_batch)
+    records = [] if exact and going else whole
     if len(records) < len(of_batch):
         run.keep([r for r in run.records if r.conversation not in ids] + records)
     return records

@@ -115,16 +115,8 @@ class ControlledSetup:
     ) -> list[JudgedConversation]:
         """Hold every conversation under every control, and score the answers.
 
-        Args:
-            run: takes the records; what it holds already is not done again.
-            progress: is told of every round.
-            timed: also record how long the agents' turns take.
-            where: what part of the batches is done here.
-            skip_refused: leave out a control that the model refuses on the way.
-            resume: where an unfinished batch of local models goes on.
-
-        Returns:
-            The judged conversations, with the ids that the plan gives them in the records.
+        The arguments are those of `converse`; the judged conversations have the ids that the plan
+        gives them in the records.
         """
         variants = self.plan.variants_of_all()
         converse(

@@ -69,9 +69,7 @@ def _replies(chat: SelfChat, conversation: Conversation) -> int:
     """Replies of one conversation: probes at round 0, then turns, twins and probes."""
     protocol = chat.protocol
     recorded = conversation.script is not None
-    rounds = protocol.rounds
-    if conversation.script is not None:
-        rounds = min(rounds, len(conversation.script) // 2)
+    rounds = conversation.rounds(protocol.rounds)
     twin, user = protocol.filler and not recorded, protocol.user_persona and not recorded
     first = protocol.runs * (1 + conversation.floor) + 2 * user
     turns = 0 if recorded else 2 * rounds - 1 + twin * rounds

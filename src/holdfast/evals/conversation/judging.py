@@ -15,7 +15,7 @@ import numpy as np
 
 from holdfast import judge
 from holdfast.core.backend import Backend
-from holdfast.core.stats import Array
+from holdfast.core.stats import Array, numbers
 from holdfast.evals.conversation.batches import ConversationRun
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.tasks.model_judge import judge_items
@@ -187,7 +187,7 @@ def _judged_answer(answer: ProbeAnswer, score: Score) -> JudgedAnswer:
 def _first_share(record: RoundRecord) -> float | None:
     """The prompt share of the first answer that has one, mean over layers and heads."""
     shares = [answer.share.heads for answer in record.answers if answer.share]
-    return round(float(np.mean(shares[0])), 4) if shares else None
+    return numbers(np.mean(shares[0])) if shares else None
 
 
 def _who(persona: Persona) -> Participant:

@@ -60,7 +60,7 @@ def _mean(values: Sequence[Any]) -> Array | None:
 
 
 def _scalar(values: Sequence[Any]) -> float | None:
-    return round(float(np.mean(np.asarray(values, float))), 4) if values else None
+    return numbers(np.mean(values)) if values else None
 
 
 def _by_token(shares: Sequence[Share] | Sequence[TurnShare]) -> Values:

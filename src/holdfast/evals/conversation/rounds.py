@@ -318,13 +318,13 @@ class SelfChat:
                 asks[c.id, i] = self._ask(c, chat, seed, keep=False)
         greedy = replace(self.protocol.sampling, temperature=0.0)
         texts = {key: ask for key, ask in asks.items() if key not in letters}
-        replies = self._likeliest(asks, letters) | self._reply(self.agent, texts, greedy)
+        replies = self._choose_letters(asks, letters) | self._reply(self.agent, texts, greedy)
         answers: dict[int, list[Turn]] = {}
         for key in asks:
             answers.setdefault(key[0], []).append(turn_of(replies[key]))
         return {id_: tuple(several) for id_, several in answers.items()}
 
-    def _likeliest(self, asks: Mapping[K, Ask], options: Mapping[K, str]) -> dict[K, Reply]:
+    def _choose_letters(self, asks: Mapping[K, Ask], options: Mapping[K, str]) -> dict[K, Reply]:
         """The likeliest option as the reply to each ask that has options."""
         if self.agent is None or not options:
             return {}

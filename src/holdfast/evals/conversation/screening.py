@@ -17,14 +17,15 @@ file. The threshold decides who is asked again, so a folder with another's outco
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 
 from holdfast.core.backend import Backend
 from holdfast.core.errors import HoldfastError, RunError
+from holdfast.core.folder import writing
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record, as_record, dumps
 from holdfast.core.run import refuse_another_run, refuse_other_files
@@ -77,17 +78,17 @@ def screen(
         raise HoldfastError("--screen asks a model: name one with --model, or leave it out")
     candidates, suite = agents_of(settings, model)
     plan = _plan(candidates, settings.seed, 0)
-    refuse_unjudged(plan, judge_model)
+    refuse_unjudged(candidates, judge_model)
     chat = SelfChat(model, model, _protocol(settings, DRAWS[0]))
-    protocol = as_record(manifest("screen", chat, plan, suite, judge_model))
+    protocol = as_record(manifest("screen", chat, plan, suite.name, judge_model))
     protocol["screen_at"] = settings.screen_at
     place = Path(out) if out is not None else None
     means = _read(place, protocol) if place else None
     if means is None:
-        means = _ask(model, candidates, settings, suite, judge_model, place, progress, where)
+        means = _ask(model, candidates, settings, suite.name, judge_model, place, progress, where)
         if place:
             means = _publish(place, protocol, means)
-    return _choose(candidates, means, settings.screen_at, model.name, suite)
+    return _choose(candidates, means, settings.screen_at, model.name, suite.name)
 
 
 def _protocol(settings: ConversationSettings, draws: int) -> ConversationProtocol:
@@ -204,15 +205,19 @@ def _read(place: Path, protocol: Record) -> dict[str, float] | None:
 
 def _publish(place: Path, protocol: Record, means: dict[str, float]) -> dict[str, float]:
     """Put the outcome into the run's folder, unless another process was first, and read it."""
-    place.mkdir(parents=True, exist_ok=True)
-    draft = place / f"screened-{os.getpid()}.part"
-    draft.write_text(dumps({"manifest": protocol, "means": means}, indent=1) + "\n", "utf-8")
-    try:
-        os.link(draft, place / "screened.json")  # fails where the file exists, unlike a rename
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+    path = place / "screened.json"
+    draft = place / f"screened-{uuid4().hex}.part"  # pods of a cluster share process ids
+    with writing(path):
+        place.mkdir(parents=True, exist_ok=True)
+        draft.write_text(dumps({"manifest": protocol, "means": means}, indent=1) + "\n", "utf-8")
+        try:
+            path.hardlink_to(draft)  # fails where the file exists, unlike a rename
+        except FileExistsError:
+            pass
+        except OSError:
+            draft.replace(path)  # a file system without links
+        finally:
+            draft.unlink(missing_ok=True)
     outcome = _read(place, protocol)
     assert outcome is not None
     return outcome

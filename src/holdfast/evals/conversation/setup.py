@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -49,20 +50,20 @@ class Cast:
 
 def agents_of(
     settings: ConversationSettings, model: Backend | None
-) -> tuple[tuple[Persona, ...], str]:
-    """The personas that may be agents, and the name of their suite."""
-    suite = read_suite(settings.persona or settings.suite or default_suite(model))
-    return (select(suite, settings.agents) if settings.agents else suite.personas), suite.name
+) -> tuple[tuple[Persona, ...], Suite]:
+    """The personas that may be agents, and their suite."""
+    suite = _read_suite(settings.persona or settings.suite or default_suite(model))
+    return (select(suite, settings.agents) if settings.agents else suite.personas), suite
 
 
 def draw_cast(
     settings: ConversationSettings, model: Backend | None, screening: Screening | None = None
 ) -> Cast:
     """Sample who meets whom; agents have only the personas that a screening kept."""
-    users = _with_starters(read_suite(settings.suite or default_suite(model)))
-    agents = users if settings.persona is None else read_suite(settings.persona)
+    personas, agents = agents_of(settings, model)
+    users = _with_starters(_read_suite(settings.suite or default_suite(model)))
     conversations = plan(
-        screening.personas if screening else agents_of(settings, model)[0],
+        screening.personas if screening else personas,
         select(users, settings.users) if settings.users else users.personas,
         replace(users, starters=agents.starters or users.starters),
         pairs=settings.pairs,
@@ -101,7 +102,7 @@ def default_suite(model: Backend | None) -> str:
     return own_source(model.name if model is not None else "")
 
 
-def read_suite(source: Suite | str | Path) -> Suite:
+def _read_suite(source: Suite | str | Path) -> Suite:
     """The suite itself, or the one with this name or path."""
     return source if isinstance(source, Suite) else load_suite(source)
 
@@ -133,16 +134,21 @@ def check(
                 f"`{control.text}` was not trained on the persona {c.agent.id}: choose among "
                 "its own with --agent."
             )
-    refuse_unjudged(conversations, judge_model)
+    judged = [c.agent for c in conversations]
+    judged += [c.user for c in conversations] if protocol.user_persona else []
+    refuse_unjudged(judged, judge_model)
     if model is not None:
-        check_context(model, conversations, protocol.rounds)
+        for c in conversations:
+            # A window cuts a recorded chat; in self-chat the user's model sees all of it.
+            if c.script is None or control.window is None:
+                _check_context(model, c, c.rounds(protocol.rounds))
 
 
-def refuse_unjudged(conversations: Sequence[Conversation], judge_model: Backend | None) -> None:
+def refuse_unjudged(personas: Sequence[Persona], judge_model: Backend | None) -> None:
     """Raise an error where a persona's judge needs a model, or an extra, that is not there."""
-    personas = {p.id: p for c in conversations for p in (c.agent, c.user)}
-    require_embeddings(tuple(personas.values()))
-    for persona in personas.values():
+    personas = tuple(dict.fromkeys(personas))
+    require_embeddings(personas)
+    for persona in personas:
         if persona.needs_model and judge_model is None:
             raise HoldfastError(
                 f"the persona {persona.id} is judged by a rubric, which needs a model; "
@@ -150,23 +156,20 @@ def refuse_unjudged(conversations: Sequence[Conversation], judge_model: Backend 
             )
 
 
-def check_context(backend: Backend, plan: Sequence[Conversation], rounds: int) -> None:
+def _check_context(backend: Backend, conversation: Conversation, rounds: int) -> None:
     """Raise an error where even replies of eight tokens would overflow the context."""
     if backend.context is None:
         return
     least = 8  # tokens of a short reply with its template tokens
-    for conversation in plan:
-        fixed_tokens = sum(
-            backend.count(text)
-            for text in (conversation.agent.prompt, conversation.starter, conversation.probe(0))
+    agent = conversation.agent
+    texts = (agent.prompt, conversation.starter, conversation.probe(0))
+    need = sum(map(backend.count, texts)) + least * 2 * rounds
+    if need > backend.context:
+        raise ContextError(
+            f"{backend.name} sees {backend.context} tokens, and {rounds} rounds under the "
+            f"persona {agent.id} need at least {need}; use fewer --rounds, a "
+            "shorter persona or a model with a longer context"
         )
-        need = fixed_tokens + least * 2 * rounds
-        if need > backend.context:
-            raise ContextError(
-                f"{backend.name} sees {backend.context} tokens, and {rounds} rounds under the "
-                f"persona {conversation.agent.id} need at least {need}; use fewer --rounds, a "
-                "shorter persona or a model with a longer context"
-            )
 
 
 def manifest(
@@ -179,6 +182,7 @@ def manifest(
     screened: Screened | None = None,
 ) -> ConversationManifest:
     """Everything that determines the records; `controls` are those beside the protocol's."""
+    names = _name_personas(conversations)
     return ConversationManifest(
         command=command,
         version=__version__,
@@ -188,10 +192,22 @@ def manifest(
         suite=suite,
         protocol=chat.protocol,
         conversations=tuple(
-            (c.id, c.agent.id, c.user.id, c.starter, c.seed, c.script or ()) for c in conversations
+            (c.id, names[c.agent], names[c.user], c.starter, c.seed, c.script or ())
+            for c in conversations
         ),
-        personas={p.id: asdict(p) for c in conversations for p in (c.agent, c.user)},
+        personas={name: asdict(persona) for persona, name in names.items()},
         fillers=tuple(chat.fillers) if chat.protocol.filler else (),
         control_files=digests([chat.control, *controls]) or None,
         screened=screened,
     )
+
+
+def _name_personas(conversations: Sequence[Conversation]) -> dict[Persona, str]:
+    """The id of each persona; where an agent and a user share one, the later is "ID (2)"."""
+    names: dict[Persona, str] = {}
+    same_id = Counter[str]()
+    for persona in dict.fromkeys(p for c in conversations for p in (c.agent, c.user)):
+        same_id[persona.id] += 1
+        n = same_id[persona.id]
+        names[persona] = persona.id if n == 1 else f"{persona.id} ({n})"
+    return names

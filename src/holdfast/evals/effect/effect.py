@@ -3,7 +3,7 @@
 For each task the score with a persona less that without it, everything else equal: chat
 template, sampling and seeds. A persona stands in the system prompt or before the user's
 first message; beside the one matched to the task are another, the safety monitor, and
-random text as long as the full persona (`persona.experts`). In a category with tasks T,
+random text as long as the longest persona (`persona.experts`). In a category with tasks T,
 
     effect = mean over T of (mean over seeds of score(with) - mean over seeds of score(without))
 
@@ -178,6 +178,11 @@ class _EffectPlan:
         own = "mini" if {own_source(model.name) for model in models} == {"mini"} else "core"
         source, n = settings.tasks or own, settings.tasks_per_category
         tasks = load_tasks_with_form(source, n=n, seed=settings.seed, form=settings.form)
+        personas = load_experts(own if settings.personas is None else settings.personas)
+        if not personas:
+            raise HoldfastError("at least 1 persona is needed: name core, mini or a TOML file.")
+        if (twice := find_repeat(one.id for one in personas)) is not None:
+            raise HoldfastError(f"two personas have the id {twice}: give each one of its own.")
         left_out = tuple(task.id for task in tasks if judge_model is None and task.needs_model)
         scorable = tuple(task for task in tasks if judge_model is not None or not task.needs_model)
         if not scorable:
@@ -190,7 +195,7 @@ class _EffectPlan:
             settings,
             tasks=scorable,
             left_out=left_out,
-            personas=load_experts(settings.personas or own),
+            personas=personas,
             filler_words=sorted({w for line in load_suite(own).fillers for w in line.split()}),
         )
 

@@ -10,6 +10,7 @@ from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option, require_name
 from holdfast.evals.tasks.settings import PLACES, TaskSampling, form_option, read_names
 from holdfast.persona.experts import LENGTHS, Expert
+from holdfast.persona.files import find_repeat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class EffectSettings:
     """Times that each task is asked; more tell chance from effect within a task."""
     seed: int = option(0, "Decides everything that is drawn.")
     matrix: bool = option(False, "Ask every task under every persona as well.", "--matrix")
-    """Whether every task is asked under every persona too, at full length."""
+    """Whether every task is asked under every persona too, at its longest, in the first place."""
     sampling: TaskSampling = field(default_factory=TaskSampling)
     """How replies are drawn."""
 
@@ -54,5 +55,7 @@ class EffectSettings:
 def _check_names(names: Sequence[str], choices: Sequence[str], what: str) -> None:
     for name in names:
         require_name(what, name, choices)
+    if (twice := find_repeat(names)) is not None:
+        raise HoldfastError(f"the {what} {twice} is named twice: name each once.")
     if not names:
         raise HoldfastError(f"at least one {what} is needed: {', '.join(choices)}.")

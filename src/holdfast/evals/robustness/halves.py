@@ -160,9 +160,9 @@ def spread(groups: Groups) -> IntervalEstimate:
     return IntervalEstimate(max(float(value), 0.0) ** 0.5, np.sqrt(limits.clip(min=0)))
 
 
-def less(one: IntervalEstimate, other: IntervalEstimate) -> Array:
-    """The interval of a difference of two estimates, taken as independent (MOVER)."""
+def less(one: IntervalEstimate, other: IntervalEstimate) -> IntervalEstimate:
+    """The difference of two estimates, which are taken as independent (MOVER)."""
     down = np.hypot(one.value - one.interval[0], other.interval[1] - other.value)
     up = np.hypot(one.interval[1] - one.value, other.value - other.interval[0])
     value = one.value - other.value
-    return np.array([value - down, value + up])
+    return IntervalEstimate(value, np.array([value - down, value + up]))

@@ -13,15 +13,15 @@ worse than it is. They have no interval of their own; each is reported beside it
 permuted labels (`null_distribution`: the personas' names shuffled within each item) and beside an
 estimate without that bias, which has one (`halves`).
 
-`PSS` names the ways to make one number of the estimates without bias; the paper's own formula is
-not known to us (arXiv:2604.08986), so none of them is the paper's.
+`settings.PSS` names the ways to make one number of the estimates without bias; the paper's own
+formula is not known to us (arXiv:2604.08986), so none of them is the paper's.
 
 This module knows arrays. It knows no tasks, no texts and no models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,13 +36,6 @@ EXTREMES = ("worst", "best", "ratio", "std")
 DRAWS = 2000
 HALVINGS = 200
 PSS_VERSION = 2
-# From (mean, worst, best, ratio, std, all_correct) to one number, higher for more robust.
-PSS: Mapping[str, Callable[[Mapping[str, Array]], Array]] = {
-    "worst/best": lambda s: s["ratio"],
-    "worst": lambda s: s["worst"],
-    "mean-std": lambda s: s["mean"] - s["std"],
-    "all-correct": lambda s: s["all_correct"],
-}
 
 
 def expected_best(accuracies: Sequence[float] | Array) -> list[float]:
@@ -116,20 +109,11 @@ class Lottery:
         }
         groups = Groups.of(self.matrix, self.texts)
         numbers |= extremes(groups, seed) | {"std": spread(groups)}
-        values = {name: np.asarray(one.value) for name, one in numbers.items()}
-        limits = {
-            "worst/best": numbers["ratio"].interval,
-            "worst": numbers["worst"].interval,
+        return numbers | {
+            "worst/best": numbers["ratio"],
             "mean-std": less(numbers["mean"], numbers["std"]),
-            "all-correct": numbers["all_correct"].interval,
+            "all-correct": numbers["all_correct"],
         }
-        pss = {name: IntervalEstimate(float(of(values)), limits[name]) for name, of in PSS.items()}
-        # The name "worst" is among both and means the same number.
-        return numbers | pss
-
-    def each(self) -> Array:
-        """A 95% interval over items for each persona's accuracy: (personas, 2)."""
-        return Sample(self.matrix.shape[1], clusters=self.texts).score_interval(self.matrix.T)
 
     def null_distribution(self, draws: int = DRAWS, seed: int = 0) -> dict[str, Array]:
         """`EXTREMES` where the personas' labels are shuffled within each item: (draws,).

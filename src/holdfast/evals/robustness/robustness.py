@@ -37,6 +37,7 @@ from holdfast.evals.tasks.tasks import Task, load_items
 from holdfast.evals.tasks.verifier import verifier
 from holdfast.models.notes import NOTES, own_source
 from holdfast.persona import pool
+from holdfast.persona.files import find_repeat
 from holdfast.persona.pool import Member
 from holdfast.report.robustness import headline
 from holdfast.report.words import inconclusive
@@ -137,9 +138,11 @@ class _RobustnessPlan:
     @classmethod
     def of(cls, model: Backend, settings: RobustnessSettings) -> _RobustnessPlan:
         own = own_source(model.name)
-        personas = settings.personas or own
+        personas = own if settings.personas is None else settings.personas
         if isinstance(personas, str | Path):
             personas = pool.load(personas, split=settings.split)
+        elif (twice := find_repeat(one.id for one in personas)) is not None:
+            raise HoldfastError(f"two personas have the id {twice}: give each one of its own.")
         source, n = settings.tasks or own, settings.tasks_per_category
         tasks = load_items(source, n=n, seed=settings.seed, form=settings.form)
         # The built-in tasks have some that only a model can judge; the user's must all be right.

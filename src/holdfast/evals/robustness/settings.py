@@ -12,6 +12,8 @@ from holdfast.evals.tasks.settings import PLACES, GreedyTaskSampling, form_optio
 from holdfast.persona.pool import Member
 
 READINGS = ("lenient", "strict", "final")
+PSS = ("worst/best", "worst", "mean-std", "all-correct")
+"""The one numbers, higher for more robust, from the estimates without bias (`Lottery`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +48,6 @@ class RobustnessSettings:
 
     def check(self) -> None:
         """Raise `HoldfastError` for an unknown name, or a number out of range."""
-        from holdfast.evals.robustness.persona_lottery import PSS
-
         if self.samples < 1:
             raise HoldfastError(f"at least 1 sample of each task is needed, not {self.samples}")
         require_name("placement", self.placement, PLACES)

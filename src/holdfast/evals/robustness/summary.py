@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,7 @@ NO_INTERVAL = (
     "No interval for worst, best, ratio and std: extremes of noisy accuracies are biased; halves "
     "and spread have estimates without that bias, with intervals."
 )
+TOO_FEW = f"No interval: fewer than {FEWEST} different items."
 ALL = "all"
 """The kind of all personas together."""
 MOST_ITEMS = 6  # items that the page has for the worst persona
@@ -61,8 +63,8 @@ class Answers:
     personas: tuple[Member, ...]
     tasks: tuple[Task, ...]
     """The items, without those that are missing."""
-    shares: Mapping[str, Array]
-    """Share of samples by reading (`_READ`), each (1 + personas, items); row 0 has no persona."""
+    right: Mapping[str, Array]
+    """1 or 0 by reading (`_READ`), each (1 + personas, items, samples); row 0 has no persona."""
     cut: int
     """Replies that the token limit ended."""
     errors: int
@@ -113,17 +115,22 @@ class Answers:
         return cls(
             tuple(personas),
             rest,
-            {name: values[:, whole].mean(axis=2) for name, values in readings.items()},
+            {name: values[:, whole] for name, values in readings.items()},
             cut,
             errors,
             tuple(task.id for task, there in zip(tasks, whole, strict=True) if not there),
             tuple(task_groups(rest)),
         )
 
+    @cached_property
+    def shares(self) -> dict[str, Array]:
+        """Share of samples that are right by reading, each (1 + personas, items)."""
+        return {name: values.mean(axis=2) for name, values in self.right.items()}
 
-def _round(value: float) -> float:
-    """A number to the four places that a summary has."""
-    return round(float(value), 4)
+    @cached_property
+    def sample(self) -> Sample:
+        """The items as a sample, one for all: what it works out of near-duplicates is costly."""
+        return Sample(len(self.tasks), clusters=self.texts)
 
 
 def summarise(
@@ -134,14 +141,14 @@ def summarise(
     Args:
         answers: how they were read.
         reading: the reading that the numbers take.
-        pss: the one number (`persona_lottery.PSS`).
+        pss: the one number (`settings.PSS`).
         search: whether to choose the best persona on half of the items.
         seed: of the draws.
     """
     right = answers.shares[reading]
     draw, texts = Lottery(right[1:], answers.texts), len(set(answers.texts))
     values, estimates = draw.values(), draw.estimates(seed)
-    curve = tuple(round(value, 4) for value in lottery.expected_best(draw.accuracies))
+    curve = tuple(numbers(lottery.expected_best(draw.accuracies)))
     intervals = {
         name: None if name in EXTREMES else numbers(estimates[name].interval) for name in NAMES
     }
@@ -153,19 +160,19 @@ def summarise(
         texts=texts,
         # One rounding for the mean and the curve's first value, which are the same number.
         mean=curve[0],
-        worst=_round(values["worst"]),
+        worst=numbers(values["worst"]),
         best=curve[-1],
-        ratio=_round(values["ratio"]),
-        std=_round(values["std"]),
-        all_correct=_round(values["all_correct"]),
-        pss=_round(estimates[pss].value),
+        ratio=numbers(values["ratio"]),
+        std=numbers(values["std"]),
+        all_correct=numbers(values["all_correct"]),
+        pss=numbers(estimates[pss].value),
         pss_name=pss,
         pss_version=lottery.PSS_VERSION,
         lottery=curve,
         intervals=intervals | {"pss": numbers(estimates[pss].interval)},
-        interval_note=_note(texts),
+        interval_note=NO_INTERVAL if texts >= FEWEST else TOO_FEW,
         extraction_failures={
-            persona.id: _round(failures[i]) for i, persona in enumerate(answers.personas, 1)
+            persona.id: numbers(failures[i]) for i, persona in enumerate(answers.personas, 1)
         },
         reading=reading,
         permuted=null_extremes,
@@ -184,59 +191,52 @@ def summarise(
     )
 
 
-def _note(texts: int) -> str:
-    """Why some numbers have no interval, as drift says it."""
-    return NO_INTERVAL if texts >= FEWEST else f"No interval: fewer than {FEWEST} different items."
-
-
 def _permutation_test(draw: Lottery, seed: int) -> tuple[dict[str, ValueWithInterval], float]:
     """The extremes under shuffled labels, and the chance that these spread at least as far."""
     null, values = draw.null_distribution(seed=seed), draw.values()
     spread = null["std"] >= values["std"] - 1e-12
     extremes = {
         name: ValueWithInterval(
-            _round(null[name].mean()), numbers(np.percentile(null[name], [2.5, 97.5]))
+            numbers(null[name].mean()), numbers(np.percentile(null[name], [2.5, 97.5]))
         )
         for name in EXTREMES
     }
-    return extremes, _round((1 + spread.sum()) / (1 + len(spread)))
+    return extremes, numbers((1 + spread.sum()) / (1 + len(spread)))
 
 
 def _estimate(estimate: IntervalEstimate) -> ValueWithInterval:
-    return ValueWithInterval(_round(estimate.value), numbers(estimate.interval))
+    return ValueWithInterval(numbers(estimate.value), numbers(estimate.interval))
 
 
 def _strict(answers: Answers, pss: str, seed: int) -> StrictValues:
     draw = Lottery(answers.shares["strict"][1:], answers.texts)
-    values = [draw.values()[name] for name in NAMES]
-    return StrictValues(*map(_round, (*values, draw.estimates(seed)[pss].value)))
+    return StrictValues(*map(numbers, (*draw.values().values(), draw.estimates(seed)[pss].value)))
 
 
 def _personas(answers: Answers, right: Array) -> Iterator[PersonaAccuracy]:
     """Every persona's accuracy; of many personas without an effect some seem to have one."""
-    sample = Sample(right.shape[1], clusters=answers.texts)
     without = np.broadcast_to(right[0][:, None], right[1:].T.shape)
-    p_values = false_discovery(numbers(sample.difference_p(right[1:].T, without)))
+    p_values = false_discovery(numbers(answers.sample.difference_p(right[1:].T, without)))
     for i, (persona, p) in enumerate(zip(answers.personas, p_values, strict=True), 1):
-        adjusted = None if p is None else _round(p)
+        adjusted = None if p is None else numbers(p)
         accuracy = vars(_accuracy(answers, i, right))
         yield PersonaAccuracy(**vars(persona), **accuracy, adjusted_p=adjusted)
 
 
 def _accuracy(answers: Answers, row: int, right: Array) -> Accuracy:
     """A persona's accuracy, what it costs against none, and how its answers were read."""
-    sample = Sample(right.shape[1], clusters=answers.texts)
+    sample = answers.sample
     shares = {name: values[row].mean() for name, values in answers.shares.items()}
     return Accuracy(
-        accuracy=_round(right[row].mean()),
+        accuracy=numbers(right[row].mean()),
         interval=numbers(sample.score_interval(right[row])),
-        delta=_round((right[row] - right[0]).mean()),
+        delta=numbers((right[row] - right[0]).mean()),
         delta_interval=numbers(sample.difference_interval(right[row], right[0])),
-        strict=_round(shares["strict"]),
-        lenient=_round(shares["lenient"]),
-        strict_failures=_round(1 - shares["found_strict"]),
-        lenient_failures=_round(1 - shares["found_lenient"]),
-        by_category={c: _round(right[row, mask].mean()) for c, mask in _masks(answers)},
+        strict=numbers(shares["strict"]),
+        lenient=numbers(shares["lenient"]),
+        strict_failures=numbers(1 - shares["found_strict"]),
+        lenient_failures=numbers(1 - shares["found_lenient"]),
+        by_category={c: numbers(right[row, mask].mean()) for c, mask in _masks(answers)},
     )
 
 
@@ -248,19 +248,17 @@ def _masks(answers: Answers) -> list[tuple[str, NDArray[np.bool_]]]:
 
 def _kinds(answers: Answers, right: Array) -> Iterator[KindAccuracy]:
     """Mean accuracy under the personas of each kind and of all, and its difference from none."""
-    sample = Sample(right.shape[1], clusters=answers.texts)
     for kind in (*pool.KINDS, ALL):
-        members = enumerate(answers.personas, 1)
-        rows = [i for i, persona in members if kind in (ALL, persona.kind)]
+        rows = [i for i, one in enumerate(answers.personas, 1) if kind in (ALL, one.kind)]
         if rows:
             mean = right[rows].mean(axis=0)
             yield KindAccuracy(
                 kind=kind,
                 personas=len(rows),
-                mean=_round(mean.mean()),
-                interval=numbers(sample.score_interval(mean)),
-                delta=_round((mean - right[0]).mean()),
-                delta_interval=numbers(sample.difference_interval(mean, right[0])),
+                mean=numbers(mean.mean()),
+                interval=numbers(answers.sample.score_interval(mean)),
+                delta=numbers((mean - right[0]).mean()),
+                delta_interval=numbers(answers.sample.difference_interval(mean, right[0])),
             )
 
 
@@ -270,22 +268,22 @@ def _categories(answers: Answers, right: Array) -> Iterator[CategoryAccuracy]:
         yield CategoryAccuracy(
             category=category,
             items=int(mask.sum()),
-            none=_round(right[0, mask].mean()),
-            mean=_round(accuracies.mean()),
-            worst=_round(accuracies.min()),
-            best=_round(accuracies.max()),
-            all_correct=_round((right[1:, mask] >= 1).all(axis=0).mean()),
+            none=numbers(right[0, mask].mean()),
+            mean=numbers(accuracies.mean()),
+            worst=numbers(accuracies.min()),
+            best=numbers(accuracies.max()),
+            all_correct=numbers((right[1:, mask] >= 1).all(axis=0).mean()),
         )
 
 
-def _search(answers: Answers, right: Array, seed: int) -> SearchResult:
-    """The best persona on half of the items of each category, scored on the others."""
-    development = np.zeros(len(answers.tasks), bool)
-    for _, mask in _masks(answers):
-        those = np.flatnonzero(mask).tolist()
-        # Near-duplicates go to the same half, each by the first of its group.
-        groups = {i: answers.texts[i] for i in those}
-        order = sorted(those, key=lambda i: seed_of("search", seed, answers.tasks[groups[i]].id))
+def _choose_half(answers: Answers, seed: int) -> NDArray[np.bool_]:
+    """Which items the best persona is chosen on: about half of each category."""
+    development, groups = np.zeros(len(answers.tasks), bool), answers.texts
+    # Near-duplicates go to the same half, each by the first of its group.
+    firsts = [answers.tasks[group] for group in groups]
+    for category in dict.fromkeys(first.category for first in firsts):
+        those = [i for i, first in enumerate(firsts) if first.category == category]
+        order = sorted(those, key=lambda i: seed_of("search", seed, firsts[i].id))
         cuts = [k for k in range(len(order)) if k == 0 or groups[order[k]] != groups[order[k - 1]]]
         cut = min(cuts, key=lambda k: (abs(k - len(order) // 2), k))
         development[order[:cut]] = True
@@ -293,13 +291,15 @@ def _search(answers: Answers, right: Array, seed: int) -> SearchResult:
         raise HoldfastError(
             "--search needs a category with at least 2 different items: raise --tasks-per-category."
         )
+    return development
+
+
+def _search(answers: Answers, right: Array, seed: int) -> SearchResult:
+    """The best persona on half of the items of each category, scored on the others."""
+    development = _choose_half(answers, seed)
     pick = lottery.search(right[1:], development)
     others = right[:, ~development]
-    texts = [
-        group
-        for group, in_development in zip(answers.texts, development, strict=True)
-        if not in_development
-    ]
+    texts = [answers.texts[i] for i in np.flatnonzero(~development)]
     sample = Sample(len(texts), clusters=texts)
     option = others[1 + pick.persona]
     return SearchResult(
@@ -307,18 +307,15 @@ def _search(answers: Answers, right: Array, seed: int) -> SearchResult:
         development_items=int(development.sum()),
         items=int((~development).sum()),
         asked=int(development.sum()) * len(answers.personas),
-        development=_round(pick.development),
-        accuracy=_round(pick.others),
+        development=numbers(pick.development),
+        accuracy=numbers(pick.others),
         interval=numbers(sample.score_interval(option)),
-        none=_round(others[0].mean()),
-        mean=_round(others[1:].mean()),
-        gain=_round((option - others[0]).mean()),
+        none=numbers(others[0].mean()),
+        mean=numbers(others[1:].mean()),
+        gain=numbers((option - others[0]).mean()),
         gain_interval=numbers(sample.difference_interval(option, others[0])),
-        oracle=_round(pick.oracle),
-        curve=tuple(
-            round(value, 4)
-            for value in lottery.search_curve(right[1:], seed=seed, texts=answers.texts)
-        ),
+        oracle=numbers(pick.oracle),
+        curve=tuple(numbers(lottery.search_curve(right[1:], seed=seed, texts=answers.texts))),
     )
 
 
@@ -326,15 +323,17 @@ def lost_items(
     answers: Answers, records: Sequence[TaskRecord], reading: str
 ) -> tuple[LostItem, ...]:
     """Items that are right without a persona and wrong under the worst one, up to `MOST_ITEMS`."""
-    right = answers.shares[reading]
-    worst = 1 + int(right[1:].mean(axis=1).argmin())
+    shares, right = answers.shares[reading], answers.right[reading]
+    worst = 1 + int(shares[1:].mean(axis=1).argmin())
     persona = answers.personas[worst - 1].id
     column = {task.id: i for i, task in enumerate(answers.tasks)}
     items: dict[str, LostItem] = {}
     for record in records:
         item = column.get(record.task)
-        if item is None or right[worst, item] >= right[0, item] or record.task in items:
+        if item is None or shares[worst, item] >= shares[0, item] or record.task in items:
             continue
+        if right[worst, item, record.sample] >= right[0, item, record.sample]:
+            continue  # another sample shows it
         replies = {arm.expert: arm.replies for arm in record.arms}
         task = answers.tasks[item]
         items[task.id] = LostItem(

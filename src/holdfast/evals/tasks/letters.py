@@ -78,7 +78,7 @@ def chosen_letter(choices: Sequence[str], text: str) -> str | None:
     lines = [one.upper() for one in _LINE.findall(bare) if one.upper() in letters]
     if lines:
         return lines[-1] if len(set(lines)) < max(2, len(letters)) else None
-    if len(_find_options(choices, bare)) > 1:
+    if sum(_says_with(x, one, bare) for x, one in zip(LETTERS, choices, strict=False)) > 1:
         return None  # "A. Paris B. Rome" is the question again
     opening = _OPENING.match(bare)
     if opening and opening[1].upper() in letters:
@@ -90,7 +90,9 @@ def chosen_letter(choices: Sequence[str], text: str) -> str | None:
     if any(len(two) == 2 and two <= set(letters) for two in pairs):
         return None  # "A or C" chooses none
     single = {x.upper() for x in _SINGLE.findall(bare) if x.upper() in letters}
-    return min(single) if len(single) == 1 else None if single else _find_only_choice(choices, text)
+    if single:
+        return min(single) if len(single) == 1 else None
+    return _find_only_choice(choices, text)
 
 
 def _goes_on(text: str, end: int, letters: str) -> bool:
@@ -101,22 +103,13 @@ def _goes_on(text: str, end: int, letters: str) -> bool:
 
 def names_another(choices: Sequence[str], text: str, letter: str) -> bool:
     """Whether a text says a letter with the words of another choice ("A. Rome" where B is Rome)."""
-    by_letter = dict(zip(LETTERS, choices, strict=False))
-    own = by_letter.get(letter, "")
-    for one in choices if own else ():
-        if one == own or words(own).startswith(words(one)):
-            continue
-        if _says_with(letter, one, _MARKUP.sub(" ", text)):
-            return True
-    return False
-
-
-def _find_options(choices: Sequence[str], text: str) -> list[str]:
-    """The letters that a text says with their own words ("A. Paris")."""
-    return [x for x, one in zip(LETTERS, choices, strict=False) if _says_with(x, one, text)]
+    own, bare = dict(zip(LETTERS, choices, strict=False)).get(letter, ""), _MARKUP.sub(" ", text)
+    others = [one for one in choices if not words(own).startswith(words(one))] if own else []
+    return any(_says_with(letter, one, bare) for one in others)
 
 
 def _says_with(letter: str, choice: str, text: str) -> bool:
+    """Whether a text says a letter with the words of a choice ("A. Paris")."""
     pattern = (
         rf"(?<![\w'’])(?i:{letter})[)\].:\"'”’*|]*\s+[(|\[\"'“*]*\s?(?i:{re.escape(choice)})(?!\w)"
     )
@@ -137,8 +130,8 @@ def _find_whole_choice(choices: Sequence[str], text: str) -> str | None:
 
 def _find_only_choice(choices: Sequence[str], text: str) -> str | None:
     """The letter of the only choice whose words a text says ("It is blue.")."""
-    matches = [i for i, choice in enumerate(choices) if words(choice) and says(text, choice)]
-    inner = [i for i in matches if any(f" {words(choices[i])} " in f" {words(choices[j])} "
-                                    for j in matches if j != i)]  # fmt: skip
-    rest = [i for i in matches if i not in inner]
-    return LETTERS[rest[0]] if len(rest) == 1 else None
+    there = [i for i, one in enumerate(choices) if words(one) and says(text, one)]
+    phrases = {i: f" {words(choices[i])} " for i in there}
+    # Of "oak" and "an old oak" the longer is said, since both are.
+    whole = [i for i in there if not any(phrases[i] in phrases[j] for j in there if j != i)]
+    return LETTERS[whole[0]] if len(whole) == 1 else None

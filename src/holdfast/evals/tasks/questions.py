@@ -27,7 +27,7 @@ from holdfast.core.extras import install
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.gold_columns import final_answer, is_number, last_box, letter_of
 from holdfast.evals.tasks.letters import LETTERS
-from holdfast.persona.files import Columns, check_columns, read_json_lines
+from holdfast.persona.files import Columns, check_columns, is_text, read_json_lines
 
 if TYPE_CHECKING:
     from holdfast.models.mini.exam import ExamItem
@@ -260,13 +260,9 @@ def _from_file(path: Path) -> list[Question]:
     return [from_fields(line.fields, line.where) for line in lines]
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
 def _is_short(value: Any) -> bool:
     """A text or a number (True is none, nor are NaN and infinity)."""
-    return _is_text(value) or is_number(value)
+    return is_text(value) or is_number(value)
 
 
 def _are_different(values: Any, least: int) -> bool:
@@ -279,7 +275,7 @@ def _are_different(values: Any, least: int) -> bool:
 
 
 COLUMNS: Columns = {
-    "question": (_is_text, "a text"),
+    "question": (is_text, "a text"),
     "answer": (_is_short, "a text or a number"),
     "also": (lambda v: _are_different(v, 1), "a list of texts"),
     "alternatives": (lambda v: _are_different(v, 1), "a list of texts"),
@@ -288,8 +284,8 @@ COLUMNS: Columns = {
         lambda v: _are_different(v, 2) and len(v) <= len(LETTERS),
         f"a list of 2 to {len(LETTERS)} different texts",
     ),
-    "kind": (_is_text, "a text"),
-    "plant": (_is_text, "a text"),
+    "kind": (is_text, "a text"),
+    "plant": (is_text, "a text"),
     "back": (lambda v: type(v) is int and v >= 1, "a number of rounds, 1 or more"),
 }
 

@@ -29,10 +29,8 @@ class TaskSampling(Sampling):
 
 
 @dataclass(frozen=True)
-class GreedyTaskSampling(Sampling):
+class GreedyTaskSampling(TaskSampling):
     """How replies to tasks with one right answer are drawn: greedily."""
 
-    max_new_tokens: int = with_default(Sampling, "max_new_tokens", 512)
-    """Tokens of a reply at most."""
     temperature: float = with_default(Sampling, "temperature", 0.0)
     """0 is greedy."""

@@ -205,7 +205,7 @@ def find_cued_answers(text: str) -> list[str]:
 
 def find_statements(text: str) -> list[str]:
     """Every answer that a text states in a box, after hashes or after a cue."""
-    return [*find_marked_answers(text), *(one.strip() for one in find_cued_answers(text))]
+    return [*find_marked_answers(text), *find_cued_answers(text)]
 
 
 def find_marked_answers(text: str) -> list[str]:

@@ -37,6 +37,7 @@ from holdfast.persona.files import (
     Columns,
     check_columns,
     find_repeat,
+    is_text,
     read_json_lines,
 )
 from holdfast.persona.suite import Suite, load_suite
@@ -203,10 +204,14 @@ def with_form(tasks: Sequence[Task], form: str) -> tuple[Task, ...]:
 
 
 def _at_most(tasks: Sequence[Task], n: int | None, seed: int) -> Iterator[Task]:
-    order = sorted(tasks, key=lambda task: seed_of("task", seed, task.id))
-    for category in dict.fromkeys(task.category for task in tasks):
-        sample = {t.id for t in [t for t in order if t.category == category][:n]}
-        yield from (t for t in tasks if t.category == category and t.id in sample)
+    """The tasks category by category, `n` of each at most, in their order."""
+    by_category: dict[str, list[Task]] = {}
+    for task in tasks:
+        by_category.setdefault(task.category, []).append(task)
+    for some in by_category.values():
+        order = sorted(some, key=lambda task: seed_of("task", seed, task.id))
+        sample = {task.id for task in order[:n]}
+        yield from (task for task in some if task.id in sample)
 
 
 # --- mini ---------------------------------------------------------------------
@@ -220,9 +225,8 @@ def _mini(n: int, seed: int) -> Iterator[Task]:
 
     for kind, category in MINI.items():
         for i, item in enumerate(exam.items(kind, n, hard=True, seed=seed)):
-            question = questions.of_exam(item)
-            task = Task(f"{category}-{i}", category, (item.question,), tuple(item.history))
-            yield Task(task.id, category, task.turns, task.history, question=question)
+            question, history = questions.of_exam(item), tuple(item.history)
+            yield Task(f"{category}-{i}", category, (item.question,), history, question=question)
     rng = random.Random(seed_of("lines", seed))
     for i in range(n):
         act = ask_line(rng)
@@ -264,20 +268,16 @@ def _is_lists(value: Any) -> bool:
     return isinstance(value, list) and all(one == [] or _is_texts(one) for one in value)
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
 COLUMNS: Columns = {
-    "category": (_is_text, "a text"),
-    "id": (_is_text, "a text"),
+    "category": (is_text, "a text"),
+    "id": (is_text, "a text"),
     "turns": (lambda v: _is_texts(v) and all(x.strip() for x in v), "a list of user messages"),
     "history": (lambda v: _is_texts(v) and len(v) % 2 == 0, "user and assistant messages in turn"),
     "answers": (_is_texts, "a list of texts, one for each turn"),
     "alternatives": (_is_lists, "a list of texts for each turn"),
     "subjects": (_is_lists, "a list of texts for each turn"),
     "judge": (lambda v: isinstance(v, dict), "a judge as in a persona file"),
-    "rubric": (_is_text, "a text"),
+    "rubric": (is_text, "a text"),
 }
 
 

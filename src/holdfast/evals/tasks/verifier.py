@@ -57,14 +57,16 @@ def verifier(task: Task, choice: str = "auto") -> str:
         return "refusal"
     if not task.question and not all(task.answers or ("",)):
         return "judge"
+    if choice == "numeric" and None in map(number, golds(task)):
+        raise HoldfastError(
+            f"the gold answer of the task {task.id} is no number: choose --verifier exact or math."
+        )
     if choice != "auto":
-        _check_numbers(task, choice)
         return choice
     if task.category.startswith((MATH, MATH_TRAIN)):
         return "math"
     # Planted facts are compared as words, even numbers, since the user said them so.
-    planted = task.question is not None and bool(task.question.plant)
-    if planted:
+    if task.question and task.question.plant:
         return "exact"
     return choose_kind(golds(task))
 
@@ -74,13 +76,6 @@ def choose_kind(answers: Sequence[str]) -> str:
     if any(is_formula(one) and number(one) is None for one in answers):
         return "math"
     return "exact" if None in map(number, answers) else "numeric"
-
-
-def _check_numbers(task: Task, choice: str) -> None:
-    if choice == "numeric" and None in map(number, golds(task)):
-        raise HoldfastError(
-            f"the gold answer of the task {task.id} is no number: choose --verifier exact or math."
-        )
 
 
 def golds(task: Task) -> tuple[str, ...]:

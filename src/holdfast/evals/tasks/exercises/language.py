@@ -35,17 +35,17 @@ def extraction_among(lexicon: Lexicon, number: int, *, backwards: bool = False) 
     make = lexicon.rng.choice([_places, _homes, _trades, _prices, _visits])
     statements = make(lexicon, number)
     target = lexicon.rng.choice(statements)
-    backwards = backwards and lexicon.rng.random() < 0.5
-    question = target.back if backwards else target.question
-    pairs = [(one.answer, one.subject) if backwards else (one.subject, one.answer)
-             for one in (target, *(one for one in statements if one != target))]  # fmt: skip
-    subjects, (answer, *others) = zip(*pairs, strict=True)
+    in_order = [target, *(one for one in statements if one != target)]
+    subjects, answers = [one.subject for one in in_order], [one.answer for one in in_order]
+    question = target.question
+    if backwards and lexicon.rng.random() < 0.5:
+        subjects, answers, question = answers, subjects, target.back
     return Question(
         "",
         " ".join([*(one.text for one in statements), question]),
-        answer,
-        alternatives=tuple(others),
-        subjects=subjects,
+        answers[0],
+        alternatives=tuple(answers[1:]),
+        subjects=tuple(subjects),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 
 from holdfast.evals.tasks.exercises.lexicon import Lexicon
@@ -33,8 +33,8 @@ def dates(lexicon: Lexicon, level: int) -> Question:
     """The next day or month; some days later in a month; a date across months or a weekday."""
     rng = lexicon.rng
     if level == 1:
-        name, kind = rng.choice([("days", "day"), ("months", "month")])
-        return _neighbour(lexicon, name, kind, rng.choice([-1, 1]))
+        kind, names = rng.choice([("day", _DAYS), ("month", _MONTHS)])
+        return _neighbour(lexicon, kind, names, rng.choice([-1, 1]))
     if level == 2:
         later, start = rng.randrange(2, 10), rng.randrange(1, 18)
         month = lexicon.one("months")
@@ -53,12 +53,11 @@ def dates(lexicon: Lexicon, level: int) -> Question:
     return Question("", f"Today is {day}. Which day of the week is it in {days} days?", answer)
 
 
-def _neighbour(lexicon: Lexicon, name: str, kind: str, step: int) -> Question:
-    order = {"days": _DAYS, "months": _MONTHS}[name]
-    i = lexicon.place(len(order))
+def _neighbour(lexicon: Lexicon, kind: str, names: Sequence[str], step: int) -> Question:
+    i = lexicon.place(len(names))
     side = "after" if step > 0 else "before"
-    question = f"Which {kind} comes right {side} {order[i]}?"
-    return Question("", question, order[(i + step) % len(order)])
+    question = f"Which {kind} comes right {side} {names[i]}?"
+    return Question("", question, names[(i + step) % len(names)])
 
 
 _DAYS = [(date(2024, 1, 1) + timedelta(days=i)).strftime("%A") for i in range(7)]

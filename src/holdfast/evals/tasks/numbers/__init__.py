@@ -124,14 +124,14 @@ def digits(text: str) -> list[Number]:
                 and _WHOLE_PART.fullmatch(text[places[-1].start : match.start()])
             ):
                 whole = places.pop()  # "3 1/2"
-                values = frozenset(a + b for a in whole.values for b in number.values)
+                values = frozenset(a + b.copy_sign(a) for a in whole.values for b in number.values)
                 number = Number(values, whole.start, number.end)
             places.append(add_part(number, text))
     return places
 
 
 _VARIABLE = re.compile(r"[abinqruxyzπθ](?![^\W_])")  # of "18x", which is no number
-_WHOLE_PART = re.compile(r"\d+ ")
+_WHOLE_PART = re.compile(r"[-−]?[$€£]?[-−]?\d+ ")
 
 
 def _around(spans: list[Number], at: int) -> Number | None:

@@ -54,10 +54,10 @@ def read_spelled_numbers(text: str) -> list[Number]:
     return sorted(numerals, key=lambda one: one.start)
 
 
-_PARTS = "half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths "
-_PARTS += "seventh sevenths eighth eighths ninth ninths tenth tenths"
-_OF = {name: (2, 2, 3, 3, 4, 4, *(n for n in range(4, 11) for _ in "12"))[i]
-       for i, name in enumerate(_PARTS.split())}  # fmt: skip
+_FROM_FOURTH = "fourth fifth sixth seventh eighth ninth tenth"
+_PARTS = {name: n for n, name in enumerate(_FROM_FOURTH.split(), 4)}
+_PARTS |= {"half": 2, "third": 3, "quarter": 4}
+_OF = _PARTS | {"halves": 2} | {f"{name}s": n for name, n in _PARTS.items() if n > 2}
 _UPPER = {"a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "seven": 7, "nine": 9}
 _FRACTION = re.compile(
     rf"(?i)(?<!and )\b((?ia:{'|'.join(_UPPER)}))[\s-]+((?ia:{'|'.join(_OF)}))\b"
@@ -69,12 +69,13 @@ _PART_BEHIND = re.compile(rf"(?i)\s+and\s+({'|'.join(_UPPER)})[\s-]+({'|'.join(_
 
 
 def add_part(number: Number, text: str) -> Number:
-    """A number with the fraction in words behind it: "3 and a half"."""
+    """A number with the fraction in words behind it: "3 and a half", "-3 and a half"."""
     match = _PART_BEHIND.match(text, number.end)
     if match is None:
         return number
     part = Decimal(_UPPER[match[1].lower()]) / _OF[match[2].lower()]
-    return Number(frozenset(value + part for value in number.values), number.start, match.end())
+    values = frozenset(value + part.copy_sign(value) for value in number.values)
+    return Number(values, number.start, match.end())
 
 
 def _fraction(match: re.Match[str]) -> Number:

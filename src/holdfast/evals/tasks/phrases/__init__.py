@@ -281,38 +281,43 @@ def _count_rivals(text: str, start: int, end: int, question: str) -> tuple[int, 
     """How many items of a list beside a place are of its kind.
 
     Then whether "or" joins one of them, whether the question names one, and whether "and" or a
-    stroke joins one. A question is no rival: "London? No, Paris."
+    stroke joins one.
     """
-    near = f"{text[max(0, start - 200) : start]}{_MARK}{text[end : end + 200]}"
-    parts, letter = _PARTS.split(near), end - start == 1
-    here = next(i for i, part in enumerate(parts) if _MARK in part)
-    if len(_content(parts[here].replace(_MARK, ""))) > 2:
-        return 0, False, False, False
-    capital = text[start:end][:1].isupper() and not text.isupper()
     own = set(words(text[start:end]).split())
     question_words = set(words(question).split()) - SMALL
-    count, alternative, from_question, both = 0, False, False, False
-    for step in (-2, 2):
-        i = here + step
-        while 0 <= i < len(parts):
-            joint = parts[i - step // 2].strip().lower()
-            inner = _content(parts[i], letter)
-            if inner or not parts[i].strip():
-                lone = joint == "or" and len(inner) == 1
-                tells = len(inner) > 1 and _COPULA.search(parts[i])  # "Today is Monday, so …"
-                if inner and (
-                    tells or not _is_candidate(inner, own, capital, question_words, lone)
-                ):
-                    break
-                if i + 1 < len(parts) and parts[i + 1].strip() == "?":
-                    i += step
-                    continue
-                both |= bool(inner) and joint in ("and", "/", "|")
-                count += bool(inner) and not set(map(str.lower, inner)) & own
-                alternative |= bool(inner) and joint == "or"
-                from_question |= bool(inner) and set(map(str.lower, inner)) <= question_words - own
-            i += step
-    return count, alternative, from_question, both
+    items = list(_list_items(text, start, end, own, question_words))
+    return (
+        sum(not names & own for names, _ in items),
+        any(joint == "or" for _, joint in items),
+        any(names <= question_words - own for names, _ in items),
+        any(joint in ("and", "/", "|") for _, joint in items),
+    )
+
+
+def _list_items(
+    text: str, start: int, end: int, own: set[str], question_words: set[str]
+) -> Iterator[tuple[set[str], str]]:
+    """The items of a list beside a place that are of its kind, each with what joins it.
+
+    A question is none: "London? No, Paris."
+    """
+    near = f"{text[max(0, start - 200) : start]}{_MARK}{text[end : end + 200]}"
+    parts, letter = _PARTS.split(near), end - start == 1  # every other part is what joins two
+    here = next(i for i, part in enumerate(parts) if _MARK in part)
+    if len(_content(parts[here].replace(_MARK, ""))) > 2:
+        return
+    capital = text[start:end][:1].isupper() and not text.isupper()
+    for step, stop in ((-2, -1), (2, len(parts))):
+        for i in range(here + step, stop, step):
+            inner, joint = _content(parts[i], letter), parts[i - step // 2].strip().lower()
+            if not inner:
+                continue
+            tells = len(inner) > 1 and _COPULA.search(parts[i])  # "Today is Monday, so …"
+            lone = joint == "or" and len(inner) == 1
+            if tells or not _is_candidate(inner, own, capital, question_words, lone):
+                break
+            if "".join(parts[i + 1 : i + 2]).strip() != "?":
+                yield {word.lower() for word in inner}, joint
 
 
 _COPULA = re.compile(r"(?i)\b(?:is|are|was|were)\b")

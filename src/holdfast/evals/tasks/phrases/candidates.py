@@ -114,10 +114,9 @@ def _gives_another(
     if last is None:
         return False
     known = {*words(question).split(), *words(text[last.start : last.end]).split()}
-    begin = max(text.rfind(mark, 0, last.start) for mark in (*".!?:\n", "\0"))
-    begin = last.start if behind else begin
-    return any(start > begin and not set(words(text[start:end]).split()) <= known
-               for start, end in spans)  # fmt: skip
+    begin = last.start if behind else max(text.rfind(mark, 0, last.start) for mark in ".!?:\n")
+    later = [text[start:end] for start, end in spans if start > begin]
+    return any(not set(words(one).split()) <= known for one in later)
 
 
 def _in_row(text: str, mine: Occurrence, spans: Sequence[tuple[int, int]]) -> bool:
