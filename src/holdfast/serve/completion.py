@@ -14,6 +14,7 @@ This module knows chats and the engine's terms. It knows no HTTP.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ from holdfast.serve.live.reply import LiveReply
 from holdfast.serve.metrics import label
 from holdfast.serve.requests import CompletionContext, CompletionPlan
 
+LOG = logging.getLogger("holdfast.serve")
 RETRY = 5  # seconds after which a lost engine may be back
 _FINISH = {"stop": "stop", "length": "length", "overflow": "length"}
 
@@ -207,8 +209,12 @@ class Completion:
         self.results[index] = result
         judge = self.context.judge
         if judge is not None:
-            score = await asyncio.to_thread(judge, self.texts[index])
-            self.scores[index] = score.value
+            try:
+                score = await asyncio.to_thread(judge, self.texts[index])
+            except Exception:  # the client has its reply all the same
+                LOG.exception("%s: the persona's judge failed on a reply", self.id)
+            else:
+                self.scores[index] = score.value
         self._observe(index, result)
 
     def _watch(self) -> None:

@@ -16,8 +16,10 @@ from holdfast.core.backend import Reply
 from holdfast.core.control import NONE, parse
 from holdfast.core.errors import ServiceError
 from holdfast.evals.watch.watch import watch
+from holdfast.judge import pattern
 from holdfast.persona.suite import Persona
 from holdfast.serve.app import create_app
+from holdfast.serve.live import traffic
 from holdfast.serve.live.reply import LiveReply, conversation_id
 from holdfast.serve.live.traffic import Figures, LiveSettings, LiveTraffic
 from holdfast.serve.live.webhook import post
@@ -191,6 +193,27 @@ def test_a_slow_judge_goes_to_the_background(monkeypatch: pytest.MonkeyPatch) ->
     live.reply(reply(0, 1, "YES"))
     live.wait()
     assert threads == ["traffic"]
+
+
+def test_a_judge_that_gives_up_goes_to_the_background_and_costs_no_client_its_reply(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pattern, "SECONDS", 0.05)
+    monkeypatch.setattr(traffic, "IN_LINE", 0.001)
+    endless = {"name": "regex", "pattern": r"(?s)(.|..)+\b\B"}  # which nothing matches
+    persona = Persona("slow", "pattern", "Be slow.", ("Tea?",), endless)
+    live = LiveTraffic(persona, NONE, Figures(Metrics()), LiveSettings())
+    for number in (1, 2):
+        live.reply(reply(0, number, "a" * 40))
+        assert (live._worker is None) == (number == 1)
+    live.wait()
+    body = {"model": "small", "max_tokens": 40, "messages": [{"role": "user", "content": "hi"}]}
+    with serve_app(create_app(small(), persona=persona, lock=False)) as url:
+        answer = httpx.post(f"{url}/chat/completions", json=body)
+        stream = httpx.post(f"{url}/chat/completions", json={**body, "stream": True})
+    assert answer.status_code == 200 and "score" not in answer.json()["holdfast"]
+    assert stream.text.endswith("data: [DONE]\n\n")
+    assert "did not finish" in caplog.text
 
 
 def test_texts_are_in_the_log_only_if_they_are_asked_for(tmp_path: Path) -> None:

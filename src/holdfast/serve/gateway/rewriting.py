@@ -28,6 +28,7 @@ from holdfast.control import auto
 from holdfast.control.rewrite import rewrite
 from holdfast.core.chat import Chat, Message, Role, message
 from holdfast.core.control import NONE, Control
+from holdfast.core.errors import HoldfastError
 from holdfast.core.records import Record
 from holdfast.persona.suite import Persona
 from holdfast.serve.http_errors import RequestError, invalid_value, unsupported_value
@@ -105,8 +106,8 @@ def rewrite_body(
         dialect: the protocol.
 
     Raises:
-        RequestError: the body cannot be understood, its control needs the weights, or it
-            chooses what is locked.
+        RequestError: the body cannot be understood, its control needs the weights or cannot judge
+            its replies, or it chooses what is locked.
     """
     fields = read_unique(body)
     if callable(rules):
@@ -130,6 +131,8 @@ def rewrite_body(
             body = json.dumps(fields).encode()
     except RecursionError:
         raise RequestError(400, "the body is nested too deeply.", code="invalid_json") from None
+    except HoldfastError as error:  # as of a judge that does not get through a reply
+        raise RequestError(400, str(error), param=dialect.messages) from error
     return RewrittenRequest(body, fields, control, _items(own_fields, dialect), rules.persona)
 
 

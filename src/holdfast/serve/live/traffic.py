@@ -162,21 +162,23 @@ class LiveTraffic:
 
     def _take(self, one: LiveReply, moment: Moment, judged: bool = True) -> None:
         start = time.thread_time()  # what others do on this machine is not the judge's time
-        with self._lock:
-            observation = self.traffic.observe(
-                one.turns,
-                one.text,
-                id=one.id,
-                control=one.control.text,
-                model=one.model,
-                time=round(time.time(), 3),
-                score=one.score,
-                tested=judged and one.control == self.control,
-            )
+        try:
+            with self._lock:
+                observation = self.traffic.observe(
+                    one.turns,
+                    one.text,
+                    id=one.id,
+                    control=one.control.text,
+                    model=one.model,
+                    time=round(time.time(), 3),
+                    score=one.score,
+                    tested=judged and one.control == self.control,
+                )
+        finally:  # a judge that gives up has taken its time, too
+            seconds = time.thread_time() - start
+            self._seconds += 0.05 * (seconds - self._seconds)
         if observation is None:
             return
-        seconds = time.thread_time() - start
-        self._seconds += 0.05 * (seconds - self._seconds)
         self._figures.seconds.observe(seconds)
         self._report(one, observation, moment)
 
