@@ -334,8 +334,8 @@ def _add_other_paths(
     async def rest(path: str, request: Request) -> Response:
         if path in REWRITTEN:
             raise RequestError(405, "chats are sent with POST.", headers={"allow": "POST"})
-        rule = tenants.rule(request.scope[KEY_NAME])
-        open_paths = MODELS if rule and rule.only else (*MODELS, *further)
+        restricted = tenants.is_restricted(request.scope[KEY_NAME])
+        open_paths = MODELS if restricted else (*MODELS, *further)
         if not passes(open_paths, request.method, path):
             raise RequestError(
                 403,
