@@ -190,7 +190,8 @@ class RequestLog:
             error = RequestError(500, "the server failed on this request; its log says why.")
             await error_response(error)(scope, receive, send_with_id)
         finally:
-            self.metrics.requests.labels(str(status or 499)).inc()
+            status = status or 499  # the client left before there was an answer
+            self.metrics.requests.labels(str(status)).inc()
             key = f" key={scope[KEY_NAME]}" if scope.get(KEY_NAME) else ""
             LOG.info("%s %d %.3fs %s%s", line, status, time.perf_counter() - start, name, key)
 

@@ -12,7 +12,7 @@ from holdfast.core.errors import ControlError
 from holdfast.judge import pattern
 from holdfast.persona.suite import Persona
 from holdfast.serve.gateway import Upstream, create_gateway
-from holdfast.serve.gateway.rewriting import MESSAGES, Rules, rewrite_body
+from holdfast.serve.gateway.rewriting import MESSAGES, RESPONSES, Rules, rewrite_body
 from holdfast.serve.http_errors import RequestError
 
 JUDGE = {"name": "case", "to": "upper"}
@@ -34,6 +34,19 @@ def test_a_slip_in_the_history_brings_the_reminder_into_the_last_message() -> No
     chat = rewrite_body(body("YES", "YES", "no"), Rules(SHOUT, AUTO)).fields["messages"]
     assert chat[-1]["content"] == "Shout.\n\nlast"
     assert chat[1]["content"] == [{"type": "text", "text": "user 0"}]
+
+
+def test_thoughts_in_the_history_are_no_slips() -> None:
+    held, slipped = "<think>I shout.</think>YES", "<think>I SHOUT.</think>no"
+    for reply, content in ((held, "last"), (slipped, "Shout.\n\nlast")):
+        chat = rewrite_body(body("YES", "YES", reply), Rules(SHOUT, AUTO)).fields["messages"]
+        assert chat[-1]["content"] == content
+        assert chat[-2]["content"] == reply  # which stays as it came
+    think = {"type": "reasoning", "content": [{"type": "reasoning_text", "text": "I shout."}]}
+    replies = [{"role": "assistant", "content": "YES"}, think]
+    text = json.dumps({"input": [*replies[::-1] * 3, {"role": "user", "content": "last"}]})
+    items = rewrite_body(text.encode(), Rules(SHOUT, AUTO), RESPONSES).fields["input"]
+    assert items[-1]["content"] == "last"
 
 
 def test_a_history_that_holds_has_the_prompt_once_also_in_anthropics_protocol() -> None:

@@ -93,6 +93,21 @@ def test_a_stream_through_the_gateway_is_watched_whole() -> None:
     ]
 
 
+@pytest.mark.parametrize("sent_back", ["<think>He wants tea.</think>LOUD", "LOUD"])
+def test_the_gateway_judges_no_thoughts_and_knows_the_conversation_without(sent_back: str) -> None:
+    there = FakeUpstream(lambda request: make_answer(completion("<think>tea</think>LOUD")))
+    messages = [{"role": "user", "content": "hi"}]
+    with gateway(there, persona=SHOUT) as url:
+        for _ in range(2):
+            httpx.post(f"{url}/chat/completions", json={"messages": messages})
+            messages += [
+                {"role": "assistant", "content": sent_back}, {"role": "user", "content": "so"},
+            ]  # fmt: skip
+        state = httpx.get(f"{url.removesuffix('/v1')}/holdfast/traffic").json()
+    assert state["conversations"] == 1
+    assert [(row["rounds"], row["score"]) for row in state["rounds"]] == [("1", 1.0), ("2", 1.0)]
+
+
 def test_the_gateway_counts_replies_tokens_and_seconds() -> None:
     whole = {"choices": [{"message": {"content": "LOUD"}, "finish_reason": "length"}]}
     whole["usage"] = {"prompt_tokens": 7, "completion_tokens": 2}  # type: ignore[assignment]

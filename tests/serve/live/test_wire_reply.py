@@ -17,7 +17,10 @@ def stream(*events: dict[str, Any]) -> bytes:
 CHAT = {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}
 USAGE = {"usage": {"prompt_tokens": 3, "completion_tokens": 2}}
 RESPONSE = {
-    "output": [{"type": "reasoning"}, {"content": [{"type": "output_text", "text": "Hi"}]}],
+    "output": [
+        {"type": "reasoning", "content": [{"type": "reasoning_text", "text": "Hm"}]},
+        {"content": [{"type": "output_text", "text": "Hi"}]},
+    ],
     "usage": {"input_tokens": 3, "output_tokens": 2},
 }
 MESSAGE = {"content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn"}

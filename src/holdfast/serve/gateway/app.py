@@ -32,6 +32,7 @@ from holdfast.control import router
 from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.models.fact_check import METHODS
+from holdfast.models.thinking import split_thought
 from holdfast.persona.suite import Persona
 from holdfast.serve.access import Keys
 from holdfast.serve.gateway.client_pool import ClientPool
@@ -255,7 +256,7 @@ class _RewritingRoute:
         live.reply(
             LiveReply(
                 turns=roles_and_texts(chat.chat, self.dialect),
-                text=answer.text,
+                text=split_thought(answer.text).reply,
                 control=chat.control,
                 model=str(chat.fields.get("model", ""))[:_LONGEST_MODEL],
                 id=conversation_id(request.headers, chat.fields),

@@ -30,6 +30,7 @@ from holdfast.core.chat import Chat, Message, Role, message
 from holdfast.core.control import NONE, Control
 from holdfast.core.errors import HoldfastError
 from holdfast.core.records import Record
+from holdfast.models.thinking import shows_thoughts, split_thought
 from holdfast.persona.suite import Persona
 from holdfast.serve.http_errors import RequestError, invalid_value, unsupported_value
 from holdfast.serve.json_body import read_unique
@@ -321,11 +322,12 @@ def _turns(items: Sequence[Record], dialect: Dialect) -> Iterator[list[Record]]:
 
 
 def _shadow(turn: Sequence[Record]) -> Message:
-    """A turn's role and text, which is all that controls read."""
-    return cast(
-        Message,
-        {"role": _role(turn[0]), "content": "".join(_text(one.get("content")) for one in turn)},
-    )
+    """A turn's role and text without thoughts, which is all that controls and judges read."""
+    role = _role(turn[0])
+    text = "".join(_text(one.get("content")) for one in turn if one.get("type") != "reasoning")
+    if role == "assistant" and shows_thoughts(text):  # which takes less than to split them off
+        text = split_thought(text).reply
+    return cast(Message, {"role": role, "content": text})
 
 
 def _role(one: Mapping[str, Any]) -> Role:

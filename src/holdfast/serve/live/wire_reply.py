@@ -83,8 +83,10 @@ def _whole(body: Record, answer: WireReply) -> WireReply:
         text = _text(_at(choice, "message").get("content"))
         return replace(answer, text=text, finish=str(choice.get("finish_reason") or "stop"))
     if "output" in body:
-        parts = [part for one in _items(body["output"]) for part in _items(one.get("content"))]
-        text = "".join(_text(part.get("text")) for part in parts)
+        items = [one for one in _items(body["output"]) if one.get("type") != "reasoning"]
+        text = "".join(
+            _text(part.get("text")) for one in items for part in _items(one.get("content"))
+        )
         status = body.get("status") or "completed"
         if status == "incomplete":
             why = _at(body, "incomplete_details").get("reason")
