@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -19,11 +20,12 @@ from holdfast.evals.watch.watch import watch
 from holdfast.judge import pattern
 from holdfast.persona.suite import Persona
 from holdfast.serve.app import create_app
-from holdfast.serve.live import traffic
+from holdfast.serve.live import traffic, watches
 from holdfast.serve.live.reply import LiveReply, conversation_id
 from holdfast.serve.live.traffic import Figures, LiveSettings, LiveTraffic
 from holdfast.serve.live.webhook import post
 from holdfast.serve.metrics import Metrics
+from holdfast.serve.tenants.live import LiveTenants
 from serve.gateway.upstreams import FakeUpstream, gateway, make_answer
 from serve.running import serve_app, small, until
 
@@ -229,6 +231,26 @@ def test_a_judge_that_gives_up_goes_to_the_background_and_costs_no_client_its_re
     assert answer.status_code == 200 and "score" not in answer.json()["holdfast"]
     assert stream.text.endswith("data: [DONE]\n\n")
     assert "did not finish" in caplog.text
+
+
+def test_a_server_that_stops_finishes_what_it_judges_in_the_background(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = tmp_path / "traffic.jsonl"
+    for patience, lines in ((30.0, 1), (0.0, 0)):
+        monkeypatch.setattr(watches, "PATIENCE", patience)
+        log.unlink(missing_ok=True)
+        settings = LiveSettings(log=log)
+        all_of_them = watches.Watches(SHOUT, NONE, Metrics(), settings, LiveTenants())
+        live = all_of_them.own
+        assert live is not None
+        live._defer(lambda: time.sleep(0.2))
+        live.reply(reply(0, 1, "YES"))
+        assert not log.read_text()
+        all_of_them.stop()
+        assert len(log.read_text().splitlines()) == lines
+        assert ("before all replies" in caplog.text) == (lines == 0)
+        live.wait()
 
 
 def test_texts_are_in_the_log_only_if_they_are_asked_for(tmp_path: Path) -> None:
