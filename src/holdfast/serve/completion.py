@@ -171,13 +171,8 @@ class Completion:
         try:
             while len(self.results) < len(self.jobs):
                 index, piece = await self._pieces.get()
-                if piece.error is not None and piece.lost:
-                    raise unavailable(piece.error, RETRY)
-                if piece.error is not None and piece.refused:
-                    sentence = f"{piece.error}: make it simpler."
-                    raise RequestError(400, sentence, code="unsupported_value")
                 if piece.error is not None:
-                    raise RequestError(500, piece.error, code="model_error")
+                    raise _piece_error(piece, piece.error)
                 self._steps[index] = piece.result.steps if piece.result else piece.steps
                 piece = self._without_thought(index, piece)
                 self._time_first_piece()
@@ -309,6 +304,15 @@ class Completion:
             for one in logprobs
         ]
         return {"content": content, "refusal": None}
+
+
+def _piece_error(piece: Piece, why: str) -> RequestError:
+    """The error of a reply that the engine has given up."""
+    if piece.lost:
+        return unavailable(why, RETRY)
+    if piece.refused:
+        return RequestError(400, f"{why}: make it simpler.", code="unsupported_value")
+    return RequestError(500, why, code="model_error")
 
 
 def _prompt(request: Request) -> int:

@@ -34,6 +34,15 @@ LOG = logging.getLogger("holdfast.serve")
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody} for status in (400, 401, 403, 404, 408, 413, 415, 429, 500, 503)
 }
+# The body of a chat completion in the API's docs; routes read it themselves, out of the event loop.
+CHAT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/ChatRequest"}},
+        },
+    }
+}
 REQUEST_ID = b"x-request-id"
 _PLAIN_ID = re.compile(rb"[\w.:-]{1,128}")
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -113,17 +122,6 @@ def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
                 "x-request-id",
             ],
         )
-
-
-# The body of a chat completion in the API's docs; routes read it themselves, out of the event loop.
-CHAT_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/ChatRequest"}},
-        },
-    }
-}
 
 
 def _describe_chat_request(app: FastAPI) -> None:

@@ -171,7 +171,7 @@ class CompletionContext:
             )
         effort = body.reasoning_effort
         if effort is not None:
-            if "reasoning_effort" not in str(self.backend.tokenizer.chat_template):
+            if "reasoning_effort" not in self._template:
                 raise unsupported_value(
                     "reasoning_effort",
                     "this model's chat template takes no reasoning_effort: leave it out.",
