@@ -168,8 +168,9 @@ def serve(
         hosts=LOOPBACK if not has_keys else (),
         origins=tuple(origin or ()),
     )
-    draft = PersonaSource(prompt=prompt, card=card).draft(persona)
-    own_persona = draft.whole if draft else None if persona is None else load_persona(persona)
+    own_persona = load_persona(persona) if persona is not None else None
+    if draft := PersonaSource(prompt=prompt, card=card).draft(own_persona):
+        own_persona = draft.whole
     if own_persona is None and tenants is None:
         _check_persona_options(
             {"traffic-log": traffic_log, "webhook": webhook, "judge-model": judge_model}
