@@ -310,9 +310,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        # Errors of names have numbers of their own, below 0.
-        number = error.errno or 0
-        why = os.strerror(number) if number > 0 else error.strerror
+        why = str(error.strerror).partition(" (while")[0]  # what follows is the address again
         raise ServiceError(
             f"{host}:{port} cannot be listened on ({why}): choose another --port or --host."
         ) from error
