@@ -47,7 +47,7 @@ class Completion:
         plan: the request, read.
 
     Raises:
-        RequestError: the engine is being restarted.
+        RequestError: the engine does not run or is being restarted.
     """
 
     def __init__(self, context: CompletionContext, plan: CompletionPlan) -> None:
