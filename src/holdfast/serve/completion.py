@@ -40,7 +40,7 @@ _FINISH = {"stop": "stop", "length": "length", "overflow": "length"}
 
 
 class Completion:
-    """A completion in progress; `drop` it when nobody waits for it any more.
+    """A completion in progress; its rows are free once nobody reads `whole` or `chunks` any more.
 
     Args:
         context: what all completions of the server share.
@@ -82,10 +82,6 @@ class Completion:
             context.engine.submit(self.jobs)
         except EngineDown as error:
             raise unavailable(str(error), RETRY) from error
-
-    def drop(self) -> None:
-        """Free the completion's rows."""
-        self.context.engine.drop(self.jobs)
 
     @property
     def tokens(self) -> int:
@@ -175,14 +171,16 @@ class Completion:
                     raise _piece_error(piece, piece.error)
                 self._steps[index] = piece.result.steps if piece.result else piece.steps
                 piece = self._without_thought(index, piece)
-                self._time_first_piece()
+                if not self._has_text:
+                    self._has_text = True
+                    self.context.metrics.first.observe(time.perf_counter() - self.began)
                 if piece.result is not None:
                     await self._finish_choice(index, piece.result)
                     if len(self.results) == len(self.jobs):
                         self._watch()
                 yield index, piece
         finally:
-            self.drop()
+            self.context.engine.drop(self.jobs)
 
     def _without_thought(self, index: int, piece: Piece) -> Piece:
         """The piece with its text as thought and reply."""
@@ -194,11 +192,6 @@ class Completion:
         self.thoughts[index] += thought
         self.texts[index] += reply
         return piece._replace(text=reply, thought=thought)
-
-    def _time_first_piece(self) -> None:
-        if not self._has_text:
-            self._has_text = True
-            self.context.metrics.first.observe(time.perf_counter() - self.began)
 
     async def _finish_choice(self, index: int, result: Continuation) -> None:
         self.results[index] = result

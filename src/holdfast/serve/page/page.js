@@ -107,7 +107,6 @@ function card(side, title) {
 }
 
 const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(1)}\u00a0%`);
-const mean = (values) => values.reduce((sum, one) => sum + one, 0) / values.length;
 
 // Whether a reply held: what a reader marked goes before what the judge says; null if nobody knows.
 function holds(reply) {
