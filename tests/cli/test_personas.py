@@ -267,6 +267,9 @@ def test_a_chat_is_imported_as_a_history(tmp_path: Path) -> None:
     assert "2 messages of Ada and Sam" in run("import", chat, "--out", out).stdout
     (line,) = out.read_text(encoding="utf-8").splitlines()
     assert [m["role"] for m in json.loads(line)["messages"]] == ["user", "assistant"]
+    for option in (("--lorebook", chat), ("--user-name", "Bo"), ("--author-model", "mini")):
+        refusal = run("import", chat, "--out", tmp_path / "other.jsonl", *option).exception
+        assert isinstance(refusal, PersonaError) and f"{option[0]} is for a card" in str(refusal)
     nowhere = run("import", chat, "--out", tmp_path / "none" / "history.jsonl").exception
     assert isinstance(nowhere, PersonaError) and "cannot be written" in str(nowhere)
 

@@ -44,6 +44,8 @@ def test_a_port_that_is_taken_is_said_before_the_model_is_loaded(
         text = refuse(capsys, "--port", port)
         assert "cannot be listened on (Address already in use): choose" in text
         assert "no control `magic`" in refuse(capsys, "--port", port, "--control", "magic")
+    text = refuse(capsys, "--host", "no host", "--api-key", "x")
+    assert "no host:8000 cannot be listened on (" in text and "attempting" not in text
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -50,6 +51,23 @@ def gateway(seen: list[httpx.Request], **more: Any) -> FastAPI:
 
 
 # Keys
+
+
+def test_a_mounted_application_answers_within_its_lifespan_and_says_so_without(
+    backend: LocalBackend,
+) -> None:
+    app = create_app(backend)
+
+    @asynccontextmanager
+    async def lifespan(outer: Starlette) -> AsyncIterator[None]:
+        async with app.router.lifespan_context(app):
+            yield
+
+    for own, status in ((None, 503), (lifespan, 200)):
+        with TestClient(Starlette(routes=[Mount("/bot", app)], lifespan=own)) as http:
+            answer = http.post("/bot/v1/chat/completions", json=CHAT)
+        assert answer.status_code == status
+        assert ("lifespan" in answer.text) == (status == 503)
 
 
 def test_a_mounted_application_asks_for_its_keys(backend: LocalBackend) -> None:

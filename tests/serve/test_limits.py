@@ -319,6 +319,15 @@ def test_prompts_are_logged_only_where_asked(
     assert "xyzzy" in caplog.text
 
 
+def test_a_client_that_leaves_before_its_body_has_come_is_a_499_in_the_log(
+    backend: LocalBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    with caplog.at_level(logging.INFO), serve_app(create_app(backend)) as url:
+        connect(url, head + b"content-length: 9\r\n\r\n{").close()
+        until(lambda: "POST /v1/chat/completions 499" in caplog.text)
+
+
 def test_replies_under_way_are_finished_when_the_server_stops(backend: LocalBackend) -> None:
     answers: list[httpx.Response] = []
     with serve_app(create_app(backend)) as url:

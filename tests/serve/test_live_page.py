@@ -92,6 +92,14 @@ def test_what_holds_and_what_has_not_begun_say_so(page: Page) -> None:
             expect(page.locator(".verdict")).to_contain_text(words)
 
 
+def test_a_look_that_brings_nothing_new_leaves_the_page_and_its_focus_alone(page: Page) -> None:
+    with live(state()) as address:
+        page.goto(f"{address}/live")
+        page.locator("summary").focus()
+        page.evaluate("look()")
+        expect(page.locator("summary")).to_be_focused()
+
+
 def test_a_server_without_a_persona_says_what_to_do(page: Page) -> None:
     with live(None) as address:
         page.goto(f"{address}/live")

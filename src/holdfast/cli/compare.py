@@ -31,7 +31,7 @@ from holdfast.core.progress import Progress
 from holdfast.evals.compare.settings import CompareSettings
 from holdfast.evals.conversation.estimate import name_uncounted
 from holdfast.report.compare.entries import scored_on
-from holdfast.report.words import screening, signed_ascii
+from holdfast.report.words import number, screening, signed_ascii
 
 if TYPE_CHECKING:
     from holdfast.evals.compare.compare import Comparison
@@ -108,10 +108,10 @@ def _lines(result: Comparison) -> Iterator[str]:
     for row in s.rows:
         cells = [
             f"{row.control:{width}}",
-            f"{_number(row.stability):>9}",
-            f"{_number(row.late_stability):>4}",
+            f"{number(row.stability):>9}",
+            f"{number(row.late_stability):>4}",
             f"{_change(row):19}",
-            f"{_number(row.capability):>10}",
+            f"{number(row.capability):>10}",
             f"{_times(row.relative_ms_per_token):>10}",
         ]
         yield ("* " if row.pareto else "  ") + "  ".join(cells)
@@ -122,10 +122,6 @@ def _lines(result: Comparison) -> Iterator[str]:
     yield "  * on the front of stability and capability; late is the last quarter of the rounds"
     for control, why in s.refused.items():
         yield f"  left out: {control} ({why})"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
 
 
 def _times(ratio: float | None) -> str:

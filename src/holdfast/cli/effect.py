@@ -21,6 +21,7 @@ from holdfast.cli.session import (
     verify_replies,
 )
 from holdfast.core.errors import HoldfastError
+from holdfast.core.progress import Progress
 from holdfast.evals.effect.settings import EffectSettings
 from holdfast.persona.experts import Expert
 from holdfast.persona.files import text_or_file
@@ -49,7 +50,6 @@ def effect(
     planning: PlanOptions,
 ) -> None:
     """Ask the same tasks with and without personas, and say when to use one."""
-    from holdfast.core.progress import Progress
     from holdfast.evals.effect.effect import effect, estimate_effect
 
     if prompt is not None:

@@ -12,6 +12,7 @@ from holdfast.cli.options import ModelOptions, OutputOptions, PersonaSource, Pla
 from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.session import own_command, print_estimate, print_result, print_summary, resumable
 from holdfast.core.errors import HoldfastError
+from holdfast.core.progress import Progress
 from holdfast.evals.fidelity.settings import FidelitySettings
 
 
@@ -37,7 +38,6 @@ def fidelity(
     planning: PlanOptions,
 ) -> None:
     """Ask what a persona decides, and grade how well the model stays in character."""
-    from holdfast.core.progress import Progress
 
     loading.require_use(*([] if calibrate else [model]), *(judge_model or []), author_model)
     settings = source.into(settings, "suite", rubrics=bool(judge_model))

@@ -14,6 +14,7 @@ from holdfast.cli.options import LocalOptions, OutputOptions, TemplateOptions
 from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.session import own_command, print_plan, print_result, require_folder, resumable
 from holdfast.core.errors import HoldfastError
+from holdfast.core.progress import Progress
 from holdfast.results.training.permix import IMITATIONS
 from holdfast.training.permix.settings import NEXT_PROMPTS, DataSettings, PermixSettings
 
@@ -37,7 +38,6 @@ def train(
     plan: options.Plan = False,
 ) -> None:
     """Train one arm; a stopped run goes on with the same command."""
-    from holdfast.core.progress import Progress
     from holdfast.training.permix.plan import main_process
     from holdfast.training.permix.train import plan_training, train
 

@@ -19,7 +19,8 @@ from holdfast.cli.session import (
     require_folder,
     resumable,
 )
-from holdfast.core.errors import shorten
+from holdfast.core.errors import ModelError, shorten
+from holdfast.core.progress import Progress
 from holdfast.report.words import number, quantity
 from holdfast.training.prism.settings import PrismEvalSettings, PrismSettings
 
@@ -51,8 +52,6 @@ def train(
     plan: options.Plan = False,
 ) -> None:
     """Write queries, answer and judge them, train gate and adapter."""
-    from holdfast.core.errors import ModelError
-    from holdfast.core.progress import Progress
     from holdfast.models.load import BEHIND_URL
     from holdfast.training.prism.pipeline import plan_training, train
 
@@ -123,8 +122,6 @@ def evaluation(
     plan: options.Plan = False,
 ) -> None:
     """Put the gated adapter beside base, personas, and the adapter without its gate."""
-    from holdfast.core.errors import ModelError
-    from holdfast.core.progress import Progress
     from holdfast.models.local.backend import LocalBackend
     from holdfast.models.local.gated_adapter import read_about
     from holdfast.training.prism.evaluation import estimate_evaluation, evaluate

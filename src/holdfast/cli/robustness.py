@@ -6,6 +6,7 @@ from holdfast.cli import options
 from holdfast.cli.options import ModelOptions, OutputOptions, PlanOptions, SharingOptions
 from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.session import open_models, own_command, print_estimate, print_summary, resumable
+from holdfast.core.progress import Progress
 from holdfast.evals.robustness.settings import RobustnessSettings
 
 
@@ -20,7 +21,6 @@ def robustness(
     planning: PlanOptions,
 ) -> None:
     """Ask the same tasks under every persona of a pool: mean, worst, best, and the lottery."""
-    from holdfast.core.progress import Progress
     from holdfast.evals.robustness.robustness import estimate_robustness, robustness
     from holdfast.report.robustness import remarks
 

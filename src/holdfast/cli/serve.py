@@ -168,8 +168,9 @@ def serve(
         hosts=LOOPBACK if not has_keys else (),
         origins=tuple(origin or ()),
     )
-    draft = PersonaSource(prompt=prompt, card=card).draft(persona)
-    own_persona = draft.whole if draft else None if persona is None else load_persona(persona)
+    own_persona = load_persona(persona) if persona is not None else None
+    if draft := PersonaSource(prompt=prompt, card=card).draft(own_persona):
+        own_persona = draft.whole
     if own_persona is None and tenants is None:
         _check_persona_options(
             {"traffic-log": traffic_log, "webhook": webhook, "judge-model": judge_model}
@@ -309,9 +310,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        # Errors of names have numbers of their own, below 0.
-        number = error.errno or 0
-        why = os.strerror(number) if number > 0 else error.strerror
+        why = str(error.strerror).partition(" (while")[0]  # what follows is the address again
         raise ServiceError(
             f"{host}:{port} cannot be listened on ({why}): choose another --port or --host."
         ) from error

@@ -11,6 +11,7 @@ from holdfast.cli import options
 from holdfast.cli.options import LocalOptions, OutputOptions
 from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.session import print_plan, print_result, require_folder, resumable
+from holdfast.core.progress import Progress
 
 
 @flatten_options
@@ -24,7 +25,6 @@ def train(
     plan: options.Plan = False,
 ) -> None:
     """Train all arms of a recipe, measure them, and write their table beside published figures."""
-    from holdfast.core.progress import Progress
     from holdfast.training.recipe.plan import estimate_recipe
     from holdfast.training.recipe.reading import read_recipe
     from holdfast.training.recipe.runs import run_recipe

@@ -117,9 +117,8 @@ def create_app(
     locks = bool(persona and own_keys) if lock is None else lock
     watches = Watches(persona, control, metrics, traffic, live)
     add_traffic(app, watches)
-    own_watch = watches.own
     context = CompletionContext(
-        backend, engine, metrics, limits, persona, control, locks, own_watch
+        backend, engine, metrics, limits, persona, control, locks, watches.own
     )
     note, keyed = NOTES.get(backend.name, ""), bool(own_keys)
     add_page(app, PageSettings(backend.name, persona, control.text, note, keyed, locks))

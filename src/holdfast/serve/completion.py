@@ -14,6 +14,7 @@ This module knows chats and the engine's terms. It knows no HTTP.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -33,19 +34,20 @@ from holdfast.serve.live.reply import LiveReply
 from holdfast.serve.metrics import label
 from holdfast.serve.requests import CompletionContext, CompletionPlan
 
+LOG = logging.getLogger("holdfast.serve")
 RETRY = 5  # seconds after which a lost engine may be back
 _FINISH = {"stop": "stop", "length": "length", "overflow": "length"}
 
 
 class Completion:
-    """A completion in progress; `drop` it when nobody waits for it any more.
+    """A completion in progress; its rows are free once nobody reads `whole` or `chunks` any more.
 
     Args:
         context: what all completions of the server share.
         plan: the request, read.
 
     Raises:
-        RequestError: the engine is being restarted.
+        RequestError: the engine does not run or is being restarted.
     """
 
     def __init__(self, context: CompletionContext, plan: CompletionPlan) -> None:
@@ -80,10 +82,6 @@ class Completion:
             context.engine.submit(self.jobs)
         except EngineDown as error:
             raise unavailable(str(error), RETRY) from error
-
-    def drop(self) -> None:
-        """Free the completion's rows."""
-        self.context.engine.drop(self.jobs)
 
     @property
     def tokens(self) -> int:
@@ -169,23 +167,20 @@ class Completion:
         try:
             while len(self.results) < len(self.jobs):
                 index, piece = await self._pieces.get()
-                if piece.error is not None and piece.lost:
-                    raise unavailable(piece.error, RETRY)
-                if piece.error is not None and piece.refused:
-                    sentence = f"{piece.error}: make it simpler."
-                    raise RequestError(400, sentence, code="unsupported_value")
                 if piece.error is not None:
-                    raise RequestError(500, piece.error, code="model_error")
+                    raise _piece_error(piece, piece.error)
                 self._steps[index] = piece.result.steps if piece.result else piece.steps
                 piece = self._without_thought(index, piece)
-                self._time_first_piece()
+                if not self._has_text:
+                    self._has_text = True
+                    self.context.metrics.first.observe(time.perf_counter() - self.began)
                 if piece.result is not None:
                     await self._finish_choice(index, piece.result)
                     if len(self.results) == len(self.jobs):
                         self._watch()
                 yield index, piece
         finally:
-            self.drop()
+            self.context.engine.drop(self.jobs)
 
     def _without_thought(self, index: int, piece: Piece) -> Piece:
         """The piece with its text as thought and reply."""
@@ -198,17 +193,16 @@ class Completion:
         self.texts[index] += reply
         return piece._replace(text=reply, thought=thought)
 
-    def _time_first_piece(self) -> None:
-        if not self._has_text:
-            self._has_text = True
-            self.context.metrics.first.observe(time.perf_counter() - self.began)
-
     async def _finish_choice(self, index: int, result: Continuation) -> None:
         self.results[index] = result
         judge = self.context.judge
         if judge is not None:
-            score = await asyncio.to_thread(judge, self.texts[index])
-            self.scores[index] = score.value
+            try:
+                score = await asyncio.to_thread(judge, self.texts[index])
+            except Exception:  # the client has its reply all the same
+                LOG.exception("%s: the persona's judge failed on a reply", self.id)
+            else:
+                self.scores[index] = score.value
         self._observe(index, result)
 
     def _watch(self) -> None:
@@ -303,6 +297,15 @@ class Completion:
             for one in logprobs
         ]
         return {"content": content, "refusal": None}
+
+
+def _piece_error(piece: Piece, why: str) -> RequestError:
+    """The error of a reply that the engine has given up."""
+    if piece.lost:
+        return unavailable(why, RETRY)
+    if piece.refused:
+        return RequestError(400, f"{why}: make it simpler.", code="unsupported_value")
+    return RequestError(500, why, code="model_error")
 
 
 def _prompt(request: Request) -> int:

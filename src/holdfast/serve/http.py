@@ -34,6 +34,15 @@ LOG = logging.getLogger("holdfast.serve")
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody} for status in (400, 401, 403, 404, 408, 413, 415, 429, 500, 503)
 }
+# The body of a chat completion in the API's docs; routes read it themselves, out of the event loop.
+CHAT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/ChatRequest"}},
+        },
+    }
+}
 REQUEST_ID = b"x-request-id"
 _PLAIN_ID = re.compile(rb"[\w.:-]{1,128}")
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -115,17 +124,6 @@ def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
         )
 
 
-# The body of a chat completion in the API's docs; routes read it themselves, out of the event loop.
-CHAT_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/ChatRequest"}},
-        },
-    }
-}
-
-
 def _describe_chat_request(app: FastAPI) -> None:
     """Add the schema that `CHAT_BODY` refers to."""
     document = app.openapi
@@ -190,7 +188,8 @@ class RequestLog:
             error = RequestError(500, "the server failed on this request; its log says why.")
             await error_response(error)(scope, receive, send_with_id)
         finally:
-            self.metrics.requests.labels(str(status or 499)).inc()
+            status = status or 499  # the client left before there was an answer
+            self.metrics.requests.labels(str(status)).inc()
             key = f" key={scope[KEY_NAME]}" if scope.get(KEY_NAME) else ""
             LOG.info("%s %d %.3fs %s%s", line, status, time.perf_counter() - start, name, key)
 

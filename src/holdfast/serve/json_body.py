@@ -19,23 +19,17 @@ DEPTH = 100  # levels of lists and objects
 LARGE_BODY = 65_536  # bytes; a larger one is read beside the event loop, where others would wait
 
 
-def read_json(text: bytes | str) -> Any:
-    """Read JSON. Raises `RequestError` if it is not valid or nested too deep."""
+def read_object(text: bytes) -> dict[str, Any]:
+    """Read a JSON object. Raises `RequestError` if it is none, not valid or nested too deep."""
     try:
         value = json.loads(text)
     except RecursionError:
         raise _too_deep() from None
     except ValueError:
         raise _invalid("the body is not valid JSON.") from None
-    opening: tuple[Any, Any] = (b"[", b"{") if isinstance(text, bytes) else ("[", "{")
-    if sum(map(text.count, opening)) > DEPTH and is_deeper(value, DEPTH):
+    if text.count(b"[") + text.count(b"{") > DEPTH and is_deeper(value, DEPTH):
         raise _too_deep()
-    return value
-
-
-def read_object(text: bytes | str) -> dict[str, Any]:
-    """Read a JSON object. Raises `RequestError` if it is none."""
-    return _object(read_json(text))
+    return _object(value)
 
 
 def object_or_none(content: bytes) -> dict[str, Any] | None:

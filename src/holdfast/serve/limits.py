@@ -140,15 +140,16 @@ class Guard:
             )
         check_path(scope)
         check_origin(scope, headers, self.limits.origins)
-        scope[KEY_NAME] = check_key(scope, headers, self.keys)
-        rule = self.tenants.rule(scope[KEY_NAME])
-        if rule and rule.only and not route_path(scope).startswith(("/v1/", "/api/")):
-            check_open(scope, rule.name)
+        name = scope[KEY_NAME] = check_key(scope, headers, self.keys)
+        is_chat = route_path(scope).startswith(("/v1/", "/api/"))
+        if not is_chat and self.tenants.is_restricted(name):
+            check_open(scope, name)
 
     def _take_route(self, scope: Scope) -> None:
         """Take a tenant's route off the path, as a mount would."""
-        route = self.tenants.current.route_of(route_path(scope))
-        scope[ROUTE] = self.tenants.current.routes[route] if route else None
+        tenants = self.tenants.current  # another one from line to line
+        route = tenants.route_of(route_path(scope))
+        scope[ROUTE] = tenants.routes[route] if route else None
         if route:
             scope["root_path"] = f"{scope.get('root_path', '').rstrip('/')}{route}"
 

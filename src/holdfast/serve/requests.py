@@ -117,18 +117,10 @@ class CompletionContext:
         ask = Ask(chat, seed, control, measure=measure, judge=own)
         try:
             request = self.backend.request(ask, options, self._longest_chat)
-            if (shaping := _shaping(body)) and shaping.grammar:
-                self._check_thinking(request)
-            if _may_call(body) and not self._calls_tools(options):
-                raise unsupported_value(
-                    "tools",
-                    "this model's chat template has no tool calls in a format that the server "
-                    "reads: leave tools out, or set tool_choice to none.",
-                )
-            if body.chat_template_kwargs and not self._template_uses(body.chat_template_kwargs):
+            lacks_tools = _may_call(body) and not self._calls_tools(options)
+            own_options = body.chat_template_kwargs
+            if own_options and not self._template_uses(own_options):
                 ignored.append("chat_template_kwargs")
-        except RequestError:
-            raise
         except ControlError as error:
             raise invalid_value("holdfast.control", str(error)) from error
         except ContextError as error:
@@ -141,7 +133,16 @@ class CompletionContext:
                 f"the chat template does not take this chat ({type(error).__name__}: {error}).",
                 param="messages",
             ) from error
-        return self.add_options(request, body)
+        if lacks_tools:
+            raise unsupported_value(
+                "tools",
+                "this model's chat template has no tool calls in a format that the server reads: "
+                "leave tools out, or set tool_choice to none.",
+            )
+        request = self.add_options(request, body)
+        if request.shaping and request.shaping.grammar:
+            self._check_thinking(request)
+        return request
 
     def add_options(self, request: Request, body: ChatRequest) -> Request:
         """Add what the body asks for beside its chat. Raises `RequestError` if it is too long."""
@@ -171,7 +172,7 @@ class CompletionContext:
             )
         effort = body.reasoning_effort
         if effort is not None:
-            if "reasoning_effort" not in str(self.backend.tokenizer.chat_template):
+            if "reasoning_effort" not in self._template:
                 raise unsupported_value(
                     "reasoning_effort",
                     "this model's chat template takes no reasoning_effort: leave it out.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -437,3 +438,10 @@ def test_without_a_persona_or_with_tools_a_reply_is_passed_on_unchecked(
     assert len(there.bodies) == 2
     with pytest.raises(HoldfastError, match="--verify is neutral"):
         create_gateway(Upstream("http://localhost:1/v1"), verify="twice")
+
+
+def test_every_schema_that_the_docs_refer_to_is_there() -> None:
+    document = create_gateway(Upstream("http://localhost:1/v1")).openapi()
+    references = re.findall(r'"\$ref": "([^"]+)"', json.dumps(document))
+    schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert references and set(references) <= schemas

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -16,12 +17,15 @@ from holdfast.core.backend import Reply
 from holdfast.core.control import NONE, parse
 from holdfast.core.errors import ServiceError
 from holdfast.evals.watch.watch import watch
+from holdfast.judge import pattern
 from holdfast.persona.suite import Persona
 from holdfast.serve.app import create_app
+from holdfast.serve.live import traffic, watches
 from holdfast.serve.live.reply import LiveReply, conversation_id
 from holdfast.serve.live.traffic import Figures, LiveSettings, LiveTraffic
 from holdfast.serve.live.webhook import post
 from holdfast.serve.metrics import Metrics
+from holdfast.serve.tenants.live import LiveTenants
 from serve.gateway.upstreams import FakeUpstream, gateway, make_answer
 from serve.running import serve_app, small, until
 
@@ -89,6 +93,21 @@ def test_a_stream_through_the_gateway_is_watched_whole() -> None:
     assert state["rounds"] == [
         {"rounds": "1", "replies": 1, "score": 1.0, "controls": {"none": 1.0}}
     ]
+
+
+@pytest.mark.parametrize("sent_back", ["<think>He wants tea.</think>LOUD", "LOUD"])
+def test_the_gateway_judges_no_thoughts_and_knows_the_conversation_without(sent_back: str) -> None:
+    there = FakeUpstream(lambda request: make_answer(completion("<think>tea</think>LOUD")))
+    messages = [{"role": "user", "content": "hi"}]
+    with gateway(there, persona=SHOUT) as url:
+        for _ in range(2):
+            httpx.post(f"{url}/chat/completions", json={"messages": messages})
+            messages += [
+                {"role": "assistant", "content": sent_back}, {"role": "user", "content": "so"},
+            ]  # fmt: skip
+        state = httpx.get(f"{url.removesuffix('/v1')}/holdfast/traffic").json()
+    assert state["conversations"] == 1
+    assert [(row["rounds"], row["score"]) for row in state["rounds"]] == [("1", 1.0), ("2", 1.0)]
 
 
 def test_the_gateway_counts_replies_tokens_and_seconds() -> None:
@@ -191,6 +210,47 @@ def test_a_slow_judge_goes_to_the_background(monkeypatch: pytest.MonkeyPatch) ->
     live.reply(reply(0, 1, "YES"))
     live.wait()
     assert threads == ["traffic"]
+
+
+def test_a_judge_that_gives_up_goes_to_the_background_and_costs_no_client_its_reply(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pattern, "SECONDS", 0.05)
+    monkeypatch.setattr(traffic, "IN_LINE", 0.001)
+    endless = {"name": "regex", "pattern": r"(?s)(.|..)+\b\B"}  # which nothing matches
+    persona = Persona("slow", "pattern", "Be slow.", ("Tea?",), endless)
+    live = LiveTraffic(persona, NONE, Figures(Metrics()), LiveSettings())
+    for number in (1, 2):
+        live.reply(reply(0, number, "a" * 40))
+        assert (live._worker is None) == (number == 1)
+    live.wait()
+    body = {"model": "small", "max_tokens": 40, "messages": [{"role": "user", "content": "hi"}]}
+    with serve_app(create_app(small(), persona=persona, lock=False)) as url:
+        answer = httpx.post(f"{url}/chat/completions", json=body)
+        stream = httpx.post(f"{url}/chat/completions", json={**body, "stream": True})
+    assert answer.status_code == 200 and "score" not in answer.json()["holdfast"]
+    assert stream.text.endswith("data: [DONE]\n\n")
+    assert "did not finish" in caplog.text
+
+
+def test_a_server_that_stops_finishes_what_it_judges_in_the_background(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = tmp_path / "traffic.jsonl"
+    for patience, lines in ((30.0, 1), (0.0, 0)):
+        monkeypatch.setattr(watches, "PATIENCE", patience)
+        log.unlink(missing_ok=True)
+        settings = LiveSettings(log=log)
+        all_of_them = watches.Watches(SHOUT, NONE, Metrics(), settings, LiveTenants())
+        live = all_of_them.own
+        assert live is not None
+        live._defer(lambda: time.sleep(0.2))
+        live.reply(reply(0, 1, "YES"))
+        assert not log.read_text()
+        all_of_them.stop()
+        assert len(log.read_text().splitlines()) == lines
+        assert ("before all replies" in caplog.text) == (lines == 0)
+        live.wait()
 
 
 def test_texts_are_in_the_log_only_if_they_are_asked_for(tmp_path: Path) -> None:

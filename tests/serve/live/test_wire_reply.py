@@ -17,9 +17,16 @@ def stream(*events: dict[str, Any]) -> bytes:
 CHAT = {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}
 USAGE = {"usage": {"prompt_tokens": 3, "completion_tokens": 2}}
 RESPONSE = {
-    "output": [{"type": "reasoning"}, {"content": [{"type": "output_text", "text": "Hi"}]}],
+    "output": [
+        {"type": "reasoning", "content": [{"type": "reasoning_text", "text": "Hm"}]},
+        {"content": [{"type": "output_text", "text": "Hi"}]},
+    ],
     "usage": {"input_tokens": 3, "output_tokens": 2},
 }
+THOUGHT_AND_TEXT = [
+    {"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]},
+    {"type": "text", "text": "Hi"},
+]
 MESSAGE = {"content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn"}
 
 
@@ -31,6 +38,15 @@ def chunk(text: str | None, index: int = 0, finish: str | None = None) -> dict[s
     ("content", "answer"),
     [
         (json.dumps({**CHAT, **USAGE}).encode(), WireReply("Hi", (3, 2))),
+        # Mistral's reasoning models, whole and in a stream.
+        (
+            json.dumps({"choices": [{"message": {"content": THOUGHT_AND_TEXT}}]}).encode(),
+            WireReply("Hi"),
+        ),
+        (
+            stream({"choices": [{"index": 0, "delta": {"content": THOUGHT_AND_TEXT}}]}),
+            WireReply("Hi"),
+        ),
         (json.dumps(RESPONSE).encode(), WireReply("Hi", (3, 2))),
         (json.dumps(MESSAGE).encode(), WireReply("Hi", finish="end_turn")),
         (

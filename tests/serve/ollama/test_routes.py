@@ -108,6 +108,7 @@ def test_sillytavern_finds_the_model_and_continues_a_raw_prompt(
         "stream": True,
         "keep_alive": -1,
         "raw": True,
+        "system": "You sing.",
         "options": {
             **GREEDY,
             "num_ctx": 2048,
@@ -125,14 +126,18 @@ def test_sillytavern_finds_the_model_and_continues_a_raw_prompt(
     (own,) = mini.reply([Ask((SHOUT, TEA), 0)], Sampling(max_new_tokens=12, temperature=0))
     assert "".join(one["response"] for one in answer) == own.text
     assert answer[-1]["prompt_eval_count"] == own.prompt_tokens
+    assert "system" in answer[-1]["holdfast"]["ignored"]
     whole = http.post("/api/generate", json={**payload, "stream": False}).json()
     assert whole["response"] == own.text
 
 
 def test_a_prompt_has_the_chat_template_and_a_system_prompt(http: httpx.Client) -> None:
     payload = {"model": "mini", "prompt": TEA["content"], "system": SHOUT["content"]}
-    answer = http.post("/api/generate", json={**payload, "stream": False, "options": GREEDY}).json()
-    assert answer["response"].isupper()
+    options = {**GREEDY, "num_predict": -1}  # as long as it gets
+    answer = http.post(
+        "/api/generate", json={**payload, "stream": False, "options": options}
+    ).json()
+    assert answer["response"].isupper() and answer["holdfast"].get("ignored") is None
 
 
 def test_a_raw_prompt_does_not_go_round_a_pinned_persona(mini: LocalBackend) -> None:
@@ -171,7 +176,7 @@ def test_a_conversation_is_recognised_by_its_header_here_too(mini: LocalBackend)
 def test_numbers_out_of_bounds_and_half_characters_are_no_error_of_ours(http: httpx.Client) -> None:
     chat = f'"messages": {json.dumps([TEA])}, "stream": false'
     for fields, status in (
-        (f'{{"model": "mini", {chat}, "options": {{"num_predict": 1e400, "stop": "a"}}}}', 200),
+        (f'{{"model": "mini", {chat}, "options": {{"num_predict": 1e400, "stop": "a"}}}}', 400),
         (f'{{"model": "\\ud800", {chat}}}', 404),
     ):
         assert http.post("/api/chat", content=fields, headers=JSON).status_code == status
@@ -204,6 +209,7 @@ def test_a_request_without_a_prompt_loads_the_model(http: httpx.Client) -> None:
         ("chat", {"messages": [{**TEA, "images": ["aGk="]}]}, 400, "images"),
         ("chat", {"messages": [TEA], "options": 3}, 400, "object"),
         ("chat", {"messages": [TEA], "options": {"temperature": "hot"}}, 400, "temperature"),
+        ("chat", {"messages": [TEA], "options": {"num_predict": "12"}}, 400, "max_tokens"),
         ("chat", {"messages": [TEA], "format": 3}, 400, "format"),
         ("generate", {"prompt": 3}, 400, "texts"),
         ("generate", {"prompt": "x", "suffix": "y"}, 400, "suffix"),

@@ -78,6 +78,7 @@ def test_a_key_comes_from_a_digest_or_from_the_environment(
         ("alias = 3", "a table for each"),
         ("[route.'/x']\nalias = 'a'", "there is no alias 'a'"),
         ("[alias.a]\n[route.'/v1']\nalias = 'a'", "server's own"),
+        ("[alias.a]\n[route.'/api']\nalias = 'a'", "server's own"),
         ("[alias.a]\n[route.'x/../y']\nalias = 'a'", "no name of a route"),
         ("[key.a]", "sha256 or env"),
         ("[key.a]\nsha256 = 'x'", "64 digits"),

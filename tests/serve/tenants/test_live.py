@@ -22,6 +22,7 @@ from holdfast.models.local.backend import LocalBackend
 from holdfast.persona.suite import load_persona
 from holdfast.serve.app import create_app
 from holdfast.serve.gateway import upstream
+from holdfast.serve.http_errors import RequestError
 from holdfast.serve.live.watches import Watches
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.tenants import live as module
@@ -218,6 +219,18 @@ def test_a_file_that_has_lost_its_keys_does_not_open_the_server(
     until(lambda: caplog.text.count("has no key any more") == 2)
     assert httpx.get(f"{url}/models").status_code == 401
     ask(url, "all", "loud")
+
+
+def test_a_request_under_way_is_refused_once_its_key_has_left_the_file(path: Path) -> None:
+    live = LiveTenants(path)
+    with pytest.raises(RequestError, match="may use"):
+        live.pick("quiet", None, "bot-team")
+    path.write_text(TEXT.replace("bot-team", "bot"), encoding="utf-8")
+    assert live.reload()
+    for use in (live.visible, lambda names, key: live.pick(names[0], None, key)):
+        with pytest.raises(RequestError, match="is gone") as refusal:
+            use(["quiet"], "bot-team")
+        assert refusal.value.status == 401
 
 
 def test_whatever_is_wrong_with_a_file_its_next_change_is_seen(

@@ -21,6 +21,9 @@ from holdfast.persona.files import write_new
 from holdfast.persona.suite import load_suite
 from holdfast.report.words import quantity
 
+USER = "User"
+"""What `{{user}}` stands for in a card unless a name is given."""
+
 
 @flatten_options
 def import_file(
@@ -34,16 +37,16 @@ def import_file(
     lorebook: Annotated[
         Path | None, typer.Option(help="A lorebook (world info) that goes with the card.")
     ] = None,
-    user_name: Annotated[str, typer.Option(help="What {{user}} stands for.")] = "User",
+    user_name: Annotated[str, typer.Option(help="What {{user}} stands for.")] = USER,
     *,
     helpers: DraftOptions,
     models: ModelOptions,
     as_json: AsJson = False,
 ) -> None:
     """Make personas of a character card, or recorded conversations of a SillyTavern chat."""
-    role_play = is_role_play(file)
-    models.require_use(None if role_play else helpers.author_model)
-    if role_play:
+    models.require_use(helpers.author_model)
+    if is_role_play(file):
+        _refuse_options_of_cards(file, lorebook, user_name, helpers)
         _import_chat(file, out, as_json)
         return
     result, character = draft_card(
@@ -70,6 +73,21 @@ def import_file(
         f"{out}: read it and edit it, then holdfast personas check {out}",
     )
     print_result(summary, lines, as_json)
+
+
+def _refuse_options_of_cards(
+    file: Path, lorebook: Path | None, user_name: str, helpers: DraftOptions
+) -> None:
+    """Refuse options that nothing reads where a chat is imported."""
+    given = {
+        "lorebook": lorebook is not None,
+        "user-name": user_name != USER,
+        "judge-model": helpers.judge_model is not None,
+        "author-model": helpers.author_model is not None,
+    }
+    for name, is_given in given.items():
+        if is_given:
+            raise PersonaError(f"--{name} is for a card, and {file} is a chat: leave it out.")
 
 
 def _import_chat(file: Path, out: Path, as_json: bool) -> None:

@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from holdfast.core.errors import ModelError
-from holdfast.serve.engine.thread import EngineDown, Job, Piece, post
+from holdfast.serve.engine.thread import NOT_RUNNING, EngineDown, Job, Piece, post
 from holdfast.serve.engine.worker import EngineSpec, JobMessage, Ready, Update, run_engine
 
 LOG = logging.getLogger("holdfast.serve")
@@ -171,6 +171,8 @@ class EngineProcess:
     def submit(self, jobs: Sequence[Job]) -> None:
         """Queue jobs; their pieces arrive in their inboxes. Raises `EngineDown`."""
         with self._lock:
+            if self._supervisor is None:
+                raise EngineDown(NOT_RUNNING)
             if not self._up:
                 raise EngineDown(ENGINE_GONE)
             messages = []

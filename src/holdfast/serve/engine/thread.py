@@ -29,6 +29,7 @@ from holdfast.models.engine.request import Continuation, Logprob, Request, Row, 
 from holdfast.serve.detokenize import ReplyText
 
 LOG = logging.getLogger("holdfast.serve")
+NOT_RUNNING = "the engine does not run: a mounted application needs its lifespan run by the outer"
 
 
 class Piece(NamedTuple):
@@ -49,7 +50,7 @@ class Piece(NamedTuple):
 
 
 class EngineDown(HoldfastError):
-    """The engine takes no jobs, since it is being restarted."""
+    """The engine takes no jobs, since it does not run or is being restarted."""
 
 
 class Inbox(NamedTuple):
@@ -161,8 +162,10 @@ class EngineThread:
         self._thread.start()
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Queue jobs; their pieces arrive in their inboxes."""
+        """Queue jobs; their pieces arrive in their inboxes. Raises `EngineDown`."""
         with self._wake:
+            if self._stopped or not self.alive:
+                raise EngineDown(NOT_RUNNING)
             self._waiting.extend(jobs)
             self._wake.notify()
 

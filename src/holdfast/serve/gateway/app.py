@@ -32,6 +32,7 @@ from holdfast.control import router
 from holdfast.core.control import NONE, Control, parse
 from holdfast.core.errors import ControlError, HoldfastError
 from holdfast.models.fact_check import METHODS
+from holdfast.models.thinking import split_thought
 from holdfast.persona.suite import Persona
 from holdfast.serve.access import Keys
 from holdfast.serve.gateway.client_pool import ClientPool
@@ -49,6 +50,7 @@ from holdfast.serve.gateway.readiness import Readiness, add_health
 from holdfast.serve.gateway.rewriting import (
     CHAT,
     DIALECTS,
+    MESSAGES,
     ChooseAdapter,
     Dialect,
     RewrittenRequest,
@@ -58,7 +60,7 @@ from holdfast.serve.gateway.rewriting import (
     roles_and_texts,
 )
 from holdfast.serve.gateway.upstream import REPLY_BYTES, Proxy, Upstream, with_headers
-from holdfast.serve.http import ERROR_RESPONSES, base_app
+from holdfast.serve.http import CHAT_BODY, ERROR_RESPONSES, base_app
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.json_body import LARGE_BODY, Json, object_or_none
 from holdfast.serve.limits import KEY_NAME, ROUTE, Limits
@@ -68,14 +70,16 @@ from holdfast.serve.live.watches import Watches, add_traffic
 from holdfast.serve.live.wire_reply import read_wire_reply
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.page import PageSettings, add_page
-from holdfast.serve.protocol import ChatRequest
-from holdfast.serve.stream import StreamingAnswer
+from holdfast.serve.stream import EVENTS, StreamingAnswer
 from holdfast.serve.tenants.config import Alias
 from holdfast.serve.tenants.live import LiveTenants
 from holdfast.serve.tenants.quotas import Quotas
 
 LOG = logging.getLogger("holdfast.serve")
 CONTROL = "x-holdfast-control"
+_OBJECT_BODY = {
+    "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}},
+}
 _LONGEST_MODEL = 200  # characters of a model's name, which a client chooses, in the log
 # A chat whose replies are to be judged is rewritten beside the event loop, as a large one is. A
 # control's name may be written with escapes.
@@ -255,7 +259,7 @@ class _RewritingRoute:
         live.reply(
             LiveReply(
                 turns=roles_and_texts(chat.chat, self.dialect),
-                text=answer.text,
+                text=split_thought(answer.text).reply,
                 control=chat.control,
                 model=str(chat.fields.get("model", ""))[:_LONGEST_MODEL],
                 id=conversation_id(request.headers, chat.fields),
@@ -297,25 +301,18 @@ class _RewritingRoute:
             return Json(completion, headers=extra)
         options = fields.get("stream_options")
         usage = isinstance(options, dict) and bool(options.get("include_usage"))
-        extra["content-type"] = "text/event-stream; charset=utf-8"
         events = as_events(completion, usage)
-        return StreamingAnswer(events, proxy.limits.write_timeout, 200, extra)
+        return StreamingAnswer(events, proxy.limits.write_timeout, headers=EVENTS | extra)
 
 
 def _add_chat_route(app: FastAPI, route: _RewritingRoute) -> None:
-    content: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
-    if route.dialect is CHAT:
-        content["application/json"]["schema"] = ChatRequest.model_json_schema()
-
-    @app.post(
+    app.post(
         f"/v1/{route.dialect.path}",
-        tags=["anthropic" if route.dialect.path == "messages" else "openai"],
+        tags=["anthropic" if route.dialect is MESSAGES else "openai"],
         summary="A chat, its messages rewritten under the control",
         responses=ERROR_RESPONSES,
-        openapi_extra={"requestBody": {"content": content}},
-    )
-    async def chat(request: Request) -> Response:
-        return await route.answer(request)
+        openapi_extra=CHAT_BODY if route.dialect is CHAT else _OBJECT_BODY,
+    )(route.answer)
 
 
 def _add_other_paths(
@@ -334,8 +331,8 @@ def _add_other_paths(
     async def rest(path: str, request: Request) -> Response:
         if path in REWRITTEN:
             raise RequestError(405, "chats are sent with POST.", headers={"allow": "POST"})
-        rule = tenants.rule(request.scope[KEY_NAME])
-        open_paths = MODELS if rule and rule.only else (*MODELS, *further)
+        restricted = tenants.is_restricted(request.scope[KEY_NAME])
+        open_paths = MODELS if restricted else (*MODELS, *further)
         if not passes(open_paths, request.method, path):
             raise RequestError(
                 403,

@@ -10,12 +10,12 @@ This module knows OpenAI's JSON. How it is sent is the gateway's.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
 from holdfast.core.chat import Chat
 from holdfast.models.fact_check import CHECK, ask_for_check, ask_for_rewrite, read_check
+from holdfast.serve.stream import DONE, event
 
 HEADER = "x-holdfast-verify"
 Post = Callable[[dict[str, Any]], Awaitable[dict[str, Any] | None]]
@@ -124,8 +124,8 @@ async def as_events(completion: Mapping[str, Any], usage: bool) -> AsyncGenerato
     if usage:
         chunks.append({"choices": [], "usage": completion.get("usage")})
     for one in chunks:
-        yield f"data: {json.dumps({**head, **one})}\n\n".encode()
-    yield b"data: [DONE]\n\n"
+        yield event({**head, **one})
+    yield DONE
 
 
 def _text(completion: Mapping[str, Any]) -> str | None:

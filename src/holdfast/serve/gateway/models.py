@@ -51,8 +51,7 @@ class ModelList:
             RequestError: the key may not see the model, or the API's list cannot be read.
         """
         key, aliases = request.scope[KEY_NAME], self._tenants.current.aliases
-        rule = self._tenants.rule(key)
-        is_restricted = bool(rule and rule.only)
+        is_restricted = self._tenants.is_restricted(key)
         cards = {name: self._card(aliases[name]) for name in self._tenants.visible(aliases, key)}
         if path == LIST and is_restricted:
             return Json({"object": "list", "data": list(cards.values())})

@@ -28,10 +28,13 @@ from holdfast.control import auto
 from holdfast.control.rewrite import rewrite
 from holdfast.core.chat import Chat, Message, Role, message
 from holdfast.core.control import NONE, Control
+from holdfast.core.errors import HoldfastError
 from holdfast.core.records import Record
+from holdfast.models.thinking import shows_thoughts, split_thought
 from holdfast.persona.suite import Persona
 from holdfast.serve.http_errors import RequestError, invalid_value, unsupported_value
 from holdfast.serve.json_body import read_unique
+from holdfast.serve.live.wire_reply import content_text, items_text
 from holdfast.serve.protocol import HoldfastOptions, invalid_request
 from holdfast.serve.requests import check_locked, pick_control
 
@@ -105,8 +108,8 @@ def rewrite_body(
         dialect: the protocol.
 
     Raises:
-        RequestError: the body cannot be understood, its control needs the weights, or it
-            chooses what is locked.
+        RequestError: the body cannot be understood, its control needs the weights or cannot judge
+            its replies, or it chooses what is locked.
     """
     fields = read_unique(body)
     if callable(rules):
@@ -130,6 +133,8 @@ def rewrite_body(
             body = json.dumps(fields).encode()
     except RecursionError:
         raise RequestError(400, "the body is nested too deeply.", code="invalid_json") from None
+    except HoldfastError as error:  # as of a judge that does not get through a reply
+        raise RequestError(400, str(error), param=dialect.messages) from error
     return RewrittenRequest(body, fields, control, _items(own_fields, dialect), rules.persona)
 
 
@@ -255,8 +260,8 @@ def _parts(fields: Record, dialect: Dialect) -> tuple[list[Record], list[list[Re
     items = _items(fields, dialect)
     count = _head_size(items, dialect)
     prompt = fields.get(dialect.prompt) if dialect.prompt else None
-    texts = [_text(prompt)] if prompt else []
-    texts += [_text(one.get("content")) for one in items[:count]]
+    texts = [content_text(prompt)] if prompt else []
+    texts += [content_text(one.get("content")) for one in items[:count]]
     system = (message("system", "\n\n".join(texts)),) if texts else ()
     return items[:count], list(_turns(items[count:], dialect)), system
 
@@ -318,11 +323,11 @@ def _turns(items: Sequence[Record], dialect: Dialect) -> Iterator[list[Record]]:
 
 
 def _shadow(turn: Sequence[Record]) -> Message:
-    """A turn's role and text, which is all that controls read."""
-    return cast(
-        Message,
-        {"role": _role(turn[0]), "content": "".join(_text(one.get("content")) for one in turn)},
-    )
+    """A turn's role and text without thoughts, which is all that controls and judges read."""
+    role, text = _role(turn[0]), items_text(turn)
+    if role == "assistant" and shows_thoughts(text):  # which takes less than to split them off
+        text = split_thought(text).reply
+    return cast(Message, {"role": role, "content": text})
 
 
 def _role(one: Mapping[str, Any]) -> Role:
@@ -336,10 +341,3 @@ def _role(one: Mapping[str, Any]) -> Role:
         if any(str(kind).endswith("tool_result") for kind in kinds):
             return "tool"
     return cast(Role, "system" if role == "developer" else role)
-
-
-def _text(content: object) -> str:
-    if isinstance(content, list):
-        texts = [part.get("text") for part in content if isinstance(part, dict)]
-        return "".join(text for text in texts if isinstance(text, str))
-    return content if isinstance(content, str) else ""

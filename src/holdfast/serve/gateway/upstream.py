@@ -18,6 +18,7 @@ import zlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import cached_property
 from urllib.parse import quote, unquote, urlsplit
 
 import httpx
@@ -70,7 +71,7 @@ class Upstream:
         """The base URL without credentials."""
         return public_url(self.url)
 
-    @property
+    @cached_property
     def secrets(self) -> tuple[bytes, ...]:
         """What no response may hold: the key and the URL's password, also as JSON writes them."""
         parts = urlsplit(self.url)

@@ -24,6 +24,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from prometheus_client import Counter, Histogram
+
 from holdfast.core.backend import Backend
 from holdfast.core.control import Control
 from holdfast.core.errors import ServiceError
@@ -125,7 +127,7 @@ class LiveTraffic:
         return {**record, "control": self.control.text}
 
     def wait(self) -> None:
-        """Return when everything handed over so far has been taken into account."""
+        """Return when everything handed over so far is taken into account, and posted."""
         self._queue.join()
         if self._post_thread is not None:
             self._post_thread.join()
@@ -162,21 +164,23 @@ class LiveTraffic:
 
     def _take(self, one: LiveReply, moment: Moment, judged: bool = True) -> None:
         start = time.thread_time()  # what others do on this machine is not the judge's time
-        with self._lock:
-            observation = self.traffic.observe(
-                one.turns,
-                one.text,
-                id=one.id,
-                control=one.control.text,
-                model=one.model,
-                time=round(time.time(), 3),
-                score=one.score,
-                tested=judged and one.control == self.control,
-            )
+        try:
+            with self._lock:
+                observation = self.traffic.observe(
+                    one.turns,
+                    one.text,
+                    id=one.id,
+                    control=one.control.text,
+                    model=one.model,
+                    time=round(time.time(), 3),
+                    score=one.score,
+                    tested=judged and one.control == self.control,
+                )
+        finally:  # a judge that gives up has taken its time, too
+            seconds = time.thread_time() - start
+            self._seconds += 0.05 * (seconds - self._seconds)
         if observation is None:
             return
-        seconds = time.thread_time() - start
-        self._seconds += 0.05 * (seconds - self._seconds)
         self._figures.seconds.observe(seconds)
         self._report(one, observation, moment)
 
@@ -212,8 +216,6 @@ class Figures:
     """The metrics of a server's live traffic, and its telemetry."""
 
     def __init__(self, metrics: Metrics) -> None:
-        from prometheus_client import Counter, Histogram
-
         registry = metrics.registry
         self.telemetry = Telemetry()
         self._watchers: dict[str, tuple[str, Watcher]] = {}

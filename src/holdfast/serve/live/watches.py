@@ -5,6 +5,7 @@ An alias that is read anew with another persona or control is watched anew.
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Any
 
@@ -16,6 +17,9 @@ from holdfast.serve.live.traffic import Figures, LiveSettings, LiveTraffic
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.tenants.config import Alias
 from holdfast.serve.tenants.live import LiveTenants
+
+LOG = logging.getLogger("holdfast.serve")
+PATIENCE = 3.0  # seconds that judges and the webhook may still take when the server stops
 
 
 class Watches:
@@ -84,8 +88,18 @@ class Watches:
         return {**states[0], "aliases": states[1:]} if states else None
 
     def stop(self) -> None:
-        """Send what OpenTelemetry still keeps; a few seconds at most."""
+        """Finish what is done in the background and send what OpenTelemetry keeps, in seconds."""
+        thread = threading.Thread(target=self._wait, daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+        if thread.is_alive():
+            LOG.warning("the server stops before all replies were watched and all alarms posted")
         self._figures.telemetry.flush()
+
+    def _wait(self) -> None:
+        for watch in (self.own, *self._aliases.values()):
+            if watch is not None:
+                watch.wait()
 
     def _watch(self, persona: Persona, control: Control, alias: str) -> LiveTraffic:
         return LiveTraffic(persona, control, self._figures, self._settings, alias)

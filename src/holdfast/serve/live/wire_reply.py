@@ -11,7 +11,7 @@ all the same. This module knows bodies as JSON.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from holdfast.core.records import Record
@@ -48,6 +48,21 @@ def read_wire_reply(content: bytes) -> WireReply:
     return replace(answer, text=answer.text or "".join(texts))
 
 
+def content_text(content: object) -> str:
+    """The text of a message's content, which is a string or a list of parts; else empty."""
+    if isinstance(content, str):
+        return content
+    texts = (part.get("text") for part in _items(content))
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def items_text(items: Iterable[Record]) -> str:
+    """The text of a turn's items, without those of its reasoning."""
+    return "".join(
+        content_text(one.get("content")) for one in items if one.get("type") != "reasoning"
+    )
+
+
 def _event(event: Record, answer: WireReply) -> tuple[WireReply, str]:
     """What an event adds to the answer, and the text that it brings."""
     kind = event.get("type")
@@ -56,21 +71,21 @@ def _event(event: Record, answer: WireReply) -> tuple[WireReply, str]:
     if kind in ("response.completed", "response.incomplete"):
         return _whole(_at(event, "response"), answer), ""
     if kind == "response.output_text.delta":
-        return answer, _text(event.get("delta"))
+        return answer, content_text(event.get("delta"))
     if kind == "message_start":
         return _with_usage(answer, _at(event, "message")), ""
     if kind == "message_delta":
         finish = _at(event, "delta").get("stop_reason")
         return replace(_with_usage(answer, event), finish=str(finish or answer.finish)), ""
     if kind == "content_block_delta":
-        return answer, _text(_at(event, "delta").get("text"))
+        return answer, content_text(_at(event, "delta").get("text"))
     choice = _first(event.get("choices"))
     answer = _with_usage(answer, event)
     if choice.get("index", 0) != 0:
         return answer, ""
     finish = choice.get("finish_reason")
     answer = replace(answer, finish=str(finish)) if finish else answer
-    return answer, _text(_at(choice, "delta").get("content"))
+    return answer, content_text(_at(choice, "delta").get("content"))
 
 
 def _whole(body: Record, answer: WireReply) -> WireReply:
@@ -80,17 +95,16 @@ def _whole(body: Record, answer: WireReply) -> WireReply:
         return replace(answer, failed=True)
     if "choices" in body:
         choice = _first(body["choices"])
-        text = _text(_at(choice, "message").get("content"))
+        text = content_text(_at(choice, "message").get("content"))
         return replace(answer, text=text, finish=str(choice.get("finish_reason") or "stop"))
     if "output" in body:
-        parts = [part for one in _items(body["output"]) for part in _items(one.get("content"))]
-        text = "".join(_text(part.get("text")) for part in parts)
+        text = items_text(_items(body["output"]))
         status = body.get("status") or "completed"
         if status == "incomplete":
             why = _at(body, "incomplete_details").get("reason")
             return replace(answer, text=text, finish=str(why or status))
         return replace(answer, text=text, failed=status != "completed")
-    text = "".join(_text(part.get("text")) for part in _items(body.get("content")))
+    text = content_text(body.get("content"))
     return replace(answer, text=text, finish=str(body.get("stop_reason") or "stop"))
 
 
@@ -126,7 +140,3 @@ def _first(value: object) -> Record:
 
 def _items(value: object) -> list[Record]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

@@ -31,14 +31,17 @@ _OPTIONS = {
     "repeat_penalty": "repetition_penalty",
     "presence_penalty": "presence_penalty",
     "frequency_penalty": "frequency_penalty",
+    "num_predict": "max_tokens",
 }
-_WHOLE = ("top_k", "seed")
+_WHOLE = ("top_k", "seed", "num_predict")
+_LEAST = {"seed": 0, "max_tokens": 1}  # less, as -1, is as if the option were not there
 # Ollama's own defaults, where they are not OpenAI's.
 _DEFAULTS: Mapping[str, Any] = {"temperature": 0.8, "top_p": 0.9, "top_k": 40}
 _FIELDS = frozenset(
     {"model", "name", "messages", "prompt", "system", "raw", "stream", "options", "tools", "think"}
     | {"format", "metadata", "keep_alive"}  # the model stays in memory
 )
+_OF_CHATS = ("system", "tools", "think")  # which a raw prompt has no place for
 _UNSUPPORTED = ("images", "suffix", "template", "context")
 
 
@@ -66,13 +69,14 @@ def read_prompt(fields: dict[str, Any], context: CompletionContext) -> Completio
     body = _request(fields, context, messages)
     raw = fields.get("raw") is True and context.persona is None and not context.lock
     plan = _plan_raw(body, prompt, context) if raw else context.read(body)
-    return replace(plan, ignored=[*plan.ignored, *_find_ignored(fields)])
+    unused = [name for name in _OF_CHATS if raw and fields.get(name)]
+    return replace(plan, ignored=[*plan.ignored, *unused, *_find_ignored(fields)])
 
 
 def _find_ignored(fields: Mapping[str, Any]) -> list[str]:
     """Fields and options that are set and change nothing."""
     options = fields.get("options") or {}
-    names = [name for name in options if name not in _OPTIONS and name != "num_predict"]
+    names = [name for name in options if name not in _OPTIONS]
     names += [name for name, value in fields.items() if value and name not in _FIELDS]
     # A level of thinking, as in "high", is none of this server's.
     return names + (["think"] if isinstance(fields.get("think"), str) else [])
@@ -98,11 +102,9 @@ def _request(fields: dict[str, Any], context: CompletionContext, messages: Any) 
         if name in _OPTIONS and value is not None:
             whole = name in _WHOLE and isinstance(value, float) and value.is_integer()
             body[_OPTIONS[name]] = int(value) if whole else value
-    limit = options.get("num_predict")
-    if isinstance(limit, int | float) and 0 < limit < 2**31:
-        body["max_tokens"] = int(limit)
-    if isinstance(body.get("seed"), int) and body["seed"] < 0:
-        del body["seed"]  # -1 is a random one
+    for name, least in _LEAST.items():
+        if isinstance(body.get(name), int) and body[name] < least:
+            del body[name]
     if fields.get("tools"):
         body["tools"] = fields["tools"]
     if isinstance(fields.get("think"), bool):

@@ -141,9 +141,8 @@ def _model_name(fields: Mapping[str, Any]) -> str:
 
 
 def _model_card(context: CompletionContext) -> dict[str, Any]:
-    backend = context.backend
+    backend, count = context.backend, _count_parameters(context)
     model = backend.engine.model
-    count = sum(one.numel() for one in model.parameters())
     family = str(getattr(model.config, "model_type", ""))
     digest = hashlib.sha256(f"{backend.name} {count}".encode()).hexdigest()
     return {
@@ -161,20 +160,23 @@ def _model_card(context: CompletionContext) -> dict[str, Any]:
     }
 
 
+def _count_parameters(context: CompletionContext) -> int:
+    return sum(one.numel() for one in context.backend.engine.model.parameters())
+
+
 def _about(context: CompletionContext, card: Mapping[str, Any]) -> dict[str, Any]:
-    family = card["details"]["family"]
-    count = sum(one.numel() for one in context.backend.engine.model.parameters())
+    family, template = card["details"]["family"], str(context.backend.tokenizer.chat_template)
     return {
         "modelfile": f"FROM {context.backend.name}",
         "parameters": "",
-        "template": str(context.backend.tokenizer.chat_template),
+        "template": template,
         "details": card["details"],
         "model_info": {
             "general.architecture": family,
-            "general.parameter_count": count,
+            "general.parameter_count": _count_parameters(context),
             f"{family}.context_length": context.backend.context,
         },
-        "capabilities": _capabilities(str(context.backend.tokenizer.chat_template)),
+        "capabilities": _capabilities(template),
         "holdfast": {
             "control": context.control.text,
             "persona": context.persona.id if context.persona else None,
@@ -198,7 +200,7 @@ async def _lines(
             for choice in chunk["choices"]:
                 delta = choice["delta"]
                 reason = choice["finish_reason"] or reason
-                if any(delta.get(name) for name in _VISIBLE):
+                if any(delta.get(field) for field in _VISIBLE):
                     first = first or time.perf_counter()
                     yield line(name, {"delta": delta, "done": False})
             if chunk.get("usage"):

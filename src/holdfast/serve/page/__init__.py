@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -30,6 +30,7 @@ from holdfast.models.notes import own_source
 from holdfast.persona.suite import Persona, Suite, load_suite, select
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.json_body import read_object
+from holdfast.serve.protocol import invalid_request
 
 FOLDER = Path(__file__).parent
 # The controls that the page offers, each with what it does; any other text may be typed.
@@ -156,8 +157,8 @@ def add_page(app: FastAPI, settings: PageSettings) -> None:
         """A score from 0 to 1; null where only a model can judge."""
         try:
             reply = ScoreRequest.model_validate(read_object(await request.body())).reply
-        except ValueError as error:
-            raise RequestError(400, 'the body is {"reply": text}.', param="reply") from error
+        except ValidationError as error:
+            raise invalid_request(error.errors()) from error
         try:
             return {"score": (await asyncio.to_thread(own, reply)).value if own else None}
         except HoldfastError as error:

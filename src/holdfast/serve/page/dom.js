@@ -1,4 +1,4 @@
-// What both pages make elements with. Text is only ever set as text, never as markup.
+// What both pages need. Text is only ever set as text, never as markup.
 "use strict";
 
 const $ = (id) => document.getElementById(id);
@@ -9,6 +9,16 @@ function element(tag, attributes = {}, ...children) {
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   made.append(...children);
   return made;
+}
+
+const number = (value) => (value === null || value === undefined ? "–" : value.toFixed(2));
+
+// The header of a request that carries the key, where one was given.
+const authorization = (key) => (key ? { Authorization: `Bearer ${key}` } : {});
+
+function trouble(said) {
+  $("trouble").textContent = said;
+  $("trouble").hidden = !said;
 }
 
 function svg(tag, attributes, text) {

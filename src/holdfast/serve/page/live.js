@@ -3,8 +3,8 @@
 "use strict";
 
 const EVERY = 5000; // milliseconds between two looks
+let shown = null; // the server's answer that is on the page
 
-const number = (value) => (value === null || value === undefined ? "–" : value.toFixed(2));
 const count = (n, one) => `${n.toLocaleString("en")} ${one}${n === 1 ? "" : "s"}`;
 
 function verdict(state) {
@@ -69,26 +69,26 @@ function section(state) {
   return element("section", { class: "persona" }, ...parts);
 }
 
-function trouble(said) {
-  $("trouble").textContent = said;
-  $("trouble").hidden = !said;
-}
-
 async function look() {
   const key = $("key").value.trim();
-  const response = await fetch("holdfast/traffic", { headers: key ? { Authorization: `Bearer ${key}` } : {} });
+  const response = await fetch("holdfast/traffic", { headers: authorization(key) });
   $("key-form").hidden = response.status !== 401 && !key;
   if (response.status === 401) return void trouble(key ? "The server does not know this key." : "This server needs a key.");
   if (response.status === 403) return void trouble("This key is for chats under its own models: it does not show the traffic.");
   if (response.status === 404) return void trouble("This server does not watch its traffic.");
   if (!response.ok) return void trouble(`The server said ${response.status}.`);
-  const state = await response.json(); // null without a persona
-  const personas = state ? [state, ...(state.aliases ?? [])] : [];
+  const text = await response.text();
+  const state = JSON.parse(text); // null without a persona
   trouble(state ? "" : "No persona is pinned to this server, so there is nothing to watch: start it with --persona FILE.");
+  if (text !== shown) show(state ? [state, ...(state.aliases ?? [])] : []);
+  shown = text; // what stays the same keeps its focus, and no screen reader says it again
+  $("when").textContent = ` as of ${new Date().toLocaleTimeString()}`;
+}
+
+function show(personas) {
   const open = [...document.querySelectorAll("details")].map((one) => one.open);
   $("personas").replaceChildren(...personas.map(section));
   [...document.querySelectorAll("details")].forEach((one, i) => { one.open = Boolean(open[i]); });
-  $("when").textContent = ` as of ${new Date().toLocaleTimeString()}`;
 }
 
 function again() {

@@ -11,8 +11,7 @@ const state = { server: null, histories: { own: [], plain: [] }, rounds: [], run
 // --- talking to the server ----------------------------------------------------
 
 function headers() {
-  const key = $("key").value.trim();
-  return { "Content-Type": "application/json", ...(key ? { Authorization: `Bearer ${key}` } : {}) };
+  return { "Content-Type": "application/json", ...authorization($("key").value.trim()) };
 }
 
 async function failure(response) {
@@ -108,8 +107,6 @@ function card(side, title) {
 }
 
 const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(1)}\u00a0%`);
-const number = (value) => (value === null ? "–" : value.toFixed(2));
-const mean = (values) => values.reduce((sum, one) => sum + one, 0) / values.length;
 
 // Whether a reply held: what a reader marked goes before what the judge says; null if nobody knows.
 function holds(reply) {
@@ -201,11 +198,6 @@ function busy(on) {
   for (const id of ["again", "play"]) $(id).disabled = on || state.playing;
   for (const one of $("starters").children) one.disabled = on || state.playing;
   $("rounds").setAttribute("aria-busy", String(on));
-}
-
-function trouble(said) {
-  $("trouble").textContent = said;
-  $("trouble").hidden = !said;
 }
 
 // Send the starters one after the other.

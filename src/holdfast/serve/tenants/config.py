@@ -38,7 +38,9 @@ from holdfast.persona.suite import Persona, load_persona
 
 _NAME = re.compile(r"[\w][\w.:/-]{0,99}")
 _ROUTE = re.compile(r"(?:/[\w.-]{1,60}){1,4}")
-_RESERVED = {"v1", "docs", "docs-files", "health", "ready", "metrics", "holdfast", "page", "live"}
+_RESERVED = {
+    "api", "docs", "docs-files", "health", "holdfast", "live", "metrics", "page", "ready", "v1",
+}  # fmt: skip
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

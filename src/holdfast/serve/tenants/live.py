@@ -82,17 +82,31 @@ class LiveTenants:
         )
         return True
 
-    def rule(self, name: str | None) -> KeyRule | None:
-        """The rule of a key, by its name."""
-        return next((rule for rule in self.current.keys if rule.name == name), None)
+    def rule(self, name: str) -> KeyRule | None:
+        """The rule of a key, by its name; None for a key without a name, which is not the file's.
 
-    def pick(self, model: object, route: str | None, key: str | None) -> Alias | None:
+        Raises:
+            RequestError: the file had the key when its request came, and has it no more.
+        """
+        if not name:
+            return None
+        for rule in self.current.keys:
+            if rule.name == name:
+                return rule
+        raise RequestError(401, f"the key {name} is gone: use another.", code="invalid_api_key")
+
+    def is_restricted(self, key: str) -> bool:
+        """Whether a key, by its name, may use certain aliases only."""
+        rule = self.rule(key)
+        return rule is not None and bool(rule.only)
+
+    def pick(self, model: object, route: str | None, key: str) -> Alias | None:
         """The alias of a request; None is the server's own persona.
 
         Args:
             model: the model that the request names.
             route: the alias of its route.
-            key: the name of its key.
+            key: the name of its key; may be empty.
 
         Raises:
             RequestError: the key may not use it.
@@ -104,7 +118,7 @@ class LiveTenants:
             raise _model_error(rule)
         return aliases[name] if name is not None else None
 
-    def check_own_model(self, key: str | None) -> None:
+    def check_own_model(self, key: str) -> None:
         """Refuse a model of the client's own choice to a key of certain aliases.
 
         Raises:
@@ -113,7 +127,7 @@ class LiveTenants:
         if (rule := self.rule(key)) and rule.only:
             raise _model_error(rule)
 
-    def visible(self, names: Iterable[str], key: str | None) -> list[str]:
+    def visible(self, names: Iterable[str], key: str) -> list[str]:
         """Those of the models and aliases that a key may use."""
         rule = self.rule(key)
         return [one for one in names if not rule or not rule.only or one in rule.only]
