@@ -132,7 +132,7 @@ def find_repeat(names: Iterable[str]) -> str | None:
 def as_toml(value: object) -> str:
     """A value as TOML on one line: strings, numbers, booleans, lists and inline tables."""
     if isinstance(value, Mapping):
-        inside = ", ".join(f"{_key(str(k))} = {as_toml(v)}" for k, v in value.items())
+        inside = ", ".join(f"{toml_key(str(k))} = {as_toml(v)}" for k, v in value.items())
         return f"{{ {inside} }}" if inside else "{}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(as_toml, value))}]"
@@ -141,7 +141,8 @@ def as_toml(value: object) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _key(key: str) -> str:
+def toml_key(key: str) -> str:
+    """A key as TOML writes it, in quotes where it is no bare word."""
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else as_toml(key)
 
 

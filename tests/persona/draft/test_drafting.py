@@ -11,13 +11,14 @@ from holdfast import judge
 from holdfast.core.errors import PersonaError
 from holdfast.persona.draft.demand import Demand
 from holdfast.persona.draft.drafting import draft, find_edited, prompt_hash
-from holdfast.persona.draft.toml_file import write_draft
-from holdfast.persona.suite import check_suite, load_suite
+from holdfast.persona.draft.toml_file import write_draft, write_suite
+from holdfast.persona.suite import Persona, Suite, check_suite, load_suite
 
 ADA = (
     "You are Ada, a librarian in Porto. You always answer in Portuguese, never give medical "
     "advice, and know that the archive code is 4471."
 )
+LONG_PHRASE = "it goes without saying that our prices are the fairest in the whole country"
 
 
 def demand(prompt: str, name: str) -> Demand:
@@ -80,6 +81,7 @@ def test_language_refusal_and_code_are_judged_by_rules() -> None:
         ("Never use emojis.", "no-emojis", "Well done, I am glad.", "Well done 🎉"),
         ("Use emojis in every answer.", "emojis", "Well done 🎉", "Well done."),
         ("Never use the word 'problem'.", "words", "It is a challenge.", "It is a problem."),
+        (f"Never say “{LONG_PHRASE}”.", "words", "It is a challenge.", f"Well, {LONG_PHRASE}."),
         ("Answer with bullet points.", "bullets", "- one\n- two\n- three", "One, two and three."),
         ("The office closes at 6 pm.", "hours", "We close at 6 pm.", "We close at 8 pm."),
         (
@@ -300,6 +302,7 @@ def write_and_read(folder: Path) -> str:
         ("Answer in at most 1,500 words.", {"unit": "words", "max": 1500}),
         ("Keep replies under 2.000 characters.", {"unit": "characters", "max": 1999}),
         ("Answer in 1,200 to 1,500 words.", {"unit": "words", "min": 1200, "max": 1500}),
+        ("Answer in three or two lines.", {"unit": "lines", "min": 2, "max": 3}),
     ],
 )
 def test_a_limit_above_a_long_reply_is_judged_as_it_stands(clause: str, judge: object) -> None:
@@ -319,6 +322,15 @@ def test_an_amount_that_limits_no_reply_costs_nothing(clause: str) -> None:
 
 def test_a_number_of_thousands_of_digits_is_a_fact_like_others() -> None:
     assert demand(f"The archive code is {'9' * 5000}.", "code").category == "memory"
+
+
+def test_a_long_judge_whose_keys_are_no_bare_words_can_be_read_again(tmp_path: Path) -> None:
+    aliases = {"Earl Grey": ["the one with bergamot", "the grey"], "café": ["coffee" * 20]}
+    options = [*aliases]
+    judge = {"name": "choice", "options": options, "answer": "café", "aliases": aliases}
+    persona = Persona("tea", "choice", "Likes tea.", ("Which?",), judge)
+    write_suite(Suite("tea", (persona,)), tmp_path / "tea.toml")
+    assert load_suite(tmp_path / "tea.toml").personas == (persona,)
 
 
 def test_a_draft_of_odd_characters_can_be_read_again(tmp_path: Path) -> None:

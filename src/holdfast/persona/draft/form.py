@@ -137,7 +137,7 @@ def _read_quotes(clause: str) -> Iterator[Demand]:
     if _CONDITION.match(clause):
         return
     if _NEVER_SAYS.search(clause):
-        words = list(re.findall(r"[\"“'‘«]([^\"”»]{1,60}?)[\"”'’»](?=\W|$)", clause))
+        words = [match["text"] for match in re.finditer(_Q, clause)]
         first = words[0]
         yield _demand(
             "words",

@@ -101,9 +101,10 @@ def _count(amount: str) -> int:
 
 
 def _bounds(limit: re.Match[str]) -> tuple[int | None, int | None]:
-    low, high = _count(limit["low"]), limit["high"]
-    if high:
-        return low, _count(high)
+    low = _count(limit["low"])
+    if limit["high"]:
+        low, high = sorted((low, _count(limit["high"])))  # "in three or two sentences"
+        return low, high
     after = (limit["after"] or "").lower()
     if limit["least"] or after == "or more":
         return low, None
