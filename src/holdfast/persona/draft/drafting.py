@@ -18,12 +18,11 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 
 from holdfast.core.backend import Backend
 from holdfast.core.errors import JudgeError, PersonaError
 from holdfast.core.extras import install
-from holdfast.judge.content.embedding import PACKAGE
+from holdfast.judge.content.embedding import is_installed
 from holdfast.judge.language import probability
 from holdfast.persona.draft.author import write_demands
 from holdfast.persona.draft.clauses import clauses, directive
@@ -204,7 +203,7 @@ def _check(demands: Sequence[Demand]) -> tuple[list[Demand], list[Unjudged]]:
     sound: list[Demand] = []
     failures: list[Unjudged] = []
     for one in demands:
-        if one.kind == "embedding" and find_spec(PACKAGE) is None:
+        if one.kind == "embedding" and not is_installed():
             failures.append(Unjudged(one.text, f"it needs {install('judges')}"))
         elif problem := _problem(one):
             failures.append(Unjudged(one.text, f"its judge {problem}"))

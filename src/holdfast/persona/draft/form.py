@@ -209,8 +209,8 @@ _LISTING = "Sure:\n- soup\n- bread\n- tea"
 
 def _without(expression: str, flags: str = "") -> Spec:
     """A judge of replies that have a few words and nothing that matches."""
-    regex: dict[str, object] = {"name": "regex", "pattern": expression}
-    return every(negate({**regex, "flags": flags} if flags else regex), _FEW_WORDS)
+    marks = {"flags": flags} if flags else {}
+    return every(negate({**pattern(expression), **marks}), _FEW_WORDS)
 
 
 def _layout(clause: str) -> Iterator[Demand]:
@@ -304,20 +304,20 @@ def _marks(clause: str) -> Iterator[Demand]:
 
 
 def _forbidden_marks(clause: str) -> Iterator[Demand]:
-    soup = plain("replies")
+    replies = plain("replies")
     happy = ("I passed my exam today!", "It's my birthday today!")
     if _forbids(_EMOJI_WORD, clause):
-        fails = (f"Yay! 🎉 {soup[0]} 😊", "Happy birthday! 🎂🥳")
-        yield _demand("no-emojis", clause, _without(EMOJI), soup, fails, happy)
+        fails = (f"Yay! 🎉 {replies[0]} 😊", "Happy birthday! 🎂🥳")
+        yield _demand("no-emojis", clause, _without(EMOJI), replies, fails, happy)
     if _forbids(_EXCLAIM, clause):
         fails = ("Congratulations! That's wonderful!", "Happy birthday to you!")
-        yield _demand("no-exclamation", clause, _without("!"), soup, fails, happy)
+        yield _demand("no-exclamation", clause, _without("!"), replies, fails, happy)
     if _forbids(_APOLOGY, clause):
         yield _demand(
             "no-apology",
             clause,
             _without(r"\b(?:sorry|apolog\w+|regret)\b"),
-            ("Here is the right order.", *soup),
+            ("Here is the right order.", *replies),
             ("I'm sorry about that!", "I apologise for the confusion, let me try again."),
             ("That was wrong.", "You made a mistake in your last answer."),
         )

@@ -34,10 +34,15 @@ _USERS_LANGUAGE = re.compile(
 
 
 @lru_cache(maxsize=1)
+def _codes() -> dict[str, str]:
+    """The code of each language that can be judged, by its names in lower case."""
+    languages = {code: material("languages").get(code, {}) for code in LANGUAGES}
+    return {n.lower(): code for code, one in languages.items() for n in one.get("names", ())}
+
+
+@lru_cache(maxsize=1)
 def _names() -> re.Pattern[str]:
-    names = [n for code, one in material("languages").items() if code in LANGUAGES
-             for n in one["names"]]  # fmt: skip
-    names.sort(key=len, reverse=True)
+    names = sorted(_codes(), key=len, reverse=True)
     # Chinese, Japanese and Korean put no spaces between words.
     spaced_names = "|".join(re.escape(n) for n in names if n[0] < "\u2e80")
     unspaced_names = "|".join(re.escape(n) for n in names if n[0] >= "\u2e80")
@@ -52,14 +57,10 @@ def language_of(clause: str) -> str | None:
         return None
     if re.search(r"\b(?:never|not|don't)\b[^,]*\b(?:in|speak)\b", clause, re.IGNORECASE):
         return None
-    names = list(_names().finditer(clause))
-    if not names or re.search(r"\btranslat|\bteach|\blearn", clause, re.IGNORECASE):
+    name = _names().search(clause)
+    if not name or re.search(r"\btranslat|\bteach|\blearn", clause, re.IGNORECASE):
         return None
-    language = names[0].group().lower()
-    for code, one in material("languages").items():
-        if language in (name.lower() for name in one["names"]):
-            return str(code)
-    return None
+    return _codes().get(name.group().lower())
 
 
 def read_language(clause: str, reader: Reader) -> Iterator[Demand]:
@@ -75,8 +76,7 @@ def _language_demand(code: str, clause: str) -> Demand:
     judge = every(
         {"name": "language", "to": code, "min_words": 3}, text_of(Reader("", language=code))
     )
-    foreign = code in ("en", "es") and (code == "en" or bool(_USERS_LANGUAGE.search(clause)))
-    if foreign and code == "es":
+    if code == "es" and _USERS_LANGUAGE.search(clause):
         probes, fails = (str(material("plain")["foreign_probes"][0]),), plain("replies", "refusals")
     elif code == "en":
         probes, fails = tuple(material("plain")["foreign_probes"]), plain("foreign")

@@ -13,8 +13,8 @@ from holdfast.persona.draft.demand import (
     as_id,
     either,
     every,
+    find_word,
     material,
-    mentions,
     negate,
     pattern,
     plain,
@@ -135,7 +135,7 @@ def read_refusals(clause: str, reader: Reader) -> Iterator[Demand]:
 
 
 def _find_topics(text: str) -> list[Mapping[str, Any]]:
-    return [one for one in material("topics")["topic"] if mentions(text, one["words"])]
+    return [one for one in material("topics")["topic"] if find_word(text, one["words"])]
 
 
 def _topic(text: str, clause: str, reader: Reader, act: str) -> Iterator[Demand]:
@@ -230,4 +230,4 @@ def _on_topic(topic: str, clause: str, reader: Reader) -> Demand:
 def _off(text: str) -> list[Mapping[str, Any]]:
     """Two questions that have nothing to do with a text."""
     topics = material("topics")["off"]
-    return [one for one in topics if not mentions(text, one["about"])][:2] or topics[:2]
+    return [one for one in topics if not find_word(text, one["about"])][:2] or topics[:2]
