@@ -18,7 +18,7 @@ from holdfast.judge.pattern import Pattern, limited_validator, patterns_of
 from holdfast.judge.score import Judge, Score, score_within
 
 MOST_SUBSCHEMAS = 10_000
-_FENCE = re.compile(r"[ \t]*```([\w-]*)[ \t]*")
+_FENCE = re.compile(r"[ \t]*```([\w-]*)[ \t]*\r?")
 _BULLET = re.compile(r"^[ \t]*[-*+•–—‣◦▪·][ \t]+\S")
 _NUMBER = re.compile(r"^[ \t]*\(?(\d{1,3})[.):][ \t]+\S")
 

@@ -267,17 +267,17 @@ def avoids(params: Params) -> Judge:
     Inside a phrase of `besides` a text is not sought: a "gift shop" is no gift.
     """
     texts = params.texts("any")
-    harmless = params.texts("besides") if params.take("besides") is not None else ()
-    exceptions = re.compile(
-        "|".join(rf"(?<!\w){re.escape(phrase)}(?!\w)" for phrase in harmless) or r"(?!)",
-        re.IGNORECASE,
-    )
+    phrases = params.texts("besides") if params.take("besides") is not None else ()
+    exceptions = [Target(phrase, True, False).anywhere for phrase in phrases]
     least = params.whole("min_words", 3) or 0
     targets = _targets(params, texts, params.flag("whole_word", True))
     params.refuse_unknown()
 
     def judge(text: str) -> Score:
-        counts = occurrences(targets, exceptions.sub(" ", straight(text)))
+        rest = straight(text)
+        for exception in exceptions:
+            rest = exception.sub(" ", rest)
+        counts = occurrences(targets, rest)
         hits = [target.text for target, n in zip(targets, counts, strict=True) if n]
         if hits:
             return Score(0.0, f"says {', '.join(map(quote, hits))}")
