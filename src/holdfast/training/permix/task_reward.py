@@ -1,10 +1,9 @@
 """The reward: 1 for a completion that has the gold answer, else 0, under any persona.
 
 A reward that sees the persona would pay for playing it or for dropping it, and robustness would
-be bought with one of the two. So it gets a completion and an answer; `check_invariance` tries at
-the start of every run that no prompt changes it.
+be bought with one of the two. So it gets a completion and an answer, and looks at no prompt.
 
-This module knows texts and answers. It knows no personas beyond that check.
+This module knows texts and answers. It knows no personas.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import require_name
 from holdfast.evals.tasks import verifier
 from holdfast.evals.tasks.math_equality import MathCheck
@@ -113,27 +111,3 @@ class Reward:
             return 0.0
         verdict = verifier.verify(task, self._kinds[item], [reply], self.math)
         return float(getattr(verdict, self.reading))
-
-
-def check_invariance(
-    reward: Callable[..., Sequence[float]], prompts: Sequence[Sequence[Any]], items: Sequence[int]
-) -> None:
-    """Try that a completion has the same reward under every prompt.
-
-    Args:
-        reward: The reward function.
-        prompts: A list for each persona, with a prompt for each item.
-        items: Numbers of the tasks.
-
-    Raises:
-        HoldfastError: A reward differs.
-    """
-    completions = [[{"role": "assistant", "content": f"It is {i}."}] for i in range(len(items))]
-    rewards = [
-        list(reward(prompts=list(some), completions=completions, item=list(items)))
-        for some in prompts
-    ]
-    if any(one != rewards[0] for one in rewards):
-        raise HoldfastError(
-            "the reward depends on the persona: it has to see the completion and the answer alone."
-        )
