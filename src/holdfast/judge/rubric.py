@@ -77,7 +77,7 @@ class Verdict(NamedTuple):
 def criteria(params: Params) -> tuple[str, int]:
     """The criteria and the highest grade of a rubric's spec."""
     text = params.text("criteria")
-    scale = params.whole("scale", 5, low=2) or 5
+    scale = params.whole("scale", 5, low=2)
     params.refuse_unknown()
     if scale > 10:
         params.fail(f"parameter “scale” must be a whole number from 2 to 10, not {scale}")

@@ -170,7 +170,7 @@ def _references(schema: object) -> list[str]:
 def list_format(params: Params) -> Judge:
     """Share of the reply's lines (or comma parts) that are items, times the fit of their number."""
     style = params.one_of("style", ("bullets", "numbers", "comma", "lines"))
-    low = params.whole("min_items", 2, low=1) or 1
+    low = params.whole("min_items", 2, low=1)
     high = params.whole("max_items", None, low=1)
     longest = params.whole("max_words", {"comma": 3, "lines": 12}.get(style), low=1)
     params.refuse_unknown()

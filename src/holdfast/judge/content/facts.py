@@ -118,7 +118,7 @@ def facts(params: Params) -> Judge:
         params.fail("parameter “facts” must be a list of tables, as [{ is = [“209”] }, …]")
     all_facts = [_fact(params, entry) for entry in tables]
     ordered = params.flag("order", False)
-    least = params.whole("least", len(all_facts), low=1) or len(all_facts)
+    least = params.whole("least", len(all_facts), low=1)
     strict = params.flag("strict", True)
     params.refuse_unknown()
     if least > len(all_facts):
@@ -144,16 +144,16 @@ def facts(params: Params) -> Judge:
 
 def _fact(params: Params, entry: Mapping[str, object]) -> Fact:
     inner = Params(params.name, {"name": params.name, **entry})
-    about = inner.texts("about") if inner.take("about") is not None else ()
+    about = inner.texts_or_none("about")
     values = inner.texts("is")
-    wrong = inner.texts("not") if inner.take("not") is not None else ()
-    only = inner.text("only") if inner.take("only") is not None else None
+    wrong = inner.texts_or_none("not")
+    only = inner.pattern("only") if inner.take("only") is not None else None
     inner.refuse_unknown()
     return Fact(
         tuple(map(normalise, about)),
         tuple(map(normalise, values)),
         tuple(map(normalise, wrong)),
-        Pattern(only, "i") if only else None,
+        only,
     )
 
 

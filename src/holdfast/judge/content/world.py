@@ -36,7 +36,7 @@ _OWN = re.compile(r"\b(?:I|I'\w+|me|my|mine|we|we'\w+|us|our)\b")
 def world(params: Params) -> Judge:
     """1 for two of the words, or for one of `words` where nothing is of everybody's day, else 0."""
     own = params.texts("words")
-    also = params.texts("also") if params.take("also") is not None else ()
+    also = params.texts_or_none("also")
     params.refuse_unknown()
     targets = [Target(text, True, False) for text in (*own, *also)]
     exceptions = {text.casefold() for text in (*own, *also)}
