@@ -33,7 +33,7 @@ from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gate import find_layers_name
 from holdfast.models.local.turns import find_reply_closing
-from holdfast.training.prism.divergence import TeacherTargets, divergence, divergence_from, logits
+from holdfast.training.prism.divergence import TeacherTargets, divergence, logits
 from holdfast.training.prism.settings import PrismSettings
 
 APART = 10  # times that the first KL must be above the KL of a prompt with itself
@@ -196,13 +196,20 @@ def _quiet() -> Iterator[None]:
 
 
 def linear_names(model: torch.nn.Module, layers: str) -> list[str]:
-    """The names of a layer's linear modules: of a Llama the seven that the paper adapts."""
+    """The names of a layer's linear modules: of a Llama the seven that the paper adapts.
+
+    Raises:
+        ModelError: There are none, as in GPT-2, whose layers are convolutions.
+    """
     places = (
         name
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and f".{layers}." in f".{name}"
     )
-    return sorted({place.rpartition(".")[2] for place in places})
+    names = sorted({place.rpartition(".")[2] for place in places})
+    if not names:
+        raise ModelError("an adapter needs linear layers, which this model lacks: choose another.")
+    return names
 
 
 @contextmanager
@@ -252,7 +259,7 @@ def _mean_divergence(
         targets = _targets(model, part, settings.top)
         with torch.no_grad():
             student = _student_logits(model, part)
-        kl = float(divergence_from(targets, student, settings.temperature))
+        kl = float(divergence(targets, student, settings.temperature))
         total, mass = total + kl * len(student), mass + targets.mass * len(student)
         tokens += len(student)
     return total / tokens, mass / tokens
@@ -270,7 +277,8 @@ def _divergence_from_itself(
     with torch.no_grad():
         together = _student_logits(model, answers)
         alone = torch.cat([_student_logits(model, [one]) for one in answers])
-        return max(0.0, float(divergence(together, alone, settings.temperature, settings.top)))
+        targets = TeacherTargets.of(together, settings.top)
+        return max(0.0, float(divergence(targets, alone, settings.temperature)))
 
 
 def _train(
@@ -311,7 +319,7 @@ def _backward(model: Any, batch: Sequence[TwoViews], settings: Distillation) -> 
     finite = True
     for part in _parts(batch, settings.rows):
         targets = _targets(model, part, settings.top)
-        loss = divergence_from(targets, _student_logits(model, part), settings.temperature)
+        loss = divergence(targets, _student_logits(model, part), settings.temperature)
         finite &= bool(loss.isfinite())
         (loss * (sum(one.answer for one in part) / tokens)).backward()
     return finite
