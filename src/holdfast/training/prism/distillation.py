@@ -118,14 +118,13 @@ def two_views(
     """
     teacher = backend.template.render((message("system", persona), *chat)).ids
     student = backend.template.render(chat).ids
-    texts = backend.tokenizer.decode(list(teacher)), backend.tokenizer.decode(list(student))
     prompt = persona.strip()  # templates may trim it
-    if prompt not in texts[0] or prompt in texts[1]:
+    if prompt not in backend.decode(teacher) or prompt in backend.decode(student):
         raise ModelError(
             f"{backend.name}'s chat template does not show the persona to the teacher alone, so "
             "that there is nothing to distil."
         )
-    tokens = tuple(backend.tokenizer(answer, add_special_tokens=False)["input_ids"])
+    tokens = backend.encode(answer)
     if ended and backend.ends:
         own = next(iter(find_reply_closing(backend.template)), backend.tokenizer.eos_token_id)
         tokens += (own if own in backend.ends else min(backend.ends),)
