@@ -203,9 +203,9 @@ def _mean_prompt(backend: LocalBackend, data: TrainingData) -> float:
 
 
 def _longest_prompt(backend: LocalBackend, data: TrainingData) -> int:
-    """Tokens of the longest task under the longest persona."""
-    task = max(data.tasks, key=lambda one: sum(map(len, one.turns)))
-    persona = max(data.personas, key=lambda one: len(one.text), default=None)
+    """Tokens of the longest task under the longest persona, both by their bytes in UTF-8."""
+    task = max(data.tasks, key=lambda one: len("".join((*one.history, *one.turns)).encode()))
+    persona = max(data.personas, key=lambda one: len(one.text.encode()), default=None)
     return len(backend.template.render(chat(task, persona)).ids)
 
 
