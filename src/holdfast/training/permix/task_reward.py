@@ -15,7 +15,7 @@ from holdfast.core.settings import require_name
 from holdfast.evals.tasks import verifier
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.tasks import Task
-from holdfast.training.permix.rollout_text import read_completion
+from holdfast.training.permix.rollout_text import is_cut, read_completion
 
 READINGS = ("final", "lenient", "strict")
 Verify = Callable[[Task, str], float]
@@ -85,15 +85,13 @@ class Reward:
         Args:
             completions: Texts, or lists of messages.
             item: The number of each one's task.
-            completion_ids: Their tokens. One that does not end in one of `ends` was cut by the
-                limit of tokens; without `ends` none counts as cut.
+            completion_ids: Their tokens, of which `ends` tells whether the limit cut them.
             rest: What else a trainer passes; it is not looked at.
         """
-        cut = [bool(self.ends) and not self.ends & set(ids[-1:]) for ids in completion_ids or ()]
-        cut += [False] * (len(completions) - len(cut))
+        token_ids = [()] * len(completions) if completion_ids is None else completion_ids
         return [
-            self.score(i, read_completion(one), cut=stopped)
-            for one, i, stopped in zip(completions, item, cut, strict=True)
+            self.score(i, read_completion(one), cut=is_cut(ids, self.ends))
+            for one, i, ids in zip(completions, item, token_ids, strict=True)
         ]
 
     def score(self, item: int, reply: str, *, cut: bool = False) -> float:
