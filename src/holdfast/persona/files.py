@@ -28,10 +28,11 @@ def read_text(path: Path, what: str, hint: str, error: type[HoldfastError] = Hol
     """
     try:
         return path.read_bytes().decode("utf-8-sig")
-    except OSError as missing:
-        raise error(f"there are no {what} in {path} ({missing.strerror}): {hint}.") from missing
     except UnicodeDecodeError as wrong:
         raise error(f"{path} is not UTF-8 (byte {wrong.start}): convert it first.") from wrong
+    except (OSError, ValueError) as missing:  # of a name with a NUL character, too
+        why = getattr(missing, "strerror", missing)
+        raise error(f"there are no {what} in {path} ({why}): {hint}.") from missing
 
 
 def read_toml(
