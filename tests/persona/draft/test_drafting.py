@@ -290,6 +290,25 @@ def test_a_drafted_file_loads_and_its_hash_ties_it_to_its_prompt(tmp_path: Path)
         write_draft(result, path)
 
 
+@pytest.mark.parametrize(
+    ("prompt", "names"),
+    [
+        ("Start every reply with “In a single sentence:”.", ["opening"]),
+        ("End every reply with 'Keep it short, captain!'", ["ending"]),
+        ('Always say "answer in Spanish, please" at the end.', ["phrase"]),
+        ('Never use the phrase "as a pirate would say with emojis".', ["words"]),
+        ('Say "I have a haiku for you" often.', ["phrase"]),
+        ('Your motto is "never give medical advice".', ["motto"]),
+        ('If asked about prices, say "We open at 9 am".', ["wording"]),
+        ("Answer in 'German'.", ["language"]),
+    ],
+)
+def test_what_a_prompt_quotes_is_no_demand_of_its_own(prompt: str, names: list[str]) -> None:
+    demands = draft(prompt).demands
+    assert [one.name for one in demands] == names
+    assert demands[0].text.rstrip(".!") in prompt.translate(str.maketrans("“”", '""'))
+
+
 def write_and_read(folder: Path) -> str:
     write_draft(draft(ADA), folder / "again.toml")
     return (folder / "again.toml").read_text(encoding="utf-8")

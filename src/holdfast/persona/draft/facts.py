@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from holdfast.persona.draft.clauses import clauses
+from holdfast.persona.draft.clauses import clauses, unquote
 from holdfast.persona.draft.demand import Demand, Reader, as_id, every, negate, pattern, plain
 from holdfast.persona.draft.language import can_refuse, refusal_judge, refusals
 
@@ -245,7 +245,7 @@ def _is_secret(thing: str, fact: str, reader: Reader) -> bool:
     for before, clause in zip(["", *parts], parts, strict=False):
         if keeps_secret(clause) and (before == fact or _SECRET_THING.search(thing)):
             return True
-        if not _SECRET.search(clause):
+        if not _SECRET.search(unquote(clause)):
             continue
         if id_of_thing in as_id(clause, 40).split("-"):
             return True

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
+from holdfast.persona.draft.clauses import unquote
 from holdfast.persona.draft.demand import (
     Demand,
     Reader,
@@ -94,11 +96,10 @@ def read_form(clause: str, reader: Reader) -> Iterator[Demand]:
     """What a rule can see of a reply's form, apart from its length."""
     body = clause.rstrip(" .!;")
     yield from _read_quotes(body)
-    yield from _letters(body, reader)
-    yield from _layout(body)
-    yield from _lists(body)
-    yield from _marks(body)
-    yield from _forbidden_marks(body)
+    bare = unquote(body)
+    rules = (_layout, _lists, _marks, _forbidden_marks)
+    demands = (*_letters(bare, reader), *(one for rule in rules for one in rule(bare)))
+    yield from (replace(one, text=body) for one in demands)
 
 
 def _wants(rule: re.Pattern[str], clause: str) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from holdfast.persona.draft.clauses import NEGATION
+from holdfast.persona.draft.clauses import NEGATION, unquote
 from holdfast.persona.draft.demand import (
     Demand,
     Reader,
@@ -118,19 +118,20 @@ def read_refusals(clause: str, reader: Reader) -> Iterator[Demand]:
     """Topics that are forbidden, or the only ones that are allowed."""
     if not can_refuse(reader) or keeps_back(clause):
         return
+    bare = unquote(clause)
     if request := _IF_ASKED.match(clause):
         yield from _instead(request["topic"], request["what"], clause, reader)
-    elif only := _ONLY.search(clause):
+    elif only := _ONLY.search(bare):
         topic = only["topic"] or only["other"] or only["third"] or ""
         if not re.match(
             r"(?:the )?(?:facts|point|character|script|format|plan|role|rules)\b", topic, re.I
         ):
             yield _on_topic(topic, clause, reader)
-    elif match := _FORBIDS.search(clause):
+    elif match := _FORBIDS.search(bare):
         topic = match["topic"] or match["sujet"] or match["thema"] or ""
         if not _NOT_TOPICS.match(topic):
             yield from _topic(topic, clause, reader, match["act"] or match["verb"] or "give")
-    elif (match := _AVOIDS.match(clause)) and _find_topics(match["topic"]):
+    elif (match := _AVOIDS.match(bare)) and _find_topics(match["topic"]):
         yield from _topic(match["topic"], clause, reader, "discuss")
 
 
