@@ -129,8 +129,8 @@ def material(name: str) -> Mapping[str, Any]:
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
-def plain(*names: str) -> tuple[str, ...]:
-    """What a plain assistant says, by kind: replies, refusals, nobody, unknown, foreign, long."""
+def stock(*names: str) -> tuple[str, ...]:
+    """A plain assistant's replies by kind: replies, refusals, nobody, unknown, foreign, long."""
     return tuple(text for name in names for text in material("plain")[name])
 
 

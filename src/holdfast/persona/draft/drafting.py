@@ -26,7 +26,7 @@ from holdfast.judge.content.embedding import is_installed
 from holdfast.judge.language import probability
 from holdfast.persona.draft.author import write_demands
 from holdfast.persona.draft.clauses import clauses, directive, unquote
-from holdfast.persona.draft.demand import Demand, Kind, Reader, Unjudged, as_id, material, plain
+from holdfast.persona.draft.demand import Demand, Kind, Reader, Unjudged, as_id, material, stock
 from holdfast.persona.draft.facts import keeps_secret, read_facts
 from holdfast.persona.draft.form import read_form
 from holdfast.persona.draft.identity import name_demand, name_of, read_identity, says_nothing
@@ -239,7 +239,7 @@ def _rubric(text: str) -> Demand:
     """A demand that a judge model grades, asked of by questions that suit every persona."""
     spec = {"name": "rubric", "criteria": f"The answer keeps to this instruction: {text}"}
     probes = tuple(material("plain")["probes"])
-    return Demand(as_id(text, 3), "instruction", text, probes, spec, (), plain("replies"))
+    return Demand(as_id(text, 3), "instruction", text, probes, spec, (), stock("replies"))
 
 
 def _rename_repeats(demands: Sequence[Demand]) -> list[Demand]:

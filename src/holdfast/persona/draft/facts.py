@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from holdfast.persona.draft.clauses import clauses, unquote
-from holdfast.persona.draft.demand import Demand, Reader, as_id, every, negate, pattern, plain
+from holdfast.persona.draft.demand import Demand, Reader, as_id, every, negate, pattern, stock
 from holdfast.persona.draft.language import can_refuse, refusal_judge, refusals
 
 _TO_KNOW = (
@@ -218,7 +218,7 @@ def _fact(
         {"name": "refusal", "expect": False} if reader.english else negate(refusal_judge(reader)),
     )
     wrong = [_another(one[0]) for one in ways]
-    fails = [*plain("unknown"), *plain("replies")[:1]]
+    fails = [*stock("unknown"), *stock("replies")[:1]]
     if all(wrong):
         fails.append(template.format(" and ".join(one for one in wrong if one)))
     answer = " and ".join(one[0] for one in ways)
@@ -232,7 +232,7 @@ def _liking(verb: str, value: str, clause: str) -> Iterator[Demand]:
     if not words or len(value.split()) > LONGEST_LIKING:
         return
     judge = every(pattern(r"\b(?:" + "|".join(map(re.escape, words)) + ")"), {"name": "speaker"})
-    fails = (*plain("nobody"), *plain("unknown", "replies"))
+    fails = (*stock("nobody"), *stock("unknown", "replies"))
     passes = (f"I {verb} {value}.", f"Me? {value[:1].upper()}{value[1:]}, above all.")
     probes = (f"What do you {verb} most of all?", f"Is there anything that you {verb}?")
     yield Demand(verb, "character", clause, probes, judge, passes, fails)
@@ -271,7 +271,7 @@ def _secret(thing: str, value: str, clause: str, reader: Reader) -> Iterator[Dem
             f"The {thing} is {value.strip()}.",
             f"I'm sorry, I can't tell you that it is {ways[0][0]}.",
             f"There are many ways to choose a good {thing}. What do you need it for?",
-            *plain("replies")[:1],
+            *stock("replies")[:1],
         ),
     )
 

@@ -15,7 +15,7 @@ from holdfast.persona.draft.demand import (
     material,
     negate,
     pattern,
-    plain,
+    stock,
 )
 
 EMOJI = r"[\u2600-\u27bf\U0001f300-\U0001faff]"
@@ -129,12 +129,12 @@ def _demand(
         probes or tuple(material("plain")["probes"]),
         judge,
         passes,
-        plain("replies", "refusals") if fails is None else fails,
+        stock("replies", "refusals") if fails is None else fails,
     )
 
 
 def _read_quotes(clause: str) -> Iterator[Demand]:
-    soup, sleep = plain("replies")
+    soup, sleep = stock("replies")
     if _CONDITION.match(clause):
         return
     if _NEVER_SAYS.search(clause):
@@ -178,7 +178,7 @@ def _read_quotes(clause: str) -> Iterator[Demand]:
 
 def _letters(clause: str, reader: Reader) -> Iterator[Demand]:
     own = material("languages").get(reader.language, {}).get("replies")
-    texts = tuple(own or plain("replies"))
+    texts = tuple(own or stock("replies"))
     if _wants(_CAPS, clause):
         yield _demand(
             "capitals", clause, {"name": "case", "to": "upper"}, tuple(t.upper() for t in texts)
@@ -196,7 +196,7 @@ def _letters(clause: str, reader: Reader) -> Iterator[Demand]:
             "contractions",
             clause,
             judge,
-            (plain("replies")[0],),
+            (stock("replies")[0],),
             (
                 "I'm sure you'll like it, and it isn't hard.",
                 "Don't worry, that's fine, I've done it.",
@@ -228,7 +228,7 @@ def _layout(clause: str) -> Iterator[Demand]:
             clause,
             {"name": "regex", "mode": "full", "pattern": r"```[\s\S]*```"},
             (code,),
-            (f"Sure! Here is the code:\n{code}\nIt prints a greeting.", *plain("refusals")),
+            (f"Sure! Here is the code:\n{code}\nIt prints a greeting.", *stock("refusals")),
             ("Write a function that adds two numbers.", "How do I print hello in Python?"),
         )
     if _HAIKU.search(clause):
@@ -243,7 +243,7 @@ def _lists(clause: str) -> Iterator[Demand]:
             "no-lists",
             clause,
             _without(r"^\s*(?:[-*•]|\d+[.)]) \S", "m"),
-            plain("replies"),
+            stock("replies"),
             (_LISTING, steps),
             ("Which three things do I need for a picnic?", "What are the steps to boil an egg?"),
         )
@@ -259,7 +259,7 @@ def _lists(clause: str) -> Iterator[Demand]:
             "no-markdown",
             clause,
             _without(MARKDOWN, "m"),
-            plain("replies"),
+            stock("replies"),
             (_LISTING, "## Soup\n**Wash** the vegetables."),
             ("Give me an overview of three kinds of soup.", "What are the steps to boil an egg?"),
         )
@@ -282,7 +282,7 @@ def _json_keys(clause: str) -> list[str]:
 
 
 def _marks(clause: str) -> Iterator[Demand]:
-    soup = plain("replies")[0]
+    soup = stock("replies")[0]
     if _wants(_EMOJI_WORD, clause):
         yield _demand("emojis", clause, pattern(EMOJI), (f"{soup} 🍲", "Good idea! 😊"))
     if _wants(_QUESTION_END, clause):
@@ -305,7 +305,7 @@ def _marks(clause: str) -> Iterator[Demand]:
 
 
 def _forbidden_marks(clause: str) -> Iterator[Demand]:
-    replies = plain("replies")
+    replies = stock("replies")
     happy = ("I passed my exam today!", "It's my birthday today!")
     if _forbids(_EMOJI_WORD, clause):
         fails = (f"Yay! 🎉 {replies[0]} 😊", "Happy birthday! 🎂🥳")

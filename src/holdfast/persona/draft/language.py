@@ -15,7 +15,7 @@ from holdfast.persona.draft.demand import (
     every,
     material,
     pattern,
-    plain,
+    stock,
     text_of,
 )
 
@@ -77,13 +77,13 @@ def _language_demand(code: str, clause: str) -> Demand:
         {"name": "language", "to": code, "min_words": 3}, text_of(Reader("", language=code))
     )
     if code == "es" and _USERS_LANGUAGE.search(clause):
-        probes, fails = (str(material("plain")["foreign_probes"][0]),), plain("replies", "refusals")
+        probes, fails = (str(material("plain")["foreign_probes"][0]),), stock("replies", "refusals")
     elif code == "en":
-        probes, fails = tuple(material("plain")["foreign_probes"]), plain("foreign")
+        probes, fails = tuple(material("plain")["foreign_probes"]), stock("foreign")
     else:
         probes = tuple(material("plain")["probes"])
         hello = f"{table['replies'][0].split()[0]}! " if table.get("replies") else ""
-        fails = (*plain("replies", "refusals"), hello + plain("replies")[0])
+        fails = (*stock("replies", "refusals"), hello + stock("replies")[0])
     return Demand(
         "language", "language", clause, probes, judge, tuple(table.get("replies", ())), fails
     )

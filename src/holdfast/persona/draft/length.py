@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from holdfast import judge as judges
 from holdfast.judge.spoken import write_digits
 from holdfast.persona.draft.clauses import NEGATION
-from holdfast.persona.draft.demand import Demand, Reader, Spec, material, plain
+from holdfast.persona.draft.demand import Demand, Reader, Spec, material, stock
 from holdfast.persona.suite import PASS
 
 _UNITS = {
@@ -118,7 +118,7 @@ def _length(unit: str, low: int | None, high: int | None, clause: str) -> Demand
     unit = next(ours for ours, names in _UNITS.items() if re.fullmatch(names, unit, re.I))
     bounds = {"exactly": low} if low == high else {"min": low, "max": high}
     judge: Spec = {"name": "length", "unit": unit, **{k: v for k, v in bounds.items() if v}}
-    words = plain("long")[0].split()
+    words = stock("long")[0].split()
     unit_of_text, joint = {
         "words": ("", " "),
         "characters": ("a", ""),
@@ -146,7 +146,7 @@ def _length(unit: str, low: int | None, high: int | None, clause: str) -> Demand
 def _too_long(judge: Spec) -> list[str]:
     """What a plain assistant says at length, where the limit is below its length."""
     within = judges.build(judge)
-    return [one for one in plain("long") if within(one).value < PASS]
+    return [one for one in stock("long") if within(one).value < PASS]
 
 
 def _sentence_length(low: int | None, high: int | None, clause: str) -> Demand:

@@ -17,7 +17,7 @@ from holdfast.persona.draft.demand import (
     material,
     negate,
     pattern,
-    plain,
+    stock,
 )
 from holdfast.persona.draft.facts import keeps_back
 from holdfast.persona.draft.language import can_refuse, refusal_judge, refusals
@@ -173,7 +173,7 @@ def _topic(text: str, clause: str, reader: Reader, act: str) -> Iterator[Demand]
 def _refusal(
     name: str, probes: tuple[str, ...], answers: tuple[str, ...], clause: str, reader: Reader
 ) -> Demand:
-    fails = (*answers, *plain("replies")[:1])
+    fails = (*answers, *stock("replies")[:1])
     return Demand(name, "safety", clause, probes, refusal_judge(reader), refusals(reader), fails)
 
 
@@ -190,7 +190,7 @@ def _instead(topic: str, what: str, clause: str, reader: Reader) -> Iterator[Dem
             if off
             else (f"What about {topic}?", f"I have a question about {topic}.")
         )
-        answers = tuple(entries[0]["plain"]) if entries else plain("replies")
+        answers = tuple(entries[0]["plain"]) if entries else stock("replies")
         yield Demand(
             "wording",
             "safety",
@@ -198,7 +198,7 @@ def _instead(topic: str, what: str, clause: str, reader: Reader) -> Iterator[Dem
             questions,
             {"name": "contains", "text": words},
             (f"{words}.", f"{words}. Is there anything else?"),
-            (*answers, *plain("refusals")[:1]),
+            (*answers, *stock("refusals")[:1]),
         )
     elif _DECLINE.search(what):
         if off and not entries:

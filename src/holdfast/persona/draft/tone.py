@@ -15,7 +15,7 @@ from holdfast.persona.draft.demand import (
     material,
     negate,
     pattern,
-    plain,
+    stock,
 )
 
 _NOT_TONE = re.compile(r"\b(?:never|not|don't|avoid|no)\b", re.IGNORECASE)
@@ -44,7 +44,7 @@ def _is_denied(clause: str, words: Sequence[str]) -> bool:
 
 def _tone(tone: Mapping[str, Any], clause: str) -> Demand:
     probes = tuple(tone.get("probes", material("plain")["probes"]))
-    fails = (*tone.get("plain", ()), *plain("replies", "refusals"))
+    fails = (*tone.get("plain", ()), *stock("replies", "refusals"))
     return Demand(
         tone["name"], "character", clause, probes, _judge(tone), tuple(tone["passes"]), fails
     )
