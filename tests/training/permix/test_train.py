@@ -124,6 +124,11 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(train_small: Any, tmp_
     train_small(whole, steps=5)
     with pytest.raises(RuntimeError, match="killed"):
         train_small(cut, steps=5, verify=dies)
+    items = (cut / "items.jsonl").read_text("utf-8")
+    (cut / "items.jsonl").write_text(items.partition("\n")[2], "utf-8")  # as without a trial
+    with pytest.raises(RunError, match="trains on other tasks, as its trial chose them"):
+        train_small(cut, steps=5)
+    (cut / "items.jsonl").write_text(items, "utf-8")
     # What a kill in the middle of saving leaves is not gone on from.
     shutil.copytree(cut / "checkpoints" / "checkpoint-4", cut / "checkpoints" / "checkpoint-5")
     (cut / "checkpoints" / "checkpoint-5" / "trainer_state.json").unlink()

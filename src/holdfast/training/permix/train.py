@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast import report
-from holdfast.core.errors import HoldfastError
+from holdfast.core.errors import HoldfastError, RunError
 from holdfast.core.folder import write_whole
 from holdfast.core.progress import Progress
 from holdfast.core.records import dumps, read_record
@@ -308,10 +308,17 @@ def _read_summary(folder: Path) -> PermixSummary | None:
 
 
 def _write_items(path: Path, tasks: Sequence[Task]) -> None:
+    """Write down what is trained on. Raises `RunError` where a run would go on with other tasks."""
     if not main_process():
         return
     items = (TrainedItem(task.id, task.history, task.turns) for task in tasks)
-    write_whole(path, "".join(dumps(item) + "\n" for item in items))
+    text = "".join(dumps(item) + "\n" for item in items)
+    if path.exists() and path.read_bytes() != text.encode():
+        raise RunError(
+            f"{path.parent} trains on other tasks, as its trial chose them: go on with or without "
+            "a trial as it began, or choose another --out."
+        )
+    write_whole(path, text)
 
 
 def _fit(
