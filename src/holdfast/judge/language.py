@@ -30,9 +30,9 @@ _CODES = (
     "lv mt nl no pl pt ro ru sk sl sq sv sw ta te th tl tr uk ur vi zh"
 )
 LANGUAGES = tuple(_CODES.split())
-_PIECE = 6
-_SURE = 8
-_NEARLY = 0.4
+_PIECE = 6  # words of a piece at least
+_SURE = 8  # words whose probabilities are taken as they are
+_NEARLY = 0.4  # times the likeliest's probability: from there on a language is as likely
 _LONGEST = 250  # words of a sentence whose sentiment is read at once
 
 

@@ -214,16 +214,17 @@ def _memory(backend: LocalBackend, trainer: TrainerSettings, arm: str, longest: 
     rows, model = trainer.rows(processes()), backend.engine.model
     vocabulary = int(model.config.get_text_config().vocab_size)
     if arm in IMITATIONS:  # all logits at once, as they are and in float32 with a gradient
-        scored_tokens, numbers = rows * longest, vocabulary * (2 * model.dtype.itemsize + 3 * 4)
+        scored_tokens = rows * longest
+        scored_bytes = vocabulary * (2 * model.dtype.itemsize + 3 * 4)
     else:
         scored_tokens = rows * trainer.max_new_tokens
-        numbers = min(vocabulary, _TILE) * (34 if backend.engine.device.type == "cpu" else 2)
+        scored_bytes = min(vocabulary, _TILE) * (34 if backend.engine.device.type == "cpu" else 2)
     return step_memory(
         backend,
         rank=trainer.rank,
         rows=rows,
         tokens=longest,
         scored_tokens=scored_tokens,
-        numbers=numbers,
+        scored_bytes=scored_bytes,
         checkpointed=model.num_parameters() >= MEDIUM,
     )

@@ -69,5 +69,5 @@ def _memory(
         rows=distillation.rows,
         tokens=min(round(question) + answer, distillation.max_length),
         scored_tokens=distillation.rows * answer,
-        numbers=copies * int(model.config.get_text_config().vocab_size),
+        scored_bytes=copies * int(model.config.get_text_config().vocab_size),
     )
