@@ -339,6 +339,13 @@ def test_an_amount_that_limits_no_reply_costs_nothing(clause: str) -> None:
     assert time.process_time() - began < 5
 
 
+def test_a_prompt_of_many_facts_is_drafted_in_the_time_that_its_length_takes() -> None:
+    facts = "".join(f"The extension of room {n} is {4000 + n}.\n" for n in range(600))
+    began = time.process_time()
+    assert len(draft(facts).demands) == 600
+    assert time.process_time() - began < 5
+
+
 def test_a_number_of_thousands_of_digits_is_a_fact_like_others() -> None:
     assert demand(f"The archive code is {'9' * 5000}.", "code").category == "memory"
 

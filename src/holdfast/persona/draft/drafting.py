@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from holdfast.core.backend import Backend
 from holdfast.core.errors import JudgeError, PersonaError
 from holdfast.core.extras import install
+from holdfast.core.records import dumps
 from holdfast.judge.content.embedding import is_installed
 from holdfast.judge.language import probability
 from holdfast.persona.draft.author import write_demands
@@ -202,12 +203,11 @@ def _apply(rule: Rule, part: str, reader: Reader) -> Iterator[Demand | Unjudged]
 
 
 def _drop_repeats(demands: Sequence[Demand]) -> list[Demand]:
-    """Keep each judge once: prompts repeat themselves."""
-    different: list[Demand] = []
+    """Keep each judge with its probes once: prompts repeat themselves."""
+    first: dict[str, Demand] = {}
     for one in demands:
-        if not any(one.judge == other.judge and one.probes == other.probes for other in different):
-            different.append(one)
-    return different
+        first.setdefault(dumps([one.judge, one.probes]), one)
+    return list(first.values())
 
 
 def _check(demands: Sequence[Demand]) -> tuple[list[Demand], list[Unjudged]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from holdfast.persona.draft.clauses import clauses, unquote
 from holdfast.persona.draft.demand import Demand, Reader, as_id, every, negate, pattern, stock
@@ -241,8 +242,7 @@ def _liking(verb: str, value: str, clause: str) -> Iterator[Demand]:
 def _is_secret(thing: str, fact: str, reader: Reader) -> bool:
     """True where the prompt wants the thing kept back."""
     id_of_thing = _name(thing)
-    parts = clauses(reader.prompt)
-    for before, clause in zip(["", *parts], parts, strict=False):
+    for before, clause in _secretive(reader.prompt):
         if keeps_secret(clause) and (before == fact or _SECRET_THING.search(thing)):
             return True
         if not _SECRET.search(unquote(clause)):
@@ -252,6 +252,17 @@ def _is_secret(thing: str, fact: str, reader: Reader) -> bool:
         if _SECRET_THING.search(thing) and re.search(r"\b(?:it|this|that)\b", clause, re.I):
             return True
     return False
+
+
+@lru_cache(maxsize=8)
+def _secretive(prompt: str) -> list[tuple[str, str]]:
+    """The clauses of a prompt that may want something kept back, each after the one before it."""
+    parts = clauses(prompt)
+    return [
+        (before, clause)
+        for before, clause in zip(["", *parts], parts, strict=False)
+        if keeps_secret(clause) or _SECRET.search(unquote(clause))
+    ]
 
 
 def _secret(thing: str, value: str, clause: str, reader: Reader) -> Iterator[Demand]:
