@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from holdfast.core.backend import Backend
@@ -26,7 +26,7 @@ from holdfast.core.records import dumps
 from holdfast.judge.content.embedding import is_installed
 from holdfast.judge.language import probability
 from holdfast.persona.draft.author import write_demands
-from holdfast.persona.draft.clauses import clauses, directive, unquote
+from holdfast.persona.draft.clauses import clauses, directive
 from holdfast.persona.draft.demand import Demand, Kind, Reader, Unjudged, as_id, material, stock
 from holdfast.persona.draft.facts import keeps_secret, read_facts
 from holdfast.persona.draft.form import read_form
@@ -37,9 +37,7 @@ from holdfast.persona.draft.refusals import read_refusals
 from holdfast.persona.draft.tone import read_tone
 from holdfast.persona.suite import Persona, Problem, Suite, check_suite
 
-Rule = Callable[[str, Reader], Iterator[Demand | Unjudged]]
-"""What it reads in a clause of a prompt."""
-RULES: tuple[Rule, ...] = (
+RULES = (
     read_language,
     read_identity,
     read_facts,
@@ -48,8 +46,6 @@ RULES: tuple[Rule, ...] = (
     read_refusals,
     read_tone,
 )
-UNQUOTED = (read_language, read_length, read_tone)
-"""Rules that what a clause quotes tells nothing."""
 _LONGEST_ID = 40
 _TONES = ("pirate", "shakespearean", "cowboy", "yoda", "slang", "sarcastic", "enthusiastic")
 _FORMS = ("capitals", "lowercase", "length", "opening", "ending", "json", "bullets", "numbers")
@@ -144,7 +140,7 @@ def draft(
     if re.search("[\ud800-\udfff]", prompt):
         raise PersonaError("the prompt holds half a character, which UTF-8 lacks: write it anew.")
     parts = clauses(prompt if demands_in is None else demands_in)
-    language = next((code for part in parts if (code := language_of(unquote(part)))), "en")
+    language = next((code for part in parts if (code := language_of(part))), "en")
     reader = Reader(prompt, language, character or name_of(prompt))
     demands, unjudged, descriptions = _read(parts, reader)
     if character and not any(one.name == "name" for one in demands):
@@ -180,7 +176,7 @@ def _read(parts: Sequence[str], reader: Reader) -> tuple[list[Demand], list[Unju
     # What describes and what demands is told apart in English only.
     foreign = probability(reader.prompt, "en") < 0.5
     for part in parts:
-        results = [one for rule in RULES for one in _apply(rule, part, reader)]
+        results = [one for rule in RULES for one in rule(part, reader)]
         demands += [one for one in results if isinstance(one, Demand)]
         unjudged += [one for one in results if isinstance(one, Unjudged)]
         if results or says_nothing(part):
@@ -192,14 +188,6 @@ def _read(parts: Sequence[str], reader: Reader) -> tuple[list[Demand], list[Unju
     if any(one.name == "secret" for one in demands):
         unjudged = [one for one in unjudged if not keeps_secret(one.text)]
     return _drop_repeats(demands), unjudged, descriptions
-
-
-def _apply(rule: Rule, part: str, reader: Reader) -> Iterator[Demand | Unjudged]:
-    """What a rule reads in a clause, with all of the clause's words as its text."""
-    if rule not in UNQUOTED:
-        yield from rule(part, reader)
-    else:
-        yield from (replace(one, text=part) for one in rule(unquote(part), reader))
 
 
 def _drop_repeats(demands: Sequence[Demand]) -> list[Demand]:

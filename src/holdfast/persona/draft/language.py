@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from holdfast.judge.language import LANGUAGES
+from holdfast.persona.draft.clauses import unquote
 from holdfast.persona.draft.demand import (
     Demand,
     Reader,
@@ -51,6 +52,7 @@ def _names() -> re.Pattern[str]:
 
 def language_of(clause: str) -> str | None:
     """The code of the language that a clause wants replies in, None where it names none."""
+    clause = unquote(clause)
     if not re.search(_SPEAKS, clause, re.IGNORECASE) and not re.match(
         r"^(?:only|just|nur|solo|sólo|seulement)\b|^(?:always )?in\b", clause, re.IGNORECASE
     ):
@@ -65,7 +67,7 @@ def language_of(clause: str) -> str | None:
 
 def read_language(clause: str, reader: Reader) -> Iterator[Demand]:
     """A language by its name, or the user's own."""
-    if _USERS_LANGUAGE.search(clause) and language_of(clause) is None:
+    if _USERS_LANGUAGE.search(unquote(clause)) and language_of(clause) is None:
         yield _language_demand("es", clause)
     elif (code := language_of(clause)) is not None:
         yield _language_demand(code, clause)

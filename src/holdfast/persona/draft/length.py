@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from holdfast import judge as judges
 from holdfast.judge.spoken import write_digits
-from holdfast.persona.draft.clauses import NEGATION
+from holdfast.persona.draft.clauses import NEGATION, unquote
 from holdfast.persona.draft.demand import Demand, Reader, Spec, material, stock
 from holdfast.persona.suite import PASS
 
@@ -57,7 +57,8 @@ _SENTENCE = "That is a good plan."
 
 def read_length(clause: str, reader: Reader) -> Iterator[Demand]:
     """How long replies may be, by number or by word (`SHORT_WORDS`, `LONG_WORDS`)."""
-    text = _in_digits(write_digits(clause))
+    bare = unquote(clause)
+    text = _in_digits(write_digits(bare))
     limits = [one for one in _LIMIT.finditer(text) if _counts_replies(text, one)]
     if limits:
         for limit in limits[:2]:
@@ -66,13 +67,13 @@ def read_length(clause: str, reader: Reader) -> Iterator[Demand]:
                 yield _sentence_length(*_bounds(limit), clause)
             else:
                 yield _length(limit["unit"], *_bounds(limit), clause)
-    elif one := _ONE.search(clause):
+    elif one := _ONE.search(bare):
         yield _length(one["unit"], None, 1, clause)
-    elif _SHORT.search(clause) and not re.search(
-        r"\b(?:not|never|avoid)\b[^,]*\b(?:short|brief)", clause, re.I
+    elif _SHORT.search(bare) and not re.search(
+        r"\b(?:not|never|avoid)\b[^,]*\b(?:short|brief)", bare, re.I
     ):
         yield _length("words", None, SHORT_WORDS, clause)
-    elif _LONG.search(clause) and not NEGATION.match(clause):
+    elif _LONG.search(bare) and not NEGATION.match(bare):
         yield _length("words", LONG_WORDS, None, clause)
 
 

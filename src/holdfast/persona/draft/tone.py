@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from holdfast.persona.draft.clauses import unquote
 from holdfast.persona.draft.demand import (
     Demand,
     Reader,
@@ -29,10 +30,11 @@ _ABOUT = re.compile(
 
 def read_tone(clause: str, reader: Reader) -> Iterator[Demand]:
     """Tones by the words that ask for them; English replies only."""
-    if not reader.english or not _ABOUT.search(clause):
+    bare = unquote(clause)
+    if not reader.english or not _ABOUT.search(bare):
         return
     for tone in material("tones")["tone"]:
-        if find_word(clause, tone["words"]) and not _is_denied(clause, tone["words"]):
+        if find_word(bare, tone["words"]) and not _is_denied(bare, tone["words"]):
             yield _tone(tone, clause)
 
 
