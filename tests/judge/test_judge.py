@@ -126,6 +126,7 @@ def test_drifted_text_does_not_pass(spec: dict[str, object], text: str) -> None:
         ),
         ({"name": "keywords", "any": ["x"], "share": 2}, "“share” must be a number from"),
         ({"name": "regex", "pattern": "("}, "not a regular expression"),
+        ({"name": "choice", "options": ["**", "tea"], "answer": "tea"}, "is markup alone"),
         ({"name": "regex", "pattern": "a", "mode": "match"}, "“mode” must be one of"),
         ({"name": "regex", "pattern": "a", "flags": "z"}, "“flags” must be letters out of"),
         ({"name": "json_schema", "schema": "object"}, "“schema” must be a table"),

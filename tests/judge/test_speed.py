@@ -33,6 +33,15 @@ def test_a_judge_takes_seconds_at_most_over_hostile_texts(spec: dict[str, object
         assert time.process_time() - start < 3.0, piece
 
 
+def test_a_reply_that_states_a_fact_again_and_again_is_judged_at_once() -> None:
+    locker = {"is": ["83"], "about": ["locker"]}
+    gardener = {"is": ["Adam"], "about": ["gardener"]}
+    scorer = judge.build({"name": "facts", "facts": [locker, gardener]})
+    start = time.process_time()
+    assert scorer("Adam. 83 locker. " * (2 * SIZE // 17)).value == 1.0
+    assert time.process_time() - start < 3.0
+
+
 def test_an_endless_sentence_of_no_has_its_sentiment_at_once() -> None:
     scorer = judge.build({"name": "sentiment", "to": "negative"})
     start = time.process_time()

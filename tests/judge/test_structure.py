@@ -24,7 +24,13 @@ def json_score(text: str) -> float:
 
 @pytest.mark.parametrize(
     "text",
-    [GOOD, f"  {GOOD}\n", f"```json\n{GOOD}\n```", f"Sure!\n\n```\n{GOOD}\n```\nEnjoy!"],
+    [
+        GOOD,
+        f"  {GOOD}\n",
+        f"```json\n{GOOD}\n```",
+        f"Sure!\n\n```\n{GOOD}\n```\nEnjoy!",
+        f"Sure!\r\n```json\r\n{GOOD}\r\n```\r\nEnjoy!",
+    ],
 )
 def test_a_valid_object_passes_bare_or_in_its_only_fence(text: str) -> None:
     assert json_score(text) == 1.0

@@ -243,3 +243,7 @@ def test_a_forbidden_word_is_not_sought_in_the_phrases_that_are_spared() -> None
     avoids = judge.build({"name": "avoids", "any": ["gift", "gifts"], "besides": ["gift shop"]})
     assert avoids("They have a gift shop by the door.").value == 1.0
     assert avoids("A gift waits in the gift shop.").value == 0.0
+    assert avoids("They have a gift\nshop by the door.").value == 1.0
+    curly = judge.build({"name": "avoids", "any": ["gift"], "besides": ["the gift’s wrapping"]})
+    assert curly("We praise the gift's wrapping.") == curly("We praise the gift’s wrapping.")
+    assert curly("We praise the gift’s wrapping.").value == 1.0

@@ -57,6 +57,11 @@ def test_a_text_that_can_be_no_name_of_a_file_is_a_text(tmp_path: Path, text: st
     assert find_in_folder(text, tmp_path) == text_or_file(text) == text
 
 
+def test_a_name_with_a_nul_character_is_that_of_no_file() -> None:
+    with pytest.raises(PersonaError, match=r"there are no things in .*null byte"):
+        read_json_lines(Path("a\0.jsonl"), "things", "name a file", PersonaError)
+
+
 def test_the_home_of_somebody_unknown_is_a_name_like_others() -> None:
     with pytest.raises(PersonaError, match=r"there are no prompts in ~nobody77/bot\.txt"):
         text_or_file("@~nobody77/bot.txt")

@@ -213,6 +213,17 @@ def test_a_recipe_that_does_not_fit_is_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_recipe_overwrites_no_table_of_somebody_elses(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "notes"
+    out.mkdir()
+    (out / "table.md").write_text("mine", encoding="utf-8")
+    assert run(recipe, "--out", out) == 2
+    assert "is not empty and holds no run" in capsys.readouterr().err
+    assert (out / "table.md").read_text(encoding="utf-8") == "mine"
+
+
 def test_a_recipe_that_is_not_there_or_a_model_behind_an_api_is_one_sentence(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,7 @@ from holdfast.models.local.backend import LocalBackend
 from holdfast.training.step_memory import SLACK, lora_parameters, step_memory
 from tiny_models import model, tokenizer
 
-SHAPE: dict[str, Any] = {"tokens": 64, "scored_tokens": 64, "numbers": 1000}
+SHAPE: dict[str, Any] = {"tokens": 64, "scored_tokens": 64, "scored_bytes": 1000}
 LORA = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
 
 

@@ -18,12 +18,11 @@ def judge_answers(
     Each rubric in the spec grades all items in one batch; the combinations are then
     worked out as for other judges. Raises `JudgeError` for a spec that is wrong.
     """
-    by_answer: dict[tuple[str, int], list[Verdict]] = {}
-    for rubric in rubrics(spec):
-        if rubric not in by_answer:
-            by_answer[rubric] = Rubric(backend, *rubric).judge_all(items)
+    by_rubric = {
+        rubric: Rubric(backend, *rubric).judge_all(items) for rubric in dict.fromkeys(rubrics(spec))
+    }
     return [
-        _verdict(spec, item.answer, {rubric: verdicts[n] for rubric, verdicts in by_answer.items()})
+        _verdict(spec, item.answer, {rubric: verdicts[n] for rubric, verdicts in by_rubric.items()})
         for n, item in enumerate(items)
     ]
 

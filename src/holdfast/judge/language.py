@@ -30,9 +30,9 @@ _CODES = (
     "lv mt nl no pl pt ro ru sk sl sq sv sw ta te th tl tr uk ur vi zh"
 )
 LANGUAGES = tuple(_CODES.split())
-_PIECE = 6
-_SURE = 8
-_NEARLY = 0.4
+_PIECE = 6  # words of a piece at least
+_SURE = 8  # words whose probabilities are taken as they are
+_NEARLY = 0.4  # times the likeliest's probability: from there on a language is as likely
 _LONGEST = 250  # words of a sentence whose sentiment is read at once
 
 
@@ -58,7 +58,7 @@ def probability(text: str, language: str) -> float:
 def language(params: Params) -> Judge:
     """Probability of the language, the mean over pieces of the reply weighted by their length."""
     to = params.one_of("to", LANGUAGES)
-    least = params.whole("min_words", 1, low=1) or 1
+    least = params.whole("min_words", 1, low=1)
     params.refuse_unknown()
 
     def judge(text: str) -> Score:
@@ -204,7 +204,7 @@ def readability(params: Params) -> Judge:
     key = params.exactly_one("grade_max", "grade_min")
     high = params.number("grade_max", -5, 30)
     low = params.number("grade_min", -5, 30)
-    least = params.whole("min_words", 5, low=1) or 1
+    least = params.whole("min_words", 5, low=1)
     params.refuse_unknown()
 
     def judge(text: str) -> Score:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from typing import NoReturn
+from typing import NoReturn, overload
 
 from holdfast.core.errors import JudgeError
+from holdfast.judge.pattern import Pattern
 
 
 class Params:
@@ -62,6 +63,13 @@ class Params:
             self.fail(f"parameter “{key}” must be a string that is not empty, not {value!r}")
         return value
 
+    def pattern(self, key: str, flags: str = "i") -> Pattern:
+        """A regular expression, in either case unless the flags say otherwise."""
+        try:
+            return Pattern(self.text(key), flags)
+        except JudgeError as error:
+            self.fail(f"parameter “{key}”: {error}")
+
     def texts(self, key: str, least: int = 1) -> tuple[str, ...]:
         """A list of strings, none of them empty, none twice."""
         value = self.need(key, "a list of strings")
@@ -73,6 +81,10 @@ class Params:
         if len(texts) < least or len(set(texts)) != len(texts):
             self.fail(f"parameter “{key}” must list at least {least} strings, none of them twice")
         return texts
+
+    def texts_or_none(self, key: str) -> tuple[str, ...]:
+        """The same, and no strings where it is not given."""
+        return self.texts(key) if self.take(key) is not None else ()
 
     def exactly_one(self, *keys: str) -> str:
         """The one of these keys that is given."""
@@ -108,6 +120,10 @@ class Params:
             self.fail(f"parameter “{key}” must be a number{_range(low, high)}, not {value!r}")
         return number
 
+    @overload
+    def whole(self, key: str, default: None = None, low: int = 0) -> int | None: ...
+    @overload
+    def whole(self, key: str, default: int, low: int = 0) -> int: ...
     def whole(self, key: str, default: int | None = None, low: int = 0) -> int | None:
         """A whole number of at least `low`, or the default."""
         value = self.take(key)

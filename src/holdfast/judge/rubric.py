@@ -77,7 +77,7 @@ class Verdict(NamedTuple):
 def criteria(params: Params) -> tuple[str, int]:
     """The criteria and the highest grade of a rubric's spec."""
     text = params.text("criteria")
-    scale = params.whole("scale", 5, low=2) or 5
+    scale = params.whole("scale", 5, low=2)
     params.refuse_unknown()
     if scale > 10:
         params.fail(f"parameter “scale” must be a whole number from 2 to 10, not {scale}")
@@ -221,21 +221,20 @@ def _read(value: Mapping[str, Any], scale: int) -> tuple[int, str] | None:
 
 def _write_examples(examples: Sequence[str], *, rising: bool) -> list[str]:
     """Answers that earn each score, as data like what is judged."""
+    if not examples:
+        return []
     rows = [{"score": n, "answer": text} for n, text in enumerate(examples, 1)]
     table = json.dumps(rows if rising else rows[::-1], ensure_ascii=False)
-    return [f"Example answers to the same question, with the scores they earn:\n{table}"] * bool(
-        rows
-    )
+    return [f"Example answers to the same question, with the scores they earn:\n{table}"]
 
 
 def _scale(highest: int, anchors: Sequence[str], *, rising: bool) -> list[str]:
-    if anchors:
-        lines = [f"{n}: {anchor}" for n, anchor in enumerate(anchors, 1)]
-        return lines if rising else lines[::-1]
-    ends = {
-        1: "1: the answer goes against the criteria, or ignores them",
-        (highest + 1) / 2: f"{(highest + 1) // 2}: it meets them in part",
-        highest: f"{highest}: it meets them fully, from beginning to end",
+    described = {
+        1: "the answer goes against the criteria, or ignores them",
+        (highest + 1) / 2: "it meets them in part",  # of an even scale no grade is the middle
+        highest: "it meets them fully, from beginning to end",
     }
-    rows = [ends.get(n, f"{n}: in between") for n in range(1, highest + 1)]
-    return rows if rising else rows[::-1]
+    grades = range(1, highest + 1)
+    meanings = anchors or [described.get(n, "in between") for n in grades]
+    lines = [f"{n}: {meaning}" for n, meaning in zip(grades, meanings, strict=True)]
+    return lines if rising else lines[::-1]

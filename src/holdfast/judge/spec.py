@@ -20,7 +20,6 @@ from holdfast.judge.content import (
 )
 from holdfast.judge.params import Params
 from holdfast.judge.parts import EACH, words
-from holdfast.judge.pattern import Pattern
 from holdfast.judge.score import Judge, Score, guard
 
 _MAKERS: dict[str, Callable[[Params], Judge]] = {
@@ -195,13 +194,9 @@ def _negation(params: Params, depth: int, grader: RubricMaker) -> Judge:
 def _part(params: Params, depth: int, grader: RubricMaker) -> Judge:
     """The inner judge's score of what the group of a pattern matches, 0 without a match."""
     inner_spec = params.need("of", "a judge")
-    source = params.text("pattern")
+    pattern = params.pattern("pattern")
     params.refuse_unknown()
     _check_inner(params, inner_spec)
-    try:
-        pattern = Pattern(source, "i")
-    except JudgeError as error:
-        params.fail(f"parameter “pattern”: {error}")
     if pattern.groups != 1:
         params.fail("parameter “pattern” must have one group: the part to judge, in brackets")
     inner = guard(_build(inner_spec, depth + 1, grader))
@@ -217,11 +212,10 @@ def _throughout(params: Params, depth: int, grader: RubricMaker) -> Judge:
     """The share of the words in parts that pass the inner judge, 1 at `share` and above."""
     inner_spec = params.need("of", "a judge")
     unit = params.one_of("unit", ("sentence", "paragraph", "line"), "sentence")
-    full = params.number("share", 0.01, 1.0)
+    enough = params.number("share", 0.01, 1.0) or 1.0
     params.refuse_unknown()
     _check_inner(params, inner_spec)
     inner = guard(_build(inner_spec, depth + 1, grader))
-    enough = 1.0 if full is None else full
 
     def judge(text: str) -> Score:
         parts = [(part, len(words(part)) or 1) for part in EACH[unit](text)]

@@ -18,7 +18,7 @@ from holdfast.judge.pattern import Pattern, limited_validator, patterns_of
 from holdfast.judge.score import Judge, Score, score_within
 
 MOST_SUBSCHEMAS = 10_000
-_FENCE = re.compile(r"[ \t]*```([\w-]*)[ \t]*")
+_FENCE = re.compile(r"[ \t]*```([\w-]*)[ \t]*\r?")
 _BULLET = re.compile(r"^[ \t]*[-*+•–—‣◦▪·][ \t]+\S")
 _NUMBER = re.compile(r"^[ \t]*\(?(\d{1,3})[.):][ \t]+\S")
 
@@ -170,7 +170,7 @@ def _references(schema: object) -> list[str]:
 def list_format(params: Params) -> Judge:
     """Share of the reply's lines (or comma parts) that are items, times the fit of their number."""
     style = params.one_of("style", ("bullets", "numbers", "comma", "lines"))
-    low = params.whole("min_items", 2, low=1) or 1
+    low = params.whole("min_items", 2, low=1)
     high = params.whole("max_items", None, low=1)
     longest = params.whole("max_words", {"comma": 3, "lines": 12}.get(style), low=1)
     params.refuse_unknown()

@@ -16,10 +16,8 @@ import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
-from holdfast.core.errors import JudgeError
 from holdfast.judge.params import Params
 from holdfast.judge.parts import EACH, LIST_MARKER, UNITS, lines, plain, sentences, straight, words
-from holdfast.judge.pattern import Pattern
 from holdfast.judge.score import Judge, Score, quote, score_within, share, verdict
 from holdfast.judge.spoken import write_values
 from holdfast.judge.stated import is_set_aside
@@ -241,7 +239,7 @@ def contains(params: Params) -> Judge:
     Less is a share, or nothing where `strict`.
     """
     key, texts = _take_texts(params, "text", "any", "all")
-    least = params.whole("min_count", 1, low=1) or 1
+    least = params.whole("min_count", 1, low=1)
     strict = params.flag("strict", False)
     targets = _targets(params, texts, params.flag("whole_word", True))
     params.refuse_unknown()
@@ -267,17 +265,17 @@ def avoids(params: Params) -> Judge:
     Inside a phrase of `besides` a text is not sought: a "gift shop" is no gift.
     """
     texts = params.texts("any")
-    harmless = params.texts("besides") if params.take("besides") is not None else ()
-    exceptions = re.compile(
-        "|".join(rf"(?<!\w){re.escape(phrase)}(?!\w)" for phrase in harmless) or r"(?!)",
-        re.IGNORECASE,
-    )
-    least = params.whole("min_words", 3) or 0
+    phrases = params.texts_or_none("besides")
+    exceptions = [Target(phrase, True, False).anywhere for phrase in phrases]
+    least = params.whole("min_words", 3)
     targets = _targets(params, texts, params.flag("whole_word", True))
     params.refuse_unknown()
 
     def judge(text: str) -> Score:
-        counts = occurrences(targets, exceptions.sub(" ", straight(text)))
+        rest = straight(text)
+        for exception in exceptions:
+            rest = exception.sub(" ", rest)
+        counts = occurrences(targets, rest)
         hits = [target.text for target, n in zip(targets, counts, strict=True) if n]
         if hits:
             return Score(0.0, f"says {', '.join(map(quote, hits))}")
@@ -319,21 +317,17 @@ def regex(params: Params) -> Judge:
 
     With `stated`, a match that is denied or set aside ("not green", "if it is green") is none.
     """
-    pattern = params.text("pattern")
     stated = params.flag("stated", False)
     mode = params.one_of("mode", ("search", "full", *_MODES), "search")
     flag_letters = params.take("flags") or ""
     cased = params.flag("case", False)
     floor = params.number("floor", 0.0, 0.9) or 0.0
+    if not isinstance(flag_letters, str) or set(flag_letters) - set("imsx"):
+        params.fail(f"parameter “flags” must be letters out of “imsx”, not {flag_letters!r}")
+    expression = params.pattern("pattern", flag_letters if cased else flag_letters + "i")
     params.refuse_unknown()
     if stated and mode != "search":
         params.fail("parameter “stated” goes with mode “search” only")
-    if not isinstance(flag_letters, str) or set(flag_letters) - set("imsx"):
-        params.fail(f"parameter “flags” must be letters out of “imsx”, not {flag_letters!r}")
-    try:
-        expression = Pattern(pattern, flag_letters if cased else flag_letters + "i")
-    except JudgeError as error:
-        params.fail(f"parameter “pattern”: {error}")
 
     def judge(text: str) -> Score:
         if mode in _MODES:

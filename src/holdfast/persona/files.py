@@ -28,10 +28,11 @@ def read_text(path: Path, what: str, hint: str, error: type[HoldfastError] = Hol
     """
     try:
         return path.read_bytes().decode("utf-8-sig")
-    except OSError as missing:
-        raise error(f"there are no {what} in {path} ({missing.strerror}): {hint}.") from missing
     except UnicodeDecodeError as wrong:
         raise error(f"{path} is not UTF-8 (byte {wrong.start}): convert it first.") from wrong
+    except (OSError, ValueError) as missing:  # of a name with a NUL character, too
+        why = getattr(missing, "strerror", missing)
+        raise error(f"there are no {what} in {path} ({why}): {hint}.") from missing
 
 
 def read_toml(
@@ -137,7 +138,7 @@ def find_repeat(names: Iterable[str]) -> str | None:
 def as_toml(value: object) -> str:
     """A value as TOML on one line: strings, numbers, booleans, lists and inline tables."""
     if isinstance(value, Mapping):
-        inside = ", ".join(f"{_key(str(k))} = {as_toml(v)}" for k, v in value.items())
+        inside = ", ".join(f"{toml_key(str(k))} = {as_toml(v)}" for k, v in value.items())
         return f"{{ {inside} }}" if inside else "{}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(as_toml, value))}]"
@@ -146,7 +147,8 @@ def as_toml(value: object) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _key(key: str) -> str:
+def toml_key(key: str) -> str:
+    """A key as TOML writes it, in quotes where it is no bare word."""
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else as_toml(key)
 
 

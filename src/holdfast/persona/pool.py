@@ -92,21 +92,22 @@ def _check(members: Sequence[Member], path: Path) -> None:
     for name in ("id", "text"):
         values_so_far: set[str] = set()
         for one in members:
-            value = " ".join(str(getattr(one, name)).split()).casefold()
+            value = _plain(getattr(one, name))
             if value in values_so_far:
                 raise PersonaError(f"{path}: two personas have the {name} {value[:60]!r}.")
             values_so_far.add(value)
 
 
-def overlap(one: Sequence[Member], other: Sequence[Member]) -> tuple[str, ...]:
-    """Ids of `one` that are in `other` too, by id or by text."""
-    ids = {member.id for member in other}
-    texts = {" ".join(member.text.split()).casefold() for member in other}
-    return tuple(
-        member.id
-        for member in one
-        if member.id in ids or " ".join(member.text.split()).casefold() in texts
-    )
+def _plain(text: str) -> str:
+    """A text as it is compared: whatever its case and its blanks."""
+    return " ".join(text.split()).casefold()
+
+
+def overlap(members: Sequence[Member], others: Sequence[Member]) -> tuple[str, ...]:
+    """Ids of the members that are among the others too, by id or by text."""
+    ids = {one.id for one in others}
+    texts = {_plain(one.text) for one in others}
+    return tuple(one.id for one in members if one.id in ids or _plain(one.text) in texts)
 
 
 def describe(members: Sequence[Member]) -> list[dict[str, str]]:

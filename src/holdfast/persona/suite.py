@@ -42,8 +42,9 @@ TIERS = {"core-easy": SUITES / "core" / "easy.toml"}
 PASS = 0.5
 
 _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_TEXT_FIELDS = ("name", "language", "note", "source", "authors_note")
-_FIELDS = ("id", "category", "prompt", "probes", "judge", "passes", "fails", *_TEXT_FIELDS)
+TEXT_FIELDS = ("name", "language", "note", "source", "authors_note")
+"""Fields of a persona that are a text or not there."""
+_FIELDS = ("id", "category", "prompt", "probes", "judge", "passes", "fails", *TEXT_FIELDS)
 _TOP = ("persona", "starters", "fillers", "card")
 
 
@@ -282,7 +283,7 @@ def _persona(file: Path, who: str, table: Mapping[str, object]) -> Persona:
     for key in ("passes", "fails"):
         if key in table and not isinstance(table[key], list):
             _fail(file, who, key, "must be a list of strings")
-    extra = {key: _text(file, who, key, table[key]) for key in _TEXT_FIELDS if key in table}
+    extra = {key: _text(file, who, key, table[key]) for key in TEXT_FIELDS if key in table}
     return Persona(
         id=str(table["id"]),
         category=str(table["category"]),

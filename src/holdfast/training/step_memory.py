@@ -38,7 +38,7 @@ def step_memory(
     rows: int,
     tokens: int,
     scored_tokens: int,
-    numbers: int,
+    scored_bytes: int,
     checkpointed: bool = False,
 ) -> float:
     """Bytes at the peak of a step.
@@ -49,7 +49,7 @@ def step_memory(
         rows: Rows that are in memory together.
         tokens: Tokens of a row.
         scored_tokens: Tokens whose logits are in memory together, of all rows.
-        numbers: Bytes that each of them takes.
+        scored_bytes: What each of them takes.
         checkpointed: Whether a layer's activations are computed again for the backward pass.
     """
     model: Any = backend.engine.model
@@ -63,7 +63,7 @@ def step_memory(
         layers = config.num_hidden_layers
         per_token = per_token / layers + config.hidden_size * layers * itemsize
     return memory_now(backend) + SLACK * (
-        state + rows * tokens * per_token + scored_tokens * numbers
+        state + rows * tokens * per_token + scored_tokens * scored_bytes
     )
 
 

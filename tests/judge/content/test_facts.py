@@ -73,7 +73,8 @@ def test_the_order_and_the_least_number_of_facts_can_be_asked_for() -> None:
 
 
 def test_wrong_facts_are_an_error() -> None:
-    for wrong in ([], ["209"], [{"about": ["a"]}], [{"is": ["1"], "of": 2}]):
+    bad_pattern = [{"is": ["1"], "only": "("}]
+    for wrong in ([], ["209"], [{"about": ["a"]}], [{"is": ["1"], "of": 2}], bad_pattern):
         with pytest.raises(JudgeError, match="judge “facts”"):
             judge.build({"name": "facts", "facts": wrong})
     with pytest.raises(JudgeError, match="must not exceed"):

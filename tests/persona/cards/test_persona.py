@@ -50,6 +50,14 @@ def test_every_field_is_used_or_named_as_left_out() -> None:
     }  # fmt: skip
 
 
+def test_lore_that_a_name_calls_is_in_use_where_the_card_writes_a_macro() -> None:
+    lore = [{"keys": [key], "content": f"Lore of {key}."} for key in ("Ada", "Sam", "Zoe")]
+    data = {"name": "Ada", "description": "{{char}} knows {{user}}."}
+    raw = {"spec": "chara_card_v2", "data": {**data, "character_book": {"entries": lore}}}
+    prompt = read_character(card(raw), user="Sam").prompt
+    assert "Lore of Ada." in prompt and "Lore of Sam." in prompt and "Zoe" not in prompt
+
+
 def test_the_characters_note_is_what_a_note_says() -> None:
     note = {"prompt": "{{char}} hates small talk.", "depth": 4, "role": "system"}
     extensions = {"depth_prompt": note, "fav": True}

@@ -11,13 +11,14 @@ from holdfast import judge
 from holdfast.core.errors import PersonaError
 from holdfast.persona.draft.demand import Demand
 from holdfast.persona.draft.drafting import draft, find_edited, prompt_hash
-from holdfast.persona.draft.toml_file import write_draft
-from holdfast.persona.suite import check_suite, load_suite
+from holdfast.persona.draft.toml_file import write_draft, write_suite
+from holdfast.persona.suite import Persona, Suite, check_suite, load_suite
 
 ADA = (
     "You are Ada, a librarian in Porto. You always answer in Portuguese, never give medical "
     "advice, and know that the archive code is 4471."
 )
+LONG_PHRASE = "it goes without saying that our prices are the fairest in the whole country"
 
 
 def demand(prompt: str, name: str) -> Demand:
@@ -80,6 +81,7 @@ def test_language_refusal_and_code_are_judged_by_rules() -> None:
         ("Never use emojis.", "no-emojis", "Well done, I am glad.", "Well done 🎉"),
         ("Use emojis in every answer.", "emojis", "Well done 🎉", "Well done."),
         ("Never use the word 'problem'.", "words", "It is a challenge.", "It is a problem."),
+        (f"Never say “{LONG_PHRASE}”.", "words", "It is a challenge.", f"Well, {LONG_PHRASE}."),
         ("Answer with bullet points.", "bullets", "- one\n- two\n- three", "One, two and three."),
         ("The office closes at 6 pm.", "hours", "We close at 6 pm.", "We close at 8 pm."),
         (
@@ -288,6 +290,25 @@ def test_a_drafted_file_loads_and_its_hash_ties_it_to_its_prompt(tmp_path: Path)
         write_draft(result, path)
 
 
+@pytest.mark.parametrize(
+    ("prompt", "names"),
+    [
+        ("Start every reply with “In a single sentence:”.", ["opening"]),
+        ("End every reply with 'Keep it short, captain!'", ["ending"]),
+        ('Always say "answer in Spanish, please" at the end.', ["phrase"]),
+        ('Never use the phrase "as a pirate would say with emojis".', ["words"]),
+        ('Say "I have a haiku for you" often.', ["phrase"]),
+        ('Your motto is "never give medical advice".', ["motto"]),
+        ('If asked about prices, say "We open at 9 am".', ["wording"]),
+        ("Answer in 'German'.", ["language"]),
+    ],
+)
+def test_what_a_prompt_quotes_is_no_demand_of_its_own(prompt: str, names: list[str]) -> None:
+    demands = draft(prompt).demands
+    assert [one.name for one in demands] == names
+    assert demands[0].text.rstrip(".!") in prompt.translate(str.maketrans("“”", '""'))
+
+
 def write_and_read(folder: Path) -> str:
     write_draft(draft(ADA), folder / "again.toml")
     return (folder / "again.toml").read_text(encoding="utf-8")
@@ -300,6 +321,7 @@ def write_and_read(folder: Path) -> str:
         ("Answer in at most 1,500 words.", {"unit": "words", "max": 1500}),
         ("Keep replies under 2.000 characters.", {"unit": "characters", "max": 1999}),
         ("Answer in 1,200 to 1,500 words.", {"unit": "words", "min": 1200, "max": 1500}),
+        ("Answer in three or two lines.", {"unit": "lines", "min": 2, "max": 3}),
     ],
 )
 def test_a_limit_above_a_long_reply_is_judged_as_it_stands(clause: str, judge: object) -> None:
@@ -317,8 +339,24 @@ def test_an_amount_that_limits_no_reply_costs_nothing(clause: str) -> None:
     assert time.process_time() - began < 5
 
 
+def test_a_prompt_of_many_facts_is_drafted_in_the_time_that_its_length_takes() -> None:
+    facts = "".join(f"The extension of room {n} is {4000 + n}.\n" for n in range(600))
+    began = time.process_time()
+    assert len(draft(facts).demands) == 600
+    assert time.process_time() - began < 5
+
+
 def test_a_number_of_thousands_of_digits_is_a_fact_like_others() -> None:
     assert demand(f"The archive code is {'9' * 5000}.", "code").category == "memory"
+
+
+def test_a_long_judge_whose_keys_are_no_bare_words_can_be_read_again(tmp_path: Path) -> None:
+    aliases = {"Earl Grey": ["the one with bergamot", "the grey"], "café": ["coffee" * 20]}
+    options = [*aliases]
+    judge = {"name": "choice", "options": options, "answer": "café", "aliases": aliases}
+    persona = Persona("tea", "choice", "Likes tea.", ("Which?",), judge)
+    write_suite(Suite("tea", (persona,)), tmp_path / "tea.toml")
+    assert load_suite(tmp_path / "tea.toml").personas == (persona,)
 
 
 def test_a_draft_of_odd_characters_can_be_read_again(tmp_path: Path) -> None:

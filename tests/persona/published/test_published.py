@@ -76,6 +76,7 @@ MULTI_IF = {
     "turn_3_instruction_id_list": "",
     "turn_3_kwargs": "",
 }
+NO_KWARGS = {name: value for name, value in MULTI_IF.items() if name != "turn_2_kwargs"}
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
@@ -187,6 +188,7 @@ def test_every_kind_of_instruction_is_a_persona_or_named(
         ("ifeval", "x.jsonl", [IFEVAL[0] | {"kwargs": []}], "not lists of one length"),
         ("ifeval", "x.jsonl", [IFEVAL[0] | {"instruction_id_list": ["a:b", "c:d"]}], "no “a:b”"),
         ("multi-if", "x.jsonl", [MULTI_IF | {"turn_2_kwargs": "["}], "a column is not JSON"),
+        ("multi-if", "x.jsonl", [NO_KWARGS], "are not lists of one length"),
         ("mt-bench", "x.jsonl", [], "nothing of mt-bench"),
     ],
 )

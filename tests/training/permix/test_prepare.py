@@ -78,9 +78,15 @@ def test_a_plan_knows_the_longest_prompt_of_all_and_the_replies_of_the_trial(
     assert imitation.prompts == 2 * 16 + 2 * NEXT_PROMPTS
 
 
-def test_a_prompt_without_room_for_a_reply_in_the_context_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "tasks.jsonl"
-    rows = [{"question": "word " * n + "What is 1 + 1?", "answer": "2"} for n in (1, 3000)]
+@pytest.mark.parametrize("long", ["question", "plant"])
+def test_a_prompt_without_room_for_a_reply_in_the_context_is_refused(
+    long: str, tmp_path: Path
+) -> None:
+    file, words = tmp_path / "tasks.jsonl", "word " * 3000
+    first = {"question": "What, you wonder, is 1 + 1?", "answer": "2"}
+    in_question = {"question": f"{words}What is 2 + 1?", "answer": "3"}
+    in_plant = {"question": "What is 2 + 1?", "plant": words, "answer": "3"}
+    rows = [first, in_question if long == "question" else in_plant]
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     settings = PermixSettings(data=DataSettings(tasks=str(file), personas="mini"))
     with pytest.raises(HoldfastError, match=r"up to 48 more, and the model reads 2,048: take long"):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.tasks.tasks import Task
-from holdfast.training.permix.task_reward import Reward, check_invariance
+from holdfast.training.permix.task_reward import Reward
 
 TASKS = [Task("a", "math", ("2 + 2?",), answers=("4",)), Task("b", "x", ("Who?",), answers=("Al",))]
 
@@ -55,15 +53,3 @@ def test_an_unknown_reading_and_a_task_without_an_answer_are_refused() -> None:
         Reward(TASKS, reading="kind")
     with pytest.raises(HoldfastError, match="no gold answer"):
         Reward([Task("c", "x", ("Sing.",), rubric="Well.")])
-
-
-def test_a_reward_that_pays_for_a_persona_is_found_out_and_ours_is_not() -> None:
-    prompts: list[list[Any]] = [["plain", "plain"], ["You are loud.", "plain"]]
-
-    def peeks(*, prompts: list[str], completions: Any, item: list[int]) -> list[float]:
-        return [float("loud" in prompt) for prompt in prompts]
-
-    with pytest.raises(HoldfastError, match="depends on the persona"):
-        check_invariance(peeks, prompts, [0, 1])
-    with Reward(TASKS) as reward:
-        check_invariance(reward, prompts, [0, 1])

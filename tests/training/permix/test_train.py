@@ -37,8 +37,6 @@ from .conftest import short
 
 KEYS = {"arm", "steps", "reward_first", "reward_last", "seconds", "checkpoint"}
 
-CHECKED = 4 * 7  # rewards of the check at the start: the tasks without a persona and under three
-
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
     return load_file(out / "model" / "model.safetensors")
@@ -118,7 +116,7 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(train_small: Any, tmp_
     def dies(task: Task, reply: str) -> float:
         nonlocal calls
         calls += 1
-        if calls > CHECKED + 4 * 8:
+        if calls > 4 * 8:
             raise RuntimeError("killed")
         return short(task, reply)
 
@@ -126,6 +124,11 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(train_small: Any, tmp_
     train_small(whole, steps=5)
     with pytest.raises(RuntimeError, match="killed"):
         train_small(cut, steps=5, verify=dies)
+    items = (cut / "items.jsonl").read_text("utf-8")
+    (cut / "items.jsonl").write_text(items.partition("\n")[2], "utf-8")  # as without a trial
+    with pytest.raises(RunError, match="trains on other tasks, as its trial chose them"):
+        train_small(cut, steps=5)
+    (cut / "items.jsonl").write_text(items, "utf-8")
     # What a kill in the middle of saving leaves is not gone on from.
     shutil.copytree(cut / "checkpoints" / "checkpoint-4", cut / "checkpoints" / "checkpoint-5")
     (cut / "checkpoints" / "checkpoint-5" / "trainer_state.json").unlink()
@@ -174,7 +177,9 @@ def test_a_checkpoint_whose_state_is_missing_or_torn_is_passed_over(
         (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}", "utf-8")
     torn = tmp_path / "checkpoint-3" / "trainer_state.json"
     torn.unlink() if state is None else torn.write_text(state, "utf-8")
+    shutil.copytree(tmp_path / "checkpoint-2", tmp_path / "checkpoint-2.kept")
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
+    assert last_checkpoint(tmp_path / "nothing") is None
 
 
 def test_an_interrupt_is_waited_out_to_the_end_of_the_step_and_nothing_is_lost(
@@ -185,7 +190,7 @@ def test_an_interrupt_is_waited_out_to_the_end_of_the_step_and_nothing_is_lost(
     def interrupts(task: Task, reply: str) -> float:
         nonlocal calls
         calls += 1
-        if calls == CHECKED + 2 * 8 + 1:
+        if calls == 2 * 8 + 1:
             os.kill(os.getpid(), signal.SIGINT)
         return short(task, reply)
 
@@ -260,7 +265,7 @@ def test_imitation_of_its_own_trains_on_right_replies_alone_and_goes_on_after_a_
     def dies(task: Task, reply: str) -> float:
         nonlocal calls
         calls += 1
-        if calls > CHECKED + 64 + 24:  # the first replies that the trained model gives
+        if calls > 64 + 24:  # the first replies that the trained model gives
             raise RuntimeError("killed")
         return short(task, reply)
 

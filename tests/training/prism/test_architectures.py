@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
+from transformers import AutoModelForCausalLM, GPT2Config
 
 from holdfast.core.chat import message
+from holdfast.core.errors import ModelError
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.lora import RowLora, read_lora
+from holdfast.training.prism import pipeline
 from holdfast.training.prism.distillation import Distillation, distil, linear_names, two_views
 from tiny_models import CONFIGS, ODD_CONFIGS, model, tokenizer
 
@@ -50,3 +53,12 @@ def test_an_adapter_is_distilled_and_acts_in_chosen_rows_as_pefts_does(
 def test_a_llama_is_adapted_where_the_paper_adapts_one() -> None:
     names = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
     assert set(linear_names(model("llama"), "layers")) == names
+
+
+def test_a_model_without_linear_layers_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    gpt2 = AutoModelForCausalLM.from_config(
+        GPT2Config(vocab_size=300, n_embd=16, n_layer=2, n_head=2, bos_token_id=1, eos_token_id=2)
+    )
+    with pytest.raises(ModelError, match="needs linear layers, which this model lacks"):
+        pipeline.train(LocalBackend(gpt2, tokenizer(), "tiny-gpt2"), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

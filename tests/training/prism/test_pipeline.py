@@ -560,6 +560,14 @@ def test_the_folder_of_another_run_is_refused_before_anything_is_asked(
     assert [one.name for one in tmp_path.iterdir()] == ["manifest.json"]
 
 
+def test_a_persona_that_the_tokenizer_would_tidy_is_seen_by_its_teacher() -> None:
+    own = backend()
+    own.tokenizer.clean_up_tokenization_spaces = True
+    own.tokenizer.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output = True
+    chat = ({"role": "user", "content": "Are you Ann?"},)
+    assert two_views(own, "Soyez poli !", chat, "Oui").answer > 0
+
+
 def test_a_teacher_without_the_persona_and_an_empty_set_are_refused(tmp_path: Path) -> None:
     own = backend()
     chat = ({"role": "user", "content": "Are you Ann?"},)

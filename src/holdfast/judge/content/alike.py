@@ -115,8 +115,8 @@ _ASSISTANT = (
 def alike(params: Params) -> Judge:
     """The least margin of a clause between good and bad examples, as a score."""
     good, bad = params.texts("good"), params.texts("bad")
-    topics = params.texts("topics") if params.take("topics") is not None else ()
-    own = params.texts("own") if params.take("own") is not None else ()
+    topics = params.texts_or_none("topics")
+    own = params.texts_or_none("own")
     ignorant = params.flag("ignorant", False)
     floor = params.number("floor", 0.0, 1.0)
     params.refuse_unknown()

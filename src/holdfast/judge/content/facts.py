@@ -21,6 +21,7 @@ Values are compared without regard to case, accents and hyphens; number words ar
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -117,7 +118,7 @@ def facts(params: Params) -> Judge:
         params.fail("parameter “facts” must be a list of tables, as [{ is = [“209”] }, …]")
     all_facts = [_fact(params, entry) for entry in tables]
     ordered = params.flag("order", False)
-    least = params.whole("least", len(all_facts), low=1) or len(all_facts)
+    least = params.whole("least", len(all_facts), low=1)
     strict = params.flag("strict", True)
     params.refuse_unknown()
     if least > len(all_facts):
@@ -143,16 +144,16 @@ def facts(params: Params) -> Judge:
 
 def _fact(params: Params, entry: Mapping[str, object]) -> Fact:
     inner = Params(params.name, {"name": params.name, **entry})
-    about = inner.texts("about") if inner.take("about") is not None else ()
+    about = inner.texts_or_none("about")
     values = inner.texts("is")
-    wrong = inner.texts("not") if inner.take("not") is not None else ()
-    only = inner.text("only") if inner.take("only") is not None else None
+    wrong = inner.texts_or_none("not")
+    only = inner.pattern("only") if inner.take("only") is not None else None
     inner.refuse_unknown()
     return Fact(
         tuple(map(normalise, about)),
         tuple(map(normalise, values)),
         tuple(map(normalise, wrong)),
-        Pattern(only, "i") if only else None,
+        only,
     )
 
 
@@ -170,7 +171,10 @@ def _contradiction(text: str, all_facts: Sequence[Fact], values: Sequence[Mentio
     if unsure := _UNSURE.search(text):
         return f"is unsure: {quote(unsure.group())}"
     for mention in values:
-        before, after = text[max(0, mention.start - 60) : mention.start], text[mention.end :][:60]
+        before, after = (
+            text[max(0, mention.start - 60) : mention.start],
+            text[mention.end : mention.end + 60],
+        )
         # "Ravindra's poorly": the match of a name takes its "'s" along.
         after_name = "'s" + after if text[mention.start : mention.end].endswith("'s") else after
         start = max((m.end() for m in _SENTENCE.finditer(before)), default=0)
@@ -234,23 +238,29 @@ def _find_misplaced(text: str, all_facts: Sequence[Fact], values: Sequence[Menti
     if in_order or problem:
         return problem
     breaks = [match.start() for match in _CLAUSE.finditer(text)]
-    clause = [sum(at < mention.start for at in breaks) for mention in values]
-    clause_of_topic = [sum(at < topic.start for at in breaks) for topic in topics]
-    for mention, n in zip(values, clause, strict=True):
-        facts_of_clause = {value.fact for value, m in zip(values, clause, strict=True) if m == n}
-        near = [
-            topic
-            for topic, m in zip(topics, clause_of_topic, strict=True)
-            if m == n and (topic.fact == mention.fact or topic.fact not in facts_of_clause)
-        ]
-        if not near:
-            continue
-        nearest = min(_distance(mention, topic) for topic in near)
-        beside = [topic for topic in near if _distance(mention, topic) == nearest]
-        if all(topic.fact != mention.fact for topic in beside):
-            value = quote(text[mention.start : mention.end])
-            return f"gives {value} for {quote(text[beside[0].start : beside[0].end])}"
+    topics_of = _by_clause(topics, breaks)
+    for clause, mentions in _by_clause(values, breaks).items():
+        facts_of_clause = {mention.fact for mention in mentions}
+        for mention in mentions:
+            near = [
+                topic
+                for topic in topics_of.get(clause, ())
+                if topic.fact == mention.fact or topic.fact not in facts_of_clause
+            ]
+            nearest = min((_distance(mention, topic) for topic in near), default=0)
+            beside = [topic for topic in near if _distance(mention, topic) == nearest]
+            if beside and all(topic.fact != mention.fact for topic in beside):
+                value = quote(text[mention.start : mention.end])
+                return f"gives {value} for {quote(text[beside[0].start : beside[0].end])}"
     return None
+
+
+def _by_clause(mentions: Sequence[Mention], breaks: Sequence[int]) -> dict[int, list[Mention]]:
+    """The mentions by the number of the clause that they stand in, in their order."""
+    clauses: dict[int, list[Mention]] = {}
+    for mention in mentions:
+        clauses.setdefault(bisect_left(breaks, mention.start), []).append(mention)
+    return clauses
 
 
 def _rows(

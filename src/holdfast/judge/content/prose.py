@@ -115,8 +115,8 @@ _LABEL = re.compile(r"^\W*\w[:.)]?(?:\s*[–—:-])?\s+(?=\w)", re.MULTILINE)
 
 def prose(params: Params) -> Judge:
     """0 for a heap of keywords or an empty frame, 1 for text."""
-    least = params.whole("min_words", 3) or 0
-    besides = params.texts("besides") if params.take("besides") is not None else ()
+    least = params.whole("min_words", 3)
+    besides = params.texts_or_none("besides")
     language = params.one_of("language", GLUE, "en")
     lettered = params.flag("letters", False)
     params.refuse_unknown()

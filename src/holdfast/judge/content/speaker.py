@@ -121,8 +121,8 @@ _FIRST_PERSON = re.compile(
 
 def speaker(params: Params) -> Judge:
     """0 where the reply speaks about the persona or as an assistant, 1 elsewhere."""
-    names = params.texts("names") if params.take("names") is not None else ()
-    trade = params.texts("trade") if params.take("trade") is not None else ()
+    names = params.texts_or_none("names")
+    trade = params.texts_or_none("trade")
     params.refuse_unknown()
     elsewhere = other_trade(trade) if trade else None
     general = in_general(trade) if trade else None

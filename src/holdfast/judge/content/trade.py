@@ -31,7 +31,7 @@ _OCCUPATION_NAMES = (
 _OCCUPATIONS = _OCCUPATION_NAMES.split()
 _WORKPLACES = (
     r"(?:bank|office|shop|store|supermarket|insurance|marketing|sales|IT|law firm|agency|garage|"
-    r"factory|museum|planetarium|call centre|call center|hotel|company|firm|warehouse|garage|"
+    r"factory|museum|planetarium|call centre|call center|hotel|company|firm|warehouse|"
     r"restaurant|café|cafe|bookshop|gym|startup|start-up|finance|accounting|software|cinema|zoo)"
 )
 _KIN = (

@@ -10,7 +10,6 @@ others use too ("gate", "spark") are listed in `also`: one alone is no evidence.
 from __future__ import annotations
 
 import re
-from functools import cache
 
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, words
@@ -30,23 +29,18 @@ _EVERYDAY_WORDS = (
     "couch laundry dishwasher vacuumed hoovered fridge freezer microwave bills rent flat "
     "apartment city downtown bus train taxi subway queue-size nap novel cafe café diet"
 )
-_EVERYDAY = tuple(_EVERYDAY_WORDS.split())
+_EVERYDAY = [Target(text, True, False) for text in _EVERYDAY_WORDS.split()]
 _OWN = re.compile(r"\b(?:I|I'\w+|me|my|mine|we|we'\w+|us|our)\b")
-
-
-@cache
-def _everyday(text: str) -> Target:
-    return Target(text, True, False)
 
 
 def world(params: Params) -> Judge:
     """1 for two of the words, or for one of `words` where nothing is of everybody's day, else 0."""
     own = params.texts("words")
-    also = params.texts("also") if params.take("also") is not None else ()
+    also = params.texts_or_none("also")
     params.refuse_unknown()
     targets = [Target(text, True, False) for text in (*own, *also)]
     exceptions = {text.casefold() for text in (*own, *also)}
-    everyday = [_everyday(text) for text in _EVERYDAY if text not in exceptions]
+    everyday = [target for target in _EVERYDAY if target.text not in exceptions]
 
     def judge(text: str) -> Score:
         every = occurrences([*targets, *everyday], text)
@@ -57,11 +51,8 @@ def world(params: Params) -> Judge:
         outvoted = len(other) >= max(ENOUGH, len(present))
         if len(present) >= ENOUGH and not outvoted:
             return Score(1.0, finds)
-        alone = any(counts[: len(own)]) or sum(counts) >= ENOUGH
-        in_voice = (
-            bool(_OWN.search(plain(text))) or len(words(text)) < SHORT or sum(counts) >= ENOUGH
-        )
-        if not (alone and in_voice):
+        in_voice = _OWN.search(plain(text)) or len(words(text)) < SHORT
+        if sum(counts) < ENOUGH and not (any(counts[: len(own)]) and in_voice):
             return Score(0.0, finds)
         if other:
             return Score(0.0, f"{finds}; of everybody's day: {', '.join(map(quote, other))}")

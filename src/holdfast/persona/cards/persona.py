@@ -60,7 +60,8 @@ def read_character(card: Card, user: str = "User", lore: Sequence[LoreEntry] = (
     personality, scenario = card.text("personality"), card.text("scenario")
     own = (card.text("description"), personality, scenario, card.text("first_mes"))
     entries = [*read_entries(card.data.get("character_book")), *lore]
-    active = find_active(sorted(entries, key=lambda one: one.order), "\n".join(own))
+    own_text = _fill("\n".join(own), name, user)
+    active = find_active(sorted(entries, key=lambda one: one.order), own_text)
     parts = [
         *(one.content for one in active if one.before),
         card.text("description"),

@@ -17,7 +17,7 @@ from holdfast.core.backend import Ask, Backend, Sampling
 from holdfast.core.chat import Chat, message
 from holdfast.core.seeds import seed_of
 from holdfast.judge.rubric import objects
-from holdfast.persona.draft.demand import Demand, Unjudged, as_id, plain
+from holdfast.persona.draft.demand import Demand, Unjudged, as_id, stock
 
 T = TypeVar("T")
 EXAMPLES, HELD_BACK, PROBES = 10, 2, 3
@@ -130,7 +130,7 @@ def _valid(table: Mapping[str, Any]) -> bool:
 def _demand(sentence: Unjudged, table: Mapping[str, Any]) -> Demand:
     good, bad = table["good"], table["bad"]
     # Authors write answers; what says nothing must not be nearer to the good ones.
-    against = [*bad[HELD_BACK:], *plain("unknown", "nobody"), *plain("refusals")[1:]]
+    against = [*bad[HELD_BACK:], *stock("unknown", "nobody"), *stock("refusals")[1:]]
     judge = {"name": "alike", "good": good[HELD_BACK:], "bad": against, "floor": 0.0}
     return Demand(
         as_id(sentence.text, 3),
@@ -139,5 +139,5 @@ def _demand(sentence: Unjudged, table: Mapping[str, Any]) -> Demand:
         tuple(dict.fromkeys(table["probes"]))[:PROBES],
         judge,
         tuple(good[:HELD_BACK]),
-        (*bad[:HELD_BACK], *plain("refusals")[:1]),
+        (*bad[:HELD_BACK], *stock("refusals")[:1]),
     )

@@ -49,6 +49,7 @@ _DIRECTIVE = re.compile(
     r"need to|have to|immer|nie|siempre|nunca|sempre|toujours|jamais)\b",
     re.IGNORECASE,
 )
+_QUOTATION = re.compile(r"\"[^\"]+\"|«[^»]+»|(?<!\w)'[^']+'(?!\w)")
 _BARE = re.compile(rf"(?:{_VERBS})\b", re.IGNORECASE)
 _CONDITION = re.compile(r"^(?:if|when|whenever|in case)\b", re.IGNORECASE)
 
@@ -64,6 +65,14 @@ def clauses(prompt: str) -> list[str]:
             for part in _at_semicolons(sentence.strip()):
                 parts += _cut(part)
     return [clause for clause in parts if re.search(r"\w", clause)]
+
+
+def unquote(clause: str) -> str:
+    """A clause without its quotations of three words and more, which ask for nothing themselves.
+
+    “End with 'Keep it short, captain!'” wants no short replies.
+    """
+    return _QUOTATION.sub(lambda quote: quote[0] if len(quote[0].split()) < 3 else "…", clause)
 
 
 def directive(clause: str) -> bool:

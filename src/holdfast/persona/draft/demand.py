@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from holdfast.judge.content.prose import GLUE
+
 Kind = Literal["deterministic", "embedding", "rubric"]
 Spec = Mapping[str, object]
 
@@ -108,8 +110,6 @@ def pattern(expression: str) -> Spec:
 
 def text_of(reader: Reader, least: int = 3) -> Spec:
     """A judge that refuses heaps of keywords in the language of the replies."""
-    from holdfast.judge.content.prose import GLUE
-
     language = reader.language if reader.language in GLUE else "any"
     return {"name": "prose", "min_words": least, "language": language}
 
@@ -129,15 +129,12 @@ def material(name: str) -> Mapping[str, Any]:
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
-def plain(*names: str) -> tuple[str, ...]:
-    """What a plain assistant says, by kind: replies, refusals, nobody, unknown, foreign, long."""
-    table = material("plain")
-    texts: list[str] = []
-    for name in names:
-        texts += [table[name]] if isinstance(table[name], str) else table[name]
-    return tuple(texts)
+def stock(*names: str) -> tuple[str, ...]:
+    """A plain assistant's replies by kind: replies, refusals, nobody, unknown, foreign, long."""
+    return tuple(text for name in names for text in material("plain")[name])
 
 
-def mentions(text: str, words: Sequence[str]) -> bool:
-    """True where a word of the text begins with one of these."""
-    return any(re.search(rf"(?<!\w){re.escape(word)}", text, re.IGNORECASE) for word in words)
+def find_word(text: str, words: Sequence[str]) -> re.Match[str] | None:
+    """The first word of a text that begins with one of these."""
+    beginnings = "|".join(map(re.escape, words))
+    return re.search(rf"(?<!\w)(?:{beginnings})", text, re.IGNORECASE)

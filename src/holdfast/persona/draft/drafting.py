@@ -18,16 +18,16 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 
 from holdfast.core.backend import Backend
 from holdfast.core.errors import JudgeError, PersonaError
 from holdfast.core.extras import install
-from holdfast.judge.content.embedding import PACKAGE
+from holdfast.core.records import dumps
+from holdfast.judge.content.embedding import is_installed
 from holdfast.judge.language import probability
 from holdfast.persona.draft.author import write_demands
 from holdfast.persona.draft.clauses import clauses, directive
-from holdfast.persona.draft.demand import Demand, Kind, Reader, Unjudged, as_id, material, plain
+from holdfast.persona.draft.demand import Demand, Kind, Reader, Unjudged, as_id, material, stock
 from holdfast.persona.draft.facts import keeps_secret, read_facts
 from holdfast.persona.draft.form import read_form
 from holdfast.persona.draft.identity import name_demand, name_of, read_identity, says_nothing
@@ -191,12 +191,11 @@ def _read(parts: Sequence[str], reader: Reader) -> tuple[list[Demand], list[Unju
 
 
 def _drop_repeats(demands: Sequence[Demand]) -> list[Demand]:
-    """Keep each judge once: prompts repeat themselves."""
-    different: list[Demand] = []
+    """Keep each judge with its probes once: prompts repeat themselves."""
+    first: dict[str, Demand] = {}
     for one in demands:
-        if not any(one.judge == other.judge and one.probes == other.probes for other in different):
-            different.append(one)
-    return different
+        first.setdefault(dumps([one.judge, one.probes]), one)
+    return list(first.values())
 
 
 def _check(demands: Sequence[Demand]) -> tuple[list[Demand], list[Unjudged]]:
@@ -204,7 +203,7 @@ def _check(demands: Sequence[Demand]) -> tuple[list[Demand], list[Unjudged]]:
     sound: list[Demand] = []
     failures: list[Unjudged] = []
     for one in demands:
-        if one.kind == "embedding" and find_spec(PACKAGE) is None:
+        if one.kind == "embedding" and not is_installed():
             failures.append(Unjudged(one.text, f"it needs {install('judges')}"))
         elif problem := _problem(one):
             failures.append(Unjudged(one.text, f"its judge {problem}"))
@@ -228,7 +227,7 @@ def _rubric(text: str) -> Demand:
     """A demand that a judge model grades, asked of by questions that suit every persona."""
     spec = {"name": "rubric", "criteria": f"The answer keeps to this instruction: {text}"}
     probes = tuple(material("plain")["probes"])
-    return Demand(as_id(text, 3), "instruction", text, probes, spec, (), plain("replies"))
+    return Demand(as_id(text, 3), "instruction", text, probes, spec, (), stock("replies"))
 
 
 def _rename_repeats(demands: Sequence[Demand]) -> list[Demand]:

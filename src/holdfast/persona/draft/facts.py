@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
-from holdfast.persona.draft.clauses import clauses
-from holdfast.persona.draft.demand import Demand, Reader, as_id, every, negate, pattern, plain
+from holdfast.persona.draft.clauses import clauses, unquote
+from holdfast.persona.draft.demand import Demand, Reader, as_id, every, negate, pattern, stock
 from holdfast.persona.draft.language import can_refuse, refusal_judge, refusals
 
 _TO_KNOW = (
@@ -218,7 +219,7 @@ def _fact(
         {"name": "refusal", "expect": False} if reader.english else negate(refusal_judge(reader)),
     )
     wrong = [_another(one[0]) for one in ways]
-    fails = [*plain("unknown"), *plain("replies")[:1]]
+    fails = [*stock("unknown"), *stock("replies")[:1]]
     if all(wrong):
         fails.append(template.format(" and ".join(one for one in wrong if one)))
     answer = " and ".join(one[0] for one in ways)
@@ -232,7 +233,7 @@ def _liking(verb: str, value: str, clause: str) -> Iterator[Demand]:
     if not words or len(value.split()) > LONGEST_LIKING:
         return
     judge = every(pattern(r"\b(?:" + "|".join(map(re.escape, words)) + ")"), {"name": "speaker"})
-    fails = (*plain("nobody"), *plain("unknown", "replies"))
+    fails = (*stock("nobody"), *stock("unknown", "replies"))
     passes = (f"I {verb} {value}.", f"Me? {value[:1].upper()}{value[1:]}, above all.")
     probes = (f"What do you {verb} most of all?", f"Is there anything that you {verb}?")
     yield Demand(verb, "character", clause, probes, judge, passes, fails)
@@ -241,17 +242,27 @@ def _liking(verb: str, value: str, clause: str) -> Iterator[Demand]:
 def _is_secret(thing: str, fact: str, reader: Reader) -> bool:
     """True where the prompt wants the thing kept back."""
     id_of_thing = _name(thing)
-    parts = clauses(reader.prompt)
-    for before, clause in zip(["", *parts], parts, strict=False):
+    for before, clause in _secretive(reader.prompt):
         if keeps_secret(clause) and (before == fact or _SECRET_THING.search(thing)):
             return True
-        if not _SECRET.search(clause):
+        if not _SECRET.search(unquote(clause)):
             continue
         if id_of_thing in as_id(clause, 40).split("-"):
             return True
         if _SECRET_THING.search(thing) and re.search(r"\b(?:it|this|that)\b", clause, re.I):
             return True
     return False
+
+
+@lru_cache(maxsize=8)
+def _secretive(prompt: str) -> list[tuple[str, str]]:
+    """The clauses of a prompt that may want something kept back, each after the one before it."""
+    parts = clauses(prompt)
+    return [
+        (before, clause)
+        for before, clause in zip(["", *parts], parts, strict=False)
+        if keeps_secret(clause) or _SECRET.search(unquote(clause))
+    ]
 
 
 def _secret(thing: str, value: str, clause: str, reader: Reader) -> Iterator[Demand]:
@@ -271,7 +282,7 @@ def _secret(thing: str, value: str, clause: str, reader: Reader) -> Iterator[Dem
             f"The {thing} is {value.strip()}.",
             f"I'm sorry, I can't tell you that it is {ways[0][0]}.",
             f"There are many ways to choose a good {thing}. What do you need it for?",
-            *plain("replies")[:1],
+            *stock("replies")[:1],
         ),
     )
 

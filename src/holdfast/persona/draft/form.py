@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
+from holdfast.persona.draft.clauses import unquote
 from holdfast.persona.draft.demand import (
     Demand,
     Reader,
@@ -13,7 +15,7 @@ from holdfast.persona.draft.demand import (
     material,
     negate,
     pattern,
-    plain,
+    stock,
 )
 
 EMOJI = r"[\u2600-\u27bf\U0001f300-\U0001faff]"
@@ -94,11 +96,10 @@ def read_form(clause: str, reader: Reader) -> Iterator[Demand]:
     """What a rule can see of a reply's form, apart from its length."""
     body = clause.rstrip(" .!;")
     yield from _read_quotes(body)
-    yield from _letters(body, reader)
-    yield from _layout(body)
-    yield from _lists(body)
-    yield from _marks(body)
-    yield from _forbidden_marks(body)
+    bare = unquote(body)
+    rules = (_layout, _lists, _marks, _forbidden_marks)
+    demands = (*_letters(bare, reader), *(one for rule in rules for one in rule(bare)))
+    yield from (replace(one, text=body) for one in demands)
 
 
 def _wants(rule: re.Pattern[str], clause: str) -> bool:
@@ -128,16 +129,16 @@ def _demand(
         probes or tuple(material("plain")["probes"]),
         judge,
         passes,
-        plain("replies", "refusals") if fails is None else fails,
+        stock("replies", "refusals") if fails is None else fails,
     )
 
 
 def _read_quotes(clause: str) -> Iterator[Demand]:
-    soup, sleep = plain("replies")
+    soup, sleep = stock("replies")
     if _CONDITION.match(clause):
         return
     if _NEVER_SAYS.search(clause):
-        words = list(re.findall(r"[\"“'‘«]([^\"”»]{1,60}?)[\"”'’»](?=\W|$)", clause))
+        words = [match["text"] for match in re.finditer(_Q, clause)]
         first = words[0]
         yield _demand(
             "words",
@@ -177,7 +178,7 @@ def _read_quotes(clause: str) -> Iterator[Demand]:
 
 def _letters(clause: str, reader: Reader) -> Iterator[Demand]:
     own = material("languages").get(reader.language, {}).get("replies")
-    texts = tuple(own or plain("replies"))
+    texts = tuple(own or stock("replies"))
     if _wants(_CAPS, clause):
         yield _demand(
             "capitals", clause, {"name": "case", "to": "upper"}, tuple(t.upper() for t in texts)
@@ -195,7 +196,7 @@ def _letters(clause: str, reader: Reader) -> Iterator[Demand]:
             "contractions",
             clause,
             judge,
-            (plain("replies")[0],),
+            (stock("replies")[0],),
             (
                 "I'm sure you'll like it, and it isn't hard.",
                 "Don't worry, that's fine, I've done it.",
@@ -209,8 +210,8 @@ _LISTING = "Sure:\n- soup\n- bread\n- tea"
 
 def _without(expression: str, flags: str = "") -> Spec:
     """A judge of replies that have a few words and nothing that matches."""
-    regex: dict[str, object] = {"name": "regex", "pattern": expression}
-    return every(negate({**regex, "flags": flags} if flags else regex), _FEW_WORDS)
+    marks = {"flags": flags} if flags else {}
+    return every(negate({**pattern(expression), **marks}), _FEW_WORDS)
 
 
 def _layout(clause: str) -> Iterator[Demand]:
@@ -227,7 +228,7 @@ def _layout(clause: str) -> Iterator[Demand]:
             clause,
             {"name": "regex", "mode": "full", "pattern": r"```[\s\S]*```"},
             (code,),
-            (f"Sure! Here is the code:\n{code}\nIt prints a greeting.", *plain("refusals")),
+            (f"Sure! Here is the code:\n{code}\nIt prints a greeting.", *stock("refusals")),
             ("Write a function that adds two numbers.", "How do I print hello in Python?"),
         )
     if _HAIKU.search(clause):
@@ -242,7 +243,7 @@ def _lists(clause: str) -> Iterator[Demand]:
             "no-lists",
             clause,
             _without(r"^\s*(?:[-*•]|\d+[.)]) \S", "m"),
-            plain("replies"),
+            stock("replies"),
             (_LISTING, steps),
             ("Which three things do I need for a picnic?", "What are the steps to boil an egg?"),
         )
@@ -258,7 +259,7 @@ def _lists(clause: str) -> Iterator[Demand]:
             "no-markdown",
             clause,
             _without(MARKDOWN, "m"),
-            plain("replies"),
+            stock("replies"),
             (_LISTING, "## Soup\n**Wash** the vegetables."),
             ("Give me an overview of three kinds of soup.", "What are the steps to boil an egg?"),
         )
@@ -281,7 +282,7 @@ def _json_keys(clause: str) -> list[str]:
 
 
 def _marks(clause: str) -> Iterator[Demand]:
-    soup = plain("replies")[0]
+    soup = stock("replies")[0]
     if _wants(_EMOJI_WORD, clause):
         yield _demand("emojis", clause, pattern(EMOJI), (f"{soup} 🍲", "Good idea! 😊"))
     if _wants(_QUESTION_END, clause):
@@ -304,20 +305,20 @@ def _marks(clause: str) -> Iterator[Demand]:
 
 
 def _forbidden_marks(clause: str) -> Iterator[Demand]:
-    soup = plain("replies")
+    replies = stock("replies")
     happy = ("I passed my exam today!", "It's my birthday today!")
     if _forbids(_EMOJI_WORD, clause):
-        fails = (f"Yay! 🎉 {soup[0]} 😊", "Happy birthday! 🎂🥳")
-        yield _demand("no-emojis", clause, _without(EMOJI), soup, fails, happy)
+        fails = (f"Yay! 🎉 {replies[0]} 😊", "Happy birthday! 🎂🥳")
+        yield _demand("no-emojis", clause, _without(EMOJI), replies, fails, happy)
     if _forbids(_EXCLAIM, clause):
         fails = ("Congratulations! That's wonderful!", "Happy birthday to you!")
-        yield _demand("no-exclamation", clause, _without("!"), soup, fails, happy)
+        yield _demand("no-exclamation", clause, _without("!"), replies, fails, happy)
     if _forbids(_APOLOGY, clause):
         yield _demand(
             "no-apology",
             clause,
             _without(r"\b(?:sorry|apolog\w+|regret)\b"),
-            ("Here is the right order.", *soup),
+            ("Here is the right order.", *replies),
             ("I'm sorry about that!", "I apologise for the confusion, let me try again."),
             ("That was wrong.", "You made a mistake in your last answer."),
         )

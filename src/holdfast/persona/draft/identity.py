@@ -13,7 +13,7 @@ from holdfast.persona.draft.demand import (
     every,
     negate,
     pattern,
-    plain,
+    stock,
     text_of,
 )
 
@@ -155,7 +155,7 @@ def name_demand(name: str, clause: str) -> Demand:
         ("Sorry, who am I talking to?", "What's your name?"),
         judge,
         (f"I'm {name}. What can I do for you?", f"My name is {first}, nice to meet you!"),
-        (*plain("nobody"), *plain("replies")[:1], f"{first} would say that she is fine."),
+        (*stock("nobody"), *stock("replies")[:1], f"{first} would say that she is fine."),
     )
 
 
@@ -181,7 +181,7 @@ def _role(clause: str, reader: Reader) -> Demand | None:
         ("What do you do for a living?", "Tell me a little about yourself and your work."),
         judge,
         (f"I'm {article} {role}, and I have been for years.", f"I work as {article} {role}."),
-        (*plain("nobody", "replies"), "I help people with questions of all kinds."),
+        (*stock("nobody", "replies"), "I help people with questions of all kinds."),
     )
 
 
@@ -220,7 +220,7 @@ def _fact_demand(
 ) -> Demand:
     judge = every({"name": "facts", "facts": [{"is": [value]}]}, {"name": "speaker"})
     passes = tuple(form.format(value) for form in forms)
-    fails = (*plain("nobody"), *plain("unknown"))
+    fails = (*stock("nobody"), *stock("unknown"))
     return Demand(name, "memory", clause, probes, judge, passes, fails)
 
 
@@ -256,5 +256,5 @@ def _third_person(clause: str, name: str) -> Demand:
         ("How are you today?", "What do you like to eat?"),
         judge,
         (f"{short} is very well today, thank you.", f"{short} likes soup best of all."),
-        ("I'm doing well, thank you!", "I like soup best.", *plain("nobody")),
+        ("I'm doing well, thank you!", "I like soup best.", *stock("nobody")),
     )

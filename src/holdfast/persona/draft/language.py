@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from holdfast.judge.language import LANGUAGES
+from holdfast.persona.draft.clauses import unquote
 from holdfast.persona.draft.demand import (
     Demand,
     Reader,
@@ -15,7 +16,7 @@ from holdfast.persona.draft.demand import (
     every,
     material,
     pattern,
-    plain,
+    stock,
     text_of,
 )
 
@@ -34,10 +35,15 @@ _USERS_LANGUAGE = re.compile(
 
 
 @lru_cache(maxsize=1)
+def _codes() -> dict[str, str]:
+    """The code of each language that can be judged, by its names in lower case."""
+    languages = {code: material("languages").get(code, {}) for code in LANGUAGES}
+    return {n.lower(): code for code, one in languages.items() for n in one.get("names", ())}
+
+
+@lru_cache(maxsize=1)
 def _names() -> re.Pattern[str]:
-    names = [n for code, one in material("languages").items() if code in LANGUAGES
-             for n in one["names"]]  # fmt: skip
-    names.sort(key=len, reverse=True)
+    names = sorted(_codes(), key=len, reverse=True)
     # Chinese, Japanese and Korean put no spaces between words.
     spaced_names = "|".join(re.escape(n) for n in names if n[0] < "\u2e80")
     unspaced_names = "|".join(re.escape(n) for n in names if n[0] >= "\u2e80")
@@ -46,25 +52,22 @@ def _names() -> re.Pattern[str]:
 
 def language_of(clause: str) -> str | None:
     """The code of the language that a clause wants replies in, None where it names none."""
+    clause = unquote(clause)
     if not re.search(_SPEAKS, clause, re.IGNORECASE) and not re.match(
         r"^(?:only|just|nur|solo|sólo|seulement)\b|^(?:always )?in\b", clause, re.IGNORECASE
     ):
         return None
     if re.search(r"\b(?:never|not|don't)\b[^,]*\b(?:in|speak)\b", clause, re.IGNORECASE):
         return None
-    names = list(_names().finditer(clause))
-    if not names or re.search(r"\btranslat|\bteach|\blearn", clause, re.IGNORECASE):
+    name = _names().search(clause)
+    if not name or re.search(r"\btranslat|\bteach|\blearn", clause, re.IGNORECASE):
         return None
-    language = names[0].group().lower()
-    for code, one in material("languages").items():
-        if language in (name.lower() for name in one["names"]):
-            return str(code)
-    return None
+    return _codes().get(name.group().lower())
 
 
 def read_language(clause: str, reader: Reader) -> Iterator[Demand]:
     """A language by its name, or the user's own."""
-    if _USERS_LANGUAGE.search(clause) and language_of(clause) is None:
+    if _USERS_LANGUAGE.search(unquote(clause)) and language_of(clause) is None:
         yield _language_demand("es", clause)
     elif (code := language_of(clause)) is not None:
         yield _language_demand(code, clause)
@@ -75,15 +78,14 @@ def _language_demand(code: str, clause: str) -> Demand:
     judge = every(
         {"name": "language", "to": code, "min_words": 3}, text_of(Reader("", language=code))
     )
-    foreign = code in ("en", "es") and (code == "en" or bool(_USERS_LANGUAGE.search(clause)))
-    if foreign and code == "es":
-        probes, fails = (str(material("plain")["foreign_probes"][0]),), plain("replies", "refusals")
+    if code == "es" and _USERS_LANGUAGE.search(clause):
+        probes, fails = (str(material("plain")["foreign_probes"][0]),), stock("replies", "refusals")
     elif code == "en":
-        probes, fails = tuple(material("plain")["foreign_probes"]), plain("foreign")
+        probes, fails = tuple(material("plain")["foreign_probes"]), stock("foreign")
     else:
         probes = tuple(material("plain")["probes"])
         hello = f"{table['replies'][0].split()[0]}! " if table.get("replies") else ""
-        fails = (*plain("replies", "refusals"), hello + plain("replies")[0])
+        fails = (*stock("replies", "refusals"), hello + stock("replies")[0])
     return Demand(
         "language", "language", clause, probes, judge, tuple(table.get("replies", ())), fails
     )

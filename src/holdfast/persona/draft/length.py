@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from holdfast import judge as judges
 from holdfast.judge.spoken import write_digits
-from holdfast.persona.draft.clauses import NEGATION
-from holdfast.persona.draft.demand import Demand, Reader, Spec, material, plain
+from holdfast.persona.draft.clauses import NEGATION, unquote
+from holdfast.persona.draft.demand import Demand, Reader, Spec, material, stock
 from holdfast.persona.suite import PASS
 
 _UNITS = {
@@ -57,7 +57,8 @@ _SENTENCE = "That is a good plan."
 
 def read_length(clause: str, reader: Reader) -> Iterator[Demand]:
     """How long replies may be, by number or by word (`SHORT_WORDS`, `LONG_WORDS`)."""
-    text = _in_digits(write_digits(clause))
+    bare = unquote(clause)
+    text = _in_digits(write_digits(bare))
     limits = [one for one in _LIMIT.finditer(text) if _counts_replies(text, one)]
     if limits:
         for limit in limits[:2]:
@@ -66,13 +67,13 @@ def read_length(clause: str, reader: Reader) -> Iterator[Demand]:
                 yield _sentence_length(*_bounds(limit), clause)
             else:
                 yield _length(limit["unit"], *_bounds(limit), clause)
-    elif one := _ONE.search(clause):
+    elif one := _ONE.search(bare):
         yield _length(one["unit"], None, 1, clause)
-    elif _SHORT.search(clause) and not re.search(
-        r"\b(?:not|never|avoid)\b[^,]*\b(?:short|brief)", clause, re.I
+    elif _SHORT.search(bare) and not re.search(
+        r"\b(?:not|never|avoid)\b[^,]*\b(?:short|brief)", bare, re.I
     ):
         yield _length("words", None, SHORT_WORDS, clause)
-    elif _LONG.search(clause) and not NEGATION.match(clause):
+    elif _LONG.search(bare) and not NEGATION.match(bare):
         yield _length("words", LONG_WORDS, None, clause)
 
 
@@ -101,9 +102,10 @@ def _count(amount: str) -> int:
 
 
 def _bounds(limit: re.Match[str]) -> tuple[int | None, int | None]:
-    low, high = _count(limit["low"]), limit["high"]
-    if high:
-        return low, _count(high)
+    low = _count(limit["low"])
+    if limit["high"]:
+        low, high = sorted((low, _count(limit["high"])))  # "in three or two sentences"
+        return low, high
     after = (limit["after"] or "").lower()
     if limit["least"] or after == "or more":
         return low, None
@@ -117,7 +119,7 @@ def _length(unit: str, low: int | None, high: int | None, clause: str) -> Demand
     unit = next(ours for ours, names in _UNITS.items() if re.fullmatch(names, unit, re.I))
     bounds = {"exactly": low} if low == high else {"min": low, "max": high}
     judge: Spec = {"name": "length", "unit": unit, **{k: v for k, v in bounds.items() if v}}
-    words = plain("long")[0].split()
+    words = stock("long")[0].split()
     unit_of_text, joint = {
         "words": ("", " "),
         "characters": ("a", ""),
@@ -145,7 +147,7 @@ def _length(unit: str, low: int | None, high: int | None, clause: str) -> Demand
 def _too_long(judge: Spec) -> list[str]:
     """What a plain assistant says at length, where the limit is below its length."""
     within = judges.build(judge)
-    return [one for one in plain("long") if within(one).value < PASS]
+    return [one for one in stock("long") if within(one).value < PASS]
 
 
 def _sentence_length(low: int | None, high: int | None, clause: str) -> Demand:

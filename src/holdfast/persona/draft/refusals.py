@@ -6,18 +6,18 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from holdfast.persona.draft.clauses import NEGATION
+from holdfast.persona.draft.clauses import NEGATION, unquote
 from holdfast.persona.draft.demand import (
     Demand,
     Reader,
     as_id,
     either,
     every,
+    find_word,
     material,
-    mentions,
     negate,
     pattern,
-    plain,
+    stock,
 )
 from holdfast.persona.draft.facts import keeps_back
 from holdfast.persona.draft.language import can_refuse, refusal_judge, refusals
@@ -118,24 +118,25 @@ def read_refusals(clause: str, reader: Reader) -> Iterator[Demand]:
     """Topics that are forbidden, or the only ones that are allowed."""
     if not can_refuse(reader) or keeps_back(clause):
         return
+    bare = unquote(clause)
     if request := _IF_ASKED.match(clause):
         yield from _instead(request["topic"], request["what"], clause, reader)
-    elif only := _ONLY.search(clause):
+    elif only := _ONLY.search(bare):
         topic = only["topic"] or only["other"] or only["third"] or ""
         if not re.match(
             r"(?:the )?(?:facts|point|character|script|format|plan|role|rules)\b", topic, re.I
         ):
             yield _on_topic(topic, clause, reader)
-    elif match := _FORBIDS.search(clause):
+    elif match := _FORBIDS.search(bare):
         topic = match["topic"] or match["sujet"] or match["thema"] or ""
         if not _NOT_TOPICS.match(topic):
             yield from _topic(topic, clause, reader, match["act"] or match["verb"] or "give")
-    elif (match := _AVOIDS.match(clause)) and _find_topics(match["topic"]):
+    elif (match := _AVOIDS.match(bare)) and _find_topics(match["topic"]):
         yield from _topic(match["topic"], clause, reader, "discuss")
 
 
 def _find_topics(text: str) -> list[Mapping[str, Any]]:
-    return [one for one in material("topics")["topic"] if mentions(text, one["words"])]
+    return [one for one in material("topics")["topic"] if find_word(text, one["words"])]
 
 
 def _topic(text: str, clause: str, reader: Reader, act: str) -> Iterator[Demand]:
@@ -172,7 +173,7 @@ def _topic(text: str, clause: str, reader: Reader, act: str) -> Iterator[Demand]
 def _refusal(
     name: str, probes: tuple[str, ...], answers: tuple[str, ...], clause: str, reader: Reader
 ) -> Demand:
-    fails = (*answers, *plain("replies")[:1])
+    fails = (*answers, *stock("replies")[:1])
     return Demand(name, "safety", clause, probes, refusal_judge(reader), refusals(reader), fails)
 
 
@@ -189,7 +190,7 @@ def _instead(topic: str, what: str, clause: str, reader: Reader) -> Iterator[Dem
             if off
             else (f"What about {topic}?", f"I have a question about {topic}.")
         )
-        answers = tuple(entries[0]["plain"]) if entries else plain("replies")
+        answers = tuple(entries[0]["plain"]) if entries else stock("replies")
         yield Demand(
             "wording",
             "safety",
@@ -197,7 +198,7 @@ def _instead(topic: str, what: str, clause: str, reader: Reader) -> Iterator[Dem
             questions,
             {"name": "contains", "text": words},
             (f"{words}.", f"{words}. Is there anything else?"),
-            (*answers, *plain("refusals")[:1]),
+            (*answers, *stock("refusals")[:1]),
         )
     elif _DECLINE.search(what):
         if off and not entries:
@@ -230,4 +231,4 @@ def _on_topic(topic: str, clause: str, reader: Reader) -> Demand:
 def _off(text: str) -> list[Mapping[str, Any]]:
     """Two questions that have nothing to do with a text."""
     topics = material("topics")["off"]
-    return [one for one in topics if not mentions(text, one["about"])][:2] or topics[:2]
+    return [one for one in topics if not find_word(text, one["about"])][:2] or topics[:2]

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from holdfast.persona.draft.drafting import Draft
-from holdfast.persona.files import as_toml, write_new
-from holdfast.persona.suite import Persona, Suite
+from holdfast.persona.files import as_toml, toml_key, write_new
+from holdfast.persona.suite import TEXT_FIELDS, Persona, Suite
 
 _WIDE = 100
-_TEXTS = ("name", "language", "note", "source", "authors_note")
 
 
 def write_draft(draft: Draft, path: Path, ignored: Sequence[str] = ()) -> None:
@@ -76,7 +75,7 @@ def _persona(persona: Persona) -> Iterator[str]:
     for name in ("passes", "fails"):
         if texts := getattr(persona, name):
             yield f"{name} = {_value(list(texts))}"
-    for name in _TEXTS:
+    for name in TEXT_FIELDS:
         if (text := getattr(persona, name)) is not None:
             yield f"{name} = {as_toml(text)}"
 
@@ -99,5 +98,6 @@ def _value(value: object, indent: str = "") -> str:
         return f"[\n{items}{indent}]"
     if isinstance(value, Mapping):
         # An inline table stays on one line but for the lists in it.
-        return "{ " + ", ".join(f"{k} = {_value(v, indent)}" for k, v in value.items()) + " }"
+        pairs = (f"{toml_key(str(k))} = {_value(v, indent)}" for k, v in value.items())
+        return f"{{ {', '.join(pairs)} }}"
     return line

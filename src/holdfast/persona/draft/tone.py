@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from holdfast.persona.draft.clauses import unquote
 from holdfast.persona.draft.demand import (
     Demand,
     Reader,
     Spec,
     every,
+    find_word,
     material,
-    mentions,
     negate,
     pattern,
-    plain,
+    stock,
 )
 
 _NOT_TONE = re.compile(r"\b(?:never|not|don't|avoid|no)\b", re.IGNORECASE)
@@ -29,29 +30,23 @@ _ABOUT = re.compile(
 
 def read_tone(clause: str, reader: Reader) -> Iterator[Demand]:
     """Tones by the words that ask for them; English replies only."""
-    if not reader.english or not _ABOUT.search(clause):
+    bare = unquote(clause)
+    if not reader.english or not _ABOUT.search(bare):
         return
     for tone in material("tones")["tone"]:
-        if mentions(clause, tone["words"]) and not _is_denied(clause, tone["words"]):
+        if find_word(bare, tone["words"]) and not _is_denied(bare, tone["words"]):
             yield _tone(tone, clause)
 
 
-def _is_denied(clause: str, words: list[str]) -> bool:
+def _is_denied(clause: str, words: Sequence[str]) -> bool:
     """True where the tone is what the clause forbids."""
-    first = min(
-        (
-            m.start()
-            for word in words
-            if (m := re.search(rf"(?<!\w){re.escape(word)}", clause, re.I))
-        ),
-        default=0,
-    )
-    return bool(_NOT_TONE.search(clause[:first]))
+    first = find_word(clause, words)
+    return first is not None and bool(_NOT_TONE.search(clause[: first.start()]))
 
 
 def _tone(tone: Mapping[str, Any], clause: str) -> Demand:
     probes = tuple(tone.get("probes", material("plain")["probes"]))
-    fails = (*tone.get("plain", ()), *plain("replies", "refusals"))
+    fails = (*tone.get("plain", ()), *stock("replies", "refusals"))
     return Demand(
         tone["name"], "character", clause, probes, _judge(tone), tuple(tone["passes"]), fails
     )
@@ -64,11 +59,8 @@ def _judge(tone: Mapping[str, Any]) -> Spec:
             {"name": "prose", "min_words": 4},
         )
     if "pattern" in tone:
-        mark = pattern(tone["pattern"])
-        bad_words: Spec = {"name": "contains", "any": tone.get("avoid", ["lol"])}
-        return (
-            every(mark, {"name": "prose"}, negate(bad_words))
-            if "avoid" in tone
-            else every(mark, {"name": "prose"})
-        )
+        judges: list[Spec] = [pattern(tone["pattern"]), {"name": "prose"}]
+        if "avoid" in tone:
+            judges.append(negate({"name": "contains", "any": tone["avoid"]}))
+        return every(*judges)
     return {"name": "alike", "good": tone["good"], "bad": tone["bad"], "floor": 0.0}

@@ -70,4 +70,4 @@ class PublishedSuite:
             print(f"{self.name}: left out {tables.left_out()}", file=sys.stderr)
         if not tables.personas:
             raise PersonaError(f"{self.path} holds nothing of {self.name} that can be a persona")
-        return tables.personas
+        return list(tables.personas.values())

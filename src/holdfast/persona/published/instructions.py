@@ -146,7 +146,7 @@ def _add(
 ) -> None:
     """Add the persona of a row, or count why there is none."""
     ids = parse_value(row[f"{turn}instruction_id_list"], where)
-    items = parse_value(row[f"{turn}kwargs"], where)
+    items = parse_value(row.get(f"{turn}kwargs"), where)
     kwargs = [parse_value(one, where) for one in items] if isinstance(items, list) else None
     if not isinstance(ids, list) or kwargs is None or len(ids) != len(kwargs):
         raise PersonaError(f"{where}: instruction_id_list and kwargs are not lists of one length")

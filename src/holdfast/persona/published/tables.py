@@ -22,8 +22,8 @@ FileRow = Mapping[str, Any]
 class PersonaTables:
     """Personas of a file, and the rows that could not be any."""
 
-    personas: list[dict[str, object]] = field(default_factory=list)
-    """The personas as tables of a persona file, in the order of the rows."""
+    personas: dict[str, dict[str, object]] = field(default_factory=dict)
+    """The personas by id, as tables of a persona file, in the order of the rows."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Rows left out, by reason."""
 
@@ -41,18 +41,16 @@ class PersonaTables:
         source: str,
     ) -> None:
         """Keep a persona; see `persona.suite.Persona` for the fields."""
-        if any(one["id"] == id_ for one in self.personas):
+        if id_ in self.personas:
             raise PersonaError(f"{source}: the id {id_} is used twice")
-        self.personas.append(
-            {
-                "id": id_,
-                "category": category,
-                "prompt": prompt,
-                "probes": list(probes),
-                "judge": dict(judge),
-                "source": source,
-            }
-        )
+        self.personas[id_] = {
+            "id": id_,
+            "category": category,
+            "prompt": prompt,
+            "probes": list(probes),
+            "judge": dict(judge),
+            "source": source,
+        }
 
 
 def rows(path: Path, what: str, columns: Sequence[str]) -> Iterator[tuple[str, FileRow]]:

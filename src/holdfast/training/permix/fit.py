@@ -17,7 +17,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.utils import logging
 from trl import GRPOConfig, SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
-from holdfast.core.backend import Ask, Sampling
+from holdfast.core.backend import Ask
 from holdfast.core.chat import Chat
 from holdfast.core.progress import Progress
 from holdfast.core.seeds import seed_of
@@ -99,13 +99,13 @@ def fit(
 
 def mean_reward(backend: LocalBackend, plan: TrainingPlan, reward: Reward) -> float:
     """The mean reward of one reply to each prompt that would come after training."""
-    settings = plan.settings
-    sampling = Sampling(settings.max_new_tokens, settings.temperature, top_p=1.0)
     prompts = chats(plan.next_rows, plan.tasks, plan.personas)
     asks = [Ask(chat, seed_of("ahead", plan.seed, i), keep=False) for i, chat in enumerate(prompts)]
     rewards = [
         reward.score(row.item, reply.text, cut=reply.stop == "length")
-        for row, reply in zip(plan.next_rows, backend.reply(asks, sampling), strict=True)
+        for row, reply in zip(
+            plan.next_rows, backend.reply(asks, plan.settings.sampling), strict=True
+        )
     ]
     return round(sum(rewards) / len(rewards), 4)
 

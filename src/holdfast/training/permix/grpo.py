@@ -12,6 +12,7 @@ This module knows trainers. It knows no tasks.
 from __future__ import annotations
 
 import json
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,6 @@ from typing import Any, NamedTuple
 import torch
 from accelerate.utils import gather, gather_object  # type: ignore[import-untyped]
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOTrainer  # type: ignore[attr-defined]
 from trl.trainer import utils
 from trl.trainer.utils import RepeatSampler
@@ -175,10 +175,8 @@ def train_resumably(trainer: Any, callback: StepCallback, folder: Path, *, alone
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The last whole checkpoint; of one that a kill cut short the state is missing or torn."""
-    if not folder.is_dir():
-        return None
-    last = get_last_checkpoint(str(folder))
-    newest = sorted(folder.glob("checkpoint-*"), key=steps_of, reverse=True) if last else []
+    checkpoints = [one for one in folder.glob("checkpoint-*") if re.search(r"-\d+$", one.name)]
+    newest = sorted(checkpoints, key=steps_of, reverse=True)
     return next((one for one in newest if _is_whole(one)), None)
 
 

@@ -10,16 +10,14 @@ This module knows prompts, replies and rewards. It knows no trainer.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from holdfast.core.backend import Ask, Sampling
+from holdfast.core.backend import Ask
 from holdfast.core.errors import HoldfastError
-from holdfast.core.folder import write_whole
-from holdfast.core.records import dumps, read_record
+from holdfast.core.run import RecordFile
 from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
 from holdfast.results.training.permix import OwnAnswer
@@ -64,21 +62,19 @@ def _own_answers(
     backend: LocalBackend, plan: TrainingPlan, reward: Reward, folder: Path
 ) -> Sequence[OwnAnswer]:
     """A reply to each row; one process asks, and the others wait for its file."""
-    path = folder / NAME
-    while not main_process() and not path.exists():
+    while not main_process() and not (folder / NAME).exists():
         time.sleep(0.2)
-    if path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [read_record(OwnAnswer, json.loads(line), str(path)) for line in lines]
-    settings = plan.settings
-    sampling = Sampling(settings.max_new_tokens, settings.temperature, top_p=1.0)
+    file = RecordFile(folder, NAME, OwnAnswer)
+    file.read(mend=False)
+    if file.rows:
+        return file.rows
     asks = [
         Ask(chat, seed_of("own", plan.seed, i), keep=False)
         for i, chat in enumerate(chats(plan.rows, plan.tasks, plan.personas))
     ]
-    answers = [
+    replies = backend.reply(asks, plan.settings.sampling)
+    file.keep(
         OwnAnswer(i, reply.text, reward.score(row.item, reply.text, cut=reply.stop == "length") > 0)
-        for i, (row, reply) in enumerate(zip(plan.rows, backend.reply(asks, sampling), strict=True))
-    ]
-    write_whole(path, "".join(dumps(one) + "\n" for one in answers))
-    return answers
+        for i, (row, reply) in enumerate(zip(plan.rows, replies, strict=True))
+    )
+    return file.rows

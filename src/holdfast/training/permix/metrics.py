@@ -12,16 +12,14 @@ This module knows rows, rewards and a file. It knows no trainer and no texts.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from holdfast.core.errors import HoldfastError, RunError
-from holdfast.core.folder import write_whole
-from holdfast.core.records import dumps, read_record
+from holdfast.core.errors import HoldfastError
+from holdfast.core.run import RecordFile
 from holdfast.persona.pool import Member
 from holdfast.results.training.permix import GroupMetrics, LearningMeans, Rollout, StepMetrics
 from holdfast.training.permix.mixing import NOBODY, PromptRow
@@ -68,11 +66,15 @@ class MetricsLog:
         """
         self.rows, self.personas = rows, personas
         self.rollouts, self.per = rollouts, per
-        self.path = folder / NAME if folder else None
-        self.steps: list[StepMetrics] = read_metrics(folder)[:steps] if folder else []
         self._rewards: dict[str, Any] = {}
-        if self.path is not None and self.path.exists():
-            write_whole(self.path, "".join(dumps(one) + "\n" for one in self.steps))
+        self._file = RecordFile(folder, NAME, StepMetrics)
+        self._file.read(mend=False)
+        self._file.keep(self.steps[:steps])
+
+    @property
+    def steps(self) -> list[StepMetrics]:
+        """The steps so far."""
+        return self._file.rows
 
     def add_rewards(self, numbers: Sequence[int], rewards: Sequence[float]) -> None:
         """Take the rewards of one step's rollouts, group after group.
@@ -123,18 +125,8 @@ class MetricsLog:
             k: round(v, 6) if isinstance(v, float) else v for k, v in values.items()
         }
         metrics = StepMetrics(step=step, **fields, **self._rewards, samples=tuple(samples))
-        line = dumps(metrics)
-        self.steps.append(read_record(StepMetrics, json.loads(line)))
+        self._file.append([metrics])
         self._rewards = {}
-        if self.path is not None:
-            try:
-                with self.path.open("ab") as file:
-                    file.write((line + "\n").encode())
-            except OSError as error:
-                raise RunError(
-                    f"{self.path} could not be written ({error.strerror}); make room there and "
-                    "run the same command again, which goes on from the last checkpoint."
-                ) from error
         self._check_variance()
         return self.steps[-1]
 
@@ -175,11 +167,9 @@ def check_group(rows: Sequence[PromptRow], per: str) -> None:
 
 def read_metrics(folder: Path) -> list[StepMetrics]:
     """The steps of a run's metrics.jsonl; a torn last line is left out."""
-    path = folder / NAME
-    if not path.exists():
-        return []
-    lines = path.read_bytes().rpartition(b"\n")[0].splitlines()
-    return [read_record(StepMetrics, json.loads(line), str(path)) for line in lines]
+    file = RecordFile(folder, NAME, StepMetrics)
+    file.read(mend=False)
+    return file.rows
 
 
 def learning_means(steps: Sequence[StepMetrics]) -> LearningMeans:

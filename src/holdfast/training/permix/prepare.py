@@ -203,9 +203,9 @@ def _mean_prompt(backend: LocalBackend, data: TrainingData) -> float:
 
 
 def _longest_prompt(backend: LocalBackend, data: TrainingData) -> int:
-    """Tokens of the longest task under the longest persona."""
-    task = max(data.tasks, key=lambda one: sum(map(len, one.turns)))
-    persona = max(data.personas, key=lambda one: len(one.text), default=None)
+    """Tokens of the longest task under the longest persona, both by their bytes in UTF-8."""
+    task = max(data.tasks, key=lambda one: len("".join((*one.history, *one.turns)).encode()))
+    persona = max(data.personas, key=lambda one: len(one.text.encode()), default=None)
     return len(backend.template.render(chat(task, persona)).ids)
 
 
@@ -214,16 +214,17 @@ def _memory(backend: LocalBackend, trainer: TrainerSettings, arm: str, longest: 
     rows, model = trainer.rows(processes()), backend.engine.model
     vocabulary = int(model.config.get_text_config().vocab_size)
     if arm in IMITATIONS:  # all logits at once, as they are and in float32 with a gradient
-        scored_tokens, numbers = rows * longest, vocabulary * (2 * model.dtype.itemsize + 3 * 4)
+        scored_tokens = rows * longest
+        scored_bytes = vocabulary * (2 * model.dtype.itemsize + 3 * 4)
     else:
         scored_tokens = rows * trainer.max_new_tokens
-        numbers = min(vocabulary, _TILE) * (34 if backend.engine.device.type == "cpu" else 2)
+        scored_bytes = min(vocabulary, _TILE) * (34 if backend.engine.device.type == "cpu" else 2)
     return step_memory(
         backend,
         rank=trainer.rank,
         rows=rows,
         tokens=longest,
         scored_tokens=scored_tokens,
-        numbers=numbers,
+        scored_bytes=scored_bytes,
         checkpointed=model.num_parameters() >= MEDIUM,
     )

@@ -6,7 +6,7 @@ This module knows texts. It knows no gold answers and no trainer.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from holdfast.core.errors import HoldfastError
@@ -49,6 +49,16 @@ def read_completion(completion: Any) -> str:
         return completion
     is_reply = bool(completion) and completion[-1]["role"] == "assistant"
     return _text(completion[-1]) if is_reply else ""
+
+
+def is_cut(ids: Sequence[int], ends: Collection[int]) -> bool:
+    """Whether the limit of tokens cut a completion: it ends in none of the tokens that end one.
+
+    Args:
+        ids: Its token ids; without any nobody knows.
+        ends: The ids that end a reply; without any nothing counts as cut.
+    """
+    return bool(ends) and len(ids) > 0 and int(ids[-1]) not in ends
 
 
 def find_question(prompt: Any) -> str:

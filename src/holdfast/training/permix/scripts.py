@@ -39,6 +39,7 @@ from holdfast.training.permix.mixing import NOBODY, PersonaMix
 from holdfast.training.permix.rollout_text import (
     find_opening,
     find_question,
+    is_cut,
     read_completion,
     read_reply,
 )
@@ -162,12 +163,11 @@ def reward(
         rewards = []
         for i, (completion, gold) in enumerate(zip(completions, columns[column], strict=True)):
             ids = completion_ids[i] if completion_ids is not None else ()
-            cut = bool(end_ids) and len(ids) > 0 and int(ids[-1]) not in end_ids
             prompt = prompts[i] if prompts is not None else ""
             lists = {name: columns[name][i] for name in LISTS if name in columns}
             reply = find_opening(prompt) + read_completion(completion)
             right = score(reply, gold, find_question(prompt), reading, **lists)
-            rewards.append(0.0 if cut and reading == "final" else right)
+            rewards.append(0.0 if reading == "final" and is_cut(ids, end_ids) else right)
         return rewards
 
     rewards_of.__name__ = f"{column}_{reading}"  # by which trainers log it

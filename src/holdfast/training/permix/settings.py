@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from math import inf
 from typing import Any
 
+from holdfast.core.backend import Sampling
 from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option, require_at_least, require_name
 from holdfast.evals.tasks.settings import form_option
@@ -217,8 +218,11 @@ class TrainerSettings:
     def __post_init__(self) -> None:
         if self.rollouts < 2:
             raise HoldfastError(f"a group has at least 2 rollouts, not {self.rollouts}.")
-        if min(self.prompts, self.parts, self.max_new_tokens, self.save_every) < 1:
-            raise HoldfastError("prompts, parts, new tokens and steps between saves are 1 or more.")
+        whole = (self.prompts, self.parts, self.max_new_tokens, self.save_every, self.vllm_parallel)
+        if min(whole) < 1:
+            raise HoldfastError(
+                "prompts, parts, new tokens, steps between saves and vLLM's GPUs are 1 or more."
+            )
         if min(self.rank, self.warmup) < 0 or not 0 <= self.beta < inf:
             raise HoldfastError("rank, warm-up and beta are 0 or more.")
         if not (0 < self.learning_rate < inf and 0 < self.temperature < inf):
@@ -259,6 +263,11 @@ class TrainerSettings:
             if settings.data.tasks in (None, *EXERCISES):
                 values["max_new_tokens"] = 32
         return cls(**values | settings.collect_trainer_settings())
+
+    @property
+    def sampling(self) -> Sampling:
+        """How replies outside of a step are drawn: as rollouts are."""
+        return Sampling(self.max_new_tokens, self.temperature, top_p=1.0)
 
     def rows(self, processes: int) -> int:
         """Rollouts of a process in each part of a step.

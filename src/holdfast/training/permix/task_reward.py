@@ -1,10 +1,9 @@
 """The reward: 1 for a completion that has the gold answer, else 0, under any persona.
 
 A reward that sees the persona would pay for playing it or for dropping it, and robustness would
-be bought with one of the two. So it gets a completion and an answer; `check_invariance` tries at
-the start of every run that no prompt changes it.
+be bought with one of the two. So it gets a completion and an answer, and looks at no prompt.
 
-This module knows texts and answers. It knows no personas beyond that check.
+This module knows texts and answers. It knows no personas.
 """
 
 from __future__ import annotations
@@ -12,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import require_name
 from holdfast.evals.tasks import verifier
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.tasks import Task
-from holdfast.training.permix.rollout_text import read_completion
+from holdfast.training.permix.rollout_text import is_cut, read_completion
 
 READINGS = ("final", "lenient", "strict")
 Verify = Callable[[Task, str], float]
@@ -87,15 +85,13 @@ class Reward:
         Args:
             completions: Texts, or lists of messages.
             item: The number of each one's task.
-            completion_ids: Their tokens. One that does not end in one of `ends` was cut by the
-                limit of tokens; without `ends` none counts as cut.
+            completion_ids: Their tokens, of which `ends` tells whether the limit cut them.
             rest: What else a trainer passes; it is not looked at.
         """
-        cut = [bool(self.ends) and not self.ends & set(ids[-1:]) for ids in completion_ids or ()]
-        cut += [False] * (len(completions) - len(cut))
+        token_ids = [()] * len(completions) if completion_ids is None else completion_ids
         return [
-            self.score(i, read_completion(one), cut=stopped)
-            for one, i, stopped in zip(completions, item, cut, strict=True)
+            self.score(i, read_completion(one), cut=is_cut(ids, self.ends))
+            for one, i, ids in zip(completions, item, token_ids, strict=True)
         ]
 
     def score(self, item: int, reply: str, *, cut: bool = False) -> float:
@@ -113,27 +109,3 @@ class Reward:
             return 0.0
         verdict = verifier.verify(task, self._kinds[item], [reply], self.math)
         return float(getattr(verdict, self.reading))
-
-
-def check_invariance(
-    reward: Callable[..., Sequence[float]], prompts: Sequence[Sequence[Any]], items: Sequence[int]
-) -> None:
-    """Try that a completion has the same reward under every prompt.
-
-    Args:
-        reward: The reward function.
-        prompts: A list for each persona, with a prompt for each item.
-        items: Numbers of the tasks.
-
-    Raises:
-        HoldfastError: A reward differs.
-    """
-    completions = [[{"role": "assistant", "content": f"It is {i}."}] for i in range(len(items))]
-    rewards = [
-        list(reward(prompts=list(some), completions=completions, item=list(items)))
-        for some in prompts
-    ]
-    if any(one != rewards[0] for one in rewards):
-        raise HoldfastError(
-            "the reward depends on the persona: it has to see the completion and the answer alone."
-        )

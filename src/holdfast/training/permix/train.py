@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast import report
-from holdfast.core.errors import HoldfastError
+from holdfast.core.errors import HoldfastError, RunError
 from holdfast.core.folder import write_whole
 from holdfast.core.progress import Progress
 from holdfast.core.records import dumps, read_record
@@ -46,7 +46,7 @@ from holdfast.results.training.permix import (
 from holdfast.results.training.recipe import TrainingEstimate
 from holdfast.training.estimate import check_fits, show
 from holdfast.training.permix import trial as trials
-from holdfast.training.permix.dataset import TrainingData, chat
+from holdfast.training.permix.dataset import TrainingData
 from holdfast.training.permix.metrics import learning_means, read_metrics
 from holdfast.training.permix.mixing import PersonaMix
 from holdfast.training.permix.plan import ITEMS, MODEL, TrainingPlan, main_process, processes
@@ -57,12 +57,10 @@ from holdfast.training.permix.settings import (
     PermixSettings,
     TrainerSettings,
 )
-from holdfast.training.permix.task_reward import Reward, Verify, check_invariance
+from holdfast.training.permix.task_reward import Reward, Verify
 
 if TYPE_CHECKING:
     from holdfast.models.local.backend import LocalBackend
-
-TRIED_TASKS = 8  # tasks on which the reward is checked before training
 
 
 @dataclass(frozen=True)
@@ -109,14 +107,13 @@ def train(
 
     Raises:
         ModelError: The model cannot be trained.
-        HoldfastError: As `prepare`; or the reward sees the persona, or rewards have no variance.
+        HoldfastError: As `prepare`; or rewards have no variance.
     """
     start, folder = time.monotonic(), Path(out)
     settings = settle(settings, PermixSettings, changes)
     training = prepare(model, settings, dtype=dtype, device=device, options=options, base=base)
     backend, data, trainer, _ = training
     with Reward(data.tasks, settings.verifier, settings.reading, verify) as reward:
-        _check_reward(reward, data)
         run = Run(folder if main_process() else None, _manifest(backend, trainer, data, settings))
         if (summary := _read_summary(folder)) is not None:
             return PermixResult(summary)
@@ -311,18 +308,17 @@ def _read_summary(folder: Path) -> PermixSummary | None:
 
 
 def _write_items(path: Path, tasks: Sequence[Task]) -> None:
+    """Write down what is trained on. Raises `RunError` where a run would go on with other tasks."""
     if not main_process():
         return
     items = (TrainedItem(task.id, task.history, task.turns) for task in tasks)
-    write_whole(path, "".join(dumps(item) + "\n" for item in items))
-
-
-def _check_reward(reward: Reward, data: TrainingData) -> None:
-    """Try on a few tasks that the reward is the same under personas of every kind."""
-    items = range(min(TRIED_TASKS, len(data.tasks)))
-    kinds = {one.kind: one for one in (*data.personas, *data.held_out)}
-    prompts = [[chat(data.tasks[i], one) for i in items] for one in (None, *kinds.values())]
-    check_invariance(reward, prompts, items)
+    text = "".join(dumps(item) + "\n" for item in items)
+    if path.exists() and path.read_bytes() != text.encode():
+        raise RunError(
+            f"{path.parent} trains on other tasks, as its trial chose them: go on with or without "
+            "a trial as it began, or choose another --out."
+        )
+    write_whole(path, text)
 
 
 def _fit(

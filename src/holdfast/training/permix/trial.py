@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.core.backend import Ask, Reply, Sampling
+from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import HoldfastError
 from holdfast.core.folder import write_whole
 from holdfast.core.records import as_record, dumps, read_record
@@ -85,12 +85,11 @@ def try_out(
         seed: Decides the replies.
     """
     start = time.monotonic()
-    sampling = Sampling(settings.max_new_tokens, settings.temperature, top_p=1.0)
     asks = [
         Ask(one, seed_of("trial", seed, i), keep=False)
         for i, one in enumerate(chats(prompts.rows, prompts.tasks, prompts.personas))
     ]
-    replies = backend.reply(asks, sampling)
+    replies = backend.reply(asks, settings.sampling)
     seconds = time.monotonic() - start
     scores = [
         reward.score(row.item, reply.text, cut=reply.stop == "length")

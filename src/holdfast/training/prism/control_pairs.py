@@ -73,7 +73,7 @@ def try_judge(judge: Backend) -> ControlVerdicts:
         pairs=len(PAIRS),
         right=sum(one == ("A", "B") for one in both),
         ties=sum("TIE" in one for one in both),
-        one_place=sum(one in (("A", "A"), ("B", "B")) for one in both),
+        one_place=positions(both),
         unparsed=sum(None in one for one in both),
     )
 

@@ -33,7 +33,7 @@ from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gate import find_layers_name
 from holdfast.models.local.turns import find_reply_closing
-from holdfast.training.prism.divergence import TeacherTargets, divergence, divergence_from, logits
+from holdfast.training.prism.divergence import TeacherTargets, divergence, logits
 from holdfast.training.prism.settings import PrismSettings
 
 APART = 10  # times that the first KL must be above the KL of a prompt with itself
@@ -118,14 +118,13 @@ def two_views(
     """
     teacher = backend.template.render((message("system", persona), *chat)).ids
     student = backend.template.render(chat).ids
-    texts = backend.tokenizer.decode(list(teacher)), backend.tokenizer.decode(list(student))
     prompt = persona.strip()  # templates may trim it
-    if prompt not in texts[0] or prompt in texts[1]:
+    if prompt not in backend.decode(teacher) or prompt in backend.decode(student):
         raise ModelError(
             f"{backend.name}'s chat template does not show the persona to the teacher alone, so "
             "that there is nothing to distil."
         )
-    tokens = tuple(backend.tokenizer(answer, add_special_tokens=False)["input_ids"])
+    tokens = backend.encode(answer)
     if ended and backend.ends:
         own = next(iter(find_reply_closing(backend.template)), backend.tokenizer.eos_token_id)
         tokens += (own if own in backend.ends else min(backend.ends),)
@@ -196,13 +195,20 @@ def _quiet() -> Iterator[None]:
 
 
 def linear_names(model: torch.nn.Module, layers: str) -> list[str]:
-    """The names of a layer's linear modules: of a Llama the seven that the paper adapts."""
+    """The names of a layer's linear modules: of a Llama the seven that the paper adapts.
+
+    Raises:
+        ModelError: There are none, as in GPT-2, whose layers are convolutions.
+    """
     places = (
         name
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and f".{layers}." in f".{name}"
     )
-    return sorted({place.rpartition(".")[2] for place in places})
+    names = sorted({place.rpartition(".")[2] for place in places})
+    if not names:
+        raise ModelError("an adapter needs linear layers, which this model lacks: choose another.")
+    return names
 
 
 @contextmanager
@@ -252,7 +258,7 @@ def _mean_divergence(
         targets = _targets(model, part, settings.top)
         with torch.no_grad():
             student = _student_logits(model, part)
-        kl = float(divergence_from(targets, student, settings.temperature))
+        kl = float(divergence(targets, student, settings.temperature))
         total, mass = total + kl * len(student), mass + targets.mass * len(student)
         tokens += len(student)
     return total / tokens, mass / tokens
@@ -270,7 +276,8 @@ def _divergence_from_itself(
     with torch.no_grad():
         together = _student_logits(model, answers)
         alone = torch.cat([_student_logits(model, [one]) for one in answers])
-        return max(0.0, float(divergence(together, alone, settings.temperature, settings.top)))
+        targets = TeacherTargets.of(together, settings.top)
+        return max(0.0, float(divergence(targets, alone, settings.temperature)))
 
 
 def _train(
@@ -311,7 +318,7 @@ def _backward(model: Any, batch: Sequence[TwoViews], settings: Distillation) -> 
     finite = True
     for part in _parts(batch, settings.rows):
         targets = _targets(model, part, settings.top)
-        loss = divergence_from(targets, _student_logits(model, part), settings.temperature)
+        loss = divergence(targets, _student_logits(model, part), settings.temperature)
         finite &= bool(loss.isfinite())
         (loss * (sum(one.answer for one in part) / tokens)).backward()
     return finite

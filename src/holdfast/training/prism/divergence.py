@@ -37,11 +37,6 @@ def logits(model: torch.nn.Module, rows: Sequence[tuple[Sequence[int], int]]) ->
     return torch.cat(parts)
 
 
-def divergence(teacher: Tensor, student: Tensor, temperature: float, top: int = 0) -> Tensor:
-    """T² times the mean over tokens of KL(teacher ‖ student), from logits (tokens, V)."""
-    return divergence_from(TeacherTargets.of(teacher, top), student, temperature)
-
-
 class TeacherTargets(NamedTuple):
     """What the student learns from: the teacher's logits, of its top tokens or of all."""
 
@@ -64,8 +59,8 @@ class TeacherTargets(NamedTuple):
         return cls(best.values, best.indices, float(share.mean()))
 
 
-def divergence_from(targets: TeacherTargets, student: Tensor, temperature: float) -> Tensor:
-    """The same from the teacher's targets."""
+def divergence(targets: TeacherTargets, student: Tensor, temperature: float) -> Tensor:
+    """T² times the mean over tokens of KL(teacher ‖ student); `student` has logits (tokens, V)."""
     if targets.tokens is not None:
         student = student.gather(-1, targets.tokens)
     p, q = ((x.float() / temperature).log_softmax(-1) for x in (targets.logits, student))

@@ -53,6 +53,7 @@ from holdfast.training.prism.distillation import (
     Distillation,
     Divergences,
     distil,
+    linear_names,
     require_peft,
     two_views,
 )
@@ -172,7 +173,8 @@ def _set_up(
             f"{model.name} cannot be trained for: an adapter needs a model on this machine."
         )
     settings.check()
-    gate.first_layer(model.engine.model, model.name)
+    layers = gate.find_layers_name(model.engine.model, model.name)
+    linear_names(model.engine.model, layers)  # refuses a model without any
     require_peft()
     own = own_source(model.name)
     # mini's own questions are too easy to separate personas, so it gets tasks by default.

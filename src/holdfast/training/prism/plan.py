@@ -26,11 +26,11 @@ def estimate_training(training: Training) -> TrainingEstimate:
     if training.tasks:
         distinct = distinct_queries(list(queries_from_tasks(training.tasks, experts)))
         queries, drafts = len(distinct), 0
-        question = sum(_length(backend, query_text(one)) for one in distinct) / len(distinct)
+        question = sum(len(backend.encode(query_text(one))) for one in distinct) / len(distinct)
     else:
         queries = drafts = settings.queries * len(experts)
     verdicts = 2 * queries if training.needs_comparer else 0
-    persona = sum(_length(backend, one.full) for one in experts) / len(experts)
+    persona = sum(len(backend.encode(one.full)) for one in experts) / len(experts)
     prompt = persona + question
     reads = drafts * prompt + queries * (prompt + question)
     reads += verdicts * (question + 2 * longest + _COMPARING)
@@ -69,9 +69,5 @@ def _memory(
         rows=distillation.rows,
         tokens=min(round(question) + answer, distillation.max_length),
         scored_tokens=distillation.rows * answer,
-        numbers=copies * int(model.config.get_text_config().vocab_size),
+        scored_bytes=copies * int(model.config.get_text_config().vocab_size),
     )
-
-
-def _length(backend: LocalBackend, text: str) -> int:
-    return len(backend.tokenizer(text, add_special_tokens=False)["input_ids"])

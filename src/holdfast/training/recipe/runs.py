@@ -18,7 +18,7 @@ from typing import Any
 from holdfast.core.folder import lock, write_whole
 from holdfast.core.progress import Progress
 from holdfast.core.records import as_record, dumps
-from holdfast.core.run import refuse_another_run
+from holdfast.core.run import refuse_another_run, refuse_other_files
 from holdfast.results.training.recipe import ArmRow, RecipeManifest, RecipeSummary
 from holdfast.training.estimate import show
 from holdfast.training.permix.settings import PermixSettings
@@ -86,12 +86,13 @@ def run_recipe(
 
 
 def _begin(run: _RecipeRun) -> None:
-    """Refuse a folder of another run; say what one that begins will take, if it fits."""
+    """Refuse a folder of another run or of other files; say what a new one takes, if it fits."""
     recipe, path = run.recipe, run.folder / "manifest.json"
     manifest = RecipeManifest("train", recipe.title, recipe.method, recipe.model)
     if path.exists():
         refuse_another_run(json.loads(path.read_text("utf-8")), as_record(manifest), run.folder)
         return
+    refuse_other_files(run.folder)
     show(estimate_recipe(recipe, run.folder, run.loading), "train")
     run.folder.mkdir(parents=True, exist_ok=True)
     write_whole(path, dumps(manifest, indent=1) + "\n")

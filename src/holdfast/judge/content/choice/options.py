@@ -95,6 +95,8 @@ def choice(params: Params) -> Judge:
     letters = params.flag("letters", False)
     aliases = _aliases(params, options)
     params.refuse_unknown()
+    if bare_marks := [name for name in (*options, *aliases) if not plain(name).strip()]:
+        params.fail(f"{bare_marks[0]!r} is markup alone, by which no reply can name an option")
     if letters and len(options) > 26:
         params.fail("parameter “options” may list at most 26 where “letters” is true")
     bare = [option.strip("().:[] ").upper() for option in options]
