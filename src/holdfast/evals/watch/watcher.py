@@ -73,11 +73,6 @@ class WatchSettings:
             raise HoldfastError(f"expected is a score from 0 to 1, not {self.expected}")
 
 
-def bucket_name(low: int, high: int) -> str:
-    """Rounds as text."""
-    return f"{low}" if low == high else f"{low}-{high}"
-
-
 def buckets(first: int) -> list[tuple[int, int]]:
     """First and last round of each bucket after the first rounds."""
     ends = [end for end in _ENDS if end > first] or [first + 1]
@@ -260,7 +255,10 @@ class Watcher:
         return alarm
 
     def _name(self, test: int) -> str:
-        return "first" if test == len(self._buckets) else bucket_name(*self._buckets[test])
+        if test == len(self._buckets):
+            return "first"
+        low, high = self._buckets[test]
+        return f"{low}" if low == high else f"{low}-{high}"
 
     @property
     def evidence(self) -> float:
@@ -295,19 +293,17 @@ class Watcher:
         )
 
     def _round_scores(self) -> list[RoundScores]:
-        by_round = sorted(
-            self._scores.items(), key=lambda item: int(item[0].split("-")[0].strip("+"))
-        )
         return [
             RoundScores(
                 rounds=label,
-                replies=scores.count,
-                score=scores.mean,
+                replies=self._scores[label].count,
+                score=self._scores[label].mean,
                 controls={
                     control: own.mean
                     for (at, control), own in self._by_control.items()
                     if at == label
                 },
             )
-            for label, scores in by_round
+            for label in ROUNDS
+            if label in self._scores
         ]
