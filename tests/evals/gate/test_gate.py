@@ -136,6 +136,23 @@ def test_answers_that_could_not_be_had_are_no_fall(hold: Hold) -> None:
     assert summary.decision.change == 0.0 and summary.decision.verdict != "slips"
 
 
+def test_replies_that_were_judged_are_not_held_against_answers_to_probes(tmp_path: Path) -> None:
+    turns = [
+        ("user", "Which word?"),
+        ("assistant", "fjord"),
+        ("user", "Again?"),
+        ("assistant", "no"),
+    ]
+    chat = {"messages": [{"role": role, "content": text} for role, text in turns]}
+    (tmp_path / "chats.jsonl").write_text(json.dumps(chat) + "\n", encoding="utf-8")
+    settings = {"suite": suite(), "agents": [suite().personas[0].id]}
+    history = tmp_path / "chats.jsonl"
+    drift(None, out=tmp_path / "judged", history=history, **settings)
+    drift(Actor(obey), out=tmp_path / "probed", history=history, **settings)
+    with pytest.raises(HoldfastError, match=r"probed asked a model probes, .*judged judged"):
+        gate(tmp_path / "judged", tmp_path / "probed")
+
+
 def other(**changes: Any) -> Suite:
     """The suite with another first persona."""
     first, *rest = suite().personas

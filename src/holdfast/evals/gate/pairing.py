@@ -93,18 +93,23 @@ def _without_errors(conversation: JudgedConversation) -> JudgedConversation:
     return replace(conversation, rounds=tuple(rounds))
 
 
-def _refuse_unfinished(run: RecordedRun) -> None:
+def unfinished_conversations(run: RecordedRun) -> list[int]:
+    """Ids of the conversations that have rounds left."""
     records = run.run.records
     ended_early = {record.conversation for record in records if record.stopped}
     last = {record.conversation: record.round for record in records}
-    open_ids = [
+    return [
         plan.id
         for plan in run.plans
         if plan.id not in ended_early and last.get(plan.id, -1) < plan.rounds(run.rounds)
     ]
-    if open_ids:
+
+
+def _refuse_unfinished(run: RecordedRun) -> None:
+    records = run.run.records
+    if unfinished := unfinished_conversations(run):
         raise RunError(
-            f"{run.folder} is not finished ({len(open_ids)} of {len(run.plans)} conversations "
+            f"{run.folder} is not finished ({len(unfinished)} of {len(run.plans)} conversations "
             "have rounds left): run its command again first."
         )
     verdict_keys = {verdict.answer[:2] for verdict in run.run.verdicts}
@@ -128,6 +133,12 @@ def _refuse_other_questions(baseline: RecordedRun, candidate: RecordedRun) -> No
                 f"the runs cannot be compared: {name} was {old} in {baseline.folder}, is {new} in "
                 f"{candidate.folder}; run the candidate with the baseline's --{name}."
             )
+    if (was["model"] is None) != (now["model"] is None):
+        probed, judged = (candidate, baseline) if was["model"] is None else (baseline, candidate)
+        raise RunError(
+            f"the runs cannot be compared: {probed.folder} asked a model probes, {judged.folder} "
+            "judged the replies of its chats; name a --model in both runs, or in neither."
+        )
     judges = [(manifest["judge_model"] or {}).get("name", "none") for manifest in (was, now)]
     if was["judge_model"] != now["judge_model"]:
         raise RunError(
