@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,22 @@ def test_a_coroutine_function_is_awaited_and_calls_may_run_at_once() -> None:
     for concurrency in (1, 4):
         result = AMBER.assert_holds(ask, rounds=1, pairs=3, concurrency=concurrency)
         assert result.stability == [1.0, 1.0]
+
+
+def test_coroutines_share_one_loop_and_work_within_a_test_that_is_a_coroutine() -> None:
+    """A client of an API, which an application makes once, breaks in a second loop."""
+    loops = set()
+
+    async def ask(messages: Messages) -> str:
+        loops.add(asyncio.get_running_loop())
+        return faithful(messages)
+
+    async def test_of_the_user() -> None:
+        AMBER.assert_holds(ask, rounds=1, pairs=3, concurrency=4)
+
+    asyncio.run(test_of_the_user())
+    AMBER.assert_holds(ask, rounds=1, pairs=3)
+    assert len(loops) == 1
 
 
 def test_a_model_speaks_for_its_users_unless_another_does() -> None:
