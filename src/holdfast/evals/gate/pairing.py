@@ -1,13 +1,15 @@
 """Two runs of drift as pairs of the same conversations, or why they are none.
 
 A conversation has a pair where both runs have the same personas by id, the same first message and
-the same seed (in recorded chats: the same messages of the user). What is measured must be the same
+the same seed (in recorded chats: the same messages of the user; where only their replies are judged
+the seed, which chooses probes, does not count). What is measured must be the same
 too: probes, judges, and how often a probe is asked. What answers may differ, and is named: the
 model, the prompts, the control, the sampling.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,7 +59,7 @@ def pair(baseline: Path, candidate: Path) -> tuple[GateSide, GateSide]:
     for run in (before, after):
         _refuse_unfinished(run)
     _refuse_other_questions(before, after)
-    old, new = ({_key(plan): plan for plan in run.plans} for run in (before, after))
+    old, new = _by_key(before), _by_key(after)
     shared_keys = [key for key in old if key in new]
     if len(shared_keys) < min(len(old), len(new)):
         raise RunError(_other_conversations(before, after, len(shared_keys)))
@@ -67,8 +69,17 @@ def pair(baseline: Path, candidate: Path) -> tuple[GateSide, GateSide]:
     )
 
 
-def _key(plan: Conversation) -> Hashable:
-    return plan.agent.id, plan.user.id, plan.starter, plan.seed, (plan.script or ())[::2]
+def _by_key(run: RecordedRun) -> dict[Hashable, Conversation]:
+    """The conversations by what a pair has in common; of those alike the first meets the first."""
+    probed = run.run.manifest["model"] is not None
+    counts = Counter[Hashable]()
+    by_key: dict[Hashable, Conversation] = {}
+    for plan in run.plans:
+        seed = plan.seed if probed else None
+        key = plan.agent.id, plan.user.id, plan.starter, seed, (plan.script or ())[::2]
+        by_key[key, counts[key]] = plan
+        counts[key] += 1
+    return by_key
 
 
 def _side(run: RecordedRun, plans: Sequence[Conversation]) -> GateSide:
