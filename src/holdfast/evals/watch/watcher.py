@@ -34,7 +34,7 @@ from __future__ import annotations
 import bisect
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option
@@ -86,21 +86,6 @@ def round_label(number: int) -> str:
 
 
 @dataclass
-class _ConversationState:
-    """What is remembered of one conversation."""
-
-    last: int = 0
-    bets: float = 0.0
-    since: int = 0
-    slipped: bool = False
-    first_total: float = 0.0
-    first_count: int = 0
-    bucket: int = -1
-    total: float = 0.0
-    count: int = 0
-
-
-@dataclass
 class _Sum:
     total: float = 0.0
     count: int = 0
@@ -111,7 +96,24 @@ class _Sum:
 
     @property
     def mean(self) -> float:
-        return round(self.total / self.count, 4)
+        return self.total / self.count
+
+
+@dataclass
+class _ConversationState:
+    """What is remembered of one conversation."""
+
+    last: int = 0
+    """Its last round."""
+    bets: float = 0.0
+    """S of the test for a slip, and the round since which it has not been 0."""
+    since: int = 0
+    slipped: bool = False
+    first: _Sum = field(default_factory=_Sum)
+    """Scores of its first rounds."""
+    bucket: int = -1
+    """The bucket of its last round after them; -1 is none."""
+    in_bucket: _Sum = field(default_factory=_Sum)
 
 
 class Watcher:
@@ -160,7 +162,7 @@ class Watcher:
             return None
         conversation = self._conversation(reply.conversation)
         if not conversation.last and earlier:
-            conversation.first_total, conversation.first_count = sum(earlier), len(earlier)
+            conversation.first = _Sum(sum(earlier), len(earlier))
         if reply.round <= conversation.last:
             return None
         conversation.last = reply.round
@@ -208,12 +210,11 @@ class Watcher:
         drops: list[tuple[int, float]] = []
         expected = self.settings.expected
         if number <= self.settings.first:
-            one.first_total += score
-            one.first_count += 1
+            one.first.add(score)
             if number == self.settings.first and expected is not None:
-                drops.append((len(self._buckets), expected - one.first_total / one.first_count))
+                drops.append((len(self._buckets), expected - one.first.mean))
             return drops
-        if not one.first_count:  # joined later: there is nothing to compare with
+        if not one.first.count:  # joined later: there is nothing to compare with
             return drops
         bucket = next((i for i, (_, high) in enumerate(self._buckets) if number <= high), -1)
         if bucket != one.bucket:
@@ -221,8 +222,7 @@ class Watcher:
             one.bucket = bucket
         if bucket < 0:
             return drops
-        one.total += score
-        one.count += 1
+        one.in_bucket.add(score)
         if number == self._buckets[bucket][1]:
             drops += self._complete(one)
         return drops
@@ -230,10 +230,10 @@ class Watcher:
     @staticmethod
     def _complete(one: _ConversationState) -> list[tuple[int, float]]:
         """The value of the bucket that a conversation leaves."""
-        if not one.count:
+        if not one.in_bucket.count:
             return []
-        drop = one.first_total / one.first_count - one.total / one.count
-        one.total, one.count = 0.0, 0
+        drop = one.first.mean - one.in_bucket.mean
+        one.in_bucket = _Sum()
         return [(one.bucket, drop)]
 
     def _alarm(self, test: int, reply: ReplyRecord) -> Alarm:
@@ -275,7 +275,7 @@ class Watcher:
             per_false_alarm=self.settings.per_false_alarm,
             conversations=self.conversation_count,
             replies=self._replies,
-            first=self._first.mean if self._first.count else None,
+            first=round(self._first.mean, 4) if self._first.count else None,
             rounds=tuple(self._round_scores()),
             tests=tuple(
                 DropTest(
@@ -297,9 +297,9 @@ class Watcher:
             RoundScores(
                 rounds=label,
                 replies=self._scores[label].count,
-                score=self._scores[label].mean,
+                score=round(self._scores[label].mean, 4),
                 controls={
-                    control: own.mean
+                    control: round(own.mean, 4)
                     for (at, control), own in self._by_control.items()
                     if at == label
                 },
