@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,20 @@ def test_a_servers_lines_keep_their_scores_where_they_have_no_texts(tmp_path: Pa
     ]
     replies = watch(write_log(tmp_path, lines), SHOUT).replies
     assert [reply.score for reply in replies] == [0.25, 1.0]
+
+
+def test_replies_outside_the_sample_that_a_model_judges_are_no_faults_of_the_log(
+    tmp_path: Path,
+) -> None:
+    kind = replace(SHOUT, judge={"name": "rubric", "criteria": "The answer is kind."})
+    lines = [
+        {"conversation": "c", "round": 1, "score": 0.5, "control": "none"},
+        {"conversation": "c", "round": 2, "score": None, "control": "none"},
+        {"conversation": "c", "round": 3, "score": None, "control": "none", "reply": "Hm."},
+    ]
+    summary = watch(write_log(tmp_path, lines), kind).summary
+    assert (summary.lines, summary.state.replies) == (3, 1)
+    assert summary.reading is not None and summary.reading.unfit == 0
 
 
 @pytest.mark.parametrize(

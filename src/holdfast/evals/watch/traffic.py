@@ -99,18 +99,24 @@ class Traffic:
         return Observation(record, self.watcher.add(record, earlier, tested))
 
     def take(self, record: ReplyRecord) -> Observation:
-        """Take a server's own line into account, judged anew where it has the reply's text."""
+        """Take a server's own line into account, judged anew where it has the reply's text.
+
+        Where a model judges a sample of the replies, the others have no score and are not counted.
+
+        Raises:
+            HoldfastError: the line has no score and no text, or a number out of range.
+        """
         record = replace(record, persona=record.persona or self.persona.id)
         if record.reply is not None and not self.persona.needs_model:
             record = replace(record, score=self.score(record.reply))
-        if record.score is None:
+        if record.score is None and not self.persona.needs_model:
             raise HoldfastError(
                 f"a reply of conversation {record.conversation} has neither a score nor a text"
             )
-        if not 0 <= record.score <= 1 or record.round < 1:
+        score = 0 if record.score is None else record.score
+        if not 0 <= score <= 1 or record.round < 1:
             raise HoldfastError(
-                f"score {record.score:g}, round {record.round}: a score is from 0 to 1, a round 1 "
-                "or more"
+                f"score {score:g}, round {record.round}: a score is from 0 to 1, a round 1 or more"
             )
         return Observation(record, self.watcher.add(record))
 
