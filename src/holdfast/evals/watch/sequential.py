@@ -64,7 +64,7 @@ class DropDetector:
         self.restart()
 
     def add(self, drop: float) -> bool:
-        """Take one more drop; True if this is an alarm, after which the caller restarts the test."""
+        """Take one more drop; True if this is an alarm. Only `restart` begins the test anew."""
         self.count += 1
         self.total += drop
         for one in self._bets:
