@@ -24,6 +24,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 Turns = Sequence[tuple[str, str]]
@@ -59,7 +60,7 @@ class Conversations:
             id: the conversation's id, where the request names one.
         """
         own = _without_system(turns)
-        count = user_turns(own)
+        count = max(_rounds(own), default=0)
         if id is not None:
             return self._by_id(id, count, own)
         known_name, history = None, _history(own)
@@ -123,10 +124,8 @@ def last_replies(turns: Turns) -> dict[int, int]:
     What an assistant says before it calls a tool is no reply of its own.
     """
     positions: dict[int, int] = {}
-    round, before = 0, ""
-    for i, (role, text) in enumerate(turns):
-        round += role == "user" and before != "user"
-        before = role
+    messages = zip(_rounds(turns), turns, strict=True)
+    for i, (round, (role, text)) in enumerate(messages):
         if role == "assistant" and round and text.strip():
             positions[round] = i
     return positions
@@ -136,12 +135,11 @@ def _without_system(turns: Turns) -> list[tuple[str, str]]:
     return [turn for turn in turns if turn[0] in ("user", "assistant", "tool")]
 
 
-def user_turns(turns: Turns) -> int:
-    """How many user turns there are, consecutive messages being one."""
+def _rounds(turns: Turns) -> list[int]:
+    """The round of each message: the user turns up to it, consecutive messages being one."""
     roles = [role for role, _ in turns]
-    return sum(
-        role == "user" and (i == 0 or roles[i - 1] != "user") for i, role in enumerate(roles)
-    )
+    begins = [role == "user" and before != "user" for before, role in pairwise(["", *roles])]
+    return list(accumulate(map(int, begins)))
 
 
 def _history(turns: Turns) -> Turns:
@@ -160,9 +158,8 @@ def _replies(turns: Turns) -> list[int]:
 
     A greeting before it is the same in every conversation, so it recognises none.
     """
-    roles = [role for role, _ in turns]
-    start = roles.index("user") if "user" in roles else len(roles)
-    return [i for i in range(start, len(roles)) if roles[i] == "assistant"]
+    messages = zip(_rounds(turns), turns, strict=True)
+    return [i for i, (round, (role, _)) in enumerate(messages) if round and role == "assistant"]
 
 
 def _hash(turns: Turns) -> str:
