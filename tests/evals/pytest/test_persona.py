@@ -145,6 +145,11 @@ def test_a_threshold_is_a_score(least: float) -> None:
         AMBER.assert_holds(faithful, min_stability=least)
 
 
+def test_no_call_at_once_is_refused() -> None:
+    with pytest.raises(HoldfastError, match="concurrency is 1 or more, not 0"):
+        AMBER.assert_holds(faithful, concurrency=0)
+
+
 def test_a_prompt_of_the_application_takes_the_place_of_the_files(tmp_path: Path) -> None:
     (tmp_path / "amber.toml").write_text(TOML, encoding="utf-8")
     (tmp_path / "prompt.txt").write_text("Say something.\n", encoding="utf-8")
