@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from holdfast.core.intervals import Sample
 from holdfast.core.stats import Array
-from holdfast.evals.fidelity.calibration import STATISTICS, agreement
+from holdfast.evals.fidelity.calibration import agreement, statistics
 from holdfast.evals.fidelity.questionnaire import GRADES
 from holdfast.evals.robustness.persona_lottery import Lottery
 from holdfast.results.calibration import Label
@@ -75,7 +75,7 @@ def kappa(rng: np.random.Generator, replications: int, n: int) -> Iterator[Row |
     for name, shares in (("alike", (0.01, 0.01, 0.02, 0.06, 0.9)), ("spread", (0.2,) * 5)):
         chance = np.array(shares)
         joint = 0.6 * np.diag(chance) + 0.4 * np.outer(chance, chance)
-        truth = float(STATISTICS["kappa"](joint))
+        truth = float(statistics(joint)["kappa"])
         limits = np.full((replications, 2), np.nan)
         for i in range(replications):
             pairs = rng.choice(GRADES**2, n, p=joint.ravel())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from dataclasses import replace
 
 import pytest
@@ -145,6 +146,22 @@ def test_lines_that_sound_like_the_logs_assistants_are_found_without_a_known_phr
     assert len(runs) >= 19 and runs <= {f"{i}" for i in range(20)}
     alike = [replace(one, turns=tuple((who, line(ask)) for who, _ in one.turns)) for one in log]
     assert find_faults(alike)[0] == []  # nobody can tell, so nobody is flagged
+
+
+def test_the_work_grows_with_the_log_and_not_with_its_square() -> None:
+    """Every line has words of its own, so that a log twice as long has twice the vocabulary."""
+
+    def seconds(n: int) -> float:
+        words = ["".join(rng.choices("bcdfghkl", k=8)) for _ in range(10 * n)]
+        lines = [list(zip(SIDES * 5, words[i : i + 10], strict=True)) for i in range(0, 10 * n, 10)]
+        log = [Dialogue(f"{i}", tuple(turns)) for i, turns in enumerate(lines)]
+        start = time.process_time()
+        find_faults(log)
+        return time.process_time() - start
+
+    rng = random.Random(4)
+    seconds(20)  # what is built once
+    assert seconds(800) < 8 * seconds(200)
 
 
 def test_a_fault_names_the_line_and_what_was_seen() -> None:

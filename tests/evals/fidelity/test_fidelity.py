@@ -14,11 +14,14 @@ import pytest
 from actors import Actor, obey, rewrite_summary
 from holdfast.core.backend import Ask, Reply
 from holdfast.core.errors import HoldfastError, RunError
+from holdfast.core.progress import Progress
 from holdfast.core.records import as_record
 from holdfast.evals.fidelity import author, questionnaire
+from holdfast.evals.fidelity.answers import Measurement
 from holdfast.evals.fidelity.fidelity import estimate_fidelity, fidelity
+from holdfast.evals.fidelity.personagym import questionnaire_asks
 from holdfast.evals.fidelity.questionnaire import Questionnaire
-from holdfast.evals.fidelity.settings import PROMPT, QuestionnaireSettings
+from holdfast.evals.fidelity.settings import PROMPT, FidelitySettings, QuestionnaireSettings
 from holdfast.report.fidelity import remarks
 
 SUITE = """
@@ -283,6 +286,22 @@ def test_questions_are_written_for_persons_and_recorded(tmp_path: Path) -> None:
     model = Actor(player)
     measure(model)
     assert model.calls == []
+
+
+def test_the_persons_that_questions_are_written_for_are_drawn(tmp_path: Path) -> None:
+    file = tmp_path / "people.txt"
+    file.write_text("".join(f"Person {i}\n" for i in range(50)), encoding="utf-8")
+
+    def draw(seed: int) -> tuple[int, ...]:
+        options = QuestionnaireSettings(personas=file, people=3)
+        settings = FidelitySettings(questions="generate", questionnaire=options, seed=seed)
+        measurement = Measurement(Actor(player), [], settings, None, Progress(enabled=False))
+        asks, _ = questionnaire_asks(measurement)
+        return tuple(int(re.findall(r"Person (\d+)", one.chat[0]["content"])[0]) for one in asks)
+
+    samples = [draw(seed) for seed in range(3)]
+    assert len(set(samples)) == 3 and draw(0) == samples[0]
+    assert all(list(one) == sorted(one) and len(one) == 3 for one in samples)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,36 @@ def test_answers_that_could_not_be_had_are_no_fall(hold: Hold) -> None:
     summary = gate(hold("before"), hold("after", answer=unreachable))
     assert summary.candidate.errors > 10
     assert summary.decision.change == 0.0 and summary.decision.verdict != "slips"
+
+
+def judge_chats(folder: Path, questions: Sequence[str], model: Backend | None = None) -> Path:
+    """A run over recorded chats, one for each of some first messages."""
+    lines = []
+    for question in questions:
+        pairs = ((question, "fjord"), ("Again?", "no"))
+        messages = [
+            {"role": role, "content": text}
+            for pair in pairs
+            for role, text in zip(("user", "assistant"), pair, strict=True)
+        ]
+        lines.append(json.dumps({"messages": messages}) + "\n")
+    log = folder.with_suffix(".jsonl")
+    log.write_text("".join(lines), encoding="utf-8")
+    drift(model, out=folder, history=log, suite=suite(), agents=[suite().personas[0].id])
+    return folder
+
+
+def test_replies_that_were_judged_are_not_held_against_answers_to_probes(tmp_path: Path) -> None:
+    judged = judge_chats(tmp_path / "judged", ["Which word?"])
+    probed = judge_chats(tmp_path / "probed", ["Which word?"], Actor(obey))  # type: ignore[arg-type]
+    with pytest.raises(HoldfastError, match=r"probed asked a model probes, .*judged judged"):
+        gate(judged, probed)
+
+
+def test_recorded_chats_are_paired_by_what_the_user_said_wherever_they_are(tmp_path: Path) -> None:
+    before = judge_chats(tmp_path / "before", ["A?", "Hi", "B?", "Hi", "C?"])
+    summary = gate(before, judge_chats(tmp_path / "after", ["C?", "Hi", "Hi", "B?"]))
+    assert (summary.decision.n, summary.baseline.unpaired) == (4, 1)
 
 
 def other(**changes: Any) -> Suite:

@@ -203,6 +203,8 @@ def test_a_conversation_that_never_began_is_an_error(run_task: Any) -> None:
 def test_a_plan_that_cannot_be_made_is_refused(run_task: Any) -> None:
     with pytest.raises(PrerequisiteError, match="no persona"):
         run_task(Actor(), agent="nobody")
+    with pytest.raises(PrerequisiteError, match="a number or “all”, not 'many'"):
+        run_task(Actor(), pairs="many")
 
 
 def test_mini_speaks_its_own_world_and_other_models_meet_core(run_task: Any) -> None:
@@ -278,6 +280,17 @@ def test_a_run_that_is_not_finished_is_exported_as_far_as_it_is(run_folder: Path
     log = read_eval_log(str(export(run_folder, run_folder.parent / "part.eval")))
     assert log.status == "cancelled" and len(log.samples or ()) == 4
     assert log.results is not None and len(log.results.scores) == 1
+
+
+def test_a_run_that_was_stopped_between_rounds_is_cancelled_and_has_no_output_yet(
+    run_folder: Path,
+) -> None:
+    lines = (run_folder / "records.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    part = [line for line in lines if json.loads(line)["round"] == 0]
+    (run_folder / "records.jsonl").write_text("".join(part), encoding="utf-8")
+    log = read_eval_log(str(export(run_folder, run_folder.parent / "part.json")))
+    assert log.status == "cancelled"
+    assert {sample.output.completion for sample in log.samples or ()} == {""}
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,19 @@ def test_one_bad_chat_does_not_hurt_those_beside_it(monkeypatch: pytest.MonkeyPa
     ]
 
 
+def test_calls_of_a_batch_that_breaks_all_name_what_broke(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(ask: Ask) -> Reply:
+        raise RuntimeError("out of memory")
+
+    api, _ = open_api(monkeypatch, Actor(answer))
+
+    async def three() -> list[Any]:
+        calls = (generate(api, seed=seed) for seed in range(3))
+        return list(await asyncio.gather(*calls, return_exceptions=True))
+
+    assert [repr(error) for error in asyncio.run(three())] == ["RuntimeError('out of memory')"] * 3
+
+
 def test_a_call_that_is_given_up_is_not_answered_and_the_others_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,13 @@ def test_messages_of_one_session_are_put_in_the_order_of_their_times() -> None:
     assert [text for _, text in one.turns] == ["a", "b", "c", "d"]
     (other,) = join_chats([chat("c", "d", id="s"), chat("e", "f", id="s")])
     assert [text for _, text in other.turns] == ["c", "d", "e", "f"]
+
+
+def test_a_whole_chat_that_its_id_has_again_grown_counts_once() -> None:
+    grown = [chat(*"abcdef"[:n], id="s") for n in (2, 4, 6)]
+    other = chat("x", "y", id="s")
+    conversations = join_chats([replace(one, complete=True) for one in (*grown, other)])
+    assert [len(one.turns) for one in conversations] == [6, 2]
 
 
 def test_complete_chats_that_are_alike_all_count() -> None:

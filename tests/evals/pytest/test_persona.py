@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,22 @@ def test_a_coroutine_function_is_awaited_and_calls_may_run_at_once() -> None:
         assert result.stability == [1.0, 1.0]
 
 
+def test_coroutines_share_one_loop_and_work_within_a_test_that_is_a_coroutine() -> None:
+    """A client of an API, which an application makes once, breaks in a second loop."""
+    loops = set()
+
+    async def ask(messages: Messages) -> str:
+        loops.add(asyncio.get_running_loop())
+        return faithful(messages)
+
+    async def test_of_the_user() -> None:
+        AMBER.assert_holds(ask, rounds=1, pairs=3, concurrency=4)
+
+    asyncio.run(test_of_the_user())
+    AMBER.assert_holds(ask, rounds=1, pairs=3)
+    assert len(loops) == 1
+
+
 def test_a_model_speaks_for_its_users_unless_another_does() -> None:
     model, users = Actor(), Actor(lambda ask: Reply("hm"), name="users")
     AMBER.assert_holds(model, rounds=2, pairs=2)  # type: ignore[arg-type]
@@ -126,6 +143,11 @@ def test_an_unreachable_service_is_an_error_and_no_failure() -> None:
 def test_a_threshold_is_a_score(least: float) -> None:
     with pytest.raises(HoldfastError, match="min_stability"):
         AMBER.assert_holds(faithful, min_stability=least)
+
+
+def test_no_call_at_once_is_refused() -> None:
+    with pytest.raises(HoldfastError, match="concurrency is 1 or more, not 0"):
+        AMBER.assert_holds(faithful, concurrency=0)
 
 
 def test_a_prompt_of_the_application_takes_the_place_of_the_files(tmp_path: Path) -> None:

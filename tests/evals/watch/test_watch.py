@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from holdfast.core.errors import HoldfastError
+from holdfast.evals.watch import conversations as module
 from holdfast.evals.watch.conversations import Conversations
 from holdfast.evals.watch.watch import watch
 from holdfast.evals.watch.watcher import CONTROLS, Watcher
@@ -142,6 +144,31 @@ def test_an_id_holds_a_conversation_together_whose_client_sends_its_end_only(
     assert len({reply.conversation for reply in replies}) == 1
 
 
+def test_a_chat_that_is_logged_again_as_it_grows_keeps_its_rounds(tmp_path: Path) -> None:
+    lines = [conversation([f"SAID {r}" for r in range(n)], id="a") for n in range(1, 5)]
+    result = watch(write_log(tmp_path, lines), SHOUT)
+    assert result.summary.state.conversations == 1
+    assert {(reply.round, reply.reply) for reply in result.replies} == {
+        (r + 1, f"SAID {r}") for r in range(4)
+    }
+
+
+def test_the_work_of_a_whole_chat_grows_with_its_length_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hash_turns, hashed = module._hash, []
+    monkeypatch.setattr(
+        module, "_hash", lambda turns: hashed.append(len(turns)) or hash_turns(turns)
+    )
+    watch(write_log(tmp_path, [conversation(["LOUD"] * 200)]), SHOUT)
+    assert sum(hashed) <= 400
+
+
+def test_a_control_of_null_is_none(tmp_path: Path) -> None:
+    (reply,) = watch(write_log(tmp_path, [conversation(["LOUD"], control=None)]), SHOUT).replies
+    assert reply.control == "none"
+
+
 def test_a_servers_lines_keep_their_scores_where_they_have_no_texts(tmp_path: Path) -> None:
     lines = [
         {"conversation": "c", "round": 1, "score": 0.25, "control": "anchor"},
@@ -149,6 +176,20 @@ def test_a_servers_lines_keep_their_scores_where_they_have_no_texts(tmp_path: Pa
     ]
     replies = watch(write_log(tmp_path, lines), SHOUT).replies
     assert [reply.score for reply in replies] == [0.25, 1.0]
+
+
+def test_replies_outside_the_sample_that_a_model_judges_are_no_faults_of_the_log(
+    tmp_path: Path,
+) -> None:
+    kind = replace(SHOUT, judge={"name": "rubric", "criteria": "The answer is kind."})
+    lines = [
+        {"conversation": "c", "round": 1, "score": 0.5, "control": "none"},
+        {"conversation": "c", "round": 2, "score": None, "control": "none"},
+        {"conversation": "c", "round": 3, "score": None, "control": "none", "reply": "Hm."},
+    ]
+    summary = watch(write_log(tmp_path, lines), kind).summary
+    assert (summary.lines, summary.state.replies) == (3, 1)
+    assert summary.reading is not None and summary.reading.unfit == 0
 
 
 @pytest.mark.parametrize(

@@ -104,9 +104,11 @@ def consistency(
     prompt = text_or_file(settings.user_prompt) if settings.user_prompt else None
     dialogues, reading = read_dialogues(Path(log), settings.format, prompt)
     faults, counts = find_faults(dialogues)
-    run = _run(out, dialogues, judge_model) if judge_model is not None else None
-    judge = ModelJudge(judge_model, run) if judge_model is not None else None
-    check = _check_judge(judge, settings) if judge else None
+    run = judge = check = None
+    if judge_model is not None:
+        run = _run(out, dialogues, judge_model)
+        judge = ModelJudge(judge_model, run)
+        check = _check_judge(judge, settings)
     runs, pairs = len(dialogues), _PersonaPairs.of(dialogues)
     flagged_runs = {fault.run for fault in faults}
     is_valid = np.array([one.where not in flagged_runs for one in dialogues], float)

@@ -41,7 +41,7 @@ class Dialogue:
 def read_dialogues(
     path: Path, format: str | None = None, user_prompt: str | None = None
 ) -> tuple[list[Dialogue], LogReading | None]:
-    """The conversations of a log, or of the folder of a drift or compare run.
+    """The conversations of a log, or of the folder of a drift, compare or explain run.
 
     Args:
         path: the log, or the folder.

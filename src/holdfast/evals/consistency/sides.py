@@ -48,16 +48,13 @@ def sounds_like_the_assistant(dialogues: Sequence[Sides]) -> list[list[bool]] | 
     """
     if len(dialogues) < FEWEST:
         return None
-    counts = [(_count(one.user), _count(one.assistant)) for one in dialogues]
-    totals = tuple(sum((pair[side] for pair in counts), Counter[str]()) for side in (0, 1))
-    sizes = tuple(sum(len(one[side]) for one in dialogues) for side in (0, 1))
+    own = [(_LineCounts.of(one.user), _LineCounts.of(one.assistant)) for one in dialogues]
+    whole = [_LineCounts.of([line for one in dialogues for line in one[side]]) for side in (0, 1)]
     users: list[list[float]] = []
     assistants: list[float] = []
-    for one, own in zip(dialogues, counts, strict=True):
-        others = tuple(total - mine for total, mine in zip(totals, own, strict=True))
-        rest = tuple(size - len(one[side]) for side, size in enumerate(sizes))
-        users.append([_odds(line, others, rest) for line in one.user])
-        assistants += [_odds(line, others, rest) for line in one.assistant]
+    for one, left_out in zip(dialogues, own, strict=True):
+        users.append([_odds(line, whole, left_out) for line in one.user])
+        assistants += [_odds(line, whole, left_out) for line in one.assistant]
     bar = float(np.quantile(assistants, 1 - FOUND_SHARE))
     openings = [odds >= bar for own in users for odds in own[:OPENING]]
     if np.mean(openings) > ALARMS:
@@ -65,18 +62,27 @@ def sounds_like_the_assistant(dialogues: Sequence[Sides]) -> list[list[bool]] | 
     return [[odds >= bar for odds in own] for own in users]
 
 
-def _count(lines: Sequence[str]) -> Counter[str]:
-    """How many of the lines have each word."""
-    return Counter(word for line in lines for word in _words(line))
+class _LineCounts(NamedTuple):
+    """How many lines one side has, and how many of them have each word."""
+
+    lines: int
+    words: Counter[str]
+
+    @classmethod
+    def of(cls, lines: Sequence[str]) -> _LineCounts:
+        return cls(len(lines), Counter(word for line in lines for word in _words(line)))
 
 
-def _words(line: str) -> set[str]:
-    return set(re.findall(r"[^\W\d_]+|\?", line.lower()))
+def _words(line: str) -> list[str]:
+    """The different words of a line, in order: a sum over them is the same in every process."""
+    return sorted(set(re.findall(r"[^\W\d_]+|\?", line.lower())))
 
 
-def _odds(line: str, others: Sequence[Counter[str]], sizes: Sequence[int]) -> float:
+def _odds(line: str, whole: Sequence[_LineCounts], left_out: Sequence[_LineCounts]) -> float:
+    """The log-odds of a line by the sides of all dialogues but its own, which is left out."""
     user, assistant = (
-        np.array([(counts[word] + 0.5) / (size + 1) for word in _words(line)])
-        for counts, size in zip(others, sizes, strict=True)
+        np.array([(every.words[word] - own.words[word] + 0.5) for word in _words(line)])
+        / (every.lines - own.lines + 1)
+        for every, own in zip(whole, left_out, strict=True)
     )
     return float(np.log(assistant / user).sum())

@@ -166,18 +166,22 @@ def _without_persona(dialogues: Sequence[Dialogue]) -> dict[str, str]:
     prompts = {one.user_prompt: _words(one.user_prompt) for one in dialogues if one.user_prompt}
     prompts = {prompt: words for prompt, words in prompts.items() if len(words) >= DESCRIBES}
     weights = _weights(list(prompts.values()), list(lexis.values()))
+    with_word: dict[str, list[str]] = {}
+    for prompt, words in prompts.items():
+        for word in words:
+            with_word.setdefault(word, []).append(prompt)
     silent: dict[str, str] = {}
     strange: dict[str, str] = {}
     looked_at = [one for one in dialogues if _has_persona(one)]
     for one in looked_at:
-        scores = {
-            prompt: sum(weights[word] for word in words & lexis[one.where])
-            for prompt, words in prompts.items()
-        }
-        if one.user_prompt not in scores:
+        if one.user_prompt not in prompts:
             if not _shows_form(one):
                 silent[one.where] = "the form that its prompt asks for is in no line"
             continue
+        scores = dict.fromkeys(prompts, 0.0)
+        for word in sorted(lexis[one.where] & weights.keys()):
+            for prompt in with_word[word]:
+                scores[prompt] += weights[word]
         own = scores.pop(one.user_prompt)
         other = max(scores, key=scores.__getitem__, default=None)
         if not prompts[one.user_prompt] & lexis[one.where]:

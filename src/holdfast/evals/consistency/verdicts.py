@@ -71,12 +71,11 @@ class ModelJudge:
 
     Args:
         backend: the model.
-        run: where its replies are recorded, shard by shard; None keeps them in memory.
+        run: where its replies are recorded, shard by shard.
     """
 
-    def __init__(self, backend: Backend, run: Run[JudgeReply] | None = None) -> None:
-        self._backend = backend
-        self._run: Run[JudgeReply] = run or Run(None, {}, JudgeReply)
+    def __init__(self, backend: Backend, run: Run[JudgeReply]) -> None:
+        self._backend, self._run = backend, run
         self._keys = set[str]()  # of earlier calls: a kill in one of them leaves the others alone
         self.name = backend.name
 

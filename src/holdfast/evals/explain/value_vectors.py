@@ -19,7 +19,7 @@ This module knows a local model and texts. It does not know how an answer was ju
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,13 +74,8 @@ def probe_ask(plan: Conversation, turns: Sequence[str], r: int, control: Control
         r: rounds before the probe.
         control: what it is asked under.
     """
-    return _ask(plan, turns[: 2 * r], plan.probe(0), control)
-
-
-def _ask(plan: Conversation, turns: Sequence[str], question: str, control: Control) -> Ask:
-    """A question of the agent after some turns, with what controls read of its persona."""
     agent = plan.agent
-    chat = agent_view(agent.prompt, turns, question, note=agent.authors_note)
+    chat = agent_view(agent.prompt, turns[: 2 * r], plan.probe(0), note=agent.authors_note)
     return Ask(chat, 0, control, judge=agent.judge)
 
 
@@ -96,9 +91,9 @@ def tokens_in_view(
         control: what the probe is asked under.
     """
     tokens = []
+    other_plan = replace(plan, agent=replace(plan.agent, probes=(_OTHER_PROBE,)))
     for r in range(len(turns) // 2 + 1):
-        other = _ask(plan, turns[: 2 * r], _OTHER_PROBE, control)
-        own = probe_ask(plan, turns, r, control)
+        own, other = (probe_ask(one, turns, r, control) for one in (plan, other_plan))
         tokens.append(_common_prefix(model.ids(own), model.ids(other)))
     return tokens
 

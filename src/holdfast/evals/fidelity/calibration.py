@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,10 @@ from holdfast.results.calibration import (
 )
 
 _COLUMNS = ("persona", "task", "question", "answer", "score")
+_GAP = np.subtract.outer(np.arange(float(GRADES)), np.arange(GRADES))
+"""The person's grade less the judge's, (person, judge)."""
+_SHARES = {"agreement": (_GAP == 0).astype(float), "within_one": (abs(_GAP) <= 1).astype(float)}
+_KAPPAS = {"kappa": (_GAP != 0).astype(float), "weighted_kappa": _GAP**2}
 FEWEST_BY_CHANCE = 12
 """Answers that chance would grade differently; from fewer, kappa's interval does not cover."""
 KAPPA_NOTE = (
@@ -203,14 +207,14 @@ def agreement(labels: Sequence[Label], grades: Sequence[int | None]) -> Agreemen
         ones[row, label.score - 1, judge - 1] = 1
     intervals = {f"{name}_interval": numbers(one) for name, one in _intervals(ones).items()}
     by_task = {
-        task: TaskAgreement(n=len(rows), **_statistics(ones[rows]))
+        task: TaskAgreement(n=len(rows), **statistics(ones[rows].mean(axis=0)))
         for task in questionnaire.tasks()
         if (rows := [i for i, (label, _) in enumerate(pairs) if label.task == task])
     }
     return Agreement(
         n=len(pairs),
         graded=round(len(pairs) / len(labels), 4),
-        **_statistics(ones),
+        **statistics(ones.mean(axis=0)),
         **intervals,
         confusion=ones.sum(axis=0).astype(int).tolist(),
         by_task=by_task,
@@ -219,7 +223,7 @@ def agreement(labels: Sequence[Label], grades: Sequence[int | None]) -> Agreemen
 
 
 def _intervals(ones: Array) -> dict[str, Array]:
-    """Intervals of `STATISTICS`, from one table with a single 1 for each answer.
+    """Intervals of `statistics`, from one table with a single 1 for each answer.
 
     That of kappa is MOVER's for the disagreement over that by chance. By chance an answer adds
     the person's grade against the judge's marginals and the reverse, less the mean of both.
@@ -239,17 +243,24 @@ def _intervals(ones: Array) -> dict[str, Array]:
         return 1 - sample.quotient_interval(each(weights), chance - by_person.mean())[::-1]
 
     return {
-        "agreement": sample.score_interval(each((_GAP == 0).astype(float))),
-        "within_one": sample.score_interval(each((abs(_GAP) <= 1).astype(float))),
-        "kappa": kappa_interval((_GAP != 0).astype(float)),
-        "weighted_kappa": kappa_interval(_GAP.astype(float) ** 2),
-        "bias": sample.mean_interval(each(-_GAP.astype(float))),
+        **{name: sample.score_interval(each(weights)) for name, weights in _SHARES.items()},
+        **{name: kappa_interval(weights) for name, weights in _KAPPAS.items()},
+        "bias": sample.mean_interval(each(-_GAP)),
     }
 
 
-def _statistics(ones: Array) -> dict[str, Any]:
-    """Every statistic of answers, (answers, person's grade, judge's grade)."""
-    return {name: numbers(statistic(ones.mean(axis=0))) for name, statistic in STATISTICS.items()}
+def statistics(shares: Array) -> dict[str, Any]:
+    """Agreement, kappa and bias of a table; None where it does not determine one.
+
+    Args:
+        shares: shares of answers, (person's grade, judge's grade).
+    """
+    values = {
+        **{name: (shares * weights).sum() for name, weights in _SHARES.items()},
+        **{name: kappa(shares, weights) for name, weights in _KAPPAS.items()},
+        "bias": (shares * -_GAP).sum(),
+    }
+    return {name: numbers(np.asarray(value)) for name, value in values.items()}
 
 
 def few_by_chance(shares: Array, n: int) -> bool:
@@ -258,25 +269,15 @@ def few_by_chance(shares: Array, n: int) -> bool:
     return n * (1 - alike) < FEWEST_BY_CHANCE
 
 
-_GAP = np.subtract.outer(np.arange(GRADES), np.arange(GRADES))  # the person's less the judge's
+def kappa(shares: Array, weights: Array) -> float:
+    """1 less the disagreement over that by chance; NaN where chance never disagrees.
 
-
-def kappa(shares: Array, weights: Array) -> Array:
-    """1 less the disagreement over that by chance, for tables (..., person, judge)."""
-    chance = shares.sum(axis=-1)[..., :, None] * shares.sum(axis=-2)[..., None, :]
-    there, by_chance = ((weights * one).sum(axis=(-2, -1)) for one in (shares, chance))
-    gap = np.divide(there, by_chance, out=np.full(np.shape(there), np.nan), where=by_chance > 0)
-    return np.asarray(1 - gap)
-
-
-STATISTICS: Mapping[str, Callable[[Array], Array]] = {
-    "agreement": lambda p: np.asarray(np.trace(p, axis1=-2, axis2=-1)),
-    "within_one": lambda p: np.asarray((p * (abs(_GAP) <= 1)).sum(axis=(-2, -1))),
-    "kappa": lambda p: kappa(p, (_GAP != 0).astype(float)),
-    "weighted_kappa": lambda p: kappa(p, _GAP.astype(float) ** 2),
-    # How much higher than people the judge grades, on average.
-    "bias": lambda p: np.asarray((p * -_GAP).sum(axis=(-2, -1))),
-}
+    Args:
+        shares: shares of answers, (person's grade, judge's grade).
+        weights: how much two grades disagree, in the same shape.
+    """
+    by_chance = float((weights * np.outer(shares.sum(axis=1), shares.sum(axis=0))).sum())
+    return 1 - float((weights * shares).sum()) / by_chance if by_chance > 0 else float("nan")
 
 
 def sentences(summary: CalibrationSummary) -> list[str]:

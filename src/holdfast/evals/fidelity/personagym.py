@@ -137,7 +137,8 @@ def _people_and_sheets(
                 "questions are generated for persons: name a text file with one description on "
                 "each line with --personas."
             )
-        return questionnaire.read_descriptions(options.personas)[: options.people], ()
+        everybody = questionnaire.read_descriptions(options.personas)
+        return tuple(questionnaire.draw_people(everybody, options.people, settings.seed)), ()
     if isinstance(questions, str | Path):
         n, people = options.questions_per_task, options.people
         return (), questionnaire.load(questions, n=n, people=people, seed=settings.seed)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -97,11 +97,14 @@ def load(
     files = sorted(path.glob("*.json")) if path.is_dir() else [path]
     if not files:
         raise HoldfastError(f"{path} holds no .json file: name a folder of questionnaires.")
-    for number, what in ((n, "question of each task"), (people, "persona")):
-        if number is not None and number < 1:
-            raise HoldfastError(f"at least 1 {what} is needed, not {number}.")
-    sample = sorted(files, key=lambda file: seed_of("people", seed, file.stem))[:people]
-    return tuple(_read(file, n) for file in files if file in sample)
+    names = draw_people([file.stem for file in files], people, seed)
+    return tuple(_read(file, n) for file in files if file.stem in names)
+
+
+def draw_people(names: Sequence[str], people: int | None, seed: int) -> list[str]:
+    """So many of the names, in their order; all of them by default."""
+    sample = sorted(names, key=lambda name: seed_of("people", seed, name))[:people]
+    return [name for name in names if name in sample]
 
 
 def _read(file: Path, n: int | None) -> Questionnaire:

@@ -24,7 +24,6 @@ from holdfast.evals.fidelity.answers import (
 )
 from holdfast.evals.fidelity.score import Graded, persona_scores, with_weakest
 from holdfast.evals.fixed_batches import ask_missing
-from holdfast.judge import build
 from holdfast.judge.by_model import judge_answers
 from holdfast.judge.rubric import Item
 from holdfast.models.notes import own_source
@@ -136,20 +135,21 @@ def _ask_judge(
 def _summarise(run: SuiteRun, personas: Sequence[Persona]) -> tuple[PersonaScores, SuiteDetails]:
     """Scores by category and persona, and the floor."""
     by_id = {persona.id: persona for persona in personas}
+    scorers = {persona.id: persona.build_judge() for persona in personas}
     by_model: dict[object, list[float]] = {}
     for verdict in run.verdicts:
         by_model.setdefault(verdict.answer, []).append(verdict.value)
     grades: dict[str, list[Graded]] = {"own": [], "none": []}
     answers: list[tuple[str, WeakestAnswer]] = []
     for record in run.records:
-        persona = by_id[record.persona]
+        persona, scorer = by_id[record.persona], scorers[record.persona]
         if record.stop in FAILED_STOPS:
             score, why = 0.0, f"no reply ({record.stop})"
-        elif persona.needs_model:
+        elif scorer is None:  # a model judges
             values = by_model[record.key]
             score, why = sum(values) / len(values), ""
         else:
-            score, why = build(persona.judge)(record.text)
+            score, why = scorer(record.text)
         grades[record.arm].append(Graded(persona.id, persona.category, score))
         if record.arm == "own":
             answer = WeakestAnswer(

@@ -1,13 +1,15 @@
 """Two runs of drift as pairs of the same conversations, or why they are none.
 
 A conversation has a pair where both runs have the same personas by id, the same first message and
-the same seed (in recorded chats: the same messages of the user). What is measured must be the same
+the same seed (in recorded chats: the same messages of the user; where only their replies are judged
+the seed, which chooses probes, does not count). What is measured must be the same
 too: probes, judges, and how often a probe is asked. What answers may differ, and is named: the
 model, the prompts, the control, the sampling.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,7 +59,7 @@ def pair(baseline: Path, candidate: Path) -> tuple[GateSide, GateSide]:
     for run in (before, after):
         _refuse_unfinished(run)
     _refuse_other_questions(before, after)
-    old, new = ({_key(plan): plan for plan in run.plans} for run in (before, after))
+    old, new = _by_key(before), _by_key(after)
     shared_keys = [key for key in old if key in new]
     if len(shared_keys) < min(len(old), len(new)):
         raise RunError(_other_conversations(before, after, len(shared_keys)))
@@ -67,8 +69,17 @@ def pair(baseline: Path, candidate: Path) -> tuple[GateSide, GateSide]:
     )
 
 
-def _key(plan: Conversation) -> Hashable:
-    return plan.agent.id, plan.user.id, plan.starter, plan.seed, (plan.script or ())[::2]
+def _by_key(run: RecordedRun) -> dict[Hashable, Conversation]:
+    """The conversations by what a pair has in common; of those alike the first meets the first."""
+    probed = run.run.manifest["model"] is not None
+    counts = Counter[Hashable]()
+    by_key: dict[Hashable, Conversation] = {}
+    for plan in run.plans:
+        seed = plan.seed if probed else None
+        key = plan.agent.id, plan.user.id, plan.starter, seed, (plan.script or ())[::2]
+        by_key[key, counts[key]] = plan
+        counts[key] += 1
+    return by_key
 
 
 def _side(run: RecordedRun, plans: Sequence[Conversation]) -> GateSide:
@@ -93,18 +104,23 @@ def _without_errors(conversation: JudgedConversation) -> JudgedConversation:
     return replace(conversation, rounds=tuple(rounds))
 
 
-def _refuse_unfinished(run: RecordedRun) -> None:
+def unfinished_conversations(run: RecordedRun) -> list[int]:
+    """Ids of the conversations that have rounds left."""
     records = run.run.records
     ended_early = {record.conversation for record in records if record.stopped}
     last = {record.conversation: record.round for record in records}
-    open_ids = [
+    return [
         plan.id
         for plan in run.plans
         if plan.id not in ended_early and last.get(plan.id, -1) < plan.rounds(run.rounds)
     ]
-    if open_ids:
+
+
+def _refuse_unfinished(run: RecordedRun) -> None:
+    records = run.run.records
+    if unfinished := unfinished_conversations(run):
         raise RunError(
-            f"{run.folder} is not finished ({len(open_ids)} of {len(run.plans)} conversations "
+            f"{run.folder} is not finished ({len(unfinished)} of {len(run.plans)} conversations "
             "have rounds left): run its command again first."
         )
     verdict_keys = {verdict.answer[:2] for verdict in run.run.verdicts}
@@ -128,6 +144,12 @@ def _refuse_other_questions(baseline: RecordedRun, candidate: RecordedRun) -> No
                 f"the runs cannot be compared: {name} was {old} in {baseline.folder}, is {new} in "
                 f"{candidate.folder}; run the candidate with the baseline's --{name}."
             )
+    if (was["model"] is None) != (now["model"] is None):
+        probed, judged = (candidate, baseline) if was["model"] is None else (baseline, candidate)
+        raise RunError(
+            f"the runs cannot be compared: {probed.folder} asked a model probes, {judged.folder} "
+            "judged the replies of its chats; name a --model in both runs, or in neither."
+        )
     judges = [(manifest["judge_model"] or {}).get("name", "none") for manifest in (was, now)]
     if was["judge_model"] != now["judge_model"]:
         raise RunError(

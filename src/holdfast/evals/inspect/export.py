@@ -46,6 +46,7 @@ from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.judging import judge_conversations
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.run_folder import RecordedRun, read_run
+from holdfast.evals.gate.pairing import unfinished_conversations
 from holdfast.evals.inspect.scores import as_score, model_usage, sample_id, stability_table
 from holdfast.results.conversation import JudgedConversation, JudgedRound, RoundRecord
 
@@ -120,7 +121,7 @@ def _log(source: Export) -> EvalLog:
     ]
     when = source.end_time.isoformat()
     return EvalLog(
-        status="success" if len(samples) == len(plans) else "cancelled",
+        status="cancelled" if unfinished_conversations(source) else "success",
         eval=_spec(source, [str(sample.id) for sample in samples], when),
         results=_results(source, samples),
         stats=EvalStats(
@@ -178,7 +179,7 @@ def _sample(
         input=plan.starter,
         target="",
         messages=messages,
-        output=ModelOutput.from_content(source.model, str(messages[-1].text)),
+        output=ModelOutput.from_content(source.model, messages[-1].text if messages[1:] else ""),
         scores={JUDGE: score},
         metadata={
             "conversation": plan.id,

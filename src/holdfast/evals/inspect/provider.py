@@ -129,8 +129,8 @@ class HoldfastAPI(ModelAPI):
             await anyio.sleep(GATHER)
             async with self._turn:
                 if calls[0].reply is None:
-                    batch = [c for c in self._waiting if c.sampling == calls[0].sampling]
-                    self._waiting = [c for c in self._waiting if c.sampling != calls[0].sampling]
+                    unanswered = [call for call in self._waiting if call.reply is None]
+                    batch = [call for call in unanswered if call.sampling == calls[0].sampling]
                     await anyio.to_thread.run_sync(self._reply, batch)
         finally:  # a cancelled call must not be answered
             self._waiting = [c for c in self._waiting if c not in calls]

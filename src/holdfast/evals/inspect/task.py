@@ -39,7 +39,11 @@ from holdfast.core.errors import HoldfastError
 from holdfast.core.records import Record, dumps
 from holdfast.core.seeds import seed_of
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
+from holdfast.evals.conversation.settings import (
+    ConversationProtocol,
+    ConversationSettings,
+    read_pairs,
+)
 from holdfast.evals.conversation.setup import check, draw_cast
 from holdfast.evals.inspect.provider import HoldfastAPI
 from holdfast.evals.inspect.scores import ROUNDS, conversation_of, persona_judge, sample_id
@@ -84,7 +88,7 @@ def drift(
             agents=_names(agent),
             users=_names(user),
             topic=topic,
-            pairs="all" if pairs == "all" else int(pairs),
+            pairs=read_pairs(str(pairs)),
             seed=seed,
         )
         cast = draw_cast(settings, None)

@@ -80,7 +80,7 @@ def _about(record: Record) -> dict[str, Any]:
     own = None if id is None or str(id).startswith(("chatcmpl-", "msg_")) else str(id)
     return {
         "id": own,
-        "control": str(record.get("control", "none")),
+        "control": str(record.get("control") or "none"),
         "time": seconds(time if time is not None else record.get("created")),
         "model": None if model is None else str(model),
         "persona": persona if isinstance(persona, str) else None,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.extras import install
-from holdfast.evals.logs.chat import RecordedChat, RoleAndText, Unfit
+from holdfast.evals.logs.chat import RecordedChat, Unfit, read_messages
 from holdfast.evals.logs.lines import ZIP
 from holdfast.results.recorded.log import BadLine
 
@@ -36,21 +36,16 @@ def read_inspect(path: Path) -> Iterator[RecordedChat | BadLine]:
         raise HoldfastError(f"{path} is no log that Inspect can read ({reason}).") from error
     for sample in log.samples or ():
         where = f"{path}, sample {sample.id}, epoch {sample.epoch}"
-        turns: list[RoleAndText] = []
-        prompts: list[str] = []
-        prompt = sample.metadata.get("user_prompt")
-        for message in sample.messages:
-            if message.role == "system":
-                prompts += [message.text] if not turns else []
-            elif message.text.strip() or message.role == "user":
-                turns.append((message.role, message.text))
+        messages = [{"role": one.role, "content": one.text} for one in sample.messages]
+        user_prompt = sample.metadata.get("user_prompt")
         try:
+            system, turns = read_messages(messages)
             yield RecordedChat(
-                tuple(turns),
+                turns,
                 where,
-                system="\n\n".join(prompts) or None,
+                system=system,
                 id=f"{sample.id}/{sample.epoch}",
-                user_prompt=prompt if isinstance(prompt, str) else None,
+                user_prompt=user_prompt if isinstance(user_prompt, str) else None,
                 model=log.eval.model,
             )
         except Unfit as why:

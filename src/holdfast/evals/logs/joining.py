@@ -1,8 +1,9 @@
 """Requests that carry the conversation so far become conversations, each once.
 
 A log of requests has a conversation of five rounds five times, each longer by a round. A request
-whose conversation a later one continues is left out. Requests of one id that bring their last
-message only are put one after the other, in the order of their times.
+whose conversation a later one continues is left out, and so is a whole chat that its id has again,
+grown. Requests of one id that bring their last message only are put one after the other, in the
+order of their times.
 
 This module knows chats. It knows no files.
 """
@@ -20,12 +21,12 @@ def join_chats(chats: Sequence[RecordedChat]) -> list[RecordedChat]:
     """The conversations of a log, in the order in which they begin.
 
     Args:
-        chats: its chats; those that are not `complete` may be parts of each other.
+        chats: its chats; those that are not `complete`, or have one id, may be parts of each other.
     """
     by_id: dict[str, list[RecordedChat]] = {}
     chains: list[RecordedChat] = []
     for chat in chats:
-        if chat.complete or chat.id is None:
+        if chat.id is None:
             chains.append(chat)
         else:
             by_id.setdefault(chat.id, []).append(chat)
@@ -48,11 +49,16 @@ def _in_turn(own: Sequence[RecordedChat]) -> list[RecordedChat]:
         before = conversations[-1] if conversations else None
         if before is not None and chat.turns[: len(before.turns)] == before.turns:
             conversations[-1] = replace(chat, where=before.where)
-        elif before is not None and not any(role == "assistant" for role, _ in chat.turns[:-1]):
+        elif before is not None and _is_last_message(chat):
             conversations[-1] = replace(before, turns=before.turns + chat.turns)
         else:
             conversations.append(chat)
     return conversations
+
+
+def _is_last_message(chat: RecordedChat) -> bool:
+    """Whether a request brings its conversation's last message alone."""
+    return not chat.complete and not any(role == "assistant" for role, _ in chat.turns[:-1])
 
 
 def _beginnings(turns: Sequence[RoleAndText]) -> Iterator[bytes]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.control import NONE, Control
@@ -76,12 +78,34 @@ class CallableBackend(TextBackend):
         messages = [{"role": m["role"], "content": m["content"]} for m in ask.chat]
         text = self.ask(messages)
         if inspect.isawaitable(text):
-            text = asyncio.run(_result(text))
+            text = _wait_for(text)
         if not isinstance(text, str):
             raise ModelError(
                 f"{self.name} returned {type(text).__name__}: return the text of the reply."
             )
         return Reply(text)
+
+
+_loop_lock = threading.Lock()
+
+
+def _wait_for(text: Awaitable[str]) -> str:
+    """The awaited text, also where the test itself is a coroutine."""
+    with _loop_lock:
+        loop = _event_loop()
+    future = asyncio.run_coroutine_threadsafe(_result(text), loop)
+    try:
+        return future.result()
+    finally:
+        future.cancel()  # if the wait was interrupted
+
+
+@cache
+def _event_loop() -> asyncio.AbstractEventLoop:
+    """The loop of all coroutines: a client that is shared by calls works in one loop only."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="holdfast-functions", daemon=True).start()
+    return loop
 
 
 async def _result(text: Awaitable[str]) -> str:

@@ -122,6 +122,8 @@ class PersonaUnderTest:
         __tracebackhide__ = True
         if not 0 < min_stability <= 1:
             raise HoldfastError(f"min_stability is above 0 and at most 1, not {min_stability}")
+        if concurrency < 1:
+            raise HoldfastError(f"concurrency is 1 or more, not {concurrency}")
         agent, users, judge = (
             None if one is None else _backend(one, concurrency)
             for one in (model, user_model, judge_model)
@@ -163,7 +165,7 @@ class Hold:
 
     result: DriftResult
     """The run."""
-    by_round: tuple[float, ...]
+    conversation_scores: tuple[float, ...]
     """Scores by conversation, mean over rounds 1 to R; NaN where nothing was measured."""
     stability: float
     """Their mean."""
@@ -200,7 +202,7 @@ class Hold:
         names = ids[0] if len(ids) == 1 else f"{len(ids)} personas"
         yield (
             f"{names} did not hold: stability {number(self.stability)} over rounds 1 to "
-            f"{setting.rounds}, below {number(least)} ({len(self.by_round)} conversations with "
+            f"{setting.rounds}, below {number(least)} ({setting.conversations} conversations with "
             f"{setting.model})"
         )
         for r, (value, (low, high)) in enumerate(
@@ -208,12 +210,9 @@ class Hold:
         ):
             bar = "█" * round(BAR * (value or 0))
             yield f"  round {r:>2}  {number(value)} [{number(low)}, {number(high)}]  {bar}"
-        worst = min(
-            (n for n, value in enumerate(self.by_round) if value == value),
-            key=lambda n: self.by_round[n],
-        )
+        worst = int(np.nanargmin(self.conversation_scores))
         yield ""
-        yield from _transcript(self.result.conversations[worst], self.by_round[worst])
+        yield from _transcript(self.result.conversations[worst], self.conversation_scores[worst])
 
 
 def _transcript(conversation: JudgedConversation, score: float) -> Iterator[str]:

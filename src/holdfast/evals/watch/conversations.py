@@ -6,7 +6,8 @@ A request brings the whole chat. A conversation is recognised by
     its history      the messages up to the last reply are those that the reply before ended with
     its opening      the first user message and the first reply are known
 
-and is new otherwise. A round is a user turn, consecutive user messages being one, and the reply to
+and is new otherwise. A whole chat of a log is its own conversation, and numbers its rounds itself.
+A round is a user turn, consecutive user messages being one, and the reply to
 it. What the assistant says before the first user message, such as a greeting, is no reply. System
 messages are left out: they are the deployment's.
 
@@ -23,6 +24,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 Turns = Sequence[tuple[str, str]]
@@ -57,8 +59,8 @@ class Conversations:
             turns: the messages of the chat, which ends before the reply.
             id: the conversation's id, where the request names one.
         """
-        own = [turn for turn in turns if turn[0] in ("user", "assistant", "tool")]
-        count = user_turns(own)
+        own = _without_system(turns)
+        count = max(_rounds(own), default=0)
         if id is not None:
             return self._by_id(id, count, own)
         known_name, history = None, _history(own)
@@ -69,10 +71,20 @@ class Conversations:
         self._count += 1
         return ReplyPlace(_hash([("new", f"{self._count}"), *own]), count, True)
 
+    def in_chat(self, id: str, round: int) -> ReplyPlace:
+        """The place of a reply in a whole chat.
+
+        Args:
+            id: what names the chat.
+            round: the user turns of the chat up to the reply.
+        """
+        name = _hash([("id", id)])
+        last, request = self._last_by_name.get(name, (0, ""))
+        return self._note(name, round, (max(last, round), request))
+
     def remember(self, place: ReplyPlace, turns: Turns, reply: str) -> None:
         """Recognise the conversation by the chat that ends with this reply to a user."""
-        own = [turn for turn in turns if turn[0] in ("user", "assistant", "tool")]
-        whole = [*own, ("assistant", reply)]
+        whole = [*_without_system(turns), ("assistant", reply)]
         for key in (_hash(whole), _opening(whole)):
             self._ends[key] = place.conversation
             self._ends.move_to_end(key)
@@ -94,20 +106,40 @@ class Conversations:
         if count <= last:
             is_same = request == before or turns[-1][0] == "tool"
             count = last if is_same else last + 1
+        return self._note(name, count, (count, request))
+
+    def _note(self, name: str, round: int, last: tuple[int, str]) -> ReplyPlace:
+        """A reply's place in a conversation with an id, whose last round and request are kept."""
         is_new = name not in self._last_by_name
-        self._last_by_name[name] = (count, request)
+        self._last_by_name[name] = last
         self._last_by_name.move_to_end(name)
         if len(self._last_by_name) > CAPACITY:
             self._last_by_name.popitem(last=False)
-        return ReplyPlace(name, count, is_new)
+        return ReplyPlace(name, round, is_new)
 
 
-def user_turns(turns: Turns) -> int:
-    """How many user turns there are, consecutive messages being one."""
+def last_replies(turns: Turns) -> dict[int, int]:
+    """The position of the assistant's last text in each round, by the round.
+
+    What an assistant says before it calls a tool is no reply of its own.
+    """
+    positions: dict[int, int] = {}
+    messages = zip(_rounds(turns), turns, strict=True)
+    for i, (round, (role, text)) in enumerate(messages):
+        if role == "assistant" and round and text.strip():
+            positions[round] = i
+    return positions
+
+
+def _without_system(turns: Turns) -> list[tuple[str, str]]:
+    return [turn for turn in turns if turn[0] in ("user", "assistant", "tool")]
+
+
+def _rounds(turns: Turns) -> list[int]:
+    """The round of each message: the user turns up to it, consecutive messages being one."""
     roles = [role for role, _ in turns]
-    return sum(
-        role == "user" and (i == 0 or roles[i - 1] != "user") for i, role in enumerate(roles)
-    )
+    begins = [role == "user" and before != "user" for before, role in pairwise(["", *roles])]
+    return list(accumulate(map(int, begins)))
 
 
 def _history(turns: Turns) -> Turns:
@@ -126,9 +158,8 @@ def _replies(turns: Turns) -> list[int]:
 
     A greeting before it is the same in every conversation, so it recognises none.
     """
-    roles = [role for role, _ in turns]
-    start = roles.index("user") if "user" in roles else len(roles)
-    return [i for i in range(start, len(roles)) if roles[i] == "assistant"]
+    messages = zip(_rounds(turns), turns, strict=True)
+    return [i for i, (round, (role, _)) in enumerate(messages) if round and role == "assistant"]
 
 
 def _hash(turns: Turns) -> str:

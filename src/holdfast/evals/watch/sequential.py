@@ -24,9 +24,26 @@ those before them. This module knows numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 _SHARES = (0.1, 0.25, 0.5, 0.95)
 """λ as shares of the largest that can never lose everything: small bets see small rises."""
+
+
+@dataclass
+class _Bets:
+    """The bets of one λ."""
+
+    share: float
+    """λ as a share of the largest."""
+    start: int
+    """Number of the drop with which Page's sum last began anew."""
+    value: float = 0.0
+    """S."""
+    page: float = 1.0
+    """Page's sum."""
+    total: float = 0.0
+    """Sum of the drops since its start."""
 
 
 @dataclass
@@ -41,42 +58,42 @@ class DropDetector:
     """Drops so far."""
     total: float = 0.0
     """Their sum."""
-    _sums: list[float] = field(default_factory=lambda: [0.0] * len(_SHARES))
-    _chains: list[float] = field(default_factory=lambda: [1.0] * len(_SHARES))
-    _starts: list[int] = field(default_factory=lambda: [1] * len(_SHARES))
-    _totals: list[float] = field(default_factory=lambda: [0.0] * len(_SHARES))
+    _bets: list[_Bets] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.restart()
 
     def add(self, drop: float) -> bool:
-        """Take one more drop; True if this is an alarm, after which the test begins anew."""
+        """Take one more drop; True if this is an alarm. Only `restart` begins the test anew."""
         self.count += 1
         self.total += drop
-        for i, share in enumerate(_SHARES):
-            bet = 1 + share / (1 + self.tolerance) * (drop - self.tolerance)
-            if self._chains[i] <= 1:
-                self._chains[i], self._starts[i], self._totals[i] = 1.0, self.count, 0.0
-            self._chains[i] *= bet
-            self._totals[i] += drop
-            self._sums[i] = bet * (self._sums[i] + 1)
+        for one in self._bets:
+            bet = 1 + one.share / (1 + self.tolerance) * (drop - self.tolerance)
+            if one.page <= 1:
+                one.page, one.start, one.total = 1.0, self.count, 0.0
+            one.page *= bet
+            one.total += drop
+            one.value = bet * (one.value + 1)
         return self.value >= self.threshold
 
     @property
     def value(self) -> float:
         """S, which raises the alarm at `threshold`."""
-        return sum(self._sums) / len(self._sums)
+        return sum(one.value for one in self._bets) / len(self._bets)
 
     @property
     def delay(self) -> int:
         """How many drops there are since the change, where it is likeliest to have begun."""
-        return self.count - self._starts[self._best] + 1
+        return self.count - self._best.start + 1
 
     @property
     def drop(self) -> float:
         """Mean drop since then."""
-        return self._totals[self._best] / max(1, self.delay)
+        return self._best.total / max(1, self.delay)
 
     @property
-    def _best(self) -> int:
-        return max(range(len(_SHARES)), key=self._sums.__getitem__)
+    def _best(self) -> _Bets:
+        return max(self._bets, key=attrgetter("value"))
 
     @property
     def mean(self) -> float | None:
@@ -85,7 +102,4 @@ class DropDetector:
 
     def restart(self) -> None:
         """Forget the evidence, not the counts."""
-        self._sums = [0.0] * len(_SHARES)
-        self._chains = [1.0] * len(_SHARES)
-        self._starts = [self.count + 1] * len(_SHARES)
-        self._totals = [0.0] * len(_SHARES)
+        self._bets = [_Bets(share, self.count + 1) for share in _SHARES]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from holdfast import judge
 from holdfast.core.errors import HoldfastError
-from holdfast.evals.watch.conversations import Conversations, Turns
+from holdfast.evals.watch.conversations import Conversations, Turns, last_replies
 from holdfast.evals.watch.watcher import Watcher, WatchSettings
 from holdfast.persona.suite import Persona
 from holdfast.results.watch import Alarm, ReplyRecord
@@ -55,6 +55,7 @@ class Traffic:
         reply: str,
         *,
         id: str | None = None,
+        round: int | None = None,
         control: str = "none",
         model: str | None = None,
         time: float | None = None,
@@ -68,6 +69,7 @@ class Traffic:
             turns: roles and texts of the request's messages.
             reply: the reply's text.
             id: the conversation's id, where the request names one.
+            round: the reply's round, where the turns are a whole chat, which needs an id.
             control: the control of the request, as text.
             model: the model.
             time: seconds since 1970.
@@ -77,8 +79,11 @@ class Traffic:
         """
         if not reply.strip() or not any(role == "user" for role, _ in turns):
             return None
-        place = self._conversations.locate(turns, id)
-        self._conversations.remember(place, turns, reply)
+        if id is not None and round is not None:
+            place = self._conversations.in_chat(id, round)
+        else:
+            place = self._conversations.locate(turns, id)
+            self._conversations.remember(place, turns, reply)
         record = ReplyRecord(
             conversation=place.conversation,
             round=place.round,
@@ -94,18 +99,24 @@ class Traffic:
         return Observation(record, self.watcher.add(record, earlier, tested))
 
     def take(self, record: ReplyRecord) -> Observation:
-        """Take a server's own line into account, judged anew where it has the reply's text."""
+        """Take a server's own line into account, judged anew where it has the reply's text.
+
+        Where a model judges a sample of the replies, the others have no score and are not counted.
+
+        Raises:
+            HoldfastError: the line has no score and no text, or a number out of range.
+        """
         record = replace(record, persona=record.persona or self.persona.id)
         if record.reply is not None and not self.persona.needs_model:
             record = replace(record, score=self.score(record.reply))
-        if record.score is None:
+        if record.score is None and not self.persona.needs_model:
             raise HoldfastError(
                 f"a reply of conversation {record.conversation} has neither a score nor a text"
             )
-        if not 0 <= record.score <= 1 or record.round < 1:
+        score = 0 if record.score is None else record.score
+        if not 0 <= score <= 1 or record.round < 1:
             raise HoldfastError(
-                f"score {record.score:g}, round {record.round}: a score is from 0 to 1, a round 1 "
-                "or more"
+                f"score {score:g}, round {record.round}: a score is from 0 to 1, a round 1 or more"
             )
         return Observation(record, self.watcher.add(record))
 
@@ -124,12 +135,6 @@ class Traffic:
 
     def _first_scores(self, turns: Turns, persona: Persona | None) -> Sequence[float]:
         """Scores of the first replies in a chat, one for each of the first rounds."""
-        replies: dict[int, str] = {}
-        count, before = 0, ""
-        for role, text in turns:
-            count += role == "user" and before != "user"
-            before = role
-            if role == "assistant" and count and text.strip():
-                replies[count] = text
-        first = (text for number, text in replies.items() if number <= self.watcher.settings.first)
+        last = self.watcher.settings.first
+        first = [turns[i][1] for number, i in last_replies(turns).items() if number <= last]
         return [score for text in first if (score := self.score(text, persona)) is not None]

@@ -12,7 +12,7 @@ from holdfast.core.version import __version__
 from holdfast.evals.logs.chat import RecordedChat
 from holdfast.evals.logs.prompts import PromptPersonas, draft_personas
 from holdfast.evals.logs.read import LogEntry, LogFile
-from holdfast.evals.watch.log import replay
+from holdfast.evals.watch.replay import replay
 from holdfast.evals.watch.traffic import Traffic
 from holdfast.evals.watch.watcher import WatchSettings
 from holdfast.persona.suite import Persona, load_persona

@@ -34,7 +34,7 @@ from __future__ import annotations
 import bisect
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option
@@ -73,11 +73,6 @@ class WatchSettings:
             raise HoldfastError(f"expected is a score from 0 to 1, not {self.expected}")
 
 
-def bucket_name(low: int, high: int) -> str:
-    """Rounds as text."""
-    return f"{low}" if low == high else f"{low}-{high}"
-
-
 def buckets(first: int) -> list[tuple[int, int]]:
     """First and last round of each bucket after the first rounds."""
     ends = [end for end in _ENDS if end > first] or [first + 1]
@@ -91,21 +86,6 @@ def round_label(number: int) -> str:
 
 
 @dataclass
-class _ConversationState:
-    """What is remembered of one conversation."""
-
-    last: int = 0
-    bets: float = 0.0
-    since: int = 0
-    slipped: bool = False
-    first_total: float = 0.0
-    first_count: int = 0
-    bucket: int = -1
-    total: float = 0.0
-    count: int = 0
-
-
-@dataclass
 class _Sum:
     total: float = 0.0
     count: int = 0
@@ -116,7 +96,24 @@ class _Sum:
 
     @property
     def mean(self) -> float:
-        return round(self.total / self.count, 4)
+        return self.total / self.count
+
+
+@dataclass
+class _ConversationState:
+    """What is remembered of one conversation."""
+
+    last: int = 0
+    """Its last round."""
+    bets: float = 0.0
+    """S of the test for a slip, and the round since which it has not been 0."""
+    since: int = 0
+    slipped: bool = False
+    first: _Sum = field(default_factory=_Sum)
+    """Scores of its first rounds."""
+    bucket: int = -1
+    """The bucket of its last round after them; -1 is none."""
+    in_bucket: _Sum = field(default_factory=_Sum)
 
 
 class Watcher:
@@ -165,7 +162,7 @@ class Watcher:
             return None
         conversation = self._conversation(reply.conversation)
         if not conversation.last and earlier:
-            conversation.first_total, conversation.first_count = sum(earlier), len(earlier)
+            conversation.first = _Sum(sum(earlier), len(earlier))
         if reply.round <= conversation.last:
             return None
         conversation.last = reply.round
@@ -213,12 +210,11 @@ class Watcher:
         drops: list[tuple[int, float]] = []
         expected = self.settings.expected
         if number <= self.settings.first:
-            one.first_total += score
-            one.first_count += 1
+            one.first.add(score)
             if number == self.settings.first and expected is not None:
-                drops.append((len(self._buckets), expected - one.first_total / one.first_count))
+                drops.append((len(self._buckets), expected - one.first.mean))
             return drops
-        if not one.first_count:  # joined later: there is nothing to compare with
+        if not one.first.count:  # joined later: there is nothing to compare with
             return drops
         bucket = next((i for i, (_, high) in enumerate(self._buckets) if number <= high), -1)
         if bucket != one.bucket:
@@ -226,8 +222,7 @@ class Watcher:
             one.bucket = bucket
         if bucket < 0:
             return drops
-        one.total += score
-        one.count += 1
+        one.in_bucket.add(score)
         if number == self._buckets[bucket][1]:
             drops += self._complete(one)
         return drops
@@ -235,10 +230,10 @@ class Watcher:
     @staticmethod
     def _complete(one: _ConversationState) -> list[tuple[int, float]]:
         """The value of the bucket that a conversation leaves."""
-        if not one.count:
+        if not one.in_bucket.count:
             return []
-        drop = one.first_total / one.first_count - one.total / one.count
-        one.total, one.count = 0.0, 0
+        drop = one.first.mean - one.in_bucket.mean
+        one.in_bucket = _Sum()
         return [(one.bucket, drop)]
 
     def _alarm(self, test: int, reply: ReplyRecord) -> Alarm:
@@ -260,7 +255,10 @@ class Watcher:
         return alarm
 
     def _name(self, test: int) -> str:
-        return "first" if test == len(self._buckets) else bucket_name(*self._buckets[test])
+        if test == len(self._buckets):
+            return "first"
+        low, high = self._buckets[test]
+        return f"{low}" if low == high else f"{low}-{high}"
 
     @property
     def evidence(self) -> float:
@@ -277,7 +275,7 @@ class Watcher:
             per_false_alarm=self.settings.per_false_alarm,
             conversations=self.conversation_count,
             replies=self._replies,
-            first=self._first.mean if self._first.count else None,
+            first=round(self._first.mean, 4) if self._first.count else None,
             rounds=tuple(self._round_scores()),
             tests=tuple(
                 DropTest(
@@ -295,19 +293,17 @@ class Watcher:
         )
 
     def _round_scores(self) -> list[RoundScores]:
-        by_round = sorted(
-            self._scores.items(), key=lambda item: int(item[0].split("-")[0].strip("+"))
-        )
         return [
             RoundScores(
                 rounds=label,
-                replies=scores.count,
-                score=scores.mean,
+                replies=self._scores[label].count,
+                score=round(self._scores[label].mean, 4),
                 controls={
-                    control: own.mean
+                    control: round(own.mean, 4)
                     for (at, control), own in self._by_control.items()
                     if at == label
                 },
             )
-            for label, scores in by_round
+            for label in ROUNDS
+            if label in self._scores
         ]

@@ -7,13 +7,14 @@ assistant says before it calls a tool is no reply of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from holdfast.core.errors import HoldfastError
-from holdfast.evals.logs.chat import RecordedChat, RoleAndText, ServerLine, Unfit
+from holdfast.evals.logs.chat import RecordedChat, ServerLine, Unfit
 from holdfast.evals.logs.prompts import PromptPersonas
 from holdfast.evals.logs.read import LogEntry, LogFile
+from holdfast.evals.watch.conversations import last_replies
 from holdfast.evals.watch.traffic import Observation, Traffic
 from holdfast.persona.suite import Persona
 from holdfast.results.recorded.log import BadLine
@@ -54,29 +55,17 @@ def _line(traffic: Traffic, line: ServerLine) -> Observation:
 def _chat(traffic: Traffic, chat: RecordedChat, persona: Persona | None) -> list[Observation]:
     turns = chat.turns
     about: dict[str, Any] = {
-        "id": chat.id,
         "control": chat.control,
         "time": chat.time,
         "model": chat.model,
         "persona": persona,
     }
-    if chat.complete:
-        pairs = [(turns[:i], turns[i][1]) for i in _last_texts(turns)]
-        about["id"] = chat.id or f"the conversation of {chat.where}"
-    else:
-        pairs = [(turns[:-1], turns[-1][1])]
-    replies = [traffic.observe(before, reply, **about) for before, reply in pairs]
-    return [one for one in replies if one is not None]
-
-
-def _last_texts(turns: Sequence[RoleAndText]) -> list[int]:
-    """Place of the assistant's last text in each user turn."""
-    places: list[int] = []
-    is_open = False  # whether the user turn has a text so far
-    for i, (role, text) in enumerate(turns):
-        if role == "user":
-            is_open = False
-        elif role == "assistant" and text.strip():
-            places = [*(places[:-1] if is_open else places), i]
-            is_open = True
-    return places
+    if not chat.complete:
+        one = traffic.observe(turns[:-1], turns[-1][1], id=chat.id, **about)
+        return [one] if one else []
+    id = chat.id or f"the conversation of {chat.where}"
+    replies = [
+        traffic.observe(turns[:i], turns[i][1], id=id, round=round, **about)
+        for round, i in last_replies(turns).items()
+    ]
+    return [one for one in replies if one]
