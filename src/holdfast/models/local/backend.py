@@ -309,11 +309,9 @@ class LocalBackend:
             return self.engine.no_anchor
         if (why := self._why_not(control)) is not None:
             return f"{cannot}: {why}. Use window or reminder."
-        if not control.steers:
-            return None
-        if (why := out_of_range(control, self.engine.config)) is not None:
+        if control.steers and (why := out_of_range(control, self.engine.config)) is not None:
             return f"{cannot}: {why}."
-        return self.engine.no_steering
+        return self.engine.no_steering if control.steers else None
 
     def _why_not(self, control: Control) -> str | None:
         if control.guidance is not None and not self.engine.reuses:
