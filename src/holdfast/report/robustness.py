@@ -123,7 +123,7 @@ def remarks(summary: RobustnessSummary) -> list[str]:
         sentences += [
             f"Searching: {search.persona} is the best on {search.development_items} items and "
             f"has {number(search.accuracy)} on the {search.items} others, where no persona has "
-            f"{number(search.none)} ({signed_number(search.gain)}, "
+            f"{number(search.none)} ({signed_number(search.gain, search.gain_interval)}, "
             f"{signed_span(search.gain_interval)})."
         ]
     for count, what in (
@@ -258,7 +258,7 @@ def _rows(numbers: RobustnessNumbers) -> list[dict[str, Any]]:
                 "cells": cells,
                 "accuracy": number(row.accuracy),
                 "interval": between(row.interval),
-                "delta": signed_number(row.delta) if row.text else "–",
+                "delta": signed_number(row.delta, row.delta_interval) if row.text else "–",
                 "delta_interval": signed_span(row.delta_interval) if row.text else "",
                 "significant": row.sign != 0,
                 "shade": _shade(row.delta),

@@ -160,7 +160,7 @@ def test_the_headline_says_what_share_and_score_did() -> None:
         (
             value(0.0, -0.1, 0.1),
             value(0.2, 0.1, 0.3),
-            "is not shown to change the share (+0.0 points",
+            "is not shown to change the share (0.0 points",
         ),
         (value(-0.1, -0.2, -0.05), value(-0.2, -0.3, -0.1), ") and lowers stability"),
         (value(0.1, 0.05, 0.2), value(-0.2, -0.3, -0.1), ") but lowers stability"),

@@ -71,7 +71,8 @@ def _gain(other: ControlEntry) -> str:
         return ""
     interval = signed_span(row.late_delta_interval)
     name = other.name if other.recommended else f"The best of the others, {other.name},"
-    gain = f"{signed_number(row.late_delta)}, 95% interval {interval}"
+    change = signed_number(row.late_delta, row.late_delta_interval)
+    gain = f"{change}, 95% interval {interval}"
     return f"{name} ends at {number(row.late_stability)} ({gain})."
 
 
@@ -96,7 +97,8 @@ def _cost(none: ControlRow, row: ControlRow) -> str:
     edges = inconclusive([none.capability, row.capability], 0.0)
     if row.capability_delta is not None and edges is None:
         interval = signed_span(row.capability_delta_interval)
-        costs.append(f"capability changes by {signed_number(row.capability_delta)} ({interval})")
+        change = signed_number(row.capability_delta, row.capability_delta_interval)
+        costs.append(f"capability changes by {change} ({interval})")
     text = "; ".join(costs)
     return f"{capitalise(text)}." if costs else ""
 
@@ -107,9 +109,10 @@ def _steadier(row: ControlRow, entries: Sequence[ControlEntry]) -> str:
     if (top.late_stability or 0.0) <= (row.late_stability or 0.0) + CLEAR:
         return ""
     text = f"The highest is {top.control} at {number(top.late_stability)}"
-    if top.capability_delta_interval is None or top.capability_delta_interval[1] >= 0:
+    interval = top.capability_delta_interval
+    if interval is None or interval[1] >= 0:
         return f"{text}."
-    text += f", which loses capability ({signed_number(top.capability_delta)})"
+    text += f", which loses capability ({signed_number(top.capability_delta, interval)})"
     own, plain = top.capability_by_kind, entries[0].row.capability_by_kind
     falls = {
         kind: before - after

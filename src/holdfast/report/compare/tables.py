@@ -142,7 +142,7 @@ def _change(entry: ControlEntry, measure: Measure) -> Cell:
     if entry.plain or value is None:
         return Cell("–", "", 0.0 if entry.plain and value is not None else None)
     css = "" if span is None else "better" if span[0] > 0 else "worse" if span[1] < 0 else ""
-    return Cell(signed_number(value), signed_span(span) if span else "", value, css)
+    return Cell(signed_number(value, span), signed_span(span) if span else "", value, css)
 
 
 def _tokens(value: float | None) -> Cell:

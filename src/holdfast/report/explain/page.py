@@ -287,7 +287,7 @@ def _growth(dimension: DimensionSummary) -> Table:
 def _change(estimate: ConversationMean | None) -> str:
     if not estimate or estimate.value is None:
         return "–"
-    return f"{signed_number(estimate.value)} ({signed_span(estimate.interval)})"
+    return f"{signed_number(estimate.value, estimate.interval)} ({signed_span(estimate.interval)})"
 
 
 def _association(summary: ExplainSummary) -> Table:
