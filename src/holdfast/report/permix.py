@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from holdfast.report import html as shell
-from holdfast.report.charts.chart import Frame, Series, Text
+from holdfast.report.charts.chart import Series, Text
 from holdfast.report.drift.figures import SCORES, Figure, line_figure
 from holdfast.report.transcript import average, fold_text
 from holdfast.report.words import first_of, number, quantity
@@ -44,8 +44,9 @@ def write_permix(summary: PermixSummary, steps: StepSequence, path: Path) -> Non
 def render(summary: PermixSummary, steps: StepSequence) -> str:
     """The page as text."""
     parts = list(_parts(steps))
-    figures = [_losses(parts)]
-    if summary.arm not in IMITATIONS:
+    if summary.arm in IMITATIONS:
+        figures = [_losses(parts)]
+    else:
         figures = [
             _by_kind(parts, "accuracy", "n", "Reward by kind of persona", _REWARD),
             _by_kind(parts, "zero_variance", "groups", "Groups without variance", _FLAT),
@@ -181,9 +182,8 @@ def _figure(
     **more: Any,
 ) -> Figure:
     """A line chart in both widths."""
-    frames = Frame(740, 300, 40, 150, 14, 40), Frame(360, 280, 36, 112, 12, 40)
-    text = Text(key, title, summary)
-    return line_figure(text, caption, series, frames, x=_labels(parts), x_name="step", **more)
+    text, sizes = Text(key, title, summary), ((740, 300), (360, 280))
+    return line_figure(text, caption, series, sizes, x=_labels(parts), x_name="step", **more)
 
 
 class PersonaRow(NamedTuple):

@@ -16,7 +16,7 @@ from typing import Any
 
 from holdfast.core.intervals import FEWEST
 from holdfast.report import html as shell
-from holdfast.report.charts.chart import Frame, Series, Text
+from holdfast.report.charts.chart import Series, Text
 from holdfast.report.drift.figures import SCORES, Figure, Table, line_figure
 from holdfast.report.transcript import fold_text
 from holdfast.report.words import (
@@ -139,7 +139,7 @@ def remarks(summary: RobustnessSummary) -> list[str]:
     return sentences
 
 
-_FRAMES = Frame(740, 330, 34, 150, 14, 40), Frame(360, 300, 28, 100, 12, 40)
+_SIZES = (740, 330), (360, 300)
 
 
 def _accuracies(numbers: RobustnessNumbers) -> Figure:
@@ -161,7 +161,7 @@ def _accuracies(numbers: RobustnessNumbers) -> Figure:
         Text("accuracies", "Accuracy under each persona", course),
         "Share of items answered right. The band joins the 95% intervals over items.",
         series,
-        _FRAMES,
+        _SIZES,
         x=[str(i) for i in range(1, len(rows) + 1)],
         ticks=SCORES,
         notes=[
@@ -195,7 +195,7 @@ def _lottery(numbers: RobustnessNumbers) -> Figure:
         Text("lottery", "The persona lottery", course),
         caption,
         series,
-        _FRAMES,
+        _SIZES,
         Table(header, tuple(rows)),
         x=x,
         **_axis([*best, *(curve or ())]),

@@ -236,6 +236,15 @@ def test_missing_numbers_are_dashes_and_break_nothing() -> None:
     assert "None<" not in html and "nan" not in html
 
 
+def test_scores_without_intervals_are_drawn_within_their_scale() -> None:
+    summary, _ = small()
+    for one in summary["rows"]:
+        one["late_interval"] = None
+    drawings = "".join(line.drawing for line in tables.controls_table(read_summary(summary)).lines)
+    places = [float(x) for x in re.findall(r'(?:[ML]|cx=")(-?[\d.]+)', drawings)]
+    assert places and all(0 <= x <= 120 for x in places)
+
+
 def test_one_control_alone_makes_a_page() -> None:
     summary, talks = comparison(("none",), 2, (1,))
     html = render(summary, talks)

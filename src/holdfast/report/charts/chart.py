@@ -11,6 +11,7 @@ This module knows pixels and numbers. It does not know what is being measured.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -198,7 +199,8 @@ def x_axis(frame: Frame, xs: Sequence[float], labels: Sequence[str], name: str) 
     """Labels under their places, as many as fit, and what they count."""
     room = (frame.right_edge - frame.left) / max(1, len(xs))
     widest = max((len(label) for label in labels), default=1) * 7 + 6
-    step = next(k for k in (1, 2, 4, 5, 8, 10, 16, 20, 50, 100, 1000) if k * room >= widest)
+    steps = (1, 2, 4, 5, 8, 10, 16, 20, 50, 100, 1000)
+    step = next((k for k in steps if k * room >= widest), math.ceil(widest / room))
     marks = [
         tag("text", label, class_="tick", x=x, y=frame.bottom_edge + 17, text_anchor="middle")
         for i, (x, label) in enumerate(zip(xs, labels, strict=True))

@@ -38,8 +38,6 @@ def headline(recommendation: str) -> tuple[str, str]:
 def lead_sentences(summary: CompareSummary) -> list[str]:
     """What none loses, what the chosen control buys and costs, and what would hold better."""
     entries = control_entries(summary)
-    if not entries:
-        return []
     none, other = entries[0], counterpart(entries)
     outcome = summary.setting.screened
     sentences = [screening(outcome)] if outcome else []

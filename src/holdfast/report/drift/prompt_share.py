@@ -76,7 +76,7 @@ def share(summary: DriftSummary) -> Figure | None:
         "Mean over layers and heads, for the tokens of the probe’s answer. The dashed line is what "
         "even attention would give: the prompt’s tokens over all tokens in view.",
         series,
-        (Frame(560, 290, 42, 160, 14, 40), Frame(360, 270, 40, 144, 12, 40)),
+        ((560, 290), (360, 270)),
         Table(("round", *names), rows),
         x=x,
         ticks=[(t, f"{100 * t:g}%") for t in ticks],

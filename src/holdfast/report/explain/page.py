@@ -109,11 +109,10 @@ def _lines(
             for name, line in lines
         ]
 
-    wide, narrow = (24 + 6.7 * max(len(one.label) for one in series(w)) for w in (True, False))
-    frames = Frame(560, 300, 42, wide, 14, 40), Frame(360, 280, 40, narrow, 12, 40)
     rows = tuple((r, *(cell[i] for cell in cells)) for i, r in enumerate(x))
     table = Table(("round", *(name for name, _ in lines)), rows)
-    return line_figure(Text(key, title, caption), caption, series, frames, table, x=x, ticks=ticks,
+    sizes = (560, 300), (360, 280)
+    return line_figure(Text(key, title, caption), caption, series, sizes, table, x=x, ticks=ticks,
                        top=top, low=low, notes=notes, x_name=X_NAME)  # fmt: skip
 
 
@@ -149,7 +148,9 @@ def _share(controls: Sequence[ControlExplanation], rounds: int) -> Figure | None
 def _all_values(line: Series) -> list[float]:
     """The values of a line and the ends of its band, without gaps."""
     return [
-        v for v in (*line.values, *(end for span in line.band or () for end in span or ())) if v
+        v
+        for v in (*line.values, *(end for span in line.band for end in span or ()))
+        if v is not None
     ]
 
 
@@ -221,14 +222,14 @@ def _layers(place: int, one: ControlExplanation) -> Figure:
 def _heads(place: int, one: ControlExplanation) -> Iterator[Panel]:
     """Layer by head at the first and the last round, and before the control at the last."""
     detail = one.share.share_detail
-    after = [rows for rows in (detail.heads if detail else ()) if rows]
-    before = [rows for rows in one.before.heads or () if rows]
+    after = [(r, rows) for r, rows in enumerate(detail.heads if detail else ()) if rows]
     if not after:
         return
-    last = f"round {len(one.stability) - 1}"
-    maps = [("round 0", after[0]), (last, after[-1])]
-    if before and before[-1] != after[-1]:
-        maps.append((f"{last}, before the control", before[-1]))
+    maps = [(f"round {r}", rows) for r, rows in (after[0], after[-1])]
+    last, rows_at_last = after[-1]
+    before = one.before.heads[last] if one.before.heads else None
+    if before and before != rows_at_last:
+        maps.append((f"round {last}, before the control", before))
     top = max(v for _, rows in maps for row in rows for v in row if v is not None)
     for i, (name, rows) in enumerate(maps):
         width, height = max(len(row) for row in rows), len(rows)
