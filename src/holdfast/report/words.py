@@ -121,6 +121,21 @@ def signed_span(interval: Sequence[Any] | None) -> str:
     return between(interval, signed_end)
 
 
+def span_or_why(
+    interval: Sequence[Any] | None, lead: str = "", write: Callable[[Any], str] = signed_end
+) -> str:
+    """The interval of a change in a sentence, or why there is none.
+
+    Args:
+        interval: the interval.
+        lead: what comes before it.
+        write: makes a text of either end.
+    """
+    if ends(interval) is None:
+        return "too few conversations for an interval"
+    return f"{lead}{between(interval, write)}"
+
+
 def with_interval(value: Any, interval: Sequence[Any] | None) -> str:
     """A score and its interval: "0.66 (0.61 to 0.72)"."""
     return f"{number(value)} ({between(interval)})"

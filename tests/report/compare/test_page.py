@@ -82,6 +82,16 @@ def test_the_standfirst_says_loss_gain_cost_and_what_would_hold_better() -> None
     )
 
 
+def test_the_standfirst_says_why_a_change_has_no_interval() -> None:
+    summary, _ = small()
+    for one in summary["rows"]:
+        one |= dict.fromkeys(("late_delta_interval", "capability_delta_interval")) | {"n": 1}
+    text = " ".join(sentences.lead_sentences(read_summary(summary)))
+    assert text.count(", too few conversations for an interval)") == 1
+    assert text.count(" (too few conversations for an interval)") == 1
+    assert "over one conversation, stability goes" in text and "–" not in text
+
+
 def test_where_none_is_recommended_its_best_rival_is_shown() -> None:
     summary, _ = small(recommended="none", recommendation="Use no control: nothing holds better.")
     assert sentences.lead_sentences(read_summary(summary))[1].startswith(

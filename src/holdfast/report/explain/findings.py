@@ -8,7 +8,7 @@ This module knows a summary and English. It knows neither HTML nor charts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from holdfast.report.words import (
@@ -20,6 +20,7 @@ from holdfast.report.words import (
     signed_end,
     signed_number,
     signed_span,
+    span_or_why,
 )
 from holdfast.results.explain import (
     Association,
@@ -110,23 +111,18 @@ def _control(one: ControlExplanation) -> Iterator[str]:
     yield (
         f"{one.control} {share_moves} ({_points(share.value, share.interval)}) "
         f"{link} {score_moves} ({signed_number(stability.value, stability.interval)}, "
-        f"{_span_or_why(stability.interval, signed_end)})."
+        f"{span_or_why(stability.interval)})."
     )
 
 
 def _points(change: float, interval: Sequence[Any]) -> str:
     """A change of the share with its interval, in percentage points."""
     value = signed_number(100 * change, interval, places=1)
-    return f"{value} points on average over rounds, {_span_or_why(interval, _end_in_points)}"
+    return f"{value} points on average over rounds, {span_or_why(interval, write=_end_in_points)}"
 
 
 def _end_in_points(end: float) -> str:
     return f"{signed_end(100 * end, places=1)} points"
-
-
-def _span_or_why(interval: Sequence[Any] | None, write: Callable[[Any], str]) -> str:
-    """An interval, or why there is none."""
-    return between(interval, write) if ends(interval) else "too few conversations for an interval"
 
 
 def _dimension(dimension: DimensionSummary | None, control: str, rounds: int) -> Iterator[str]:
