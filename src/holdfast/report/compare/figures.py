@@ -8,7 +8,6 @@ This module knows the summary of a comparison. Tables are in `tables`, words in 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -76,8 +75,10 @@ def _view(
         if by_capability
         else "tokens a reply (fewer to the left)"
     )
-    write, end = (_short, 1.0) if by_capability else ("{:,.0f}".format, math.inf)
-    x = scatter.axis(_extent(visible, cost), f"{x_name} →", write, end=end)
+    if by_capability:
+        x = scatter.axis(_extent(visible, cost), f"{x_name} →", _short, end=1.0)
+    else:
+        x = scatter.axis(_extent(visible, cost), f"{x_name} →", "{:,.0f}".format, least=1)
     y = scatter.axis(_extent(visible, measure), f"↑ {name}", _short, end=1.0)
     frontier = [points[number] for number in points if number in front] if by_capability else []
     names = ", ".join(entry.name for entry in visible if entry.number in front)

@@ -239,7 +239,7 @@ def _dimension(dimension: DimensionSummary, rounds: int) -> Figure:
 def _axis(values: Sequence[float]) -> AxisTicks:
     """An axis around values: its ends and about five ticks, all round numbers."""
     least, most = min(values, default=0.0), max(values, default=1.0)
-    step = next(s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 1000) if 6 * s >= most - least)
+    step = chart.round_step(most - least, 6, least=0.1)
     first, last = int(least // step), int(-(-most // step))
     ticks = [(i * step, f"{i * step:g}") for i in range(first, max(last, first + 1) + 1)]
     return ticks[0][0], ticks[-1][0], ticks
