@@ -80,7 +80,7 @@ def line_figure(
     def drawing(width: str, size: tuple[float, float]) -> Markup:
         lines = series(width == "wide") if callable(series) else series
         # Room at the sides for the longest texts, in a wide font and bold.
-        left = 11 + 6.6 * max((len(tick) for _, tick in ticks), default=0)
+        left = 14 + 8.0 * max((len(tick) for _, tick in ticks), default=0)
         right = 22 + 7.4 * max((len(one.label) for one in lines), default=0)
         key = replace(text, key=f"{text.key}-{width}")
         return chart.lines(lines, Frame(*size, left, right, 14, 40), key, ticks=ticks, **axes)
