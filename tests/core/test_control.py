@@ -88,6 +88,8 @@ def test_the_state_is_a_text_of_the_same_control(text: str) -> None:
         ("anchor:2", "takes no strength"),
         ("anchor@depth=2", "no option"),
         ("boost:2@layers=9-3", "backwards"),
+        ("boost:2@layers=1-2, layers=5", "has layers twice"),
+        ("auto:reminder@drop=0.1,drop=0.2", "has drop twice"),
         ("window:3@layers=1-2", "takes no options"),
     ],
 )

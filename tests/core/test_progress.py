@@ -151,6 +151,17 @@ def test_on_a_terminal_there_is_a_bar_and_no_lines() -> None:
     assert "2/2 rounds" in terminal.getvalue() and "drift:" not in terminal.getvalue()
 
 
+def test_on_a_terminal_a_finished_stage_is_not_drawn_again_in_the_next() -> None:
+    file = Terminal()
+    progress = Progress(stream=file)
+    with progress.of(7, "rounds"):
+        progress.advance(7, 1)
+    first = file.tell()
+    with progress.of(5, "sets"):
+        progress.advance(5, 1)
+    assert "5/5 sets" in file.getvalue()[first:] and "rounds" not in file.getvalue()[first:]
+
+
 def test_disabled_it_writes_nothing() -> None:
     file, clock = StringIO(), Clock()
     progress = Progress(enabled=False, stream=file, clock=clock)

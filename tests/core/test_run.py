@@ -103,8 +103,9 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_manifest_that_is_not_json_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text("{")
+@pytest.mark.parametrize("text", ["{", "[1, 2]", "3", "null"])
+def test_a_manifest_that_is_no_json_object_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(RunError, match="not a manifest"):
         Run(tmp_path, MANIFEST)
 
@@ -113,6 +114,9 @@ def test_a_line_that_is_not_json_is_refused_not_skipped(tmp_path: Path) -> None:
     Run(tmp_path, MANIFEST)
     (tmp_path / "records.jsonl").write_text('{"n": 1}\nnonsense\n')
     with pytest.raises(RunError, match="not JSON"):
+        Run(tmp_path, MANIFEST)
+    (tmp_path / "records.jsonl").write_text('{"n": 1}\n5\n')
+    with pytest.raises(RunError, match="line 2 does not fit: it is no JSON object"):
         Run(tmp_path, MANIFEST)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.core.stats import CrossedMean, mean, normalise, wilson
+from holdfast.core.stats import CrossedMean, auc, mean, normalise, wilson
 
 
 def test_wilson_agrees_with_a_published_table() -> None:
@@ -72,3 +72,9 @@ def test_a_mean_over_crossed_samples_covers_what_items_alone_do_not() -> None:
 def test_where_nothing_varies_a_crossed_mean_is_what_it_is() -> None:
     estimate = CrossedMean.of(np.full((1, 3, 4), 0.25))
     assert (estimate.mean, estimate.interval, estimate.p) == (0.25, (0.25, 0.25), None)
+
+
+def test_auc_counts_ties_as_halves_and_leaves_out_what_has_no_score() -> None:
+    scores, labels = [0.9, 0.5, 0.5, 0.1, np.nan], [True, True, False, False, True]
+    assert auc(scores, labels) == pytest.approx((1 + 1 + 0.5 + 1) / 4)
+    assert np.isnan(auc([0.1, 0.2], [True, True]))

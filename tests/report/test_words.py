@@ -14,14 +14,25 @@ def test_numbers_have_a_true_minus_and_no_negative_zero() -> None:
     assert words.number(-0.001) == "0.00"
     assert words.number(-0.004, 3) == "−0.004" and words.number(-0.0004, 3) == "0.000"
     assert words.number(math.nan) == words.number(None) == "–"
-    assert words.signed_number(0.2) == "+0.20"
-    assert words.signed_number(-0.002) == "−0.002"
-    assert words.signed_number(-0.0004) == "−0.0004"
-    assert words.signed_number(-0.00001) == "0.00"
     assert words.percent(-0.02) == "−2.0%"
     assert words.percent(-0.0004) == "0.0%"
     assert words.percent(0.27) == "27%"
     assert words.percent(0.0) == "0%"
+
+
+def test_only_ends_of_intervals_and_changes_whose_interval_excludes_0_have_more_decimals() -> None:
+    assert words.signed_number(0.2) == "+0.20"
+    assert words.signed_number(-0.0001) == "0.00"
+    assert words.signed_number(-0.0001, (-0.35, 0.35)) == "0.00"
+    assert words.signed_number(-0.002, (-0.004, -0.0001)) == "−0.002"
+    assert words.signed_number(-0.00001, (-0.4, -0.00001)) == "0.00"
+    assert words.signed_number(0.04, (0.01, 0.9), places=1) == "+0.04"
+    assert words.signed_number(0.04, (None, None), places=1) == "0.0"
+    assert words.signed_number(math.nan, (-1, 1)) == words.signed_end(None) == "–"
+    assert words.signed_span((-0.0004, 0.0)) == "−0.0004 to 0.00"
+    assert words.signed_end(-0.0498, apart=(0.0, -0.05)) == "−0.0498"
+    assert words.signed_ascii(-0.0001, (-0.35, 0.35)) == "+0.00 [-0.35, +0.35]"
+    assert words.signed_ascii(0.0041, (0.0002, 0.35)) == "+0.004 [+0.0002, +0.35]"
 
 
 @pytest.mark.parametrize(

@@ -132,5 +132,4 @@ def _times(ratio: float | None) -> str:
 def _change(row: ControlRow) -> str:
     if row.control == "none" or row.late_delta is None or row.late_delta_interval is None:
         return "–"
-    low, high = map(signed_ascii, row.late_delta_interval)
-    return f"{signed_ascii(row.late_delta)} [{low}, {high}]"
+    return signed_ascii(row.late_delta, row.late_delta_interval)

@@ -96,6 +96,10 @@ class Progress:
         finally:
             end.set()
             self._stage = outer
+            with self._lock:
+                if self._task is not None:  # the next stage's bar is drawn without this one's
+                    self._bar.remove_task(self._task)
+                    self._task = None
 
     def advance(self, steps: float, replies: int) -> None:
         """Say that steps are done, and how many replies were generated for them."""

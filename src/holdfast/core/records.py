@@ -101,10 +101,12 @@ def read_record(kind: type[T], record: Mapping[str, Any], where: str = "the reco
         where: names the object in errors.
 
     Raises:
-        RunError: names the first field that does not fit.
+        RunError: names the first field that does not fit, or says that it is no object.
     """
     from pydantic import ValidationError
 
+    if not isinstance(record, Mapping):
+        raise RunError(f"{where} does not fit: it is no JSON object")
     try:
         result: T = _adapter(kind).validate_python(_nest_inline_fields(kind, record))
         return result

@@ -237,7 +237,7 @@ def _read_lines(path: Path, kind: type[T], mend: bool) -> list[T]:
 def _read_manifest(path: Path) -> Record:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise RunError(
             f"{path} is not a manifest of a run ({error}); choose another --out"
         ) from error

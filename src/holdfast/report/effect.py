@@ -82,7 +82,7 @@ def _cell(row: EffectRow | None) -> dict[str, Any] | None:
         return None
     shade = sum(abs(row.delta) >= least for least in _SHADES)
     return {
-        "delta": signed_number(row.delta),
+        "delta": signed_number(row.delta, row.interval),
         "interval": signed_span(row.interval),
         "n": row.n,
         "shade": f"{'up' if row.delta > 0 else 'down'}-{shade}" if shade else "level",
@@ -99,7 +99,7 @@ def _cells(summary: EffectSummary, pairs: Pairs) -> Iterator[dict[str, Any]]:
             "key": row.cell,
             "name": f"{row.category}, {row.persona}, {row.length}, {place}",
             "model": row.model if len(summary.models) > 1 else "",
-            "delta": signed_number(row.delta),
+            "delta": signed_number(row.delta, row.interval),
             "interval": signed_span(row.interval),
             "n": row.n,
             "pairs": [

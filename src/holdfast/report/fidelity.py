@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from holdfast.report import html as shell
-from holdfast.report.charts.chart import Frame, Series, Text
+from holdfast.report.charts.chart import Series, Text
 from holdfast.report.drift.figures import Figure, Table, line_figure
 from holdfast.report.transcript import fold_text
 from holdfast.report.words import between, ends, number, quantity, with_interval
@@ -158,7 +158,7 @@ def _personas(summary: FidelitySummary) -> Figure:
         Text("personas", "Score of each persona", course),
         "Mean over the persona’s tasks.",
         series,
-        (Frame(740, 300, 34, 120, 14, 40), Frame(360, 280, 28, 90, 12, 40)),
+        ((740, 300), (360, 280)),
         x=[str(i) for i in range(1, len(rows) + 1)],
         ticks=ticks,
         low=low,

@@ -12,7 +12,15 @@ from functools import partial
 from xml.etree import ElementTree
 
 from holdfast.core.errors import shorten
-from holdfast.report.words import between, capitalise, count, number, quantity, signed_number
+from holdfast.report.words import (
+    between,
+    capitalise,
+    count,
+    number,
+    quantity,
+    signed_end,
+    signed_number,
+)
 from holdfast.results.gate import Decision, GateRun, GateSummary, Loss
 
 ROWS = 20
@@ -27,11 +35,11 @@ def sentence(decision: Decision, baseline: GateRun, candidate: GateRun) -> str:
     """The verdict with its figures and its power."""
     margin, (low, high) = number(decision.margin), decision.interval
     # No end of the interval looks like the margin that it is said to leave out.
-    written = partial(signed_number, apart=(0.0, -decision.margin))
+    written = partial(signed_end, apart=(0.0, -decision.margin))
+    change = signed_number(decision.change, decision.interval)
     figures = (
         f"stability {number(candidate.stability)} against {number(baseline.stability)}, "
-        f"change {signed_number(decision.change)} ({between(decision.interval, written)}), "
-        f"n {decision.n}"
+        f"change {change} ({between(decision.interval, written)}), n {decision.n}"
     )
     if decision.same:
         return f"Holds: nothing differs between the runs, and every answer is the same ({figures})."

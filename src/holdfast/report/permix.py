@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from holdfast.report import html as shell
-from holdfast.report.charts.chart import Frame, Series, Text
+from holdfast.report.charts.chart import Series, Text, round_step
 from holdfast.report.drift.figures import SCORES, Figure, line_figure
 from holdfast.report.transcript import average, fold_text
 from holdfast.report.words import first_of, number, quantity
@@ -44,8 +44,9 @@ def write_permix(summary: PermixSummary, steps: StepSequence, path: Path) -> Non
 def render(summary: PermixSummary, steps: StepSequence) -> str:
     """The page as text."""
     parts = list(_parts(steps))
-    figures = [_losses(parts)]
-    if summary.arm not in IMITATIONS:
+    if summary.arm in IMITATIONS:
+        figures = [_losses(parts)]
+    else:
         figures = [
             _by_kind(parts, "accuracy", "n", "Reward by kind of persona", _REWARD),
             _by_kind(parts, "zero_variance", "groups", "Groups without variance", _FLAT),
@@ -159,16 +160,13 @@ def _curve(
     parts: Sequence[StepSequence],
 ) -> Figure:
     most = max((one for one in values if one is not None), default=0.0)
-    step = next((s for s in _STEPS if 5 * s >= most), max(most / 5, 0.001))
+    step = round_step(most, 5, least=0.0002)
     ticks = [(i * step, f"{i * step:g}") for i in range(6)]
     series = [Series("own", values, label=number(first_of(values[::-1]), 3))]
     notes = [f"to step {x}: {number(v, 4)}" for x, v in zip(_labels(parts), values, strict=True)]
     summary = f"It ends at {number(first_of(values[::-1]), 3)}."
     return _figure(key, title, caption, summary, series, parts,
                    ticks=ticks, top=5 * step, notes=notes)  # fmt: skip
-
-
-_STEPS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
 def _figure(
@@ -181,9 +179,8 @@ def _figure(
     **more: Any,
 ) -> Figure:
     """A line chart in both widths."""
-    frames = Frame(740, 300, 40, 150, 14, 40), Frame(360, 280, 36, 112, 12, 40)
-    text = Text(key, title, summary)
-    return line_figure(text, caption, series, frames, x=_labels(parts), x_name="step", **more)
+    text, sizes = Text(key, title, summary), ((740, 300), (360, 280))
+    return line_figure(text, caption, series, sizes, x=_labels(parts), x_name="step", **more)
 
 
 class PersonaRow(NamedTuple):

@@ -16,7 +16,7 @@ from typing import Any
 
 from holdfast.core.intervals import FEWEST
 from holdfast.report import html as shell
-from holdfast.report.charts.chart import Frame, Series, Text
+from holdfast.report.charts.chart import Series, Text
 from holdfast.report.drift.figures import SCORES, Figure, Table, line_figure
 from holdfast.report.transcript import fold_text
 from holdfast.report.words import (
@@ -123,7 +123,7 @@ def remarks(summary: RobustnessSummary) -> list[str]:
         sentences += [
             f"Searching: {search.persona} is the best on {search.development_items} items and "
             f"has {number(search.accuracy)} on the {search.items} others, where no persona has "
-            f"{number(search.none)} ({signed_number(search.gain)}, "
+            f"{number(search.none)} ({signed_number(search.gain, search.gain_interval)}, "
             f"{signed_span(search.gain_interval)})."
         ]
     for count, what in (
@@ -139,7 +139,7 @@ def remarks(summary: RobustnessSummary) -> list[str]:
     return sentences
 
 
-_FRAMES = Frame(740, 330, 34, 150, 14, 40), Frame(360, 300, 28, 100, 12, 40)
+_SIZES = (740, 330), (360, 300)
 
 
 def _accuracies(numbers: RobustnessNumbers) -> Figure:
@@ -161,7 +161,7 @@ def _accuracies(numbers: RobustnessNumbers) -> Figure:
         Text("accuracies", "Accuracy under each persona", course),
         "Share of items answered right. The band joins the 95% intervals over items.",
         series,
-        _FRAMES,
+        _SIZES,
         x=[str(i) for i in range(1, len(rows) + 1)],
         ticks=SCORES,
         notes=[
@@ -195,7 +195,7 @@ def _lottery(numbers: RobustnessNumbers) -> Figure:
         Text("lottery", "The persona lottery", course),
         caption,
         series,
-        _FRAMES,
+        _SIZES,
         Table(header, tuple(rows)),
         x=x,
         **_axis([*best, *(curve or ())]),
@@ -258,7 +258,7 @@ def _rows(numbers: RobustnessNumbers) -> list[dict[str, Any]]:
                 "cells": cells,
                 "accuracy": number(row.accuracy),
                 "interval": between(row.interval),
-                "delta": signed_number(row.delta) if row.text else "–",
+                "delta": signed_number(row.delta, row.delta_interval) if row.text else "–",
                 "delta_interval": signed_span(row.delta_interval) if row.text else "",
                 "significant": row.sign != 0,
                 "shade": _shade(row.delta),

@@ -45,28 +45,47 @@ def number(value: Any, places: int = 2) -> str:
     return f"{finite_value:z.{places}f}".replace("-", "−")
 
 
-def signed_number(value: Any, apart: Sequence[float] = (0.0,)) -> str:
-    """A change with its sign, a true minus; "0.00" of exactly 0.
+def signed_number(value: Any, interval: Sequence[Any] | None = None, places: int = 2) -> str:
+    """A change with its sign, a true minus; "0.00" of what rounds to 0.
 
     Args:
         value: the change.
-        apart: numbers that it must not look like unless it is one of them: an end of an interval
-            that lies above 0 never reads as 0. Then it has three or four decimals.
+        interval: its interval. Only where it excludes 0 does the change never read as 0.
+        places: decimals; one or two more where these make it read as 0 and it must not.
     """
-    finite_value = finite(value)
-    if finite_value is None:
+    span = ends(interval)
+    excludes_zero = span is not None and (span[0] > 0 or span[1] < 0)
+    return signed_end(value, (0.0,) if excludes_zero else (), places)
+
+
+def signed_end(value: Any, apart: Sequence[float] = (0.0,), places: int = 2) -> str:
+    """An end of a change's interval, written as a change is.
+
+    Args:
+        value: the end.
+        apart: numbers that it must not look like unless it is one of them: an end that lies above
+            0 never reads as 0.
+        places: decimals; one or two more where it would look like one of `apart`.
+    """
+    if finite(value) is None:
         return "–"
-    text = signed_ascii(finite_value, apart).replace("-", "−")
-    return "0.00" if text == "+0.00" else text
+    text = _signed_ascii(value, apart, places).replace("-", "−")
+    return text if text.strip("+0.") else text.removeprefix("+")
 
 
-def signed_ascii(value: float, apart: Sequence[float] = (0.0,)) -> str:
-    """The same in ASCII, where 0 has a sign too."""
-    for places in (2, 3, 4):
-        text = f"{value:+z.{places}f}"
-        if all(text != f"{one:+z.{places}f}" for one in apart if one != value):
+def signed_ascii(value: float, interval: tuple[float, float]) -> str:
+    """A change and its interval in ASCII, where 0 has a sign too: "-0.13 [-0.73, +0.63]"."""
+    low, high = interval
+    change = _signed_ascii(value, (0.0,) if low > 0 or high < 0 else ())
+    return f"{change} [{_signed_ascii(low)}, {_signed_ascii(high)}]"
+
+
+def _signed_ascii(value: float, apart: Sequence[float] = (0.0,), places: int = 2) -> str:
+    for more in range(3):
+        text = f"{value:+z.{places + more}f}"
+        if all(text != f"{one:+z.{places + more}f}" for one in apart if one != value):
             return text
-    return f"{value:+z.2f}"
+    return f"{value:+z.{places}f}"
 
 
 def capitalise(text: str) -> str:
@@ -99,7 +118,22 @@ def between(interval: Sequence[Any] | None, write: Callable[[Any], str] = number
 
 def signed_span(interval: Sequence[Any] | None) -> str:
     """The interval of a change, with signs."""
-    return between(interval, signed_number)
+    return between(interval, signed_end)
+
+
+def span_or_why(
+    interval: Sequence[Any] | None, lead: str = "", write: Callable[[Any], str] = signed_end
+) -> str:
+    """The interval of a change in a sentence, or why there is none.
+
+    Args:
+        interval: the interval.
+        lead: what comes before it.
+        write: makes a text of either end.
+    """
+    if ends(interval) is None:
+        return "too few conversations for an interval"
+    return f"{lead}{between(interval, write)}"
 
 
 def with_interval(value: Any, interval: Sequence[Any] | None) -> str:

@@ -162,3 +162,9 @@ def test_a_line_with_a_note_shows_it_under_the_pointer() -> None:
     assert group.get("data-k") == "k3"
     assert [t.text for t in group.iter("title")] == ["a < b"]
     assert [p.get("class") for p in group.iter("path")] == ["line own", "reach"]
+
+
+def test_an_axis_of_very_many_points_labels_a_few() -> None:
+    xs = [i / 100 for i in range(10_000)]
+    labels = chart.x_axis(SVG, xs, [str(i) for i in range(10_000)], "")
+    assert 1 < len(labels) <= 5

@@ -118,3 +118,12 @@ def test_a_score_has_no_tick_above_one() -> None:
 
 def test_an_axis_of_nothing_is_still_one() -> None:
     assert axis([None], "a", str).low < axis([None], "a", str).high
+
+
+@pytest.mark.parametrize(
+    "values", [(59.0, 59.2), (4.0, 900.0), (10_000.0, 1_900_000.0), (5.0, 5.0)]
+)
+def test_no_two_ticks_of_whole_numbers_read_alike(values: tuple[float, float]) -> None:
+    ticks = axis(values, "tokens", "{:,.0f}".format, least=1).ticks
+    labels = [label for _, label in ticks]
+    assert 1 <= len(labels) <= 7 and len(set(labels)) == len(labels)

@@ -82,6 +82,16 @@ def test_the_standfirst_says_loss_gain_cost_and_what_would_hold_better() -> None
     )
 
 
+def test_the_standfirst_says_why_a_change_has_no_interval() -> None:
+    summary, _ = small()
+    for one in summary["rows"]:
+        one |= dict.fromkeys(("late_delta_interval", "capability_delta_interval")) | {"n": 1}
+    text = " ".join(sentences.lead_sentences(read_summary(summary)))
+    assert text.count(", too few conversations for an interval)") == 1
+    assert text.count(" (too few conversations for an interval)") == 1
+    assert "over one conversation, stability goes" in text and "–" not in text
+
+
 def test_where_none_is_recommended_its_best_rival_is_shown() -> None:
     summary, _ = small(recommended="none", recommendation="Use no control: nothing holds better.")
     assert sentences.lead_sentences(read_summary(summary))[1].startswith(
@@ -234,6 +244,15 @@ def test_missing_numbers_are_dashes_and_break_nothing() -> None:
         one["curve"] = [None] * 5
     html = render(summary, talks)
     assert "None<" not in html and "nan" not in html
+
+
+def test_scores_without_intervals_are_drawn_within_their_scale() -> None:
+    summary, _ = small()
+    for one in summary["rows"]:
+        one["late_interval"] = None
+    drawings = "".join(line.drawing for line in tables.controls_table(read_summary(summary)).lines)
+    places = [float(x) for x in re.findall(r'(?:[ML]|cx=")(-?[\d.]+)', drawings)]
+    assert places and all(0 <= x <= 120 for x in places)
 
 
 def test_one_control_alone_makes_a_page() -> None:

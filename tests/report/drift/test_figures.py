@@ -46,6 +46,20 @@ def test_both_widths_draw_the_same_lines() -> None:
     assert figure.wide.count('class="hit"') == 9
 
 
+def test_there_is_room_for_the_longest_label_and_tick() -> None:
+    text, series = (
+        figures.Text("k", "A title", "A description"),
+        [figures.Series("own", [0.25, 0.75], label="no persona 0.74")],
+    )
+    sizes, ticks = ((740, 300), (360, 300)), ((0.25, "0.25"), (0.75, "0.75"))
+    figure = figures.line_figure(text, "", series, sizes, x=["1", "2"], ticks=ticks)
+    for drawing, width in ((figure.wide, 740), (figure.narrow, 360)):
+        (label,) = re.findall(r'class="label own" x="([\d.]+)"', drawing)
+        (tick, _) = re.findall(r'class="tick" x="([\d.]+)" y="[\d.]+" text-anchor="end"', drawing)
+        assert float(label) + 7 * len("no persona 0.74") <= width
+        assert float(tick) >= 6.5 * len("0.75")
+
+
 def test_what_was_not_measured_is_not_drawn() -> None:
     figure = figures.stability(summary(**UNMEASURED))
     assert figure.wide.count('class="line ') == 3

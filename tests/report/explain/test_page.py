@@ -160,7 +160,7 @@ def test_the_headline_says_what_share_and_score_did() -> None:
         (
             value(0.0, -0.1, 0.1),
             value(0.2, 0.1, 0.3),
-            "is not shown to change the share (+0.0 points",
+            "is not shown to change the share (0.0 points",
         ),
         (value(-0.1, -0.2, -0.05), value(-0.2, -0.3, -0.1), ") and lowers stability"),
         (value(0.1, 0.05, 0.2), value(-0.2, -0.3, -0.1), ") but lowers stability"),
@@ -229,7 +229,9 @@ def test_a_page_does_without_intervals_and_rounds_that_were_not_reached() -> Non
         one["share_detail"]["heads"][2] = one["share_detail"]["layers"][2] = None
         one["before"]["heads"][2] = None
         one["stability_delta"] = one["share_delta"] = value(None)
-    assert "–" in render(read_summary(record))
+    page = render(read_summary(record))
+    assert "–" in page
+    assert "boost:2, round 1, at most" in page and "boost:2, round 2" not in page
     assert [s for s in findings(read_summary(record)) if "boost" in s] == []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
@@ -145,12 +145,11 @@ def _auto(piece: str, text: str) -> AutoControl:
         raise ControlError(f"`auto:` in `{text}` takes reminder, window:N or note:d.")
     strength = _strength(name, True, value if colon or name != "reminder" else "1", text)
     fields: dict[str, Any] = {}
-    for option in filter(None, options.split(",")):
-        key, _, value = (word.strip() for word in option.partition("="))
+    for option, key, value in _options(options, text):
         is_whole = key == "last" and re.fullmatch("[1-9][0-9]?", value)
         is_score = key in ("drop", "below") and re.fullmatch(r"0?\.[0-9]+|1(\.0*)?", value)
         if not is_whole and not is_score:
-            problem = f"`{option.strip()}` in `{text}` is no option"
+            problem = f"`{option}` in `{text}` is no option"
             raise ControlError(f"{problem}: use drop=0.1, below=0.5 or last=2.")
         fields[key] = int(value) if is_whole else float(value)
     if {"drop", "below"} <= fields.keys():
@@ -158,12 +157,22 @@ def _auto(piece: str, text: str) -> AutoControl:
     return AutoControl(name, strength, **fields)
 
 
+def _options(options: str, text: str) -> Iterator[tuple[str, str, str]]:
+    """What comes after `@`: each option, its key and its value."""
+    keys: set[str] = set()
+    for option in filter(None, map(str.strip, options.split(","))):
+        key, _, value = (word.strip() for word in option.partition("="))
+        if key in keys:
+            raise ControlError(f"`{text}` has {key} twice: keep one.")
+        keys.add(key)
+        yield option, key, value
+
+
 def _attention_control(kind: Kind, strength: float, options: str, text: str) -> AttentionControl:
     ranges: dict[str, Range] = {}
     span: SpanKind = "message" if kind == "anchor" else "content"
     source: Source | None = "own" if kind == "restore" else None
-    for option in filter(None, options.split(",")):
-        key, _, value = (word.strip() for word in option.partition("="))
+    for option, key, value in _options(options, text):
         if kind == "restore" and key == "from" and value in ("own", "all"):
             source = "own" if value == "own" else "all"
         elif key == "span" and value in ("content", "message"):
@@ -175,7 +184,7 @@ def _attention_control(kind: Kind, strength: float, options: str, text: str) -> 
         else:
             others = ", from=own or from=all" if kind == "restore" else ""
             raise ControlError(
-                f"`{option.strip()}` in `{text}` is no option: use layers=A-B, heads=A-B, "
+                f"`{option}` in `{text}` is no option: use layers=A-B, heads=A-B, "
                 f"span=content or span=message{others}."
             )
     layers, heads = ranges.get("layers"), ranges.get("heads")

@@ -308,7 +308,6 @@ def _change(row: ControlRow, measure: Literal["late", "capability"]) -> str:
         if measure == "late"
         else (row.capability_delta, row.capability_delta_interval)
     )
-    text = signed_ascii(value or 0.0)
     if interval is None:
-        return f"{text}, too few conversations for an interval"
-    return f"{text} [{signed_ascii(interval[0])}, {signed_ascii(interval[1])}]"
+        return f"{value or 0.0:+z.2f}, too few conversations for an interval"
+    return signed_ascii(value or 0.0, interval)

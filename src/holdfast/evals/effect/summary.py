@@ -23,7 +23,7 @@ from holdfast.core.stats import Array, false_discovery, mean, numbers
 from holdfast.evals.tasks.near_duplicates import task_groups
 from holdfast.evals.tasks.tasks import Task
 from holdfast.persona.experts import LENGTHS
-from holdfast.report.words import inconclusive, signed_number
+from holdfast.report.words import inconclusive, signed_end, signed_number
 from holdfast.results.effect import EffectNumbers, EffectRow, ReplyPair
 from holdfast.results.tasks import ArmReplies, TaskArm, TaskRecord
 from holdfast.results.verdict import JudgeVerdict
@@ -213,8 +213,8 @@ def _list(names: Iterable[str]) -> str:
 
 
 def _with_delta(row: EffectRow) -> str:
-    low, high = map(signed_number, row.interval)
-    return f"{row.category} ({signed_number(row.delta)} [{low}, {high}])"
+    low, high = map(signed_end, row.interval)
+    return f"{row.category} ({signed_number(row.delta, row.interval)} [{low}, {high}])"
 
 
 def reply_pairs(

@@ -256,11 +256,10 @@ class ApiBackend:
                 if isinstance(response, ApiCompletion):
                     return self._read_reply(ask, response, sampling)
                 name = find_refused_parameter(response, body.keys() - self._parameters.extra.keys())
-                if name is None or not self._drop(name, body[name]):
+                if name is None or not self._parameters.drop(
+                    name, body[name], self.name, self._endpoint.url
+                ):
                     return self._read_failure(response)
-
-    def _drop(self, name: str, value: object) -> bool:
-        return self._parameters.drop(name, value, self.name, self._endpoint.url)
 
     async def _post(
         self, client: openai.AsyncOpenAI, ask: Ask, body: Mapping[str, Any]

@@ -11,6 +11,7 @@ This module knows pixels and numbers. It does not know what is being measured.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -198,7 +199,8 @@ def x_axis(frame: Frame, xs: Sequence[float], labels: Sequence[str], name: str) 
     """Labels under their places, as many as fit, and what they count."""
     room = (frame.right_edge - frame.left) / max(1, len(xs))
     widest = max((len(label) for label in labels), default=1) * 7 + 6
-    step = next(k for k in (1, 2, 4, 5, 8, 10, 16, 20, 50, 100, 1000) if k * room >= widest)
+    steps = (1, 2, 4, 5, 8, 10, 16, 20, 50, 100, 1000)
+    step = next((k for k in steps if k * room >= widest), math.ceil(widest / room))
     marks = [
         tag("text", label, class_="tick", x=x, y=frame.bottom_edge + 17, text_anchor="middle")
         for i, (x, label) in enumerate(zip(xs, labels, strict=True))
@@ -307,10 +309,16 @@ def strip(values: Sequence[Value], text: Text) -> Markup:
     return svg(frame, text, marks, "strip")
 
 
+def round_step(span: float, steps: int, least: float) -> float:
+    """The least of 1, 2 and 5 times the powers of ten that covers a span in so many steps."""
+    span = max(span, steps * least)
+    power = 10.0 ** math.floor(math.log10(span / steps))
+    return next(m * power for m in (1, 2, 5, 10) if steps * m * power >= span * (1 - 1e-9))
+
+
 def ceiling_for(values: Iterable[Value]) -> tuple[float, list[float]]:
     """A round top for an axis from 0 and about five ticks up to it."""
     most = max((v for v in values if v is not None), default=0.0)
-    steps = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25)
-    step = next((s for s in steps if 5 * s >= most), 0.25)
+    step = round_step(most, 5, least=0.001)
     count = max(1, -int(-(most - 1e-9) // step))
     return count * step, [i * step for i in range(count + 1)]

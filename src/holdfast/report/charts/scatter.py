@@ -15,14 +15,12 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from holdfast.report.charts.chart import Frame, Text, path, svg, tag
+from holdfast.report.charts.chart import Frame, Text, path, round_step, svg, tag
 from holdfast.report.charts.labels import Box, PointLabel, around, place
 
 RADIUS = 5.0
 TICKS = 6  # steps of an axis at most
 NEAR = 3.0  # pixels; points that are nearer are one spot, with one label
-STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000,
-         5000)  # fmt: skip
 # Corners by angle in degrees (0 is up) and radius in units of RADIUS, from a wish for equal area.
 SHAPES: dict[str, tuple[tuple[float, float], ...]] = {
     "window": tuple((a, 1.25) for a in (45, 135, 225, 315)),
@@ -78,13 +76,17 @@ def axis(
     write: Callable[[float], str],
     *,
     end: float = math.inf,
+    least: float = 0.01,
 ) -> Axis:
-    """An axis that holds the values with a little room, with a few ticks up to `end`."""
+    """An axis that holds the values with a little room, with a few ticks up to `end`.
+
+    Ticks are at least `least` apart, so that `write` tells them apart.
+    """
     there = [v for v in values if v is not None] or [0.0, 1.0]
     low, high = min(there), max(there)
     room = max(0.04 * (high - low), 0.02 * (abs(high) or 1.0), 0.01)
     low, high = low - room, high + room
-    step = next((s for s in STEPS if (high - low) / s <= TICKS), (high - low) / TICKS)
+    step = round_step(high - low, TICKS, least)
     first, last = math.ceil(low / step), math.floor(min(high, end) / step + 1e-9)
     ticks = tuple((i * step, write(i * step)) for i in range(first, last + 1))
     return Axis(low, high, ticks, name)

@@ -120,8 +120,8 @@ class ControlEntry:
                     f"{name} {number(measure.value(row))} ({between(measure.interval(row))})"
                 )
         if not self.plain and row.late_delta is not None:
-            interval = signed_span(row.late_delta_interval)
-            lines.append(f"late against none {signed_number(row.late_delta)} ({interval})")
+            change = signed_number(row.late_delta, row.late_delta_interval)
+            lines.append(f"late against none {change} ({signed_span(row.late_delta_interval)})")
         if row.tokens_per_reply is not None:
             lines.append(f"{row.tokens_per_reply:,.0f} tokens a reply")
         return "\n".join(lines)

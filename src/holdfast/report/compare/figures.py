@@ -8,7 +8,6 @@ This module knows the summary of a comparison. Tables are in `tables`, words in 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -76,8 +75,10 @@ def _view(
         if by_capability
         else "tokens a reply (fewer to the left)"
     )
-    write, end = (_short, 1.0) if by_capability else ("{:,.0f}".format, math.inf)
-    x = scatter.axis(_extent(visible, cost), f"{x_name} →", write, end=end)
+    if by_capability:
+        x = scatter.axis(_extent(visible, cost), f"{x_name} →", _short, end=1.0)
+    else:
+        x = scatter.axis(_extent(visible, cost), f"{x_name} →", "{:,.0f}".format, least=1)
     y = scatter.axis(_extent(visible, measure), f"↑ {name}", _short, end=1.0)
     frontier = [points[number] for number in points if number in front] if by_capability else []
     names = ", ".join(entry.name for entry in visible if entry.number in front)
@@ -189,7 +190,7 @@ def curves(summary: CompareSummary) -> Figure:
         "best of each family by late stability; the others are thin. Bands are 95% intervals of "
         "none and the recommended control.",
         series,
-        (_frame(series(True), 1100, 440), _frame(series(False), 360, 360)),
+        ((1100, 440), (360, 360)),
         x=rounds,
         ticks=ticks,
         low=low,
@@ -218,12 +219,6 @@ def _label(entry: ControlEntry, values: Sequence[float | None], wide: bool) -> s
     if not wide:
         return short(entry.name, 20)
     return f"{short(entry.name, 28)} {number(values[-1])}"
-
-
-def _frame(series: Sequence[Series], width: float, height: float) -> Frame:
-    """Room on the right for the longest name, in a wide font and bold."""
-    longest = max((len(one.label) for one in series), default=0)
-    return Frame(width, height, 32, 22 + 7.4 * longest, 14, 40)
 
 
 def _scale(values: Sequence[float | None]) -> tuple[float, list[tuple[float, str]]]:
@@ -286,7 +281,7 @@ def _by_length(
         Text(f"{key}-length", title, caption),
         caption,
         series,
-        (_frame(series(True), 540, 400), _frame(series(False), 360, 340)),
+        ((540, 400), (360, 340)),
         x=lengths,
         ticks=ticks,
         low=low,

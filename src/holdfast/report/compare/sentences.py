@@ -20,7 +20,7 @@ from holdfast.report.words import (
     quantity,
     screening,
     signed_number,
-    signed_span,
+    span_or_why,
 )
 from holdfast.results.compare import CompareSummary, ControlRow
 
@@ -38,8 +38,6 @@ def headline(recommendation: str) -> tuple[str, str]:
 def lead_sentences(summary: CompareSummary) -> list[str]:
     """What none loses, what the chosen control buys and costs, and what would hold better."""
     entries = control_entries(summary)
-    if not entries:
-        return []
     none, other = entries[0], counterpart(entries)
     outcome = summary.setting.screened
     sentences = [screening(outcome)] if outcome else []
@@ -56,7 +54,8 @@ def _loss(none: ControlRow, length: int) -> str:
     first, late = none.curve[0] if none.curve else None, none.late_stability
     if late is None:
         return ""
-    start = f"Without control, over all {quantity(none.n, 'conversation')}, stability"
+    scope = "one conversation" if none.n == 1 else f"all {quantity(none.n, 'conversation')}"
+    start = f"Without control, over {scope}, stability"
     rounds = late_rounds(length)
     if first is None:
         return f"{start} is {number(late)} in {rounds}."
@@ -69,9 +68,9 @@ def _gain(other: ControlEntry) -> str:
     row = other.row
     if row.late_stability is None or row.late_delta is None:
         return ""
-    interval = signed_span(row.late_delta_interval)
     name = other.name if other.recommended else f"The best of the others, {other.name},"
-    gain = f"{signed_number(row.late_delta)}, 95% interval {interval}"
+    change = signed_number(row.late_delta, row.late_delta_interval)
+    gain = f"{change}, {span_or_why(row.late_delta_interval, '95% interval ')}"
     return f"{name} ends at {number(row.late_stability)} ({gain})."
 
 
@@ -95,8 +94,10 @@ def _cost(none: ControlRow, row: ControlRow) -> str:
     costs = [f"it takes {' and '.join(parts)}"] if parts else []
     edges = inconclusive([none.capability, row.capability], 0.0)
     if row.capability_delta is not None and edges is None:
-        interval = signed_span(row.capability_delta_interval)
-        costs.append(f"capability changes by {signed_number(row.capability_delta)} ({interval})")
+        change = signed_number(row.capability_delta, row.capability_delta_interval)
+        costs.append(
+            f"capability changes by {change} ({span_or_why(row.capability_delta_interval)})"
+        )
     text = "; ".join(costs)
     return f"{capitalise(text)}." if costs else ""
 
@@ -107,9 +108,10 @@ def _steadier(row: ControlRow, entries: Sequence[ControlEntry]) -> str:
     if (top.late_stability or 0.0) <= (row.late_stability or 0.0) + CLEAR:
         return ""
     text = f"The highest is {top.control} at {number(top.late_stability)}"
-    if top.capability_delta_interval is None or top.capability_delta_interval[1] >= 0:
+    interval = top.capability_delta_interval
+    if interval is None or interval[1] >= 0:
         return f"{text}."
-    text += f", which loses capability ({signed_number(top.capability_delta)})"
+    text += f", which loses capability ({signed_number(top.capability_delta, interval)})"
     own, plain = top.capability_by_kind, entries[0].row.capability_by_kind
     falls = {
         kind: before - after

@@ -103,9 +103,10 @@ class MeasurePair:
 def controls_table(summary: CompareSummary) -> SortableTable:
     """Every control with its measures and their paired differences from none."""
     entries = control_entries(summary)
-    intervals = [entry.row.late_interval or (1.0, 1.0) for entry in entries]
-    least = min((low for low, _ in intervals), default=0.0)
-    base = entries[0].row.late_stability if entries else None
+    rows = [entry.row for entry in entries]
+    values = [v for row in rows for v in (row.late_stability, *(row.late_interval or ()))]
+    least = min((v for v in values if v is not None), default=0.0)
+    base = rows[0].late_stability
     columns = (
         Column("stability"), Column("late stability"), Column("late against none"),
         Column("capability"), Column("capability against none"),
@@ -142,7 +143,7 @@ def _change(entry: ControlEntry, measure: Measure) -> Cell:
     if entry.plain or value is None:
         return Cell("–", "", 0.0 if entry.plain and value is not None else None)
     css = "" if span is None else "better" if span[0] > 0 else "worse" if span[1] < 0 else ""
-    return Cell(signed_number(value), signed_span(span) if span else "", value, css)
+    return Cell(signed_number(value, span), signed_span(span) if span else "", value, css)
 
 
 def _tokens(value: float | None) -> Cell:
@@ -186,7 +187,6 @@ def shape(entry: ControlEntry) -> Markup:
 def parts_table(summary: CompareSummary) -> SortableTable:
     """Stability by category and capability by kind, shaded by the difference from none."""
     entries = control_entries(summary)
-    none = entries[0].row if entries else None
     columns, cells = list[Column](), list[list[Cell]]()
     for group, parts in (
         ("stability by category", [entry.row.by_category for entry in entries]),
@@ -196,7 +196,7 @@ def parts_table(summary: CompareSummary) -> SortableTable:
             columns.append(Column(name, group))
             base = parts[0].get(name)
             values = [of_row.get(name) for of_row in parts]
-            cells.append([_shade_cell(v, None if e.row is none else base)
+            cells.append([_shade_cell(v, None if e.plain else base)
                           for e, v in zip(entries, values, strict=True)])  # fmt: skip
     return SortableTable(
         tuple(columns),

@@ -59,8 +59,10 @@ def line_figure(
     text: Text,
     caption: str,
     series: Sequence[Series] | Callable[[bool], Sequence[Series]],
-    frames: tuple[Frame, Frame],
+    sizes: tuple[tuple[float, float], tuple[float, float]],
     table: Table | None = None,
+    *,
+    ticks: Sequence[tuple[float, str]],
     **axes: Any,
 ) -> Figure:
     """A line chart in both widths.
@@ -69,19 +71,21 @@ def line_figure(
         text: the figure's key, title and description.
         caption: what to see in it.
         series: the lines, or a function that gives those of the wide (True) and the narrow page.
-        frames: the wide and the narrow frame.
+        sizes: width and height of the wide and of the narrow drawing, in pixels.
         table: its numbers.
+        ticks: values of the vertical axis and their texts.
         axes: more arguments of `chart.lines`.
     """
-    wide, narrow = (
-        chart.lines(
-            series(width == "wide") if callable(series) else series,
-            frame,
-            replace(text, key=f"{text.key}-{width}"),
-            **axes,
-        )
-        for width, frame in zip(("wide", "narrow"), frames, strict=True)
-    )
+
+    def drawing(width: str, size: tuple[float, float]) -> Markup:
+        lines = series(width == "wide") if callable(series) else series
+        # Room at the sides for the longest texts, in a wide font and bold.
+        left = 14 + 8.0 * max((len(tick) for _, tick in ticks), default=0)
+        right = 22 + 7.4 * max((len(one.label) for one in lines), default=0)
+        key = replace(text, key=f"{text.key}-{width}")
+        return chart.lines(lines, Frame(*size, left, right, 14, 40), key, ticks=ticks, **axes)
+
+    wide, narrow = (drawing(*one) for one in zip(("wide", "narrow"), sizes, strict=True))
     return Figure(text.key, text.title, caption, wide, narrow, table)
 
 
@@ -193,7 +197,7 @@ def stability(summary: DriftSummary) -> Figure:
         f"Mean judge score of {_source(summary)}; 1 is wholly in persona. The band is the 95% "
         "interval.",
         series,
-        (Frame(740, 400, 34, 216, 14, 40), Frame(360, 330, 28, 126, 12, 40)),
+        ((740, 400), (360, 330)),
         Table(
             ("round", "n", *(t.name for t in reversed(curves))),
             tuple(

@@ -80,7 +80,9 @@ def headline(summary: DriftSummary) -> str:
     first = number(first_of(stability))
     begins = f"{first} {'at the start' if start == 0 else f'at round {start}'}"
     delta = curves.change
-    change = f"{signed_number(delta.value)}, 95% interval {signed_span(delta.interval)}"
+    change = (
+        f"{signed_number(delta.value, delta.interval)}, 95% interval {signed_span(delta.interval)}"
+    )
     way = f"from {first if start == 0 else begins} to {last} over {rounds}"
     course = f"{way} ({change})"
     sentence = {
@@ -160,7 +162,7 @@ def _filler(summary: DriftSummary) -> str:
     span = ends(delta.interval) if delta else None
     if delta is None or span is None:
         return f"{sentence}."
-    apart = f"on the same probes {signed_number(delta.value)}, {signed_span(span)}"
+    apart = f"on the same probes {signed_number(delta.value, delta.interval)}, {signed_span(span)}"
     if span[0] <= 0 <= span[1]:
         return f"{sentence}, which is not shown to differ from the end with their words ({apart})."
     if span[1] < 0:

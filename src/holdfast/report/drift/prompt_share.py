@@ -6,7 +6,8 @@ is measured on local models alone, so every function here may find nothing to dr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from itertools import zip_longest
 
 from markupsafe import Markup
 
@@ -27,7 +28,7 @@ from holdfast.report.drift.figures import (
 )
 from holdfast.report.transcript import average
 from holdfast.report.words import first_of, percent, quantity
-from holdfast.results.drift import DriftSummary
+from holdfast.results.drift import DriftSummary, Values
 
 TITLE = "Attention given to the system prompt"
 MOST_HEAD_MAPS = 5
@@ -76,7 +77,7 @@ def share(summary: DriftSummary) -> Figure | None:
         "Mean over layers and heads, for the tokens of the probe’s answer. The dashed line is what "
         "even attention would give: the prompt’s tokens over all tokens in view.",
         series,
-        (Frame(560, 290, 42, 160, 14, 40), Frame(360, 270, 40, 144, 12, 40)),
+        ((560, 290), (360, 270)),
         Table(("round", *names), rows),
         x=x,
         ticks=[(t, f"{100 * t:g}%") for t in ticks],
@@ -93,42 +94,41 @@ def _at(trace: Trace, r: int) -> float | None:
 def layers(summary: DriftSummary) -> Figure | None:
     """The heat map of prompt share, layer by round."""
     detail = summary.share.share_detail
-    by_round = [numbers(one) for one in detail.layers] if detail else []
-    deep = max((len(one) for one in by_round), default=0)
-    if not deep:
+    return layer_map("layers", "Prompt share, layer by round", detail.layers) if detail else None
+
+
+def layer_map(key: str, title: str, by_round: Sequence[Values | None]) -> Figure | None:
+    """A heat map of shares, layer by round; None where no layer was measured.
+
+    Args:
+        key: the figure's key, once on a page.
+        title: its title.
+        by_round: the share of each layer, by round.
+    """
+    columns = [numbers(one) for one in by_round]
+    rows = [*zip_longest(*columns)]
+    if not rows:
         return None
-    rows = [[one[i] if i < len(one) else None for one in by_round] for i in range(deep)]
-    x, names = rounds_of(summary), [str(i + 1) for i in range(len(rows))]
+    x, y = [str(r) for r in range(len(columns))], [str(i + 1) for i in range(len(rows))]
     top = max((v for row in rows for v in row if v is not None), default=0.0)
 
     def note(layer: int, r: int, value: float) -> str:
         return f"layer {layer + 1}, after {quantity(r, 'round')}: {percent(value)}"
 
-    def drawing(width: int, key: str, text: Text) -> Markup:
+    def drawing(width: int) -> Markup:
         cell = max(5.0, min(34.0, 300 / len(rows)))
-        room = (width - 40) / len(x)
-        inside: Callable[[float], str] | None = None
-        if cell >= 18 and room >= 30:
-            inside = _bare
+        inside = _bare if cell >= 18 and (width - 40) / len(x) >= 30 else None
         frame = Frame(width, 46 + cell * len(rows), 28, 8, 6, 40)
-        return tiles.heat(rows, frame, Text(f"{key}-{width}", text.title, text.description), x=x,
-                          y=names, top=top, note=note, inside=inside,
+        text = Text(f"{key}-{width}", title, f"{len(rows)} layers; the highest cell is {most}.")
+        return tiles.heat(rows, frame, text, x=x, y=y, top=top, note=note, inside=inside,
                           x_name=X_NAME)  # fmt: skip
 
-    title = "Prompt share, layer by round"
-    text = Text("", title, f"{len(rows)} layers; the highest cell is {percent(top)}.")
-    return Figure(
-        "layers",
-        title,
-        f"Per cent of attention, mean over heads; layer 1, nearest the input, is on top. "
-        f"The highest cell is {percent(top)}.",
-        drawing(460, "layers", text),
-        drawing(360, "layers", text),
-        Table(
-            ("layer", *(f"round {r}" for r in x)),
-            tuple((names[i], *(percent(v) for v in row)) for i, row in enumerate(rows)),
-        ),
-    )
+    most = percent(top)
+    caption = "Per cent of attention, mean over heads; layer 1, nearest the input, is on top. "
+    cells = tuple((name, *map(percent, row)) for name, row in zip(y, rows, strict=True))
+    table = Table(("layer", *(f"round {r}" for r in x)), cells)
+    caption += f"The highest cell is {most}."
+    return Figure(key, title, caption, drawing(460), drawing(360), table)
 
 
 def _bare(value: float) -> str:
@@ -144,17 +144,25 @@ def heads(summary: DriftSummary) -> list[Panel]:
     count = min(MOST_HEAD_MAPS, len(by_round))
     rounds = list(by_round)
     map_rounds = [rounds[round(i * (len(rounds) - 1) / max(1, count - 1))] for i in range(count)]
-    return [_heads_at(r, by_round[r], top) for r in map_rounds]
+    return [head_map(f"heads-{r}", f"round {r}", by_round[r], top) for r in map_rounds]
 
 
-def _heads_at(r: int, rows: list[tuple[float | None, ...]], top: float) -> Panel:
+def head_map(key: str, name: str, rows: Sequence[Sequence[float | None]], top: float) -> Panel:
+    """A map of shares, layer by head.
+
+    Args:
+        key: the drawing's key, once on a page.
+        name: its name.
+        rows: the share of each layer's heads.
+        top: the share that has the full shade.
+    """
     wide, high = max(len(row) for row in rows), len(rows)
     cell = min(26.0, 180 / max(wide, high))
     most = percent(max((v for row in rows for v in row if v is not None), default=None))
     description = f"{high} layers from top to bottom, {wide} heads across; at most {most}."
-    text = Text(f"heads-{r}", f"Prompt share of every head, round {r}", description)
+    text = Text(key, f"Prompt share of every head, {name}", description)
     drawing = tiles.mosaic(rows, Frame(cell * wide, cell * high, 0, 0, 0, 0), text, top=top)
-    return Panel(f"round {r}", f"at most {most}", drawing, drawing)
+    return Panel(name, f"at most {most}", drawing, drawing)
 
 
 def within(summary: DriftSummary) -> list[Figure]:

@@ -8,7 +8,7 @@ This module knows a summary and English. It knows neither HTML nor charts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from holdfast.report.words import (
@@ -17,8 +17,10 @@ from holdfast.report.words import (
     number,
     percent,
     quantity,
+    signed_end,
     signed_number,
     signed_span,
+    span_or_why,
 )
 from holdfast.results.explain import (
     Association,
@@ -107,24 +109,20 @@ def _control(one: ControlExplanation) -> Iterator[str]:
     }[score_sign]
     link = "but" if share_sign * score_sign <= 0 and share_sign != score_sign else "and"
     yield (
-        f"{one.control} {share_moves} ({_points(share.value)} on average over rounds, "
-        f"{_span_or_why(share.interval, _points)}) {link} {score_moves} "
-        f"({signed_number(stability.value)}, {_span_or_why(stability.interval, signed_number)})."
+        f"{one.control} {share_moves} ({_points(share.value, share.interval)}) "
+        f"{link} {score_moves} ({signed_number(stability.value, stability.interval)}, "
+        f"{span_or_why(stability.interval)})."
     )
 
 
-def _points(value: float | None) -> str:
-    """A difference of two shares, in percentage points."""
-    if value is None:
-        return "–"
-    # An end that lies above 0 never reads as 0.
-    places = 1 if abs(value) >= 0.0005 or not value else 2
-    return f"{100 * value:+z.{places}f} points".replace("-", "−")
+def _points(change: float, interval: Sequence[Any]) -> str:
+    """A change of the share with its interval, in percentage points."""
+    value = signed_number(100 * change, interval, places=1)
+    return f"{value} points on average over rounds, {span_or_why(interval, write=_end_in_points)}"
 
 
-def _span_or_why(interval: Sequence[Any] | None, write: Callable[[Any], str]) -> str:
-    """An interval, or why there is none."""
-    return between(interval, write) if ends(interval) else "too few conversations for an interval"
+def _end_in_points(end: float) -> str:
+    return f"{signed_end(100 * end, places=1)} points"
 
 
 def _dimension(dimension: DimensionSummary | None, control: str, rounds: int) -> Iterator[str]:
@@ -138,7 +136,7 @@ def _dimension(dimension: DimensionSummary | None, control: str, rounds: int) ->
     yield (
         f"At an equal number of vectors ({dimension.vectors['many']}) the intrinsic dimension of "
         f"the values in view {grows} from round {row.from_round} to round {rounds} "
-        f"(participation ratio {signed_number(row.growth.value)}, "
+        f"(participation ratio {signed_number(row.growth.value, row.growth.interval)}, "
         f"{signed_span(row.growth.interval)})."
     )
     for name, beyond in row.beyond.items():
@@ -147,7 +145,7 @@ def _dimension(dimension: DimensionSummary | None, control: str, rounds: int) ->
         more = {1: "it grows more", -1: "it grows less", 0: "no difference in growth is shown"}
         yield (
             f"Beside {SETS[name]} {more[sign(beyond.interval)]} "
-            f"({signed_number(beyond.value)}, {signed_span(beyond.interval)})."
+            f"({signed_number(beyond.value, beyond.interval)}, {signed_span(beyond.interval)})."
         )
 
 

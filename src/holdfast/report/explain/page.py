@@ -15,10 +15,10 @@ from markupsafe import Markup
 
 from holdfast.report import html
 from holdfast.report.charts import chart
-from holdfast.report.charts import heatmap as heatmaps
 from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.compare.entries import family, short
 from holdfast.report.drift.figures import SCORES, X_NAME, Figure, Panel, Table, line_figure, numbers
+from holdfast.report.drift.prompt_share import head_map, layer_map
 from holdfast.report.explain.findings import headline
 from holdfast.report.words import (
     between,
@@ -61,7 +61,7 @@ def render(summary: ExplainSummary) -> str:
         headline=headline(summary),
         overview=[figure for figure in overview if figure],
         panels=[_panel(i, one) for i, one in share_controls],
-        layers=[_layers(i, one) for i, one in share_controls],
+        layers=[figure for i, one in share_controls if (figure := _layers(i, one))],
         heads=[panel for i, one in share_controls for panel in _heads(i, one)],
         dimension=_dimension(summary.dimension, rounds) if summary.dimension else None,
         growth=_growth(summary.dimension) if summary.dimension else None,
@@ -109,11 +109,10 @@ def _lines(
             for name, line in lines
         ]
 
-    wide, narrow = (24 + 6.7 * max(len(one.label) for one in series(w)) for w in (True, False))
-    frames = Frame(560, 300, 42, wide, 14, 40), Frame(360, 280, 40, narrow, 12, 40)
     rows = tuple((r, *(cell[i] for cell in cells)) for i, r in enumerate(x))
     table = Table(("round", *(name for name, _ in lines)), rows)
-    return line_figure(Text(key, title, caption), caption, series, frames, table, x=x, ticks=ticks,
+    sizes = (560, 300), (360, 280)
+    return line_figure(Text(key, title, caption), caption, series, sizes, table, x=x, ticks=ticks,
                        top=top, low=low, notes=notes, x_name=X_NAME)  # fmt: skip
 
 
@@ -149,7 +148,9 @@ def _share(controls: Sequence[ControlExplanation], rounds: int) -> Figure | None
 def _all_values(line: Series) -> list[float]:
     """The values of a line and the ends of its band, without gaps."""
     return [
-        v for v in (*line.values, *(end for span in line.band or () for end in span or ())) if v
+        v
+        for v in (*line.values, *(end for span in line.band for end in span or ()))
+        if v is not None
     ]
 
 
@@ -193,51 +194,26 @@ def _panel(place: int, one: ControlExplanation) -> Panel:
     return Panel(one.control, summary, drawing(256, 148), drawing(164, 124))
 
 
-def _layers(place: int, one: ControlExplanation) -> Figure:
+def _layers(place: int, one: ControlExplanation) -> Figure | None:
     """Layer by round under one control."""
     detail = one.share.share_detail
-    by_round = [numbers(row) for row in (detail.layers if detail else ())]
-    count = max((len(row) for row in by_round), default=0)
-    rows = [[row[i] if i < len(row) else None for row in by_round] for i in range(count)]
-    x, y = [str(r) for r in range(len(by_round))], [str(i + 1) for i in range(count)]
-    most = max((v for row in rows for v in row if v is not None), default=0.0)
-
-    def note(layer: int, r: int, value: float) -> str:
-        return f"layer {layer + 1}, after {quantity(r, 'round')}: {percent(value)}"
-
-    def drawing(width: int) -> Markup:
-        height = 46 + max(5.0, min(26.0, 260 / max(1, count))) * count
-        description = f"{count} layers; the highest cell is {percent(most)}."
-        text = Text(f"layers-{place}-{width}", f"Share by layer under {one.control}", description)
-        frame = Frame(width, height, 28, 8, 6, 40)
-        return heatmaps.heat(rows, frame, text, x=x, y=y, top=most, note=note, x_name=X_NAME)
-
-    cells = tuple((y[i], *(percent(v) for v in row)) for i, row in enumerate(rows))
-    caption = f"Layer 1, nearest the input, is on top. The highest cell is {percent(most)}."
-    table = Table(("layer", *(f"round {r}" for r in x)), cells)
-    return Figure(f"layers-{place}", one.control, caption, drawing(500), drawing(340), table)
+    return layer_map(f"layers-{place}", one.control, detail.layers) if detail else None
 
 
 def _heads(place: int, one: ControlExplanation) -> Iterator[Panel]:
     """Layer by head at the first and the last round, and before the control at the last."""
     detail = one.share.share_detail
-    after = [rows for rows in (detail.heads if detail else ()) if rows]
-    before = [rows for rows in one.before.heads or () if rows]
+    after = [(r, rows) for r, rows in enumerate(detail.heads if detail else ()) if rows]
     if not after:
         return
-    last = f"round {len(one.stability) - 1}"
-    maps = [("round 0", after[0]), (last, after[-1])]
-    if before and before[-1] != after[-1]:
-        maps.append((f"{last}, before the control", before[-1]))
-    top = max(v for _, rows in maps for row in rows for v in row if v is not None)
+    maps = [(f"round {r}", rows) for r, rows in (after[0], after[-1])]
+    last, rows_at_last = after[-1]
+    before = one.before.heads[last] if one.before.heads else None
+    if before and before != rows_at_last:
+        maps.append((f"round {last}, before the control", before))
+    top = max((v or 0.0 for _, rows in maps for row in rows for v in row), default=0.0)
     for i, (name, rows) in enumerate(maps):
-        width, height = max(len(row) for row in rows), len(rows)
-        cell = min(22.0, 150 / max(width, height))
-        most = percent(max(v for row in rows for v in row if v is not None))
-        text = Text(f"heads-{place}-{i}", f"Every head, {one.control}, {name}", f"At most {most}.")
-        frame = Frame(cell * width, cell * height, 0, 0, 0, 0)
-        drawing = heatmaps.mosaic(rows, frame, text, top=top)
-        yield Panel(f"{one.control}, {name}", f"at most {most}", drawing, drawing)
+        yield head_map(f"heads-{place}-{i}", f"{one.control}, {name}", rows, top)
 
 
 def _dimension(dimension: DimensionSummary, rounds: int) -> Figure:
@@ -263,7 +239,7 @@ def _dimension(dimension: DimensionSummary, rounds: int) -> Figure:
 def _axis(values: Sequence[float]) -> AxisTicks:
     """An axis around values: its ends and about five ticks, all round numbers."""
     least, most = min(values, default=0.0), max(values, default=1.0)
-    step = next(s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 1000) if 6 * s >= most - least)
+    step = chart.round_step(most - least, 6, least=0.1)
     first, last = int(least // step), int(-(-most // step))
     ticks = [(i * step, f"{i * step:g}") for i in range(first, max(last, first + 1) + 1)]
     return ticks[0][0], ticks[-1][0], ticks
@@ -287,7 +263,7 @@ def _growth(dimension: DimensionSummary) -> Table:
 def _change(estimate: ConversationMean | None) -> str:
     if not estimate or estimate.value is None:
         return "–"
-    return f"{signed_number(estimate.value)} ({signed_span(estimate.interval)})"
+    return f"{signed_number(estimate.value, estimate.interval)} ({signed_span(estimate.interval)})"
 
 
 def _association(summary: ExplainSummary) -> Table:
