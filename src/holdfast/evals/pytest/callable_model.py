@@ -16,7 +16,7 @@ from functools import cache
 
 from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.control import NONE, Control
-from holdfast.core.errors import ModelError, ServiceError
+from holdfast.core.errors import HoldfastError, ModelError, ServiceError
 
 AskFunction = Callable[[list[dict[str, str]]], str | Awaitable[str]]
 """From messages as OpenAI's API has them, the system prompt first, to the text of the reply."""
@@ -63,8 +63,13 @@ class CallableBackend(TextBackend):
         Args:
             ask: The function. What it raises ends the measurement.
             concurrency: Calls at once, each in a thread; 1, since not every function allows more.
+
+        Raises:
+            HoldfastError: `concurrency` is less than 1.
         """
         super().__init__(getattr(ask, "__qualname__", type(ask).__name__))
+        if concurrency < 1:
+            raise HoldfastError(f"concurrency is 1 or more, not {concurrency}")
         self.ask, self.concurrency = ask, concurrency
 
     def reply(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:

@@ -122,8 +122,6 @@ class PersonaUnderTest:
         __tracebackhide__ = True
         if not 0 < min_stability <= 1:
             raise HoldfastError(f"min_stability is above 0 and at most 1, not {min_stability}")
-        if concurrency < 1:
-            raise HoldfastError(f"concurrency is 1 or more, not {concurrency}")
         agent, users, judge = (
             None if one is None else _backend(one, concurrency)
             for one in (model, user_model, judge_model)
