@@ -220,7 +220,7 @@ def test_a_recipe_overwrites_no_table_of_somebody_elses(
     out.mkdir()
     (out / "table.md").write_text("mine", encoding="utf-8")
     assert run(recipe, "--out", out) == 2
-    assert "is not empty and holds no run" in capsys.readouterr().err
+    assert "holds no run, and a table.md" in capsys.readouterr().err
     assert (out / "table.md").read_text(encoding="utf-8") == "mine"
 
 

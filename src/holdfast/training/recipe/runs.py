@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from holdfast.core.errors import RunError
 from holdfast.core.folder import lock, write_whole
 from holdfast.core.progress import Progress
 from holdfast.core.records import as_record, dumps
-from holdfast.core.run import refuse_another_run, refuse_other_files
+from holdfast.core.run import refuse_another_run
 from holdfast.results.training.recipe import ArmRow, RecipeManifest, RecipeSummary
 from holdfast.training.estimate import show
 from holdfast.training.permix.settings import PermixSettings
@@ -26,6 +27,8 @@ from holdfast.training.recipe.arm_differences import ArmMeasurement, differences
 from holdfast.training.recipe.plan import estimate_recipe, matched_steps
 from holdfast.training.recipe.reading import Recipe, read_recipe
 from holdfast.training.recipe.table import table_of
+
+TABLE, SUMMARY = "table.md", "summary.json"
 
 
 @dataclass(frozen=True)
@@ -77,22 +80,24 @@ def run_recipe(
             known=recipe.known,
             unknown=recipe.unknown,
             seeds=recipe.seeds,
-            table=str(out / "table.md"),
+            table=str(out / TABLE),
             seconds=round(time.monotonic() - start, 1),
         )
-        write_whole(out / "table.md", table_of(summary))
-        write_whole(out / "summary.json", dumps(summary, indent=1) + "\n")
+        write_whole(out / TABLE, table_of(summary))
+        write_whole(out / SUMMARY, dumps(summary, indent=1) + "\n")
     return summary
 
 
 def _begin(run: _RecipeRun) -> None:
-    """Refuse a folder of another run or of other files; say what a new one takes, if it fits."""
+    """Refuse a folder whose files would be overwritten; say what a new one takes, if it fits."""
     recipe, path = run.recipe, run.folder / "manifest.json"
     manifest = RecipeManifest("train", recipe.title, recipe.method, recipe.model)
     if path.exists():
         refuse_another_run(json.loads(path.read_text("utf-8")), as_record(manifest), run.folder)
         return
-    refuse_other_files(run.folder)
+    for name in (TABLE, SUMMARY):  # the recipe and its tasks may be there
+        if (run.folder / name).exists():
+            raise RunError(f"{run.folder} holds no run, and a {name}: choose another --out")
     show(estimate_recipe(recipe, run.folder, run.loading), "train")
     run.folder.mkdir(parents=True, exist_ok=True)
     write_whole(path, dumps(manifest, indent=1) + "\n")
