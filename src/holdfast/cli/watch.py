@@ -28,8 +28,8 @@ def watch(
     persona: Annotated[
         str | None,
         typer.Option(
-            help="The persona to keep, a TOML file with one, or FILE:ID; by default what the "
-            "log's own system prompts demand."
+            help="The persona to keep: a TOML file with one or with every_reply, or FILE:ID; by "
+            "default what the log's own system prompts demand."
         ),
     ] = None,
     format: Annotated[str | None, typer.Option(help=FORMAT_HELP)] = None,
@@ -38,10 +38,9 @@ def watch(
     as_json: AsJson = False,
 ) -> None:
     """Replay a log of conversations: does the persona drift, and when was that certain?"""
-    draft = source.draft(persona)
-    subject = draft.whole if draft else persona
-    if draft and source.prompt is not None:  # whose id would be one that we made up
-        subject = replace(draft.whole, id="the prompt’s persona")
+    subject = source.as_one(persona)
+    if subject and source.prompt is not None:  # whose id would be one that we made up
+        subject = replace(subject, id="the prompt’s persona")
     result = watch_log(log, subject, settings, format=format)
     print_summary(result.summary, _lines(result.summary), as_json)
 

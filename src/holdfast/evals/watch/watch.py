@@ -15,7 +15,8 @@ from holdfast.evals.logs.read import LogEntry, LogFile
 from holdfast.evals.watch.replay import replay
 from holdfast.evals.watch.traffic import Traffic
 from holdfast.evals.watch.watcher import WatchSettings
-from holdfast.persona.suite import Persona, load_persona
+from holdfast.persona.every_reply import load_persona
+from holdfast.persona.suite import Persona
 from holdfast.results.watch import ReplyRecord, WatchSummary
 
 
