@@ -16,7 +16,7 @@ from holdfast import cli
 from holdfast.core.errors import PersonaError
 from holdfast.models.local.backend import LocalBackend
 from holdfast.persona.cards.card import parse_card, write_card
-from holdfast.persona.suite import load_persona
+from holdfast.persona.every_reply import load_persona
 from holdfast.serve.engine.worker import EngineSpec
 
 

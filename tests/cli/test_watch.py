@@ -100,4 +100,40 @@ def test_without_a_persona_the_line_names_the_logs(
     path = tmp_path / "log.jsonl"
     path.write_text((json.dumps({"messages": turns}) + "\n") * 3, encoding="utf-8")
     assert run(str(path)) == 0
-    assert capsys.readouterr().out.startswith("the log’s persona: no drift of 0.1 is certain (3 ")
+    assert capsys.readouterr().out.startswith(
+        "the log’s persona: a drift of 0.1 is not certain (3 "
+    )
+
+
+def test_with_fail_a_certain_drift_alone_ends_with_code_1(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(str(log), "--persona", "mini:upper-1", "--fail") == 1
+    capsys.readouterr()
+    assert run(str(log), "--persona", "mini:upper-1", "--fail", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["drifts"] is True
+    assert run(str(log), "--persona", "mini:lower-1", "--fail") == 0
+
+
+def test_a_servers_log_needs_no_persona_and_keeps_its_scores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = {"persona": "guide", "control": "none", "user": "Hello?", "reply": "Hi."}
+    scores = {1: 1.0, 2: 1.0, 3: 0.25, 4: None}
+    path = tmp_path / "traffic.jsonl"
+    lines = [
+        json.dumps({"conversation": f"c{i}", "round": n, "score": score, **line})
+        for i in range(60)
+        for n, score in scores.items()
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    assert run(str(path)) == 0
+    out = capsys.readouterr().out
+    assert "guide drifts: from round 3 on the score is 0.75 lower" in out
+    assert "  round   3-4  0.25  60 replies" in out and "not fit" not in out
+    path.write_text("\n".join(one.replace('"guide"', '"b"') for one in lines[:8]) + "\n" + lines[9])
+    assert run(str(path)) == 0
+    assert capsys.readouterr().out.startswith("2 personas: a drift of 0.1 is not certain (3 ")
+    path.write_text(lines[3], encoding="utf-8")
+    assert run(str(path)) == 2
+    assert "name its persona with --persona" in capsys.readouterr().err

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from holdfast.core.errors import PersonaError
+from holdfast.persona.every_reply import load_persona
 from holdfast.persona.suite import (
     CATEGORIES,
     Persona,
     check_suite,
-    load_persona,
     load_suite,
     select,
     suite_names,
@@ -224,7 +224,8 @@ def test_the_documentation_describes_every_field_and_its_example_checks(tmp_path
         encoding="utf-8"
     )
     rows = {line.split("`")[1] for line in docs.splitlines() if line.startswith("| `")}
-    assert rows == {field.name for field in fields(Persona)} | {"starters", "fillers", "card"}
+    of_suites = {"starters", "fillers", "card", "every_reply"}
+    assert rows == {field.name for field in fields(Persona)} | of_suites
     assert all(f"`{category}`" in docs for category in CATEGORIES)
     suite = load_suite(write(tmp_path, docs.split("```toml\n")[1].split("```")[0]))
     assert check_suite(suite) == [] and len(suite.personas[0].fails) == 3

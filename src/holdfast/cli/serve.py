@@ -17,7 +17,6 @@ from holdfast.cli.options.flatten import flatten_options
 from holdfast.core.control import Control, parse
 from holdfast.core.errors import ModelError, ServiceError
 from holdfast.core.extras import install
-from holdfast.persona.suite import load_persona
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -45,7 +44,9 @@ def serve(
     ] = None,
     persona: Annotated[
         str | None,
-        typer.Option(help="Goes before every chat: a TOML file with one persona, or FILE:ID."),
+        typer.Option(
+            help="Goes before every chat: a TOML file with one persona or every_reply, or FILE:ID."
+        ),
     ] = None,
     prompt: Annotated[
         str | None,
@@ -168,9 +169,7 @@ def serve(
         hosts=LOOPBACK if not has_keys else (),
         origins=tuple(origin or ()),
     )
-    own_persona = load_persona(persona) if persona is not None else None
-    if draft := PersonaSource(prompt=prompt, card=card).draft(own_persona):
-        own_persona = draft.whole
+    own_persona = PersonaSource(prompt=prompt, card=card).as_one(persona)
     if own_persona is None and tenants is None:
         _check_persona_options(
             {"traffic-log": traffic_log, "webhook": webhook, "judge-model": judge_model}

@@ -28,22 +28,26 @@ def watch(
     persona: Annotated[
         str | None,
         typer.Option(
-            help="The persona to keep, a TOML file with one, or FILE:ID; by default what the "
-            "log's own system prompts demand."
+            help="The persona to keep: a TOML file with one or with every_reply, or FILE:ID; by "
+            "default what the log's own system prompts demand, or the scores of a server's log."
         ),
     ] = None,
     format: Annotated[str | None, typer.Option(help=FORMAT_HELP)] = None,
     source: PersonaSource,
     settings: WatchSettings,
+    fail: Annotated[
+        bool, typer.Option("--fail", help="End with exit code 1 where a drift is certain.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Replay a log of conversations: does the persona drift, and when was that certain?"""
-    draft = source.draft(persona)
-    subject = draft.whole if draft else persona
-    if draft and source.prompt is not None:  # whose id would be one that we made up
-        subject = replace(draft.whole, id="the prompt’s persona")
+    subject = source.as_one(persona)
+    if subject and source.prompt is not None:  # whose id would be one that we made up
+        subject = replace(subject, id="the prompt’s persona")
     result = watch_log(log, subject, settings, format=format)
     print_summary(result.summary, _lines(result.summary), as_json)
+    if fail and result.summary.state.drifts:
+        raise typer.Exit(1)
 
 
 def _lines(summary: WatchSummary) -> Iterator[str]:
@@ -65,7 +69,7 @@ def _lines(summary: WatchSummary) -> Iterator[str]:
             f"{alarm.drop:.2f}"
         )
     else:
-        yield f"{state.persona}: no drift of {state.drop:g} is certain ({counts})."
+        yield f"{state.persona}: a drift of {state.drop:g} is not certain ({counts})."
     if summary.reading:
         yield from log_reading(summary.reading)
     yield f"  {quantity(state.slips, 'conversation')} lost the persona for certain"

@@ -52,6 +52,7 @@ from holdfast.evals.estimate import RunEstimate
 from holdfast.evals.full_length import full_length
 from holdfast.evals.logs.formats import FORMAT_HELP
 from holdfast.models.notes import NOTES
+from holdfast.persona.every_reply import combine, name_probed_only
 from holdfast.report.drift.headline import headline
 from holdfast.report.words import describe_failures, low_ceiling, notes
 from holdfast.results.conversation import JudgedConversation, RoundRecord
@@ -310,13 +311,22 @@ def _cast(
         settings.require_model()
     source = settings.persona or settings.suite or settings.agents
     personas, suite = agents_of(settings, model)
+    whole = None if settings.agents or suite.every_reply is None else combine(suite)
     history = read_history(
-        Path(settings.history), personas, settings.seed, settings.format, own_prompts=not source
+        Path(settings.history),
+        personas,
+        settings.seed,
+        settings.format,
+        own_prompts=not source,
+        whole=whole,
     )
     if history.reading.prompts is not None:
         suite = replace(suite, name="the log's system prompts", personas=history.personas)
     longest = max(len(c.script or ()) // 2 for c in history.conversations)
-    cast = Cast(history.conversations, suite, suite.fillers, reading=history.reading)
+    reading = history.reading
+    if whole and any(one.agent is whole for one in history.conversations):
+        reading = replace(reading, unjudged=tuple(name_probed_only(suite)))
+    cast = Cast(history.conversations, suite, suite.fillers, reading=reading)
     return cast, min(settings.rounds or longest, longest)
 
 

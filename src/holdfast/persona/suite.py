@@ -45,7 +45,7 @@ _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 TEXT_FIELDS = ("name", "language", "note", "source", "authors_note")
 """Fields of a persona that are a text or not there."""
 _FIELDS = ("id", "category", "prompt", "probes", "judge", "passes", "fails", *TEXT_FIELDS)
-_TOP = ("persona", "starters", "fillers", "card")
+_TOP = ("persona", "starters", "fillers", "card", "every_reply")
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ class Suite:
     """The file of each persona, by id; empty where the suite was not read from files."""
     card: str | None = None
     """The JSON of the character card that it was imported from."""
+    every_reply: tuple[str, ...] | None = None
+    """Ids of the personas that every reply has to keep; None where the file does not say."""
 
     def under(self, prompt: str) -> Suite:
         """The same personas, probes and judges with another system prompt."""
@@ -130,7 +132,7 @@ def load_suite(name_or_path: str | Path) -> Suite:
     source, colon, identity = str(name_or_path).rpartition(":")
     if colon and not is_there(Path(name_or_path)):
         suite = load_suite(source)
-        return replace(suite, personas=select(suite, [identity]))
+        return replace(suite, personas=select(suite, [identity]), every_reply=None)
     path = _locate(name_or_path)
     paths = sorted(path.glob("*.toml")) if path.is_dir() else [path]
     if not paths:
@@ -139,6 +141,7 @@ def load_suite(name_or_path: str | Path) -> Suite:
     arrays: dict[str, list[str]] = {"starters": [], "fillers": []}
     files: dict[str, Path] = {}
     card: str | None = None
+    every_reply: tuple[str, ...] | None = None
     for file in paths:
         table = _read(file)
         for persona in _personas(file, table):
@@ -152,13 +155,16 @@ def load_suite(name_or_path: str | Path) -> Suite:
                 texts.extend(_texts(file, "the suite", key, table[key]))
         if "card" in table:
             card = _text(file, "the suite", "card", table["card"])
+        if "every_reply" in table:
+            ids = _every_reply(file, table["every_reply"], files)
+            every_reply = (*(every_reply or ()), *ids)
     if not personas:
         raise PersonaError(
             f"{path}: no [[persona]] table found; a suite holds at least one persona"
         )
     name = str(name_or_path) if name_or_path in TIERS else path.stem
     starters, fillers = tuple(arrays["starters"]), tuple(arrays["fillers"])
-    return Suite(name, tuple(personas), starters, fillers, files, card)
+    return Suite(name, tuple(personas), starters, fillers, files, card, every_reply)
 
 
 def select(suite: Suite, ids: Sequence[str]) -> tuple[Persona, ...]:
@@ -169,17 +175,6 @@ def select(suite: Suite, ids: Sequence[str]) -> tuple[Persona, ...]:
             hint = suggestion(id_, by_id)
             raise PersonaError(f"suite “{suite.name}” has no persona “{id_}”: {hint}")
     return tuple(by_id[id_] for id_ in dict.fromkeys(ids))
-
-
-def load_persona(text: str) -> Persona:
-    """The persona of FILE, which then holds one, or of FILE:ID. Raises `PersonaError`."""
-    suite = load_suite(text)
-    if len(suite.personas) > 1:
-        some = ", ".join(persona.id for persona in suite.personas[:3])
-        raise PersonaError(
-            f"{text} holds {len(suite.personas)} personas: name one, as in {text}:ID ({some}, …)."
-        )
-    return suite.personas[0]
 
 
 def check_suite(suite: Suite) -> list[Problem]:
@@ -294,6 +289,15 @@ def _persona(file: Path, who: str, table: Mapping[str, object]) -> Persona:
         fails=_texts(file, who, "fails", table["fails"], blank=True) if "fails" in table else (),
         **extra,
     )
+
+
+def _every_reply(file: Path, value: object, ids: Mapping[str, Path]) -> tuple[str, ...]:
+    names = _texts(file, "the suite", "every_reply", value) if value != [] else ()
+    for name in names:
+        if name not in ids:
+            problem = f"names “{name}”, which is none of its personas: {suggestion(name, ids)}"
+            _fail(file, "the suite", "every_reply", problem)
+    return names
 
 
 def _judge(file: Path, who: str, value: object) -> Mapping[str, object]:

@@ -295,6 +295,12 @@ def log_reading(reading: LogReading) -> list[str]:
         more = "; …" if reading.unfit > 3 else ""
         verb = "does" if reading.unfit == 1 else "do"
         lines[0] += f"; {quantity(reading.unfit, 'line')} {verb} not fit ({first}{more})"
+    if reading.id_columns:
+        verb = "looks" if len(reading.id_columns) == 1 else "look"
+        lines.append(
+            f"{', '.join(reading.id_columns)} {verb} like a conversation’s id and is not read: "
+            "name the column conversation_id if it is one"
+        )
     if reading.prompts is not None:
         lines.append(
             f"personas are drafted from {quantity(reading.prompts, 'system prompt')} in it"

@@ -19,7 +19,7 @@ import pytest
 from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError, ServiceError
 from holdfast.models.local.backend import LocalBackend
-from holdfast.persona.suite import load_persona
+from holdfast.persona.every_reply import load_persona
 from holdfast.serve.app import create_app
 from holdfast.serve.gateway import upstream
 from holdfast.serve.http_errors import RequestError

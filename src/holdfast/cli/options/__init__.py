@@ -6,6 +6,7 @@ Where a command means something else by an option it declares its own, beside it
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from holdfast.core.backend import Backend
     from holdfast.persona.draft.drafting import Draft
+    from holdfast.persona.suite import Persona
 
 S = TypeVar("S", bound="DataclassInstance")
 Model = Annotated[
@@ -214,21 +216,41 @@ class PersonaSource:
 
             suite = value if isinstance(value, Suite) else load_suite(value)
             return replace(settings, **{field: suite.under(text_or_file(self.prompt))})
-        result = self.draft(value, rubrics=rubrics)
+        result = self.draft(value, rubrics=rubrics, whole=whole)
         if result is None:
             return settings
         suite = result.suite
-        return replace(
-            settings,
-            **{field: replace(suite, personas=(result.whole,)) if whole else suite},
-        )
+        if whole:
+            suite = replace(suite, personas=(result.whole,), every_reply=None)
+        return replace(settings, **{field: suite})
 
-    def draft(self, own_personas: object = None, *, rubrics: bool = False) -> Draft | None:
+    def as_one(self, file: str | None) -> Persona | None:
+        """The persona of a log or of traffic, None where none is named; its gaps are printed.
+
+        Args:
+            file: FILE or FILE:ID, in place of the prompt or the card.
+        """
+        if draft := self.draft(file, whole=True):
+            return draft.whole
+        if file is None:
+            return None
+        from holdfast.persona.every_reply import as_one, name_probed_only
+        from holdfast.persona.suite import load_suite
+
+        suite = load_suite(file)
+        persona = as_one(suite, file)
+        _print_gaps(name_probed_only(suite))
+        return persona
+
+    def draft(
+        self, own_personas: object = None, *, rubrics: bool = False, whole: bool = False
+    ) -> Draft | None:
         """The draft of the prompt or the card, None where neither is named; said on standard error.
 
         Args:
             own_personas: personas that another option names, which leaves no room for these.
             rubrics: whether a model judges what no rule can.
+            whole: whether replies are judged by what every reply has to keep.
         """
         if self.prompt is None and self.card is None:
             return None
@@ -247,12 +269,16 @@ class PersonaSource:
             assert self.card is not None
             result, character = draft_card(read_card(self.card), rubrics=rubrics)
             ignored = character.ignored
-        unjudged_texts = [one.text for one in result.unjudged]
-        parts = [f"drafted {quantity(len(result.demands), 'persona')}"]
-        parts += [f"not judged: {'; '.join(unjudged_texts)}"] if unjudged_texts else []
-        parts += [f"left out of the card: {'; '.join(ignored)}"] if ignored else []
-        print(*parts, sep="\n", file=sys.stderr)
+        print(f"drafted {quantity(len(result.demands), 'persona')}", file=sys.stderr)
+        _print_gaps(result.gaps(whole=whole))
+        if ignored:
+            print(f"left out of the card: {'; '.join(ignored)}", file=sys.stderr)
         return result
+
+
+def _print_gaps(gaps: Sequence[str]) -> None:
+    if gaps:
+        print(f"not judged: {'; '.join(gaps)}", file=sys.stderr)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,8 @@ from holdfast.cli.personas.consistency import consistency
 from holdfast.cli.personas.draft import draft
 from holdfast.cli.personas.imports import export, import_file
 from holdfast.core.errors import PersonaError, shorten, suggestion
-from holdfast.persona.suite import Persona, Suite, load_persona, load_suite, select
+from holdfast.persona.every_reply import load_persona
+from holdfast.persona.suite import Persona, Suite, load_suite, select
 
 app = typer.Typer(
     name="personas",

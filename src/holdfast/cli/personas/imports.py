@@ -57,18 +57,18 @@ def import_file(
         lore=read_lorebook(lorebook) if lorebook else (),
     )
     write_draft(result, out, character.ignored)
-    unjudged_texts = [one.text for one in result.unjudged]
+    gaps = result.gaps()
     summary = {
         "name": character.name,
         "personas": [one.id for one in result.suite.personas],
         "starters": list(character.starters),
-        "unjudged": unjudged_texts,
+        "unjudged": list(gaps),
         "ignored": list(character.ignored),
     }
     lines = (
         f"{character.name}: {quantity(len(result.demands), 'persona')}, "
         f"{quantity(len(character.starters), 'starter')}",
-        *(f"  not judged: {text}" for text in unjudged_texts),
+        *(f"  not judged: {text}" for text in gaps),
         *(f"  left out: {field}" for field in character.ignored),
         f"{out}: read it and edit it, then holdfast personas check {out}",
     )

@@ -41,6 +41,7 @@ def read_history(
     format: str | None = None,
     *,
     own_prompts: bool = False,
+    whole: Persona | None = None,
 ) -> History:
     """The chats of a log as planned conversations.
 
@@ -50,6 +51,7 @@ def read_history(
         seed: seeds the conversations' probes.
         format: the format; by default it is recognised.
         own_prompts: whether the log's system prompts are the personas, where no line names one.
+        whole: the persona of chats whose line names none.
 
     Raises:
         HoldfastError: the log cannot be read, or nothing in it fits.
@@ -63,7 +65,7 @@ def read_history(
     conversations: list[Conversation] = []
     for chat in chats:
         try:
-            persona = drafts.of(chat) if drafts else _find_persona(chat, by_id)
+            persona = drafts.of(chat) if drafts else _find_persona(chat, by_id, whole)
         except Unfit as why:
             log.refuse(BadLine(chat.where, str(why)))
             continue
@@ -80,7 +82,11 @@ def read_history(
     return History(tuple(conversations), suite_personas, reading)
 
 
-def _find_persona(chat: RecordedChat, by_id: Mapping[str, Persona]) -> Persona:
+def _find_persona(
+    chat: RecordedChat, by_id: Mapping[str, Persona], whole: Persona | None
+) -> Persona:
+    if chat.persona is None and whole:
+        return whole
     if chat.persona is None and len(by_id) == 1:
         return next(iter(by_id.values()))
     if chat.persona is None:

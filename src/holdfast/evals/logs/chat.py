@@ -6,6 +6,7 @@ It knows no format and no file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +19,13 @@ RoleAndText = tuple[str, str]
 """A role (user, assistant or tool) and a text."""
 ROLES = {
     "system": ("system", "developer"),
-    "user": ("user", "human"),
-    "assistant": ("assistant", "gpt", "chatgpt", "bing", "bard", "model", "ai", "bot", "agent"),
+    "user": ("user", "human", "customer", "client", "visitor", "guest", "end_user", "requester",
+             "contact", "caller"),
+    "assistant": ("assistant", "gpt", "chatgpt", "bing", "bard", "model", "ai", "bot", "chatbot",
+                  "agent", "support", "support_agent", "operator", "representative", "advisor"),
     "tool": ("tool", "function", "function_call", "observation"),
-}
-"""Our names of the roles, and theirs."""
+}  # fmt: skip
+"""Our names of the roles, and theirs, in any case, with spaces or hyphens for underscores."""
 _OURS = {theirs: ours for ours, names in ROLES.items() for theirs in names}
 _TEXTS = ("text", "content", "message", "input", "question", "query", "prompt")
 _REPLIES = ("output", "answer", "response", "reply", "completion")
@@ -117,13 +120,14 @@ def read_messages(messages: object) -> tuple[str | None, tuple[RoleAndText, ...]
 def _read_message(message: object) -> RoleAndText:
     table = message if isinstance(message, Mapping) else {}
     label = next((table[key] for key in ("role", "from", "sender", "type") if key in table), None)
-    role = _OURS.get(label.lower()) if isinstance(label, str) else None
+    name = re.sub(r"[\s-]+", "_", label.strip().lower()) if isinstance(label, str) else ""
+    role = _OURS.get(name)
     content = next((table[key] for key in ("content", "value", "text") if key in table), None)
     # An assistant that calls tools, or refuses, has no content.
     empty = content is None and role != "assistant"
     if role is None or empty or not isinstance(content, str | list | None):
-        names = ", ".join(ROLES)
-        raise Unfit(f"a message has a role ({names}) and a text as content")
+        names, no_role = ", ".join(ROLES), f"; “{name[:30]}” is none" if name and not role else ""
+        raise Unfit(f"a message has a role ({names}) and a text as content{no_role}")
     if isinstance(content, list) and role == "user" and _only_results(content):
         role = "tool"
     refusal = table.get("refusal")

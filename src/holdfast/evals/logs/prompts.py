@@ -10,13 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from holdfast.core.errors import HoldfastError, PersonaError, shorten
+from holdfast.core.errors import HoldfastError, PersonaError
 from holdfast.evals.logs.chat import RecordedChat, Unfit
 from holdfast.persona.draft.drafting import draft
+from holdfast.persona.every_reply import name_gap
 from holdfast.persona.suite import Persona
-
-MOST_CHARACTERS = 120
-"""Characters at most of a prompt, or a part of one, that a result names."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def draft_personas(path: Path, chats: Iterable[RecordedChat]) -> PromptPersonas:
         try:
             result = draft(prompt)
         except PersonaError as error:
-            unjudged[f"{shorten(prompt, MOST_CHARACTERS)} ({error})"] = None
+            unjudged[name_gap(prompt, str(error))] = None
             continue
         whole = result.whole
         id, number = whole.id, 2
@@ -69,11 +67,7 @@ def draft_personas(path: Path, chats: Iterable[RecordedChat]) -> PromptPersonas:
             id, number = f"{whole.id}-{number}", number + 1
         ids.add(id)
         personas[prompt] = replace(whole, id=id)
-        for one in result.unjudged:
-            unjudged[f"{shorten(one.text, MOST_CHARACTERS)} ({one.why})"] = None
-        for demand in result.probed_only:
-            text = shorten(demand.text, MOST_CHARACTERS)
-            unjudged[f"{text} (only answers to its probes show it)"] = None
+        unjudged |= dict.fromkeys(result.gaps(whole=True))
     if not personas:
         lacks = "has no system prompt that can be judged" if prompts else "has no system prompts"
         raise HoldfastError(f"{path} {lacks}: name its persona with --persona, --prompt or --card.")

@@ -18,7 +18,7 @@ from holdfast.evals.logs.chat import RecordedChat, ServerLine, Unfit
 from holdfast.evals.logs.formats import FORMATS, NAMES, NEWEST_FIRST
 from holdfast.evals.logs.inspect_log import read_inspect
 from holdfast.evals.logs.lines import LogRow, first_character, json_rows, table_rows
-from holdfast.evals.logs.tables import columns_of, read_role_play_log, read_table
+from holdfast.evals.logs.tables import IdColumns, columns_of, read_role_play_log, read_table
 from holdfast.results.recorded.log import BadLine, LogReading
 
 MOST_LINES = 20
@@ -45,6 +45,7 @@ class LogFile:
         self._formats: Counter[str] = Counter()
         self._bad: list[BadLine] = []
         self._bad_count = 0
+        self._id_columns: tuple[str, ...] = ()
 
     def refuse(self, bad: BadLine) -> None:
         """Count a line that does not fit."""
@@ -65,6 +66,7 @@ class LogFile:
             format=", ".join(name for name, _ in self._formats.most_common()),
             unfit=self._bad_count,
             unfit_lines=tuple(self._bad),
+            id_columns=self._id_columns or None,
         )
 
     def entries(self) -> Iterator[LogEntry]:
@@ -113,7 +115,10 @@ class LogFile:
             yield from self._records(rows)
             return
         try:
-            yield from self._whole("csv", read_table(rows, columns_of(names)))
+            columns = columns_of(names)
+            ids = IdColumns(names, columns)
+            yield from self._whole("csv", read_table(ids.look_at(rows), columns))
+            self._id_columns = ids.names
         except Unfit as why:
             yield BadLine(f"{self.path}, line 1", str(why))
 

@@ -7,17 +7,23 @@ conversation are in the order in which they were said. `COLUMNS` has the names o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from holdfast.evals.logs.chat import Record, RecordedChat, RoleAndText, Unfit, read_messages
 from holdfast.evals.logs.lines import LogRow
 from holdfast.persona.cards.chat import read_line
+from holdfast.persona.files import find_repeat
 from holdfast.results.recorded.log import BadLine
 
 COLUMNS = {
-    "conversation": ("conversation", "conversation_id", "session", "session_id", "chat_id",
-                     "thread_id", "dialogue_id"),
+    "conversation": tuple(
+        f"{noun}{end}"
+        for end in ("_id", "", "_number")
+        for noun in ("conversation", "session", "chat", "thread", "dialogue", "dialog", "ticket",
+                     "case")
+    ),
     "role": ("role", "speaker", "sender", "author"),
     "text": ("content", "text", "message", "utterance"),
     "user": ("user", "prompt", "input", "question", "user_message"),
@@ -26,7 +32,8 @@ COLUMNS = {
     "persona": ("persona", "persona_id"),
     "model": ("model",),
 }  # fmt: skip
-"""What a column may be called, in any case, by what it holds."""
+"""What a column may be called, by what it holds; only letters and digits count, in any case."""
+_LIKE_AN_ID = re.compile(r"(?:^|[\W_])(?:id|uuid|number|no|nr|ref|key)$|(?-i:[a-z]I[dD]$)", re.I)
 _MOST_NAMES, _LONGEST_NAME = 8, 30  # of the columns that an error shows
 
 
@@ -34,21 +41,56 @@ def columns_of(header: Sequence[str]) -> Mapping[str, str]:
     """The columns of a table by what they hold.
 
     Raises:
-        Unfit: there are neither a role and a text nor a prompt and a reply.
+        Unfit: there are neither a role and a text nor a prompt and a reply, or one column twice.
     """
-    by_name = {name.strip().lower().replace(" ", "_"): name for name in header if name}
+    by_name = {_bare(name): name for name in header if name}
+    if repeat := find_repeat(name.strip().lower() for name in header if name.strip()):
+        raise Unfit(f"two columns are named {repeat[:_LONGEST_NAME]}: rename or remove one")
     matches = {
         what: by_name[name]
         for what, names in COLUMNS.items()
-        if (name := next((one for one in names if one in by_name), None))
+        if (name := next((one for one in map(_bare, names) if one in by_name), None))
     }
     if {"role", "text"} <= matches.keys() or {"user", "reply"} <= matches.keys():
         return matches
-    first_names = [name[:_LONGEST_NAME] for name in list(by_name)[:_MOST_NAMES]]
+    first_names = [name.strip()[:_LONGEST_NAME] for name in list(by_name.values())[:_MOST_NAMES]]
     raise Unfit(
         "a table has columns named role and content, or prompt and reply; this one has "
         f"{', '.join(first_names) or 'none'}"
     )
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name.lower())
+
+
+class IdColumns:
+    """Columns of a table that look like a conversation's id: so named, with values that repeat.
+
+    Args:
+        header: the names of all columns.
+        columns: the columns that are read (`columns_of`).
+    """
+
+    def __init__(self, header: Sequence[str], columns: Mapping[str, str]) -> None:
+        self._rows = 0
+        read = set(header if "conversation" in columns else columns.values())
+        names = (name for name in header if name not in read and _LIKE_AN_ID.search(name.strip()))
+        self._values: dict[str, set[str]] = {name: set() for name in names}
+
+    def look_at(self, rows: Iterable[LogRow | BadLine]) -> Iterator[LogRow | BadLine]:
+        """The rows as they are."""
+        for row in rows:
+            if isinstance(row, LogRow):
+                self._rows += 1
+                for name, values in self._values.items():
+                    values.add(str(row.record.get(name)))
+            yield row
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns whose values repeat in the rows so far, and are not all the same."""
+        return tuple(n for n, values in self._values.items() if 1 < len(values) < self._rows)
 
 
 def read_table(

@@ -35,6 +35,7 @@ from holdfast.persona.draft.language import language_of, read_language
 from holdfast.persona.draft.length import read_length
 from holdfast.persona.draft.refusals import read_refusals
 from holdfast.persona.draft.tone import read_tone
+from holdfast.persona.every_reply import combine, name_gap, name_probed_only
 from holdfast.persona.suite import Persona, Problem, Suite, check_suite
 
 RULES = (
@@ -50,9 +51,11 @@ _LONGEST_ID = 40
 _TONES = ("pirate", "shakespearean", "cowboy", "yoda", "slang", "sarcastic", "enthusiastic")
 _FORMS = ("capitals", "lowercase", "length", "opening", "ending", "json", "bullets", "numbers")
 _MARKS = ("emojis", "no-emojis", "no-markdown", "markdown", "question", "signature", "one-word")
-ALWAYS = frozenset(("language", "character", "third-person", *_TONES, *_FORMS, *_MARKS))
-"""Demands that every reply shows, whatever was asked."""
-SPEAKS = {"name": "speaker"}
+_LIMITS = ("sentence-length", "no-lists", "no-exclamation", "contractions", "words")
+ALWAYS = frozenset(("language", "character", "third-person", *_TONES, *_FORMS, *_MARKS, *_LIMITS))
+"""Demands that every reply shows, whatever was asked; not a friendly, formal, Socratic or humorous
+tone, which many a short answer to a plain question has no occasion to show."""
+_CATEGORIES = ("language", "character", "pattern", "format")  # a fact may be called language, too
 
 
 @dataclass(frozen=True)
@@ -87,17 +90,17 @@ class Draft:
         tone in every reply. Where the prompt demands none of these, replies are judged by who
         speaks: the persona, or somebody about it.
         """
-        always = [one for one in self.demands if _always(one)]
-        judge = {"name": "mean", "of": [one.judge for one in always]} if always else SPEAKS
-        first = self.suite.personas[0]
-        return replace(
-            first, id=self.suite.name, judge=judge, probes=tuple(self.probes), passes=(), fails=()
-        )
+        return combine(self.suite)
 
-    @property
-    def probed_only(self) -> list[Demand]:
-        """The demands that `whole` does not judge: only answers to their probes show them."""
-        return [one for one in self.demands if not _always(one)]
+    def gaps(self, *, whole: bool = False) -> tuple[str, ...]:
+        """What is not judged, each part of the prompt in few characters and with the reason.
+
+        Args:
+            whole: whether replies are judged by `whole`, which answers no probes.
+        """
+        gaps = [name_gap(one.text, one.why) for one in self.unjudged]
+        gaps += [name_gap(text, "no rule reads it, nor a demand in it") for text in self.described]
+        return (*gaps, *(name_probed_only(self.suite) if whole else ()))
 
     def problems(self) -> list[Problem]:
         """Examples that a judge scores on the wrong side."""
@@ -105,7 +108,7 @@ class Draft:
 
 
 def _always(demand: Demand) -> bool:
-    return demand.name in ALWAYS and demand.kind != "rubric"
+    return demand.name in ALWAYS and demand.category in _CATEGORIES and demand.kind != "rubric"
 
 
 def prompt_hash(prompt: str) -> str:
@@ -162,9 +165,11 @@ def draft(
             "persona yourself (docs/guide/personas.md)."
         )
     prefix = as_id(name or reader.name or "mine", 2)[:_LONGEST_ID]
+    always = [_always(one) for one in demands]
     demands = _rename_repeats(demands)
     personas = tuple(_persona(one, prefix, prompt) for one in demands)
-    suite = Suite(prefix, personas)
+    every_reply = tuple(one.id for one, keep in zip(personas, always, strict=True) if keep)
+    suite = Suite(prefix, personas, every_reply=every_reply)
     return Draft(prompt, suite, tuple(demands), tuple(unjudged), tuple(descriptions))
 
 

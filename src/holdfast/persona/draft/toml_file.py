@@ -27,6 +27,7 @@ def write_draft(draft: Draft, path: Path, ignored: Sequence[str] = ()) -> None:
         "# Drafted from a system prompt, a persona for each of its demands. Read it, and edit it:",
         "# probes that your users would ask, replies that should pass and fail. Then:",
         f"#     holdfast personas check {path}",
+        "# Logs and traffic are judged by the personas that every_reply lists, and by no others.",
     ]
     if draft.unjudged:
         head += ["#", "# Not judged:"]
@@ -59,6 +60,8 @@ def write_suite(suite: Suite, path: Path, head: Sequence[str] = ()) -> None:
     for name in ("starters", "fillers"):
         if texts := getattr(suite, name):
             parts.append(f"{name} = {_value(list(texts))}")
+    if suite.every_reply is not None:
+        parts.append(f"every_reply = {_value(list(suite.every_reply))}")
     if suite.card is not None:
         parts.append(f"card = {as_toml(suite.card)}")
     parts += ["\n".join(_persona(one)) for one in suite.personas]

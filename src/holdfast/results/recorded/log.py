@@ -28,6 +28,8 @@ class LogReading:
     """Lines that do not fit."""
     unfit_lines: tuple[BadLine, ...]
     """The first of them."""
+    id_columns: tuple[str, ...] | None = optional_field()
+    """Columns of a table without a conversation's that look like one, and are not read."""
     prompts: int | None = optional_field()
     """Distinct system prompts that became its personas, where no persona was given."""
     unjudged: tuple[str, ...] | None = optional_field()

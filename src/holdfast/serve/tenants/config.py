@@ -33,8 +33,9 @@ from typing import Any
 
 from holdfast.core.control import Control, parse
 from holdfast.core.errors import HoldfastError, ServiceError, suggestion
+from holdfast.persona.every_reply import load_persona
 from holdfast.persona.files import find_in_folder
-from holdfast.persona.suite import Persona, load_persona
+from holdfast.persona.suite import Persona
 
 _NAME = re.compile(r"[\w][\w.:/-]{0,99}")
 _ROUTE = re.compile(r"(?:/[\w.-]{1,60}){1,4}")
