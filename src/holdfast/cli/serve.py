@@ -169,7 +169,7 @@ def serve(
         origins=tuple(origin or ()),
     )
     own_persona = load_persona(persona) if persona is not None else None
-    if draft := PersonaSource(prompt=prompt, card=card).draft(own_persona):
+    if draft := PersonaSource(prompt=prompt, card=card).draft(own_persona, whole=True):
         own_persona = draft.whole
     if own_persona is None and tenants is None:
         _check_persona_options(

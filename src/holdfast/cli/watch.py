@@ -38,7 +38,7 @@ def watch(
     as_json: AsJson = False,
 ) -> None:
     """Replay a log of conversations: does the persona drift, and when was that certain?"""
-    draft = source.draft(persona)
+    draft = source.draft(persona, whole=True)
     subject = draft.whole if draft else persona
     if draft and source.prompt is not None:  # whose id would be one that we made up
         subject = replace(draft.whole, id="the prompt’s persona")

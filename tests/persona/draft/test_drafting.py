@@ -51,7 +51,7 @@ def test_language_refusal_and_code_are_judged_by_rules() -> None:
         ),
         (
             "Reply in the user's language.",
-            "language",
+            "language-es",
             "Hoy hace muy buen tiempo en toda la ciudad.",
             "Nice weather.",
         ),

@@ -214,7 +214,7 @@ class PersonaSource:
 
             suite = value if isinstance(value, Suite) else load_suite(value)
             return replace(settings, **{field: suite.under(text_or_file(self.prompt))})
-        result = self.draft(value, rubrics=rubrics)
+        result = self.draft(value, rubrics=rubrics, whole=whole)
         if result is None:
             return settings
         suite = result.suite
@@ -223,12 +223,15 @@ class PersonaSource:
             **{field: replace(suite, personas=(result.whole,)) if whole else suite},
         )
 
-    def draft(self, own_personas: object = None, *, rubrics: bool = False) -> Draft | None:
+    def draft(
+        self, own_personas: object = None, *, rubrics: bool = False, whole: bool = False
+    ) -> Draft | None:
         """The draft of the prompt or the card, None where neither is named; said on standard error.
 
         Args:
             own_personas: personas that another option names, which leaves no room for these.
             rubrics: whether a model judges what no rule can.
+            whole: whether `Draft.whole` is used, which judges nothing that only probes show.
         """
         if self.prompt is None and self.card is None:
             return None
@@ -248,6 +251,8 @@ class PersonaSource:
             result, character = draft_card(read_card(self.card), rubrics=rubrics)
             ignored = character.ignored
         unjudged_texts = [one.text for one in result.unjudged]
+        unjudged_texts += [one.text for one in result.probed_only] if whole else []
+        unjudged_texts = list(dict.fromkeys(unjudged_texts))
         parts = [f"drafted {quantity(len(result.demands), 'persona')}"]
         parts += [f"not judged: {'; '.join(unjudged_texts)}"] if unjudged_texts else []
         parts += [f"left out of the card: {'; '.join(ignored)}"] if ignored else []

@@ -31,7 +31,7 @@ from holdfast.persona.draft.demand import Demand, Kind, Reader, Unjudged, as_id,
 from holdfast.persona.draft.facts import keeps_secret, read_facts
 from holdfast.persona.draft.form import read_form
 from holdfast.persona.draft.identity import name_demand, name_of, read_identity, says_nothing
-from holdfast.persona.draft.language import language_of, read_language
+from holdfast.persona.draft.language import language_of_replies, read_language
 from holdfast.persona.draft.length import read_length
 from holdfast.persona.draft.refusals import read_refusals
 from holdfast.persona.draft.tone import read_tone
@@ -140,8 +140,7 @@ def draft(
     if re.search("[\ud800-\udfff]", prompt):
         raise PersonaError("the prompt holds half a character, which UTF-8 lacks: write it anew.")
     parts = clauses(prompt if demands_in is None else demands_in)
-    language = next((code for part in parts if (code := language_of(part))), "en")
-    reader = Reader(prompt, language, character or name_of(prompt))
+    reader = Reader(prompt, language_of_replies(parts), character or name_of(prompt))
     demands, unjudged, descriptions = _read(parts, reader)
     if character and not any(one.name == "name" for one in demands):
         demands.insert(0, name_demand(character, f"The character is {character}."))
