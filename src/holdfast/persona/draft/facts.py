@@ -23,7 +23,9 @@ _WHOSE = (
 )
 _IS = r"(?:is|are|was|were|will be|ist|lautet|es|est|é)\s+(?:always |now |called )?"
 _FACT = re.compile(
-    rf"^{_TO_KNOW}{_WHOSE}\s+(?P<thing>[\w'’ -]{{2,60}}?)\s+{_IS}(?P<value>.+)$", re.IGNORECASE
+    rf"^{_TO_KNOW}{_WHOSE}\s+(?P<thing>[\w'’ -]{{2,60}}?)\s+{_IS}"
+    r"(?P<value>(?!open\b|closed\b).+)$",
+    re.IGNORECASE,
 )
 _LABEL = re.compile(r"^(?P<thing>[A-Z][\w'’ -]{2,40}?):\s+(?P<value>.+)$")
 _NO_ARTICLE = re.compile(
@@ -32,12 +34,12 @@ _NO_ARTICLE = re.compile(
     re.IGNORECASE,
 )
 _COST = re.compile(
-    r"^(?:the |a |an |our |la |el |die |der |das |le |o )?(?P<thing>[\w'’ -]{2,40}?)\s+"
+    r"^(?P<article>the |a |an |our |la |el |die |der |das |le |o )?(?P<thing>[\w'’ -]{2,40}?)\s+"
     r"(?:costs?|cuesta|kostet|coûte|custa|costa)\s+(?P<value>.+)$",
     re.I,
 )
 _HOURS = re.compile(
-    r"^(?:the |our )?(?P<thing>[\w'’ -]{2,40}?)\s+(?:is |are )?"
+    r"^(?P<article>the |our )?(?P<thing>[\w'’ -]{2,40}?)\s+(?:is |are )?"
     r"(?P<verb>opens?|closes?|open|closed)\s+(?P<value>.*\d.*)$",
     re.IGNORECASE,
 )
@@ -68,6 +70,14 @@ _STYLE = re.compile(
     r"system|assistant|format|approach|first (?:task|priority)|expertise|specialty|speciality)\b",
     re.IGNORECASE,
 )
+_NO_NOUN_PHRASE = re.compile(
+    r"\b(?:and|or|but|that|which|who|it|they|you|we|i|there|this|then|if|when|because|for)$"
+    r"|^(?:if|when|while|because|although|as|for|it|they|you|we|i|he|she|there|what|where|how)\b"
+    r"|\b(?:is|are|was|were|has|have|had|can|will|must|should|may|takes?|lasts?|starts?|ends?|"
+    r"includes?|gets?|pays?|costs?)\b(?! *$)",
+    re.IGNORECASE,
+)
+"""What no thing with a value holds: a verb, or a word that more must follow."""
 _USERS_TURN = re.compile(
     r"^(?:the|my|our) (?:very )?(?:first|next|initial|opening|current)\b[\w'’ -]{0,30}?"
     r"\b(?:requests?|questions?|commands?|sentences?|messages?|prompts?|quer(?:y|ies)|inputs?|"
@@ -135,24 +145,22 @@ def read_facts(clause: str, reader: Reader) -> Iterator[Demand]:
         return
     if match := _KEEPS_BACK.match(body):
         yield from _secret(match["thing"].strip(), match["value"], clause, reader)
-    elif (match := _FACT.match(body)) and not _STYLE.match(match["thing"]):
+    elif match := _match_thing(_FACT, body):
         yield from _about(match["whose"], match["thing"], match["value"], clause, reader)
-    elif (match := _LABEL.match(body)) and not _STYLE.match(match["thing"]):
+    elif match := _match_thing(_LABEL, body):
         yield from _about("the", match["thing"], match["value"], clause, reader)
-    elif (match := _NO_ARTICLE.match(body)) and not _STYLE.match(match["thing"]):
+    elif match := _match_thing(_NO_ARTICLE, body):
         thing = match["thing"][0].lower() + match["thing"][1:]
         yield from _about("the", thing, match["value"], clause, reader)
-    elif match := _COST.match(body):
-        probes = (
-            f"How much does the {match['thing']} cost?",
-            f"What's the price of the {match['thing']}?",
-        )
-        yield from _fact(
-            "price", match["value"], probes, clause, f"The {match['thing']} costs {{}}.", reader
-        )
-    elif match := _HOURS.match(body):
+    elif match := _match_thing(_COST, body):
+        thing = f"the {match['thing']}" if match["article"] else match["thing"]
+        probes = (f"How much does {thing} cost?", f"What's the price of {thing}?")
+        template = f"{thing[0].upper()}{thing[1:]} costs {{}}."
+        yield from _fact("price", match["value"], probes, clause, template, reader)
+    elif match := _match_thing(_HOURS, body):
         verb = match["verb"].lower().rstrip("sd")
-        probes = (f"When do you {verb}?", f"What are the hours of the {match['thing']}?")
+        thing = f"the {match['thing']}" if match["article"] else match["thing"]
+        probes = (f"When do you {verb}?", f"What are the hours of {thing}?")
         template = f"It's {match['verb']} {{}}."
         yield from _fact("hours", match["value"], probes, clause, template, reader)
     if match := _OWN.search(body):
@@ -171,6 +179,13 @@ def read_facts(clause: str, reader: Reader) -> Iterator[Demand]:
     if match := _AGE.search(clause):
         value = match["value"] or match["other"]
         yield from _fact("age", value, ("How old are you?",), clause, "I'm {} years old.", reader)
+
+
+def _match_thing(pattern: re.Pattern[str], body: str) -> re.Match[str] | None:
+    """The match of a pattern whose thing can be asked for, None where there is none."""
+    match = pattern.match(body)
+    thing = match["thing"].strip() if match else ""
+    return None if not match or _STYLE.match(thing) or _NO_NOUN_PHRASE.search(thing) else match
 
 
 def _about(whose: str, thing: str, value: str, clause: str, reader: Reader) -> Iterator[Demand]:

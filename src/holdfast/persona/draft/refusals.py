@@ -58,10 +58,11 @@ _AVOIDS = re.compile(
 _IF_ASKED = re.compile(
     r"^(?:if|when|whenever)\s+(?:(?:you(?:'re| are)|someone|somebody|anyone|a user|the user|users|"
     r"a customer|the customer|customers|people|they|a student|the student|guests?|"
-    r"a guest)\s+)?(?:is |are |ask(?:s|ed)?|get asked|being asked|want(?:s)? to know|"
-    r"bring(?:s)? up|mention(?:s)?)\s*(?:you\s+)?(?:asked\s+)?(?:(?:a )?(?:questions?|something|"
-    r"anything)\s+)?(?:about|for|to|on|outside|unrelated to|beyond|"
-    r"with)?\s*(?P<topic>[^,]+),\s*(?:then )?(?:please )?(?:you (?:must |should )?)?(?P<what>.+)$",
+    r"a guest)\s+)?(?:(?:is |are )?ask(?:s|ed|ing)?|get asked|being asked|wants? to know|"
+    r"brings? up|mentions?)\b\s*(?:you\s+)?(?:(?:a )?(?:questions?|something|anything)\s+)?"
+    r"(?:(?:about|for|to|on|outside|unrelated to|beyond|with)\b)?\s*"
+    r"(?P<topic>(?!(?:you|about|for|to|on|outside|beyond|with)\s*,)\b[^,]+),"
+    r"\s*(?:then )?(?:please )?(?:you (?:must |should )?)?(?P<what>.+)$",
     re.IGNORECASE,
 )
 _SAY = re.compile(
