@@ -135,6 +135,8 @@ def stock(*names: str) -> tuple[str, ...]:
 
 
 def find_word(text: str, words: Sequence[str]) -> re.Match[str] | None:
-    """The first word of a text that begins with one of these."""
-    beginnings = "|".join(map(re.escape, words))
+    """The first word of a text that begins with one of these; one with a “$” is whole: “law$”."""
+    beginnings = "|".join(
+        rf"{re.escape(one[:-1])}s?(?!\w)" if one.endswith("$") else re.escape(one) for one in words
+    )
     return re.search(rf"(?<!\w)(?:{beginnings})", text, re.IGNORECASE)

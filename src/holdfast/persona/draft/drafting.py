@@ -186,15 +186,19 @@ def _read(parts: Sequence[str], reader: Reader) -> tuple[list[Demand], list[Unju
             descriptions.append(part)
     if any(one.name == "secret" for one in demands):
         unjudged = [one for one in unjudged if not keeps_secret(one.text)]
-    return _drop_repeats(demands), unjudged, descriptions
+    return _merge_repeats(demands), unjudged, descriptions
 
 
-def _drop_repeats(demands: Sequence[Demand]) -> list[Demand]:
-    """Keep each judge with its probes once: prompts repeat themselves."""
-    first: dict[str, Demand] = {}
+def _merge_repeats(demands: Sequence[Demand]) -> list[Demand]:
+    """Keep each judge with its probes once, with the words of all that ask for it."""
+    merged: dict[str, Demand] = {}
     for one in demands:
-        first.setdefault(dumps([one.judge, one.probes]), one)
-    return list(first.values())
+        first = merged.setdefault(dumps([one.judge, one.probes]), one)
+        if one.text not in first.text:
+            merged[dumps([one.judge, one.probes])] = replace(
+                first, text=f"{first.text} / {one.text}"
+            )
+    return list(merged.values())
 
 
 def _check(demands: Sequence[Demand]) -> tuple[list[Demand], list[Unjudged]]:
