@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from holdfast.persona.draft.clauses import clauses, unquote
 from holdfast.persona.draft.demand import Demand, Reader, as_id, every, negate, pattern, stock
+from holdfast.persona.draft.fact_values import another, values
 from holdfast.persona.draft.language import can_refuse, refusal_judge, refusals
 
 _TO_KNOW = (
@@ -87,14 +88,6 @@ _USERS_TURN = re.compile(
     re.IGNORECASE,
 )
 """“My first request is …”: the user begins to talk, and says nothing of the persona."""
-_NUMBER = re.compile(r"\d(?:[\d.,:]*\d)?[A-Za-z]{0,2}\b")
-_ADDRESS = re.compile(
-    r"[\w.+-]+@[\w-]+\.[\w.]+|https?://\S+|\bwww\.\S+|\b[\w-]+\.(?:com|org|net|io|de|pt)\b"
-)
-_QUOTE = re.compile(r"[\"'“‘](?P<text>[^\"”’']{1,60})[\"'”’]")
-_PROPER = re.compile(
-    r"^(?-i:[A-ZÀ-Þ][\w'’-]*(?:\s+(?:of|the|de|da|and|&)?\s*[A-ZÀ-Þ][\w'’-]*){0,3})$"
-)
 _SECRET = re.compile(
     r"\b(?:never|do not|don't|must not|not|keep)\b.{0,60}\b(?:reveal|disclose|share|tell|give|say|"
     r"secret|confidential|mention)\b",
@@ -131,9 +124,6 @@ _TELLS_NOBODY = re.compile(
     r"|^keep (?:it|this|that) (?:a )?(?:secret|confidential|to yourself)[.!]?$",
     re.IGNORECASE,
 )
-MOST_WORDS = 2
-_LONGEST_NUMBER = 18
-"""Digits of a number that may be written in other ways; longer ones are codes."""
 LONGEST_LIKING = 6
 _SMALL = frozenset(("with", "that", "your", "this", "very", "from", "when", "people"))
 
@@ -233,7 +223,7 @@ def _fact(
         {"name": "facts", "facts": [{"is": one} for one in ways]},
         {"name": "refusal", "expect": False} if reader.english else negate(refusal_judge(reader)),
     )
-    wrong = [_another(one[0]) for one in ways]
+    wrong = [another(one[0]) for one in ways]
     fails = [*stock("unknown"), *stock("replies")[:1]]
     if all(wrong):
         fails.append(template.format(" and ".join(one for one in wrong if one)))
@@ -300,40 +290,3 @@ def _secret(thing: str, value: str, clause: str, reader: Reader) -> Iterator[Dem
             *stock("replies")[:1],
         ),
     )
-
-
-def values(text: str) -> list[list[str]]:
-    """The values in a text that a rule can recognise, each with other ways to write it."""
-    text = text.strip().rstrip(".")
-    if matches := _ADDRESS.findall(text):
-        return [[one.rstrip(".,)")] for one in matches]
-    if quote := _QUOTE.search(text):
-        return [[quote["text"]]]
-    if re.fullmatch(r"\w*\d\w*[A-Za-z]\w*|\w*[A-Za-z]\w*\d\w*", text):
-        return [[text]]
-    if matches := _NUMBER.findall(text):
-        return [_ways(one.rstrip(".,:")) for one in dict.fromkeys(matches)][:4]
-    bare = re.sub(r"^(?:an?|the|called|named)\s+", "", text, flags=re.IGNORECASE)
-    first = re.split(r",|\s+(?:and|but|because|which|who|that|in|on|at|with)\s", bare)[0].strip()
-    if _PROPER.match(first) or (0 < len(first.split()) <= MOST_WORDS and first == bare):
-        return [[first]]
-    return []
-
-
-def _ways(number: str) -> list[str]:
-    ways = [number]
-    if clock := re.fullmatch(r"(\d{1,2})(am|pm)", number, re.IGNORECASE):
-        ways.append(f"{clock[1]} {clock[2]}")
-    if number.isdigit() and len(number) <= 2:
-        ways += [f"{number} am", f"{number} pm", f"{number}am", f"{number}pm", f"{number}:00",
-                 f"{int(number):02}:00"]  # fmt: skip
-    if number.isdigit() and 3 < len(number) <= _LONGEST_NUMBER:
-        ways.append(f"{int(number):,}" if not number.startswith("0") else " ".join(number))
-    return list(dict.fromkeys(ways))
-
-
-def _another(value: str) -> str | None:
-    """A number that is not this one, for an example of a wrong fact."""
-    if not re.fullmatch(r"\d+", value) or len(value) > _LONGEST_NUMBER:
-        return None
-    return str(int(value) + 1).zfill(len(value)) if len(value) > 1 else str((int(value) + 3) % 10)
