@@ -26,7 +26,7 @@ from holdfast.core.records import dumps
 from holdfast.judge.content.embedding import is_installed
 from holdfast.judge.language import probability
 from holdfast.persona.draft.author import write_demands
-from holdfast.persona.draft.clauses import clauses, directive
+from holdfast.persona.draft.clauses import clauses, depends_on_user, directive
 from holdfast.persona.draft.demand import Demand, Kind, Reader, Unjudged, as_id, material, stock
 from holdfast.persona.draft.facts import keeps_secret, read_facts
 from holdfast.persona.draft.form import read_form
@@ -50,7 +50,8 @@ _LONGEST_ID = 40
 _TONES = ("pirate", "shakespearean", "cowboy", "yoda", "slang", "sarcastic", "enthusiastic")
 _FORMS = ("capitals", "lowercase", "length", "opening", "ending", "json", "bullets", "numbers")
 _MARKS = ("emojis", "no-emojis", "no-markdown", "markdown", "question", "signature", "one-word")
-ALWAYS = frozenset(("language", "character", "third-person", *_TONES, *_FORMS, *_MARKS))
+_MANNERS = frozenset((*_TONES, *_FORMS, *_MARKS))
+ALWAYS = frozenset(("language", "character", "third-person", *_MANNERS))
 """Demands that every reply shows, whatever was asked."""
 SPEAKS = {"name": "speaker"}
 
@@ -176,6 +177,9 @@ def _read(parts: Sequence[str], reader: Reader) -> tuple[list[Demand], list[Unju
     foreign = probability(reader.prompt, "en") < 0.5
     for part in parts:
         results = [one for rule in RULES for one in rule(part, reader)]
+        if depends_on_user(part) and any(map(_meets_no_condition, results)):
+            results = [one for one in results if not _meets_no_condition(one)]
+            results.append(Unjudged(part, "everyday questions do not meet its condition"))
         demands += [one for one in results if isinstance(one, Demand)]
         unjudged += [one for one in results if isinstance(one, Unjudged)]
         if results or says_nothing(part):
@@ -187,6 +191,14 @@ def _read(parts: Sequence[str], reader: Reader) -> tuple[list[Demand], list[Unju
     if any(one.name == "secret" for one in demands):
         unjudged = [one for one in unjudged if not keeps_secret(one.text)]
     return _merge_repeats(demands), unjudged, descriptions
+
+
+def _meets_no_condition(result: Demand | Unjudged) -> bool:
+    """True for a demand that is asked with everyday questions, or judged in every reply."""
+    if isinstance(result, Unjudged) or result.category == "language":
+        return False
+    everyday = {*material("plain")["probes"], *material("plain")["long_probes"]}
+    return result.name in _MANNERS or everyday.issuperset(result.probes)
 
 
 def _merge_repeats(demands: Sequence[Demand]) -> list[Demand]:

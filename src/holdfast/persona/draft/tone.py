@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from holdfast.persona.draft.clauses import unquote
+from holdfast.persona.draft.clauses import CONDITIONS, USER, USERS, unquote
 from holdfast.persona.draft.demand import (
     Demand,
     Reader,
@@ -26,45 +26,22 @@ _ABOUT = re.compile(
     r"teach|ask|hints?|act as)\b",
     re.IGNORECASE,
 )
-_USERS = (
-    r"(?:users|customers|guests|visitors|clients|callers|students|learners|patients|people|"
-    r"children|kids)"
-)
-_USER = (
-    rf"(?:{_USERS}|user|customer|guest|visitor|client|caller|student|learner|patient|person|"
-    r"they|he|she|someone|somebody|anyone)"
-)
-_IF = re.compile(
-    r"\b(?P<word>(?:even )?(?:if|when(?:ever)?)|unless|in case|while)\b(?P<of>[^,;:]*)",
-    re.IGNORECASE,
-)
 _SAID_OF_USER = re.compile(
-    rf"\b{_USER}(?: who| that)?(?: \w+)?(?: (?:is|are|was|were|be|being|gets?|becomes?|seems?|"
+    rf"\b{USER}(?: who| that)?(?: \w+)?(?: (?:is|are|was|were|be|being|gets?|becomes?|seems?|"
     rf"sounds?|turns?|acts?|feels?|uses?|speaks?|talks?)\b|'re\b|'s(?! \w+ing)\b)[^,;:]*"
-    rf"|(?:\b[\w-]+(?:,? (?:and|or) |, ))?\b[\w-]+ (?:{_USERS}\b|{_USER}(?=\W*$|[,.;]| who\b))",
+    rf"|(?:\b[\w-]+(?:,? (?:and|or) |, ))?\b[\w-]+ (?:{USERS}\b|{USER}(?=\W*$|[,.;]| who\b))",
     re.IGNORECASE,
 )
 
 
 def read_tone(clause: str, reader: Reader) -> Iterator[Demand]:
     """Tones by the words that ask for them; English replies only."""
-    whole = unquote(clause)
-    bare = _SAID_OF_USER.sub(" ", _IF.sub(" ", whole))
+    bare = _SAID_OF_USER.sub(" ", CONDITIONS.sub(" ", unquote(clause)))
     if not reader.english or not _ABOUT.search(bare):
         return
-    depends = any(_depends(one) for one in _IF.finditer(whole))
     for tone in material("tones")["tone"]:
-        # Everyday questions do not meet the condition of “if they ask for it, talk like a pirate”.
-        if depends and "probes" not in tone:
-            continue
         if find_word(bare, tone["words"]) and not _is_denied(bare, tone["words"]):
             yield _tone(tone, clause)
-
-
-def _depends(condition: re.Match[str]) -> bool:
-    """True for “if the user is rude”, false for “when you answer” and “even if they are rude”."""
-    says_of_bot = re.match(r"\s*(?:you (?!are asked)|\w+ing\b)", condition["of"], re.IGNORECASE)
-    return not says_of_bot and not condition["word"].lower().startswith("even")
 
 
 def _is_denied(clause: str, words: Sequence[str]) -> bool:
