@@ -13,7 +13,7 @@ from holdfast.persona.draft.drafting import draft
         "If the user is rude, stay calm.",
         "Stay calm when the customer is sarcastic.",
         "You deal with customers who are rude.",
-        "Help rude or sarcastic customers calmly.",
+        "Stay calm with rude or sarcastic customers.",
         "If the user asks about sports, talk like a pirate.",
     ],
 )

@@ -18,6 +18,7 @@ from holdfast.persona.draft.demand import (
     material,
     negate,
     pattern,
+    remove_words,
     stock,
 )
 from holdfast.persona.draft.facts import keeps_back
@@ -145,10 +146,11 @@ def read_refusals(clause: str, reader: Reader) -> Iterator[Demand]:
 
 def _find_topics(text: str) -> list[Mapping[str, Any]]:
     """The topics that we know and that items of a text are about."""
+    items = _items(text)
     return [
         topic
         for topic in material("topics")["topic"]
-        if any(_is_about(item, topic["words"]) for item in _items(text))
+        if any(_is_about(item, topic["words"]) for item in items)
     ]
 
 
@@ -163,11 +165,7 @@ def _is_about(text: str, words: Sequence[str]) -> bool:
 
     “A discount” is about discounts; “discount codes” and “the price of a rival” are not.
     """
-    first = find_word(text, words)
-    while match := find_word(text, words):
-        end = re.compile(r"\w*").match(text, match.end())
-        text = f"{text[: match.start()]} {text[end.end() if end else match.end() :]}"
-    return first is not None and _is_general(text)
+    return bool(find_word(text, words)) and _is_general(remove_words(text, words))
 
 
 @lru_cache(maxsize=1)

@@ -29,7 +29,8 @@ _ABOUT = re.compile(
 _SAID_OF_USER = re.compile(
     rf"\b{USER}(?: who| that)?(?: \w+)?(?: (?:is|are|was|were|be|being|gets?|becomes?|seems?|"
     rf"sounds?|turns?|acts?|feels?|uses?|speaks?|talks?)\b|'re\b|'s(?! \w+ing)\b)[^,;:]*"
-    rf"|(?:\b[\w-]+(?:,? (?:and|or) |, ))?\b[\w-]+ (?:{USERS}\b|{USER}(?=\W*$|[,.;]| who\b))",
+    r"|(?:\b[\w-]{1,30}(?:,? (?:and|or) |, ))?\b[\w-]{1,30} "
+    rf"(?:{USERS}\b|{USER}(?=\W*$|[,.;]| who\b))",
     re.IGNORECASE,
 )
 
