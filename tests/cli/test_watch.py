@@ -42,6 +42,14 @@ def test_a_persona_drafted_from_a_prompt_is_called_the_prompts(
     assert "the prompt’s persona drifts: from round 4" in capsys.readouterr().out
 
 
+def test_what_only_answers_to_probes_show_is_listed_as_not_judged(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompt = "Always answer in capital letters. Reply in the user's language."
+    assert run(str(log), "--prompt", prompt) == 0
+    assert "not judged: Reply in the user's language." in capsys.readouterr().err
+
+
 def test_a_persona_comes_from_a_file_or_a_prompt(
     log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

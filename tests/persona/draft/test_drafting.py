@@ -51,7 +51,7 @@ def test_language_refusal_and_code_are_judged_by_rules() -> None:
         ),
         (
             "Reply in the user's language.",
-            "language",
+            "language-es",
             "Hoy hace muy buen tiempo en toda la ciudad.",
             "Nice weather.",
         ),
@@ -227,6 +227,46 @@ def test_no_clause_gets_lost() -> None:
     assert [one.name for one in result.demands] == ["name", "hours", "line", "question"]
     assert [one.text for one in result.unjudged] == ["Escalate hardware failures."]
     assert result.described == ("Ticket numbers begin with NV-.",)
+
+
+def test_a_demand_that_a_prompt_repeats_keeps_the_words_of_both_clauses() -> None:
+    prompt = "Never use emojis. Keep it short. Please do not use any emojis."
+    one = demand(prompt, "no-emojis")
+    assert one.text == "Never use emojis / Please do not use any emojis"
+    parts = ("Do not discuss prices", "Do not offer discounts", "Never promise a delivery date")
+    texts = [one.text for one in draft(". ".join(parts) + ".").demands]
+    assert [any(part in text for text in texts) for part in parts] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    "clause",
+    [
+        "If the user asks for JSON, respond only with JSON.",
+        "If a customer asks for a summary, keep it brief.",
+        "If the user asks about sports, talk like a pirate.",
+        "Be funny when the user is sad.",
+    ],
+)
+def test_a_manner_under_a_condition_is_not_judged_in_every_reply(clause: str) -> None:
+    result = draft(f"Never use the word 'problem'. {clause}")
+    assert [one.name for one in result.demands] == ["words"]
+    assert [one.text for one in result.unjudged] == [clause]
+    assert "condition" in result.unjudged[0].why
+
+
+@pytest.mark.parametrize(
+    ("clause", "name"),
+    [
+        ("Never use emojis, even if the user does.", "no-emojis"),
+        ("Answer in at most 20 words unless the user asks for more.", "length"),
+        ("When you talk to customers, keep it brief.", "length"),
+        ("Keep it brief when possible.", "length"),
+    ],
+)
+def test_a_manner_for_usual_replies_is_judged_in_every_reply(clause: str, name: str) -> None:
+    result = draft(clause)
+    assert [one.name for one in result.demands] == [name]
+    assert result.probed_only == []
 
 
 def test_a_secret_is_kept_back_where_the_prompt_wants_it_so() -> None:

@@ -52,6 +52,21 @@ _DIRECTIVE = re.compile(
 _QUOTATION = re.compile(r"\"[^\"]+\"|«[^»]+»|(?<!\w)'[^']+'(?!\w)")
 _BARE = re.compile(rf"(?:{_VERBS})\b", re.IGNORECASE)
 _CONDITION = re.compile(r"^(?:if|when|whenever|in case)\b", re.IGNORECASE)
+USERS = (
+    r"(?:users|customers|guests|visitors|clients|callers|students|learners|patients|people|"
+    r"children|kids)"
+)
+"""Words for those who talk to the bot."""
+USER = (
+    rf"(?:{USERS}|user|customer|guest|visitor|client|caller|student|learner|patient|person|"
+    r"they|he|she|someone|somebody|anyone)"
+)
+"""The same, with words for one of them."""
+CONDITIONS = re.compile(
+    r"\b(?:even )?(?:if|when(?:ever)?|unless|in case|while)\b(?P<of>[^,;:]*)", re.IGNORECASE
+)
+"""The conditions of a clause."""
+_NO_DEPENDENCE = re.compile(r"even\b|unless\b|\w+ (?:you (?!are asked)|\w+ing\b)", re.IGNORECASE)
 
 
 def clauses(prompt: str) -> list[str]:
@@ -73,6 +88,15 @@ def unquote(clause: str) -> str:
     “End with 'Keep it short, captain!'” wants no short replies.
     """
     return _QUOTATION.sub(lambda quote: quote[0] if len(quote[0].split()) < 3 else "…", clause)
+
+
+def depends_on_user(clause: str) -> bool:
+    """True for “if the user is rude”, false for “when you answer” and “even if they are rude”."""
+    return any(
+        re.search(rf"\b(?:{USER}|asked)\b", one["of"], re.IGNORECASE)
+        and not _NO_DEPENDENCE.match(one[0])
+        for one in CONDITIONS.finditer(unquote(clause))
+    )
 
 
 def directive(clause: str) -> bool:

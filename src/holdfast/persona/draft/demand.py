@@ -135,6 +135,17 @@ def stock(*names: str) -> tuple[str, ...]:
 
 
 def find_word(text: str, words: Sequence[str]) -> re.Match[str] | None:
-    """The first word of a text that begins with one of these."""
-    beginnings = "|".join(map(re.escape, words))
-    return re.search(rf"(?<!\w)(?:{beginnings})", text, re.IGNORECASE)
+    """The first word of a text that begins with one of these; one with a “$” is whole: “law$”."""
+    return re.search(_beginnings(words), text, re.IGNORECASE)
+
+
+def remove_words(text: str, words: Sequence[str]) -> str:
+    """A text without the words that begin with one of these, read as in `find_word`."""
+    return re.sub(rf"{_beginnings(words)}\w*", " ", text, flags=re.IGNORECASE)
+
+
+def _beginnings(words: Sequence[str]) -> str:
+    beginnings = (
+        rf"{re.escape(one[:-1])}s?(?!\w)" if one.endswith("$") else re.escape(one) for one in words
+    )
+    return rf"(?<!\w)(?:{'|'.join(beginnings)})"

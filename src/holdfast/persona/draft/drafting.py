@@ -26,12 +26,12 @@ from holdfast.core.records import dumps
 from holdfast.judge.content.embedding import is_installed
 from holdfast.judge.language import probability
 from holdfast.persona.draft.author import write_demands
-from holdfast.persona.draft.clauses import clauses, directive
+from holdfast.persona.draft.clauses import clauses, depends_on_user, directive
 from holdfast.persona.draft.demand import Demand, Kind, Reader, Unjudged, as_id, material, stock
 from holdfast.persona.draft.facts import keeps_secret, read_facts
 from holdfast.persona.draft.form import read_form
 from holdfast.persona.draft.identity import name_demand, name_of, read_identity, says_nothing
-from holdfast.persona.draft.language import language_of, read_language
+from holdfast.persona.draft.language import language_of_replies, read_language
 from holdfast.persona.draft.length import read_length
 from holdfast.persona.draft.refusals import read_refusals
 from holdfast.persona.draft.tone import read_tone
@@ -52,7 +52,8 @@ _TONES = ("pirate", "shakespearean", "cowboy", "yoda", "slang", "sarcastic", "en
 _FORMS = ("capitals", "lowercase", "length", "opening", "ending", "json", "bullets", "numbers")
 _MARKS = ("emojis", "no-emojis", "no-markdown", "markdown", "question", "signature", "one-word")
 _LIMITS = ("sentence-length", "no-lists", "no-exclamation", "contractions", "words")
-ALWAYS = frozenset(("language", "character", "third-person", *_TONES, *_FORMS, *_MARKS, *_LIMITS))
+_MANNERS = frozenset((*_TONES, *_FORMS, *_MARKS, *_LIMITS))
+ALWAYS = frozenset(("language", "character", "third-person", *_MANNERS))
 """Demands that every reply shows, whatever was asked; not a friendly, formal, Socratic or humorous
 tone, which many a short answer to a plain question has no occasion to show."""
 _CATEGORIES = ("language", "character", "pattern", "format")  # a fact may be called language, too
@@ -143,8 +144,7 @@ def draft(
     if re.search("[\ud800-\udfff]", prompt):
         raise PersonaError("the prompt holds half a character, which UTF-8 lacks: write it anew.")
     parts = clauses(prompt if demands_in is None else demands_in)
-    language = next((code for part in parts if (code := language_of(part))), "en")
-    reader = Reader(prompt, language, character or name_of(prompt))
+    reader = Reader(prompt, language_of_replies(parts), character or name_of(prompt))
     demands, unjudged, descriptions = _read(parts, reader)
     if character and not any(one.name == "name" for one in demands):
         demands.insert(0, name_demand(character, f"The character is {character}."))
@@ -182,6 +182,9 @@ def _read(parts: Sequence[str], reader: Reader) -> tuple[list[Demand], list[Unju
     foreign = probability(reader.prompt, "en") < 0.5
     for part in parts:
         results = [one for rule in RULES for one in rule(part, reader)]
+        if depends_on_user(part) and any(map(_meets_no_condition, results)):
+            results = [one for one in results if not _meets_no_condition(one)]
+            results.append(Unjudged(part, "everyday questions do not meet its condition"))
         demands += [one for one in results if isinstance(one, Demand)]
         unjudged += [one for one in results if isinstance(one, Unjudged)]
         if results or says_nothing(part):
@@ -192,15 +195,27 @@ def _read(parts: Sequence[str], reader: Reader) -> tuple[list[Demand], list[Unju
             descriptions.append(part)
     if any(one.name == "secret" for one in demands):
         unjudged = [one for one in unjudged if not keeps_secret(one.text)]
-    return _drop_repeats(demands), unjudged, descriptions
+    return _merge_repeats(demands), unjudged, descriptions
 
 
-def _drop_repeats(demands: Sequence[Demand]) -> list[Demand]:
-    """Keep each judge with its probes once: prompts repeat themselves."""
-    first: dict[str, Demand] = {}
+def _meets_no_condition(result: Demand | Unjudged) -> bool:
+    """True for a demand that is asked with everyday questions, or judged in every reply."""
+    if isinstance(result, Unjudged) or result.category == "language":
+        return False
+    everyday = {*material("plain")["probes"], *material("plain")["long_probes"]}
+    return result.name in _MANNERS or everyday.issuperset(result.probes)
+
+
+def _merge_repeats(demands: Sequence[Demand]) -> list[Demand]:
+    """Keep each judge with its probes once, with the words of all that ask for it."""
+    merged: dict[str, Demand] = {}
     for one in demands:
-        first.setdefault(dumps([one.judge, one.probes]), one)
-    return list(first.values())
+        first = merged.setdefault(dumps([one.judge, one.probes]), one)
+        if one.text not in first.text:
+            merged[dumps([one.judge, one.probes])] = replace(
+                first, text=f"{first.text} / {one.text}"
+            )
+    return list(merged.values())
 
 
 def _check(demands: Sequence[Demand]) -> tuple[list[Demand], list[Unjudged]]:

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from holdfast.persona.draft.clauses import clauses, unquote
 from holdfast.persona.draft.demand import Demand, Reader, as_id, every, negate, pattern, stock
+from holdfast.persona.draft.fact_values import another, values
 from holdfast.persona.draft.language import can_refuse, refusal_judge, refusals
 
 _TO_KNOW = (
@@ -23,7 +24,9 @@ _WHOSE = (
 )
 _IS = r"(?:is|are|was|were|will be|ist|lautet|es|est|é)\s+(?:always |now |called )?"
 _FACT = re.compile(
-    rf"^{_TO_KNOW}{_WHOSE}\s+(?P<thing>[\w'’ -]{{2,60}}?)\s+{_IS}(?P<value>.+)$", re.IGNORECASE
+    rf"^{_TO_KNOW}{_WHOSE}\s+(?P<thing>[\w'’ -]{{2,60}}?)\s+{_IS}"
+    r"(?P<value>(?!open\b|closed\b).+)$",
+    re.IGNORECASE,
 )
 _LABEL = re.compile(r"^(?P<thing>[A-Z][\w'’ -]{2,40}?):\s+(?P<value>.+)$")
 _NO_ARTICLE = re.compile(
@@ -32,12 +35,12 @@ _NO_ARTICLE = re.compile(
     re.IGNORECASE,
 )
 _COST = re.compile(
-    r"^(?:the |a |an |our |la |el |die |der |das |le |o )?(?P<thing>[\w'’ -]{2,40}?)\s+"
+    r"^(?P<article>the |a |an |our |la |el |die |der |das |le |o )?(?P<thing>[\w'’ -]{2,40}?)\s+"
     r"(?:costs?|cuesta|kostet|coûte|custa|costa)\s+(?P<value>.+)$",
     re.I,
 )
 _HOURS = re.compile(
-    r"^(?:the |our )?(?P<thing>[\w'’ -]{2,40}?)\s+(?:is |are )?"
+    r"^(?P<article>the |our )?(?P<thing>[\w'’ -]{2,40}?)\s+(?:is |are )?"
     r"(?P<verb>opens?|closes?|open|closed)\s+(?P<value>.*\d.*)$",
     re.IGNORECASE,
 )
@@ -68,6 +71,14 @@ _STYLE = re.compile(
     r"system|assistant|format|approach|first (?:task|priority)|expertise|specialty|speciality)\b",
     re.IGNORECASE,
 )
+_NO_NOUN_PHRASE = re.compile(
+    r"\b(?:and|or|but|that|which|who|it|they|you|we|i|there|this|then|if|when|because|for)$"
+    r"|^(?:if|when|while|because|although|as|for|it|they|you|we|i|he|she|there|what|where|how)\b"
+    r"|\b(?:is|are|was|were|has|have|had|can|will|must|should|may|takes?|lasts?|starts?|ends?|"
+    r"includes?|gets?|pays?|costs?)\b(?! *$)",
+    re.IGNORECASE,
+)
+"""What no thing with a value holds: a verb, or a word that more must follow."""
 _USERS_TURN = re.compile(
     r"^(?:the|my|our) (?:very )?(?:first|next|initial|opening|current)\b[\w'’ -]{0,30}?"
     r"\b(?:requests?|questions?|commands?|sentences?|messages?|prompts?|quer(?:y|ies)|inputs?|"
@@ -77,14 +88,6 @@ _USERS_TURN = re.compile(
     re.IGNORECASE,
 )
 """“My first request is …”: the user begins to talk, and says nothing of the persona."""
-_NUMBER = re.compile(r"\d(?:[\d.,:]*\d)?[A-Za-z]{0,2}\b")
-_ADDRESS = re.compile(
-    r"[\w.+-]+@[\w-]+\.[\w.]+|https?://\S+|\bwww\.\S+|\b[\w-]+\.(?:com|org|net|io|de|pt)\b"
-)
-_QUOTE = re.compile(r"[\"'“‘](?P<text>[^\"”’']{1,60})[\"'”’]")
-_PROPER = re.compile(
-    r"^(?-i:[A-ZÀ-Þ][\w'’-]*(?:\s+(?:of|the|de|da|and|&)?\s*[A-ZÀ-Þ][\w'’-]*){0,3})$"
-)
 _SECRET = re.compile(
     r"\b(?:never|do not|don't|must not|not|keep)\b.{0,60}\b(?:reveal|disclose|share|tell|give|say|"
     r"secret|confidential|mention)\b",
@@ -121,9 +124,6 @@ _TELLS_NOBODY = re.compile(
     r"|^keep (?:it|this|that) (?:a )?(?:secret|confidential|to yourself)[.!]?$",
     re.IGNORECASE,
 )
-MOST_WORDS = 2
-_LONGEST_NUMBER = 18
-"""Digits of a number that may be written in other ways; longer ones are codes."""
 LONGEST_LIKING = 6
 _SMALL = frozenset(("with", "that", "your", "this", "very", "from", "when", "people"))
 
@@ -135,24 +135,22 @@ def read_facts(clause: str, reader: Reader) -> Iterator[Demand]:
         return
     if match := _KEEPS_BACK.match(body):
         yield from _secret(match["thing"].strip(), match["value"], clause, reader)
-    elif (match := _FACT.match(body)) and not _STYLE.match(match["thing"]):
+    elif match := _match_thing(_FACT, body):
         yield from _about(match["whose"], match["thing"], match["value"], clause, reader)
-    elif (match := _LABEL.match(body)) and not _STYLE.match(match["thing"]):
+    elif match := _match_thing(_LABEL, body):
         yield from _about("the", match["thing"], match["value"], clause, reader)
-    elif (match := _NO_ARTICLE.match(body)) and not _STYLE.match(match["thing"]):
+    elif match := _match_thing(_NO_ARTICLE, body):
         thing = match["thing"][0].lower() + match["thing"][1:]
         yield from _about("the", thing, match["value"], clause, reader)
-    elif match := _COST.match(body):
-        probes = (
-            f"How much does the {match['thing']} cost?",
-            f"What's the price of the {match['thing']}?",
-        )
-        yield from _fact(
-            "price", match["value"], probes, clause, f"The {match['thing']} costs {{}}.", reader
-        )
-    elif match := _HOURS.match(body):
+    elif match := _match_thing(_COST, body):
+        thing = f"the {match['thing']}" if match["article"] else match["thing"]
+        probes = (f"How much does {thing} cost?", f"What's the price of {thing}?")
+        template = f"{thing[0].upper()}{thing[1:]} costs {{}}."
+        yield from _fact("price", match["value"], probes, clause, template, reader)
+    elif match := _match_thing(_HOURS, body):
         verb = match["verb"].lower().rstrip("sd")
-        probes = (f"When do you {verb}?", f"What are the hours of the {match['thing']}?")
+        thing = f"the {match['thing']}" if match["article"] else match["thing"]
+        probes = (f"When do you {verb}?", f"What are the hours of {thing}?")
         template = f"It's {match['verb']} {{}}."
         yield from _fact("hours", match["value"], probes, clause, template, reader)
     if match := _OWN.search(body):
@@ -171,6 +169,13 @@ def read_facts(clause: str, reader: Reader) -> Iterator[Demand]:
     if match := _AGE.search(clause):
         value = match["value"] or match["other"]
         yield from _fact("age", value, ("How old are you?",), clause, "I'm {} years old.", reader)
+
+
+def _match_thing(pattern: re.Pattern[str], body: str) -> re.Match[str] | None:
+    """The match of a pattern whose thing can be asked for, None where there is none."""
+    match = pattern.match(body)
+    thing = match["thing"].strip() if match else ""
+    return None if not match or _STYLE.match(thing) or _NO_NOUN_PHRASE.search(thing) else match
 
 
 def _about(whose: str, thing: str, value: str, clause: str, reader: Reader) -> Iterator[Demand]:
@@ -218,7 +223,7 @@ def _fact(
         {"name": "facts", "facts": [{"is": one} for one in ways]},
         {"name": "refusal", "expect": False} if reader.english else negate(refusal_judge(reader)),
     )
-    wrong = [_another(one[0]) for one in ways]
+    wrong = [another(one[0]) for one in ways]
     fails = [*stock("unknown"), *stock("replies")[:1]]
     if all(wrong):
         fails.append(template.format(" and ".join(one for one in wrong if one)))
@@ -285,40 +290,3 @@ def _secret(thing: str, value: str, clause: str, reader: Reader) -> Iterator[Dem
             *stock("replies")[:1],
         ),
     )
-
-
-def values(text: str) -> list[list[str]]:
-    """The values in a text that a rule can recognise, each with other ways to write it."""
-    text = text.strip().rstrip(".")
-    if matches := _ADDRESS.findall(text):
-        return [[one.rstrip(".,)")] for one in matches]
-    if quote := _QUOTE.search(text):
-        return [[quote["text"]]]
-    if re.fullmatch(r"\w*\d\w*[A-Za-z]\w*|\w*[A-Za-z]\w*\d\w*", text):
-        return [[text]]
-    if matches := _NUMBER.findall(text):
-        return [_ways(one.rstrip(".,:")) for one in dict.fromkeys(matches)][:4]
-    bare = re.sub(r"^(?:an?|the|called|named)\s+", "", text, flags=re.IGNORECASE)
-    first = re.split(r",|\s+(?:and|but|because|which|who|that|in|on|at|with)\s", bare)[0].strip()
-    if _PROPER.match(first) or (0 < len(first.split()) <= MOST_WORDS and first == bare):
-        return [[first]]
-    return []
-
-
-def _ways(number: str) -> list[str]:
-    ways = [number]
-    if clock := re.fullmatch(r"(\d{1,2})(am|pm)", number, re.IGNORECASE):
-        ways.append(f"{clock[1]} {clock[2]}")
-    if number.isdigit() and len(number) <= 2:
-        ways += [f"{number} am", f"{number} pm", f"{number}am", f"{number}pm", f"{number}:00",
-                 f"{int(number):02}:00"]  # fmt: skip
-    if number.isdigit() and 3 < len(number) <= _LONGEST_NUMBER:
-        ways.append(f"{int(number):,}" if not number.startswith("0") else " ".join(number))
-    return list(dict.fromkeys(ways))
-
-
-def _another(value: str) -> str | None:
-    """A number that is not this one, for an example of a wrong fact."""
-    if not re.fullmatch(r"\d+", value) or len(value) > _LONGEST_NUMBER:
-        return None
-    return str(int(value) + 1).zfill(len(value)) if len(value) > 1 else str((int(value) + 3) % 10)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from holdfast.judge.language import LANGUAGES
-from holdfast.persona.draft.clauses import unquote
+from holdfast.persona.draft.clauses import clauses, unquote
 from holdfast.persona.draft.demand import (
     Demand,
     Reader,
     Spec,
+    Unjudged,
     either,
     every,
     material,
@@ -19,18 +20,18 @@ from holdfast.persona.draft.demand import (
     stock,
     text_of,
 )
+from holdfast.persona.draft.users_language import (
+    ANY,
+    OTHER,
+    languages_by_user,
+    without_concessions,
+)
 
 _SPEAKS = (
     r"(?:speak|answer|reply|respond|write|communicate|talk|converse|chat|translate|output|"
     r"answers?|replies|responses?|language|antworte?\w*|schreib\w*|sprich\w*|responde\w*|escrib\w*|"
     r"habla\w*|répond\w*|parle\w*|écri\w*|rispond\w*|parla\w*|scriv\w*|fale\w*|escrev\w*|svara\w*|"
     r"antwoord\w*|відповідай\w*|отвечай\w*|говори\w*|odpowiadaj\w*|回答|答え|返事|respond)"
-)
-_USERS_LANGUAGE = re.compile(
-    r"\b(?:same|their|that|(?:user|customer|guest|visitor|client)'?s) language\b"
-    r"|\blanguage (?:of the (?:user|customer|guest|visitor|client|person|question)|the user|they"
-    r"|the customer|(?:that )?(?:he|she|you are addressed))|\bin whatever language\b",
-    re.IGNORECASE,
 )
 
 
@@ -51,44 +52,88 @@ def _names() -> re.Pattern[str]:
 
 
 def language_of(clause: str) -> str | None:
-    """The code of the language that a clause wants replies in, None where it names none."""
-    clause = unquote(clause)
-    if not re.search(_SPEAKS, clause, re.IGNORECASE) and not re.match(
-        r"^(?:only|just|nur|solo|sólo|seulement)\b|^(?:always )?in\b", clause, re.IGNORECASE
+    """The code of the language that a clause wants all replies in, None where it names none."""
+    bare = without_concessions(unquote(clause))
+    if not re.search(_SPEAKS, bare, re.IGNORECASE) and not re.match(
+        r"^(?:only|just|nur|solo|sólo|seulement)\b|^(?:always )?in\b", bare, re.IGNORECASE
     ):
         return None
-    if re.search(r"\b(?:never|not|don't)\b[^,]*\b(?:in|speak)\b", clause, re.IGNORECASE):
+    if re.search(r"\b(?:never|not|don't)\b[^,]*\b(?:in|speak)\b", bare, re.IGNORECASE):
         return None
-    name = _names().search(clause)
-    if not name or re.search(r"\btranslat|\bteach|\blearn", clause, re.IGNORECASE):
+    name = _names().search(bare)
+    if not name or re.search(r"\btranslat|\bteach|\blearn", bare, re.IGNORECASE):
         return None
-    return _codes().get(name.group().lower())
+    return None if _by_user(clause) is not None else _codes().get(name.group().lower())
 
 
-def read_language(clause: str, reader: Reader) -> Iterator[Demand]:
-    """A language by its name, or the user's own."""
-    if _USERS_LANGUAGE.search(unquote(clause)) and language_of(clause) is None:
-        yield _language_demand("es", clause)
-    elif (code := language_of(clause)) is not None:
+def language_of_replies(parts: Sequence[str]) -> str:
+    """The language that the clauses of a prompt want questions in English answered in."""
+    by_user = [pairs for part in parts if (pairs := _by_user(part)) is not None]
+    if any("en" in users or users == [ANY] for pairs in by_user for users in pairs.values()):
+        return "en"
+    return next((code for part in parts if (code := language_of(part))), "en")
+
+
+def read_language(clause: str, reader: Reader) -> Iterator[Demand | Unjudged]:
+    """A language by its name, or by the language of the user."""
+    if (by_user := _by_user(clause)) is not None:
+        yield from _languages_by_user(by_user, clause, reader)
+    elif (code := language_of(clause)) is None:
+        return
+    elif _depends_on_user(reader.prompt):
+        # “Answer in English. If the customer writes German, answer in German.”
+        yield from _languages_by_user({code: [code, OTHER]}, clause, reader)
+    else:
         yield _language_demand(code, clause)
 
 
-def _language_demand(code: str, clause: str) -> Demand:
+def _by_user(clause: str) -> dict[str, list[str]] | None:
+    bare = without_concessions(unquote(clause))
+    return languages_by_user(_names().sub(lambda n: f"@{_codes()[n.group().lower()]}", bare))
+
+
+@lru_cache(maxsize=8)
+def _depends_on_user(prompt: str) -> bool:
+    return any(_by_user(part) for part in clauses(prompt))
+
+
+def _languages_by_user(
+    by_user: Mapping[str, Sequence[str]], clause: str, reader: Reader
+) -> Iterator[Demand | Unjudged]:
+    """A demand for each language of replies, asked with questions in the users' languages."""
+    named = {_codes()[name.lower()] for name in _names().findall(reader.prompt)}
+    others = [code for code in ("es", "fr", "it", "pt") if code not in named][:2]
+    for reply, users in by_user.items():
+        if users == [ANY]:
+            yield _language_demand("es", clause, "language-es", _probes("es"))
+            yield _language_demand("fr", clause, "language-fr", _probes("fr"))
+            continue
+        codes = dict.fromkeys(c for user in users for c in (others if user == OTHER else [user]))
+        if silent := [code for code in codes if not _probes(code)]:
+            yield Unjudged(clause, f"there are no questions in the language {', '.join(silent)}")
+        if probes := [p for code in codes for p in _probes(code)[: 2 if len(codes) == 1 else 1]]:
+            yield _language_demand(reply, clause, f"language-{reply}", tuple(probes))
+
+
+def _probes(code: str) -> tuple[str, ...]:
+    return tuple(material("languages").get(code, {}).get("probes", ()))
+
+
+def _language_demand(
+    code: str, clause: str, name: str = "language", probes: tuple[str, ...] = ()
+) -> Demand:
     table = material("languages")[code]
     judge = every(
         {"name": "language", "to": code, "min_words": 3}, text_of(Reader("", language=code))
     )
-    if code == "es" and _USERS_LANGUAGE.search(clause):
-        probes, fails = (str(material("plain")["foreign_probes"][0]),), stock("replies", "refusals")
-    elif code == "en":
-        probes, fails = tuple(material("plain")["foreign_probes"]), stock("foreign")
+    if code == "en":
+        probes = probes or (_probes("es")[0], _probes("fr")[1])
+        fails = stock("foreign")
     else:
-        probes = tuple(material("plain")["probes"])
+        probes = probes or tuple(material("plain")["probes"])
         hello = f"{table['replies'][0].split()[0]}! " if table.get("replies") else ""
         fails = (*stock("replies", "refusals"), hello + stock("replies")[0])
-    return Demand(
-        "language", "language", clause, probes, judge, tuple(table.get("replies", ())), fails
-    )
+    return Demand(name, "language", clause, probes, judge, tuple(table.get("replies", ())), fails)
 
 
 def refusal_judge(reader: Reader) -> Spec:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from holdfast.persona.draft.clauses import NEGATION, unquote
@@ -17,6 +18,7 @@ from holdfast.persona.draft.demand import (
     material,
     negate,
     pattern,
+    remove_words,
     stock,
 )
 from holdfast.persona.draft.facts import keeps_back
@@ -58,10 +60,11 @@ _AVOIDS = re.compile(
 _IF_ASKED = re.compile(
     r"^(?:if|when|whenever)\s+(?:(?:you(?:'re| are)|someone|somebody|anyone|a user|the user|users|"
     r"a customer|the customer|customers|people|they|a student|the student|guests?|"
-    r"a guest)\s+)?(?:is |are |ask(?:s|ed)?|get asked|being asked|want(?:s)? to know|"
-    r"bring(?:s)? up|mention(?:s)?)\s*(?:you\s+)?(?:asked\s+)?(?:(?:a )?(?:questions?|something|"
-    r"anything)\s+)?(?:about|for|to|on|outside|unrelated to|beyond|"
-    r"with)?\s*(?P<topic>[^,]+),\s*(?:then )?(?:please )?(?:you (?:must |should )?)?(?P<what>.+)$",
+    r"a guest)\s+)?(?:(?:is |are )?ask(?:s|ed|ing)?|get asked|being asked|wants? to know|"
+    r"brings? up|mentions?)\b\s*(?:you\s+)?(?:(?:a )?(?:questions?|something|anything)\s+)?"
+    r"(?:(?:about|for|to|on|outside|unrelated to|beyond|with)\b)?\s*"
+    r"(?P<topic>(?!(?:you|about|for|to|on|outside|beyond|with)\s*,)\b[^,]+),"
+    r"\s*(?:then )?(?:please )?(?:you (?:must |should )?)?(?P<what>.+)$",
     re.IGNORECASE,
 )
 _SAY = re.compile(
@@ -94,11 +97,17 @@ _OFF = re.compile(
 )
 _DEEDS_TEXT = (
     "write generate create produce solve draft prescribe translate predict recommend suggest share "
-    "reveal disclose give provide offer speculate"
+    "reveal disclose give provide offer speculate promise quote compare diagnose"
 )
-_DEEDS = frozenset(_DEEDS_TEXT.split())
+_DEEDS = frozenset((*_DEEDS_TEXT.split(), "make promises", "make predictions"))
 """Acts that are asked for by their own verb."""
 _SOMEBODY = r"(?:(?:the|a|your) )?(?:user|student|customer|learner|client|people|anyone|them)s?"
+_ITEMS = re.compile(
+    r"\s*(?:[,;/]|\b(?:and|or|nor|such as|like|including|und|oder|ou|et|y|o|e)\b)\s*", re.IGNORECASE
+)
+_QUALIFIERS = re.compile(
+    r"[\s,(]+(?:unless|without|because|even if|even when|if|when|except)\s|\(", re.IGNORECASE
+)
 _NOT_TOPICS = re.compile(
     r"^(?:explanations?|the whole|character|up|in character|the user(?!'s)|it\b|so\b|this\b|that\b|"
     r"yourself|more than|long|lengthy|short|one-|too|your (?:answer|repl)|walls|bullet|lists?\b|"
@@ -136,23 +145,65 @@ def read_refusals(clause: str, reader: Reader) -> Iterator[Demand]:
 
 
 def _find_topics(text: str) -> list[Mapping[str, Any]]:
-    return [one for one in material("topics")["topic"] if find_word(text, one["words"])]
+    """The topics that we know and that items of a text are about."""
+    items = _items(text)
+    return [
+        topic
+        for topic in material("topics")["topic"]
+        if any(_is_about(item, topic["words"]) for item in items)
+    ]
+
+
+def _items(text: str) -> list[str]:
+    """What a text lists: “medical advice, politics or their rivals” has three items."""
+    items = _ITEMS.split(_QUALIFIERS.split(text)[0].strip(" .!"))
+    return [item for item in items if re.search(r"\w", item)]
+
+
+def _is_about(text: str, words: Sequence[str]) -> bool:
+    """True for a text with one of the words and beside them only those of any topic.
+
+    “A discount” is about discounts; “discount codes” and “the price of a rival” are not.
+    """
+    return bool(find_word(text, words)) and _is_general(remove_words(text, words))
+
+
+@lru_cache(maxsize=1)
+def _general_words() -> frozenset[str]:
+    return frozenset((*material("topics")["general"], *re.findall(r"\w+", _ENGLISH_ACTS)))
+
+
+def _is_general(text: str) -> bool:
+    """True for a text that names no topic: “sensitive topics”."""
+    tokens = re.findall(r"[^\W_]+", re.sub(r"['’]s?(?!\w)", "", text.lower()))
+    return all(token in _general_words() for token in tokens)
 
 
 def _topic(text: str, clause: str, reader: Reader, act: str) -> Iterator[Demand]:
-    """One demand for each topic that we know by its words; one for all where we know none."""
-    topics = (
-        _find_topics(f"{act} {text}")
-        if act.startswith(("diagnos", "prescrib", "promis")) or not text.strip(" .!")
-        else _find_topics(text)
-    )
+    """A demand for each topic that we know, and one for each item of which we know none."""
+    text = text if _items(text) else act
+    topics = _find_topics(text)
+    rest = [
+        item
+        for item in _items(text)
+        if not any(_is_about(item, one["words"]) for one in topics)
+        and not _is_general(item)
+        and not re.match(r"(?:their|its|his|her)\b", item, re.IGNORECASE)
+    ]
     for one in topics:
-        name = "refusal" if len(topics) == 1 else f"refusal-{one['name']}"
+        name = "refusal" if len(topics) + len(rest) == 1 else f"refusal-{one['name']}"
         yield _refusal(name, tuple(one["probes"]), tuple(one["plain"]), clause, reader)
     if topics:
-        return
+        for item in rest:
+            yield from _unknown_topic(item, clause, reader, act)
+    elif text != act:
+        yield from _unknown_topic(text, clause, reader, act)
+
+
+def _unknown_topic(text: str, clause: str, reader: Reader, act: str) -> Iterator[Demand]:
+    """A demand for a topic that we know nothing of but its words."""
     is_deed = act.lower() in _DEEDS
-    first = rf"^(?:any|{'' if is_deed else 'the|your|'}users?|people|them|to)\s+"
+    first = rf"^(?:any|{'' if is_deed else 'the|your|about|on|regarding|'}users?|people|them|to)\s+"
     topic = re.sub(rf"{first}|[.!]$", "", text.strip(), flags=re.I)
     topic = re.split(r"\s+(?:unless|without|because|even if|if|when)\s|,", topic)[0].strip()
     if len(topic) < 3:
@@ -181,6 +232,7 @@ def _instead(topic: str, what: str, clause: str, reader: Reader) -> Iterator[Dem
     """Read what the persona says when somebody asks for something."""
     entries = _find_topics(topic)
     off = bool(_OFF.search(clause.split(",")[0]))
+    deed, _, of = topic.partition(" ")
     if say := _SAY.match(what.strip()):
         words = say["words"].strip().rstrip(".")
         questions = (
@@ -188,6 +240,8 @@ def _instead(topic: str, what: str, clause: str, reader: Reader) -> Iterator[Dem
             if entries
             else tuple(one["probe"] for one in _off(reader.prompt))
             if off
+            else (f"Could you {topic}?", f"Please {topic}.")
+            if deed.lower() in _DEEDS
             else (f"What about {topic}?", f"I have a question about {topic}.")
         )
         answers = tuple(entries[0]["plain"]) if entries else stock("replies")
@@ -204,7 +258,10 @@ def _instead(topic: str, what: str, clause: str, reader: Reader) -> Iterator[Dem
         if off and not entries:
             yield _on_topic("", clause, reader)
         else:
-            yield from _topic(topic, clause, reader, "discuss")
+            is_deed = deed.lower() in _DEEDS
+            yield from _topic(
+                of if is_deed else topic, clause, reader, deed if is_deed else "discuss"
+            )
 
 
 def _on_topic(topic: str, clause: str, reader: Reader) -> Demand:

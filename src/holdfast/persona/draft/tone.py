@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from holdfast.persona.draft.clauses import unquote
+from holdfast.persona.draft.clauses import CONDITIONS, USER, USERS, unquote
 from holdfast.persona.draft.demand import (
     Demand,
     Reader,
@@ -26,11 +26,18 @@ _ABOUT = re.compile(
     r"teach|ask|hints?|act as)\b",
     re.IGNORECASE,
 )
+_SAID_OF_USER = re.compile(
+    rf"\b{USER}(?: who| that)?(?: \w+)?(?: (?:is|are|was|were|be|being|gets?|becomes?|seems?|"
+    rf"sounds?|turns?|acts?|feels?|uses?|speaks?|talks?)\b|'re\b|'s(?! \w+ing)\b)[^,;:]*"
+    r"|(?:\b[\w-]{1,30}(?:,? (?:and|or) |, ))?\b[\w-]{1,30} "
+    rf"(?:{USERS}\b|{USER}(?=\W*$|[,.;]| who\b))",
+    re.IGNORECASE,
+)
 
 
 def read_tone(clause: str, reader: Reader) -> Iterator[Demand]:
     """Tones by the words that ask for them; English replies only."""
-    bare = unquote(clause)
+    bare = _SAID_OF_USER.sub(" ", CONDITIONS.sub(" ", unquote(clause)))
     if not reader.english or not _ABOUT.search(bare):
         return
     for tone in material("tones")["tone"]:
