@@ -84,8 +84,8 @@ def test_a_plan_is_printed_and_nothing_is_run(
     [
         (["--rounds", "1"], ""),
         (["--rounds", "1", "--screen"], "A screening comes on top."),
-        (["--rounds", "2"], "Longer prompts of later rounds come on top."),
-        (["--screen"], "Longer prompts of later rounds and a screening come on top."),
+        (["--rounds", "2"], "Time for the longer prompts of later rounds comes on top."),
+        (["--screen"], "Time for the longer prompts of later rounds and a screening come on top."),
     ],
 )
 def test_a_plan_names_what_it_does_not_count_of_this_run(

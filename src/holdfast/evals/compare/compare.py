@@ -183,8 +183,7 @@ def estimate_compare(
     group = ModelGroup(model, also) if also else model
     controls, _ = _controls(group, settings, also)
     setup, _ = _set_up(group, settings, controls, user_model or model, judge_model, None)
-    plain = [one for one in setup.plan.variants_of_all() if one.control == NONE]
-    return estimate(setup.chat, plain).times(len(controls))
+    return estimate(setup.chat, setup.plan.variants_of_all())
 
 
 def _set_up(

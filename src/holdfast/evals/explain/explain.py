@@ -170,8 +170,7 @@ def estimate_explain(
     """
     settings = settle(settings, ExplainSettings, changes)
     setup = _set_up(_local(model), settings, None, user_model, judge_model)
-    plain = [one for one in setup.plan.variants_of_all() if one.control == NONE]
-    return estimate(setup.chat, plain).times(len(setup.plan.controls)).plus(estimate(*_bare(setup)))
+    return estimate(setup.chat, setup.plan.variants_of_all()).plus(estimate(*_bare(setup)))
 
 
 def _set_up(
