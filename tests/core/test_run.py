@@ -192,6 +192,27 @@ def test_a_finished_run_that_is_read_again_keeps_what_its_work_took(tmp_path: Pa
     assert Run(None, MANIFEST).of_work(seconds=0.1) == {"seconds": 0.1}
 
 
+def refuse_to_write(path: Path, text: str, **more: Any) -> int:
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+def test_a_finished_run_on_a_read_only_disk_is_read_and_says_what_was_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run(tmp_path, MANIFEST)
+    run.append([{"n": 1}])
+    run.finish({"mean": 1}, lambda path: path.write_text("page", encoding="utf-8") and None)
+    monkeypatch.setattr(Path, "write_text", refuse_to_write)
+    again = Run(tmp_path, MANIFEST)
+    again.finish({"mean": 1})
+    assert again.records == [{"n": 1}]
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "page and summary could not be written there (Read-on" in line
+    again.append([{"n": 2}])
+    with pytest.raises(RunError, match="choose another --out"):
+        again.finish({"mean": 2})
+
+
 def test_without_a_folder_everything_stays_in_memory(tmp_path: Path) -> None:
     run = Run(None, MANIFEST)
     run.append([{"n": 1}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -170,6 +171,19 @@ def test_a_finished_run_that_is_read_again_keeps_its_time_and_its_price(tmp_path
     assert (again.seconds, again.cost) == (99.5, 0.25)
     assert again.replies_per_second == first.replies_per_second is not None
     assert "100 seconds" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_a_finished_run_on_a_read_only_disk_gives_its_result_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(path: Path, *args: Any, **more: Any) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    options: dict[str, Any] = {"suite": SMALL, "pairs": 2, "rounds": 1, "out": tmp_path}
+    first = drift(Actor(slipping), **options).summary
+    monkeypatch.setattr(Path, "write_text", refuse)
+    assert drift(Actor(slipping), **options).summary.curves == first.curves
+    assert "could not be written there (Read-only file system)" in capsys.readouterr().err
 
 
 def test_a_context_that_cannot_hold_the_rounds_is_refused_with_numbers() -> None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -195,9 +195,14 @@ class Run(Generic[R, V]):
         Where this process added nothing to a finished run, the values are those of the earlier
         summary, which the process that did the work wrote.
         """
-        files = (self.record_file, self.verdict_file, self.time_file)
-        earlier = {} if any(file.has_grown for file in files) else self._read_summary()
+        earlier = {} if self._has_grown else self._read_summary()
         return {name: earlier.get(name, value) for name, value in values.items()}
+
+    @property
+    def _has_grown(self) -> bool:
+        """Whether this process added anything to the run."""
+        files = (self.record_file, self.verdict_file, self.time_file)
+        return any(file.has_grown for file in files)
 
     def _read_summary(self) -> Record:
         """The summary that an earlier process wrote; empty where there is none that can be read."""
@@ -208,9 +213,29 @@ class Run(Generic[R, V]):
         except (OSError, ValueError, TypeError):
             return {}
 
-    def finish(self, summary: object) -> None:
-        """Write the summary."""
-        self._write("summary.json", dumps(summary, indent=1) + "\n")
+    def finish(self, summary: object, write_page: Callable[[Path], None] | None = None) -> None:
+        """Write the summary and, where the run has a folder, the page.
+
+        A run to which this process added nothing needs neither: where they cannot be written, as
+        on a read-only disk, standard error says so.
+
+        Args:
+            summary: the numbers, as a dataclass or a JSON object.
+            write_page: writes the page to a path; by default there is none.
+        """
+        try:
+            self._write("summary.json", dumps(summary, indent=1) + "\n")
+            if write_page and self.page:
+                write_page(Path(self.page))
+        except RunError as error:
+            if self._has_grown:
+                raise
+            why = getattr(error.__cause__, "strerror", None) or error
+            print(
+                f"{self.folder}: the run is whole, but its page and summary could not be written "
+                f"there ({why})",
+                file=sys.stderr,
+            )
 
 
 def _read_lines(path: Path, kind: type[T], mend: bool) -> list[T]:

@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -160,9 +161,7 @@ def compare(
     refusals |= setup.plan.refusals(run.records)
     summary = _summary(setup, questions, results, run, settings, refusals, command, start)
     conversations = _by_conversation(setup.plan, results, run, questions, refusals)
-    run.finish(summary)
-    if summary.report:
-        report.write_compare(summary, conversations, Path(summary.report))
+    run.finish(summary, partial(report.write_compare, summary, conversations))
     return Comparison(summary, conversations)
 
 

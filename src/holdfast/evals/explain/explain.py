@@ -20,6 +20,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,9 +139,7 @@ def explain(
         findings=[],
     )
     summary = replace(summary, findings=findings(summary))
-    run.finish(summary)
-    if summary.report:
-        report.write_explain(summary, Path(summary.report))
+    run.finish(summary, partial(report.write_explain, summary))
     return Explanation(summary)
 
 
