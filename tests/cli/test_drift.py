@@ -60,6 +60,13 @@ def test_json_prints_one_object_with_the_contracts_names(
     assert "drift: 2 of 2 rounds" in output.err  # round 0 is none
 
 
+def test_rounds_of_several_batches_are_said_to_be_so(
+    actor: Actor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--pairs", "4", "--rounds", "2", "--batch", "2") == 0
+    assert "drift: 4 of 4 rounds in 2 batches" in capsys.readouterr().err
+
+
 def test_without_json_the_headline_the_curve_and_the_page_are_printed(
     actor: Actor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
