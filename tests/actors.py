@@ -68,6 +68,7 @@ class Actor:
         self.context, self.user_first, self.share = context, user_first, share
         self.calls: list[list[Ask]] = []
         self.forgotten = 0
+        self.price: tuple[float, float] | None = None
 
     def reply(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
         self.calls.append(list(asks))

@@ -87,7 +87,8 @@ def test_a_plan_takes_the_judge_that_is_named_and_counts_other_models_as_rows(
     assert run(*args) == 0
     alone = json.loads(capsys.readouterr().out)["replies"]
     assert run(*args, "--also", "mini") == 0
-    assert json.loads(capsys.readouterr().out)["replies"] == alone * 4 / 3  # three controls
+    with_mini = json.loads(capsys.readouterr().out)["replies"]
+    assert alone * 5 / 4 < with_mini < alone * 4 / 3  # three controls, and the floor is asked once
 
 
 def test_several_lengths_are_one_run(

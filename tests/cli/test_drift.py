@@ -60,6 +60,13 @@ def test_json_prints_one_object_with_the_contracts_names(
     assert "drift: 2 of 2 rounds" in output.err  # round 0 is none
 
 
+def test_rounds_of_several_batches_are_said_to_be_so(
+    actor: Actor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--pairs", "4", "--rounds", "2", "--batch", "2") == 0
+    assert "drift: 4 of 4 rounds in 2 batches" in capsys.readouterr().err
+
+
 def test_without_json_the_headline_the_curve_and_the_page_are_printed(
     actor: Actor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,8 +91,8 @@ def test_a_plan_is_printed_and_nothing_is_run(
     [
         (["--rounds", "1"], ""),
         (["--rounds", "1", "--screen"], "A screening comes on top."),
-        (["--rounds", "2"], "Longer prompts of later rounds come on top."),
-        (["--screen"], "Longer prompts of later rounds and a screening come on top."),
+        (["--rounds", "2"], "Time for the longer prompts of later rounds comes on top."),
+        (["--screen"], "Time for the longer prompts of later rounds and a screening come on top."),
     ],
 )
 def test_a_plan_names_what_it_does_not_count_of_this_run(

@@ -62,7 +62,7 @@ def test_what_an_earlier_run_did_takes_no_time() -> None:
         ]
 
 
-def test_a_step_counts_once_all_of_its_parts_are_done() -> None:
+def test_parts_of_a_step_are_shown_and_no_line_is_written_twice() -> None:
     file, clock = StringIO(), Clock()
     progress = Progress(stream=file, clock=clock)
     with progress.of(1, "rounds"):
@@ -70,9 +70,8 @@ def test_a_step_counts_once_all_of_its_parts_are_done() -> None:
             clock.now += 10
             progress.advance(1 / 3, 0)
     assert [line.split(",")[0] for line in file.getvalue().splitlines()] == [
-        "0 of 1 rounds",
-        "0 of 1 rounds",
-        "1 of 1 rounds",
+        "0.3 of 1 rounds",
+        "0.6 of 1 rounds",
         "1 of 1 rounds",
     ]
 

@@ -74,14 +74,14 @@ def test_a_run_goes_on_when_the_folder_of_its_model_was_moved(
 def test_the_difference_is_short_however_long_the_values_are(tmp_path: Path) -> None:
     Run(tmp_path, {**MANIFEST, "long": ["a" * 500] * 50})
     with pytest.raises(RunError) as error:
-        Run(tmp_path, {**MANIFEST, "long": ["b" * 500] * 50, "settings": None})
+        Run(tmp_path, {**MANIFEST, "long": ["b" * 500] * 50, "settings": None, "more": "c" * 500})
     assert len(str(error.value)) < 400 and "and " in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ([[0, "a"]] * 4, [[0, "a"]] * 5, "long was a list of 4, is a list of 5;"),
+        ([[0, "a"]] * 4, [[0, "a"]] * 5, "the number of long was 4, is 5;"),
         ([[0, "cats"]] * 4, [[0, "dogs"]] * 4, 'long.0.1 was "cats", is "dogs";'),
         ([["a" * 90 + "old"]], [["a" * 90 + "new"]], 'aaaold", is …aaaaaaaaaaaaaaaaaaaanew";'),
         ({"x": "y" * 90}, {"x": "y" * 90 + "!"}, 'yyy", is …yyyyyyyyyyyyyyyyyyyy!";'),
@@ -94,6 +94,37 @@ def test_the_difference_of_lists_and_long_texts_is_where_they_differ(
     with pytest.raises(RunError) as error:
         Run(tmp_path, {**MANIFEST, "long": new})
     assert sentence in str(error.value) and "differ too" not in str(error.value)
+
+
+def test_what_is_set_is_named_before_what_is_drawn_by_it(tmp_path: Path) -> None:
+    protocol = {"sampling": {"temperature": 1.0}, "batch": 4}
+    drawn = {"conversations": [[0, "a"], [1, "b"]], "personas": {"a": {"id": "a"}}}
+    Run(tmp_path, {"protocol": protocol, **drawn, "controls": ["none"]})
+    fewer = {"conversations": [[0, "c"]], "personas": {"c": {"id": "c"}}}
+    with pytest.raises(RunError, match=r"run: the number of conversations \(--pairs or --h.*1; ch"):
+        Run(tmp_path, {"protocol": protocol, **fewer, "controls": ["none"]})
+    warmer = {"sampling": {"temperature": 1.5}, "batch": 4}
+    with pytest.raises(RunError, match=r"run: temperature was 1\.0, is 1\.5; choose"):
+        Run(
+            tmp_path,
+            {"protocol": warmer, "conversations": [[0, "c"], [1, "b"]], "personas": {}}
+            | {"controls": ["none"]},
+        )
+    more = {"protocol": {**protocol, "batch": 8}, **drawn, "controls": ["none", "anchor"]}
+    with pytest.raises(RunError, match=r"the number of controls was 1, is 2, and batch differs to"):
+        Run(tmp_path, more)
+
+
+def test_a_run_of_an_api_at_another_address_says_how_it_goes_on(tmp_path: Path) -> None:
+    manifest = {"model": {"model": "m", "base_url": "http://localhost:1/v1"}, "seed": 0}
+    Run(tmp_path, manifest).append([{"n": 1}])
+    moved = {"model": {"model": "m", "base_url": "http://localhost:2/v1"}, "seed": 0}
+    with pytest.raises(RunError, match="same model answers at both addresses, write the new one"):
+        Run(tmp_path, moved)
+    with pytest.raises(RunError, match=r"choose another --out$"):
+        Run(tmp_path, {**moved, "seed": 1})
+    (tmp_path / "manifest.json").write_text(dumps(moved), encoding="utf-8")
+    assert Run(tmp_path, moved).records == [{"n": 1}]
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
@@ -194,6 +225,27 @@ def test_a_finished_run_that_is_read_again_keeps_what_its_work_took(tmp_path: Pa
     (tmp_path / "summary.json").write_text("{")
     assert Run(tmp_path, MANIFEST).of_work(seconds=0.1) == {"seconds": 0.1}
     assert Run(None, MANIFEST).of_work(seconds=0.1) == {"seconds": 0.1}
+
+
+def refuse_to_write(path: Path, text: str, **more: Any) -> int:
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+def test_a_finished_run_on_a_read_only_disk_is_read_and_says_what_was_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run(tmp_path, MANIFEST)
+    run.append([{"n": 1}])
+    run.finish({"mean": 1}, lambda path: path.write_text("page", encoding="utf-8") and None)
+    monkeypatch.setattr(Path, "write_text", refuse_to_write)
+    again = Run(tmp_path, MANIFEST)
+    again.finish({"mean": 1})
+    assert again.records == [{"n": 1}]
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "page and summary could not be written there (Read-on" in line
+    again.append([{"n": 2}])
+    with pytest.raises(RunError, match="choose another --out"):
+        again.finish({"mean": 2})
 
 
 def test_without_a_folder_everything_stays_in_memory(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from actors import Actor, obey, persona, rewrite_summary, suite
-from holdfast.core.backend import Ask, Reply
+from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.errors import ContextError, HoldfastError, RunError
 from holdfast.core.progress import Progress
 from holdfast.core.records import as_record
@@ -143,7 +144,7 @@ def test_a_run_folder_holds_the_four_files_and_the_summary_that_was_returned(
 
 def test_the_same_folder_with_other_settings_is_refused(tmp_path: Path) -> None:
     drift(Actor(), suite=SMALL, pairs=2, rounds=1, out=tmp_path)
-    with pytest.raises(RunError, match=r"protocol.rounds was 1, is 2"):
+    with pytest.raises(RunError, match=r"run: rounds was 1, is 2"):
         drift(Actor(), suite=SMALL, pairs=2, rounds=2, out=tmp_path)
 
 
@@ -170,6 +171,40 @@ def test_a_finished_run_that_is_read_again_keeps_its_time_and_its_price(tmp_path
     assert (again.seconds, again.cost) == (99.5, 0.25)
     assert again.replies_per_second == first.replies_per_second is not None
     assert "100 seconds" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_a_finished_run_on_a_read_only_disk_gives_its_result_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(path: Path, *args: Any, **more: Any) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    options: dict[str, Any] = {"suite": SMALL, "pairs": 2, "rounds": 1, "out": tmp_path}
+    first = drift(Actor(slipping), **options).summary
+    monkeypatch.setattr(Path, "write_text", refuse)
+    assert drift(Actor(slipping), **options).summary.curves == first.curves
+    assert "could not be written there (Read-only file system)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"pairs": 2}, "the number of conversations (--pairs or --history) was 4, is 2; choose"),
+        ({"rounds": 1}, "rounds was 2, is 1; choose"),
+        ({"seed": 3}, "seed was 0, is 3; choose"),
+        ({"sampling": Sampling(temperature=0.5)}, "temperature was 1.0, is 0.5; choose"),
+        ({"control": "window:3"}, 'control was "none", is "window:3"; choose'),
+        ({"topic": "Hello."}, "conversations.0.3 was"),
+    ],
+)
+def test_a_kept_folder_names_the_setting_that_differs(
+    change: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"suite": SMALL, "pairs": 4, "rounds": 2, "out": tmp_path}
+    drift(Actor(slipping), **options)
+    with pytest.raises(RunError) as error:
+        drift(Actor(slipping), **{**options, **change})
+    assert f"holds another run: {sentence}" in str(error.value)
 
 
 def test_a_context_that_cannot_hold_the_rounds_is_refused_with_numbers() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from actors import Actor, suite
-from holdfast.core.backend import Ask, Sampling
+from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.progress import Progress
 from holdfast.evals.effect.effect import effect, estimate_effect
 from holdfast.evals.estimate import STEP, RunEstimate, estimate_asks
@@ -99,6 +99,31 @@ def test_the_measured_step_is_spread_over_all_that_is_asked() -> None:
     estimate_asks(actor, asks, Sampling(), len(asks))
     assert [ask.seed for ask in actor.calls[0]] == list(range(0, 2 * STEP, 2))
     assert estimate_asks(actor, [], Sampling(), 0).replies == 0
+
+
+def test_later_turns_count_with_the_replies_before_them(tasks: Path) -> None:
+    def answer(ask: Ask) -> Reply:
+        prompt = sum(len(one["content"]) + 16 for one in ask.chat)
+        return Reply("A long reply. " * 9, prompt_tokens=prompt, completion_tokens=40)
+
+    actor = Actor(answer)
+    options: dict[str, Any] = {"tasks": tasks, "personas": "mini", "samples": 1}
+    effect(actor, **options)
+    total = sum(answer(ask).prompt_tokens for call in actor.calls for ask in call)
+    estimate = estimate_effect(Actor(answer), **options)
+    assert estimate.prompt_tokens == pytest.approx(total, rel=0.05)
+
+
+def test_the_price_of_a_model_is_the_price_of_its_estimate() -> None:
+    actor = Actor(lambda ask: Reply("4", prompt_tokens=20, completion_tokens=3))
+    asks = [Ask(({"role": "user", "content": str(i)},), i) for i in range(4)]
+    assert estimate_asks(actor, asks, Sampling(), 10).cost is None
+    actor.price = (1.0, 2.0)
+    estimate = estimate_asks(actor, asks, Sampling(), 10)
+    assert (estimate.prompt_tokens, estimate.tokens) == (200, 30)
+    assert estimate.cost == pytest.approx((200 + 60) / 1e6)
+    assert "cost about 0.00026;" in estimate.sentence("") and "200 tokens" in estimate.sentence("")
+    assert estimate.plus(estimate.times(2)).cost == pytest.approx(3 * 260 / 1e6)
 
 
 def test_of_two_estimates_the_rate_is_that_of_all_tokens() -> None:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from holdfast.evals.gate.decision import outcome
-from holdfast.report.gate import junit, markdown, sentence
+from holdfast.report.gate import junit, markdown, power, sentence
 from holdfast.results.gate import (
     Decision,
     GateRun,
@@ -50,6 +50,15 @@ def test_junit_has_one_case_with_the_verdict(verdict: Outcome, tag: str | None) 
         str(int(tag == "failure")),
         str(int(tag == "error")),
     )
+
+
+def test_no_fall_above_1_is_called_one_that_can_be_seen() -> None:
+    def text(detectable: float) -> str:
+        fall = Power(0.1, 627, detectable)
+        return power(Decision("cannot tell", 0.17, (-1.0, 1.0), 0.1, 3, fall))
+
+    assert text(1.44) == "80% to see a fall of 0.10 needs n = 627; 3 cannot show any."
+    assert text(0.84).endswith("3 show one of 0.84.")
 
 
 HOSTILE = "a\x00b\x1b[31m ]]> </failure> \ud800 \ufffe `````` </details> | ```"

@@ -79,8 +79,8 @@ def compare(
             )
             beside = name_uncounted(
                 rounds=settings.lengths()[-1],
-                questions=settings.questions != "none",
                 screen=settings.screen,
+                judge=judge is not None,
             )
             print_estimate(estimate, output.as_json, beside)
             return

@@ -79,7 +79,11 @@ def drift(
             if subject is None:
                 raise HoldfastError("--plan measures a model: name one with --model.")
             estimate = estimate_drift(subject, settings, user_model=agents[-1])
-            beside = name_uncounted(rounds=settings.rounds, screen=settings.screen)
+            beside = name_uncounted(
+                rounds=settings.rounds,
+                screen=settings.screen,
+                judge=others.judge_model is not None,
+            )
             print_estimate(estimate, output.as_json, beside)
             return
         result = measure_drift(

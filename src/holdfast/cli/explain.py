@@ -44,7 +44,12 @@ def explain(
         print_estimate(
             estimate,
             output.as_json,
-            name_uncounted(rounds=settings.rounds, screen=settings.screen, vectors=True),
+            name_uncounted(
+                rounds=settings.rounds,
+                screen=settings.screen,
+                judge=judge_model is not None,
+                vectors=True,
+            ),
         )
         return
     with resumable(output.out, hint=batch_hint(settings, [subject])) as folder:

@@ -91,7 +91,7 @@ class Progress:
             with self._bar:
                 self._task = self._bar.add_task(step, total=total, rates="")
                 yield
-            if self._plain:
+            if self._plain and self._state != self._last_state:
                 self._write_line()
         finally:
             end.set()
@@ -116,9 +116,7 @@ class Progress:
         """Move the bar, or write a plain line where the last one is old enough."""
         with self._lock:
             if self._plain and self._clock() - self._last_line >= INTERVAL:
-                state = (self._done, self.replies, self._tokens())
-                if state != self._last_state:
-                    self._last_line, self._last_state = self._clock(), state
+                if self._state != self._last_state:
                     self._write_line()
             elif self._task is not None:
                 rates = ", ".join([*self._earlier(), *self._rates(), *self._time_left()])
@@ -127,6 +125,11 @@ class Progress:
     def _keep_writing(self, end: threading.Event) -> None:
         while not end.wait(1.0):
             self.tick()
+
+    @property
+    def _state(self) -> tuple[float, int, int]:
+        """What a line tells, apart from the time."""
+        return self._done, self.replies, self._tokens()
 
     @property
     def _whole(self) -> int:
@@ -159,7 +162,10 @@ class Progress:
         return [f"{timedelta(seconds=round(seconds))} left"]
 
     def _write_line(self) -> None:
+        self._last_line, self._last_state = self._clock(), self._state
         stage = f"{self._stage}: " if self._stage else ""
-        steps = f"{stage}{self._whole} of {self._total:.0f} {self._step}"
+        tenths = int(10 * self._done + 1e-6)
+        done = f"{tenths / 10:.1f}" if tenths % 10 else f"{self._whole}"
+        steps = f"{stage}{done} of {self._total:.0f} {self._step}"
         line = ", ".join([steps, *self._earlier(), *self._rates(), *self._time_left()])
         print(line, file=self._stream, flush=True)

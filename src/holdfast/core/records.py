@@ -1,4 +1,4 @@
-"""Dataclasses to JSON objects and back: the one place where records are written and read.
+"""Dataclasses to JSON and back: the one place where records are written, read and compared.
 
 The keys of an object are the fields of its dataclass, in order. Two kinds of field differ:
 
@@ -15,6 +15,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import field, fields, is_dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from holdfast.core.errors import HoldfastError, RunError, suggestion
@@ -26,6 +27,10 @@ Record = dict[str, Any]
 """A JSON object."""
 T = TypeVar("T")
 _ADAPTERS: dict[type, Any] = {}  # built once for each kind: building takes a millisecond
+MOST_CHARACTERS = 60
+"""Characters of a value that a refusal shows."""
+NUMBER = "the number of "
+"""Begins the place of a list whose length differs."""
 
 
 def optional_field() -> Any:
@@ -185,3 +190,41 @@ def _nest_inline_fields(kind: Any, record: Mapping[str, Any]) -> Record:
             if one.metadata.get("inlined"):
                 result[one.name] = _nest_inline_fields(hints[one.name], record)
     return result
+
+
+def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
+    """Where two values of JSON differ, and the text of each there; of a list the first place.
+
+    The hash of its weights says which model it is, wherever its folder is now.
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        weights = old.get("weights")
+        label = "name" if weights is not None and weights == new.get("weights") else None
+        for key in [key for key in {**old, **new} if key != label]:
+            place = f"{path}.{key}" if path else str(key)
+            yield from differences(old.get(key), new.get(key), place)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) != len(new):
+        yield f"{NUMBER}{path}", str(len(old)), str(len(new))
+    elif isinstance(old, list) and isinstance(new, list):
+        for i, (one, other) in enumerate(zip(old, new, strict=True)):
+            if one != other:
+                yield from islice(differences(one, other, f"{path}.{i}"), 1)
+                return
+    elif old != new:
+        yield path, *_where_they_differ(dumps(old), dumps(new))
+
+
+def _where_they_differ(old: str, new: str) -> tuple[str, str]:
+    """Two texts, and of long ones the part that differs, with a few characters before it."""
+    start = 0
+    if max(len(old), len(new)) > MOST_CHARACTERS:
+        pairs = enumerate(zip(old, new, strict=False))
+        first = next((i for i, (a, b) in pairs if a != b), min(len(old), len(new)))
+        start = max(0, first - MOST_CHARACTERS // 3)
+    before = "…" if start else ""
+    return before + _shorten(old[start:]), before + _shorten(new[start:])
+
+
+def _shorten(text: str) -> str:
+    # Unlike `errors.shorten`, this keeps every blank.
+    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"

@@ -21,9 +21,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Generic
 
@@ -31,16 +30,20 @@ from typing_extensions import TypeVar
 
 from holdfast.core.errors import RunError
 from holdfast.core.folder import FolderLock, lock, write_whole, writing
-from holdfast.core.records import Record, dumps, read_record
+from holdfast.core.records import NUMBER, Record, differences, dumps, read_record
 
 T = TypeVar("T")
 R = TypeVar("R", default=Record)
 """Type of a run's records."""
 V = TypeVar("V", default=Record)
 """Type of its judge model's verdicts."""
-MOST_CHARACTERS = 60
-"""Characters of a value that a refusal shows."""
 PAGE = "report.html"
+_SIZED_BY_OTHERS = ("protocol.batch",)
+"""Settings that change with others, and are named after them."""
+_ADDRESS = ".base_url"
+_MOVED = (
+    ", or, if the same model answers at both addresses, write the new one into its manifest.json"
+)
 BEGINNINGS = ("shard-", "screen")
 """How names begin that a run's folder may hold before its manifest, beside the unfinished files of
 a killed process."""
@@ -195,9 +198,14 @@ class Run(Generic[R, V]):
         Where this process added nothing to a finished run, the values are those of the earlier
         summary, which the process that did the work wrote.
         """
-        files = (self.record_file, self.verdict_file, self.time_file)
-        earlier = {} if any(file.has_grown for file in files) else self._read_summary()
+        earlier = {} if self._has_grown else self._read_summary()
         return {name: earlier.get(name, value) for name, value in values.items()}
+
+    @property
+    def _has_grown(self) -> bool:
+        """Whether this process added anything to the run."""
+        files = (self.record_file, self.verdict_file, self.time_file)
+        return any(file.has_grown for file in files)
 
     def _read_summary(self) -> Record:
         """The summary that an earlier process wrote; empty where there is none that can be read."""
@@ -208,9 +216,29 @@ class Run(Generic[R, V]):
         except (OSError, ValueError, TypeError):
             return {}
 
-    def finish(self, summary: object) -> None:
-        """Write the summary."""
-        self._write("summary.json", dumps(summary, indent=1) + "\n")
+    def finish(self, summary: object, write_page: Callable[[Path], None] | None = None) -> None:
+        """Write the summary and, where the run has a folder, the page.
+
+        A run to which this process added nothing needs neither: where they cannot be written, as
+        on a read-only disk, standard error says so.
+
+        Args:
+            summary: the numbers, as a dataclass or a JSON object.
+            write_page: writes the page to a path; by default there is none.
+        """
+        try:
+            self._write("summary.json", dumps(summary, indent=1) + "\n")
+            if write_page and self.page:
+                write_page(Path(self.page))
+        except RunError as error:
+            if self._has_grown:
+                raise
+            why = getattr(error.__cause__, "strerror", None) or error
+            print(
+                f"{self.folder}: the run is whole, but its page and summary could not be written "
+                f"there ({why})",
+                file=sys.stderr,
+            )
 
 
 def _read_lines(path: Path, kind: type[T], mend: bool) -> list[T]:
@@ -252,51 +280,35 @@ def refuse_other_files(folder: Path) -> None:
 
 
 def refuse_another_run(old: Record, new: Record, folder: Path) -> None:
-    """Raise `RunError`, which names what differs, where a folder has another manifest."""
-    differences = list(_differences(old, new))
-    if differences:
-        place, old_value, new_value = differences[0]
-        names = ", ".join(name for name, _, _ in differences[1:4])
-        others = f", and {names} differ too" if names else ""
+    """Raise `RunError`, which names what differs, where a folder has another manifest.
+
+    Settings are named before what is drawn by them, and of a run whose settings differ alone.
+    """
+    every = list(differences(old, new))
+    settings = sorted(filter(_is_setting, every), key=lambda one: one[0] in _SIZED_BY_OTHERS)
+    if every:
+        (place, old_value, new_value), *rest = settings or every
+        names = ", ".join(_label(name) for name, _, _ in rest[:3])
+        verb = "differs" if len(rest) == 1 else "differ"
+        others = f", and {names} {verb} too" if names else ""
+        moved = all(name.endswith(_ADDRESS) for name, _, _ in every)
         raise RunError(
-            f"{folder} holds another run: {place} was {old_value}, is {new_value}{others}; choose "
-            "another --out"
+            f"{folder} holds another run: {_label(place)} was {old_value}, is {new_value}{others}; "
+            f"choose another --out{_MOVED if moved else ''}"
         )
 
 
-def _differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
-    """Where two values of JSON differ, and the text of each there; of a list the first place.
-
-    The hash of its weights says which model it is, wherever its folder is now.
-    """
-    if isinstance(old, dict) and isinstance(new, dict):
-        weights = old.get("weights")
-        label = "name" if weights is not None and weights == new.get("weights") else None
-        for key in [key for key in {**old, **new} if key != label]:
-            place = f"{path}.{key}" if path else str(key)
-            yield from _differences(old.get(key), new.get(key), place)
-    elif isinstance(old, list) and isinstance(new, list) and len(old) != len(new):
-        yield path, f"a list of {len(old)}", f"a list of {len(new)}"
-    elif isinstance(old, list) and isinstance(new, list):
-        for i, (one, other) in enumerate(zip(old, new, strict=True)):
-            if one != other:
-                yield from islice(_differences(one, other, f"{path}.{i}"), 1)
-                return
-    elif old != new:
-        yield path, *_where_they_differ(dumps(old), dumps(new))
+def _is_setting(difference: tuple[str, str, str]) -> bool:
+    """Whether values differ outside of lists and of what a run has by id."""
+    place, *values = difference
+    keys = place.split(".")
+    return not any(key.isdigit() for key in keys) and (
+        len(keys) == 1 or not any(value.startswith("{") for value in values)
+    )
 
 
-def _where_they_differ(old: str, new: str) -> tuple[str, str]:
-    """Two texts, and of long ones the part that differs, with a few characters before it."""
-    start = 0
-    if max(len(old), len(new)) > MOST_CHARACTERS:
-        pairs = enumerate(zip(old, new, strict=False))
-        first = next((i for i, (a, b) in pairs if a != b), min(len(old), len(new)))
-        start = max(0, first - MOST_CHARACTERS // 3)
-    before = "…" if start else ""
-    return before + _shorten(old[start:]), before + _shorten(new[start:])
-
-
-def _shorten(text: str) -> str:
-    # Unlike `errors.shorten`, this keeps every blank.
-    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
+def _label(place: str) -> str:
+    """What a user calls a place in a manifest."""
+    if place == f"{NUMBER}conversations":
+        return f"{place} (--pairs or --history)"
+    return place.removeprefix("protocol.").removeprefix("sampling.")

@@ -18,6 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -223,9 +224,7 @@ def drift(
         **run.of_work(**_of_backend(model), **_pace(progress.replies, seconds)),
         report=run.page,
     )
-    run.finish(summary)
-    if run.page:
-        report.write_drift(summary, conversations, Path(run.page))
+    run.finish(summary, partial(report.write_drift, summary, conversations))
     return DriftResult(summary, conversations)
 
 

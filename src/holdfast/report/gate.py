@@ -61,9 +61,12 @@ def power(decision: Decision) -> str:
     fall = decision.power
     if fall.needed is None:
         return "Too few conversations to say how many are needed."
+    # A score is from 0 to 1, so that no fall is larger than 1.
+    shows_any = fall.detectable is not None and fall.detectable <= 1
+    shown = f"show one of {number(fall.detectable)}" if shows_any else "cannot show any"
     return (
         f"80% to see a fall of {number(fall.fall)} needs n = {fall.needed:,}; "
-        f"{decision.n:,} show one of {number(fall.detectable)}."
+        f"{decision.n:,} {shown}."
     )
 
 

@@ -96,6 +96,17 @@ def test_the_largest_falls_come_first_with_an_answer_each(hold: Hold) -> None:
     assert len({one.persona for one in summary.losses}) == 3
 
 
+def test_a_persona_that_gains_is_shown_with_no_loss(hold: Hold) -> None:
+    def answer(ask: Ask) -> Reply:
+        late = len(ask.chat) > 3
+        return Reply("I forgot.") if late and ask.seed % 100 >= 85 else obey(ask)
+
+    summary = gate(hold("before", 60), hold("after", answer=answer))
+    falling = {one.persona for one in summary.personas if one.change < 0}
+    assert (summary.decision.change or 0) > 0
+    assert {one.persona for one in summary.losses} <= falling
+
+
 def test_late_compares_the_last_quarter(hold: Hold) -> None:
     summary = gate(hold("before"), hold("after", 60), late=True)
     assert summary.rounds == (2, 2)

@@ -151,6 +151,19 @@ def test_the_headline_says_what_share_and_score_did() -> None:
     assert f"{reach}." in findings(read_summary(short))[0]
 
 
+def test_the_headline_calls_no_change_shown_that_the_conversations_cannot_show() -> None:
+    few = summary()
+    few["controls"][0].update(n=[2, 2, 2], interval=[[None, None]] * 3)
+    assert headline(read_summary(few)).endswith(
+        "to 0.60; no change can be shown with 2 conversations"
+    )
+    few["controls"][0].update(prompt_share=None)
+    assert headline(read_summary(few)).endswith("no change can be shown with 2 conversations")
+    wide = summary()
+    wide["controls"][0].update(interval=[[0.5, 1.0], [0.5, 1.0], [0.3, 0.9]])
+    assert headline(read_summary(wide)).endswith("to 0.60; the intervals of the two scores overlap")
+
+
 @pytest.mark.parametrize(
     ("share", "stability", "expected"),
     [

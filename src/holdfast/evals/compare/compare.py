@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -160,9 +161,7 @@ def compare(
     refusals |= setup.plan.refusals(run.records)
     summary = _summary(setup, questions, results, run, settings, refusals, command, start)
     conversations = _by_conversation(setup.plan, results, run, questions, refusals)
-    run.finish(summary)
-    if summary.report:
-        report.write_compare(summary, conversations, Path(summary.report))
+    run.finish(summary, partial(report.write_compare, summary, conversations))
     return Comparison(summary, conversations)
 
 
@@ -183,8 +182,7 @@ def estimate_compare(
     group = ModelGroup(model, also) if also else model
     controls, _ = _controls(group, settings, also)
     setup, _ = _set_up(group, settings, controls, user_model or model, judge_model, None)
-    plain = [one for one in setup.plan.variants_of_all() if one.control == NONE]
-    return estimate(setup.chat, plain).times(len(controls))
+    return estimate(setup.chat, setup.plan.variants_of_all())
 
 
 def _set_up(

@@ -115,7 +115,9 @@ def converse(
         steps=lambda batch: batch.steps,
         work=partial(_hold_batch, bare, chat.agent is not None, timed, skip_refused, resume),
     )
-    steps, step = units.total_steps(where), "rounds" if protocol.rounds else "batches"
+    steps, here = units.total_steps(where), len(units.done_here(where))
+    rounds = f"rounds in {here} batches" if here > 1 else "rounds"
+    step = rounds if protocol.rounds else "batches"
     with progress.of(steps, step, stage, lambda: sum(map(tokens_drawn, models))):
         share_out(units, run, models, progress, where)
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,10 +110,8 @@ def effect(
     if judge_model is not None:
         judge_tasks(run, plan.tasks, _replies(run), judge_model)
     summary = plan.summary(run, command, start)
-    run.finish(summary)
-    if summary.report:
-        pairs = reply_pairs(run, plan.tasks, summary.models)
-        report.write_effect(summary, pairs, Path(summary.report))
+    pairs = reply_pairs(run, plan.tasks, summary.models)
+    run.finish(summary, partial(report.write_effect, summary, pairs))
     return Effect(summary)
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,9 +139,7 @@ def explain(
         findings=[],
     )
     summary = replace(summary, findings=findings(summary))
-    run.finish(summary)
-    if summary.report:
-        report.write_explain(summary, Path(summary.report))
+    run.finish(summary, partial(report.write_explain, summary))
     return Explanation(summary)
 
 
@@ -170,8 +169,7 @@ def estimate_explain(
     """
     settings = settle(settings, ExplainSettings, changes)
     setup = _set_up(_local(model), settings, None, user_model, judge_model)
-    plain = [one for one in setup.plan.variants_of_all() if one.control == NONE]
-    return estimate(setup.chat, plain).times(len(setup.plan.controls)).plus(estimate(*_bare(setup)))
+    return estimate(setup.chat, setup.plan.variants_of_all()).plus(estimate(*_bare(setup)))
 
 
 def _set_up(

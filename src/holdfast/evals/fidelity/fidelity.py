@@ -18,6 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,7 @@ def fidelity(
         note=NOTES.get(model.name),
         report=run.page,
     )
-    run.finish(summary)
-    if summary.report:
-        report.write_fidelity(summary, Path(summary.report))
+    run.finish(summary, partial(report.write_fidelity, summary))
     return Fidelity(summary)
 
 

@@ -6,6 +6,7 @@ What is compared is stability: the mean score over rounds 1 to R, or over the la
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,8 @@ def gate(
         # The candidate is the baseline: no sample is needed to say so.
         decision = replace(decision, verdict="holds", same=True)
     runs = [_run(side, values, part) for side, values in zip(sides, (before, after), strict=True)]
+    personas = _personas(sides[0], before[:, part], after[:, part])
+    falling = {one.persona for one in personas if one.change < 0}
     return GateSummary(
         decision=decision,
         sentence=sentence(decision, *runs),
@@ -80,8 +83,8 @@ def gate(
         baseline=runs[0],
         candidate=runs[1],
         differences=differing,
-        personas=_personas(sides[0], before[:, part], after[:, part]),
-        losses=_losses(*sides, part),
+        personas=personas,
+        losses=_losses(*sides, part, falling),
     )
 
 
@@ -124,12 +127,14 @@ def _personas(side: GateSide, before: Array, after: Array) -> list[PersonaChange
     return sorted(changes, key=lambda one: one.change)
 
 
-def _losses(baseline: GateSide, candidate: GateSide, part: slice) -> list[Loss]:
-    """The largest losses on the same probe, the latest first, one for each persona."""
+def _losses(
+    baseline: GateSide, candidate: GateSide, part: slice, falling: Container[str]
+) -> list[Loss]:
+    """The largest losses on the same probe, the latest first, one for each persona that falls."""
     losses: list[Loss] = []
     for before, after in zip(baseline.conversations, candidate.conversations, strict=True):
         for at, then in zip(before.rounds, after.rounds, strict=False):
-            if part.start <= at.round < part.stop:
+            if before.agent.id in falling and part.start <= at.round < part.stop:
                 new_answers = _scored_answers(then)
                 losses += [
                     _loss(before.id, before.agent.id, at.round, old, new_answers[key])

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,7 @@ def robustness(
     with MathCheck() as math:
         answers = Answers.of(run.records, plan.tasks, plan.personas, plan.verifiers, math)
     summary = plan.summary(run, answers, command, start)
-    run.finish(summary)
-    if summary.report:
-        report.write_robustness(summary, Path(summary.report))
+    run.finish(summary, partial(report.write_robustness, summary))
     return Robustness(summary, answers)
 
 

@@ -7,6 +7,7 @@ from functools import partial, reduce
 from typing import Any, NamedTuple
 
 from holdfast.core.backend import Ask, Backend, Reply, Sampling, tokens_drawn
+from holdfast.core.chat import Chat
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.run import Run
@@ -106,8 +107,16 @@ def estimate_batches(
         units = [unit for batch in batches if batch.model == m for unit in batch.units]
         replies = sum(len(unit.arms) * len(unit.task.turns) for unit in units)
         asks = [_ask(unit.task, unit.sample, arm, (), seed) for unit in units for arm in unit.arms]
-        parts.append(estimate_asks(model, asks, sampling, replies))
+        parts.append(estimate_asks(model, asks, sampling, replies, partial(_later_chats, units)))
     return reduce(RunEstimate.plus, parts)
+
+
+def _later_chats(units: Sequence[TaskUnit], reply: str) -> Iterator[Chat]:
+    """What is asked after the first turn of each task, if every reply is the given one."""
+    for unit in units:
+        for arm in unit.arms:
+            for turn in range(1, len(unit.task.turns)):
+                yield _ask(unit.task, unit.sample, arm, [reply] * turn, 0).chat
 
 
 def _is_done(batch: TaskBatch, records: Sequence[TaskRecord]) -> bool:

@@ -51,6 +51,7 @@ class ApiBackend:
         user_first: a chat must open with a user message.
         system_anywhere: a system message may come in mid-chat.
         context: tokens that the model can see; None where unknown.
+        price: prices per million tokens (input, output); None where unknown.
     """
 
     local = False
@@ -111,7 +112,7 @@ class ApiBackend:
         if price is not None and min(price) < 0:
             raise ServiceError(f"prices per million tokens must not be negative, as in {price}")
         self._concurrency, self._timeout, self._retries = concurrency, timeout, max_retries
-        self._price = price
+        self.price = price
         self._parameters = Parameters(extra_body or {}, template_options or {})
         self._usage = Usage()
         self._lock = threading.Lock()
@@ -124,10 +125,10 @@ class ApiBackend:
     @property
     def cost(self) -> float | None:
         """Return the cost of the tokens so far; None without a price."""
-        if self._price is None:
+        if self.price is None:
             return None
         usage = self._usage
-        total = self._price[0] * usage.prompt_tokens + self._price[1] * usage.completion_tokens
+        total = self.price[0] * usage.prompt_tokens + self.price[1] * usage.completion_tokens
         return round(total / 1e6, 6)
 
     @property

@@ -57,13 +57,22 @@ def headline(summary: ExplainSummary) -> str:
     if not share:
         return (
             f"In {rounds} the score goes from {number(score[0])} to {number(score[-1])}"
-            f"{_reaching(none)}; no prompt share was measured"
+            f"{_reaching(none)}; no prompt share was measured{_doubt(none)}"
         )
     return (
         f"In {rounds} the share of attention that the system prompt gets goes from "
         f"{percent(share[0])} to {percent(share[-1])}, and the score from {number(score[0])} to "
-        f"{number(score[-1])}{_reaching(none)}"
+        f"{number(score[-1])}{_reaching(none)}{_doubt(none)}"
     )
+
+
+def _doubt(none: ControlExplanation) -> str:
+    """What to say where the scores at the two ends are no change that is shown."""
+    first, last = ends(none.interval[0]), ends(none.interval[-1])
+    if first is None or last is None:
+        return f"; no change can be shown with {quantity(none.n[-1], 'conversation')}"
+    overlap = first[0] <= last[1] and last[0] <= first[1]
+    return "; the intervals of the two scores overlap" if overlap else ""
 
 
 def _reaching(none: ControlExplanation) -> str:

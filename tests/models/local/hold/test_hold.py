@@ -610,7 +610,8 @@ def test_models_that_cannot_be_steered_are_refused() -> None:
     with pytest.raises(ControlError, match="rotary"), hold(gpt2, "anchor", tokenizer=TOKENS):
         pass
     for wrong in (nn.Linear(2, 2), "mini", None):
-        with pytest.raises(ControlError, match="has no transformers model"), hold(wrong, "boost:2"):
+        sentence = "has no transformers model inside: give one that AutoModelForCausalLM"
+        with pytest.raises(ControlError, match=sentence), hold(wrong, "boost:2"):
             pass
 
 

@@ -294,8 +294,9 @@ def _unwrap(model: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase | None
         model = next((part for part in inside if isinstance(part, nn.Module)), None)
         if model is None:
             raise ControlError(
-                f"{type(outer).__name__} has no transformers model inside: give a"
-                " PreTrainedModel, a pipeline, a trainer, or a PEFT model."
+                f"{type(outer).__name__} has no transformers model inside: give one that"
+                " AutoModelForCausalLM.from_pretrained loads, a pipeline, a trainer, or a PEFT"
+                " model; neither a name nor a model of holdfast.load is one."
             )
     return model, tokenizer
 
