@@ -6,7 +6,8 @@ import pytest
 
 from holdfast import judge
 from holdfast.judge.language import probability
-from holdfast.persona.draft.drafting import SPEAKS, draft
+from holdfast.persona.draft.drafting import draft
+from holdfast.persona.every_reply import SPEAKS
 
 
 @pytest.mark.parametrize(
