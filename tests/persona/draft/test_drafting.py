@@ -266,7 +266,7 @@ def test_a_manner_under_a_condition_is_not_judged_in_every_reply(clause: str) ->
 def test_a_manner_for_usual_replies_is_judged_in_every_reply(clause: str, name: str) -> None:
     result = draft(clause)
     assert [one.name for one in result.demands] == [name]
-    assert result.probed_only == []
+    assert result.suite.every_reply == tuple(one.id for one in result.suite.personas)
 
 
 def test_a_secret_is_kept_back_where_the_prompt_wants_it_so() -> None:

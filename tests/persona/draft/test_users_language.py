@@ -53,7 +53,7 @@ def test_a_language_that_depends_on_the_users_is_judged_by_its_probes_alone(
             max(("en", "de", "es", "fr"), key=lambda c: probability(p, c)) for p in one.probes
         ]
         assert list(dict.fromkeys(likely)) == users
-    assert result.probed_only == list(result.demands)
+    assert result.suite.every_reply == ()
     assert result.whole.judge == SPEAKS
     assert result.problems() == []
 
@@ -70,7 +70,7 @@ def test_a_language_that_depends_on_the_users_is_judged_by_its_probes_alone(
 def test_a_language_for_whatever_the_user_writes_is_judged_in_every_reply(prompt: str) -> None:
     result = draft(prompt)
     assert [one.name for one in result.demands] == ["language"]
-    assert result.probed_only == []
+    assert result.suite.every_reply == tuple(one.id for one in result.suite.personas)
     whole = judge.build(result.whole.judge)
     assert whole("Das Wetter ist heute schön.").value > 0.5 > whole("Nice weather today.").value
 
