@@ -184,3 +184,10 @@ def find_stop(text: str, stops: Iterable[str]) -> int | None:
     """Where the first stop string begins in a text, or None."""
     places = [place for stop in stops if stop and (place := text.find(stop)) >= 0]
     return min(places, default=None)
+
+
+def price_tokens(
+    price: tuple[float, float], prompt_tokens: float, completion_tokens: float
+) -> float:
+    """What tokens cost, by their prices per million (prompt, completion)."""
+    return (price[0] * prompt_tokens + price[1] * completion_tokens) / 1e6

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from holdfast.core.backend import Ask, Backend, Sampling
+from holdfast.core.backend import Ask, Backend, Sampling, price_tokens
 from holdfast.core.chat import Chat
 
 STEP = 32
@@ -117,7 +117,7 @@ def count_characters(chat: Chat) -> int:
 def cost_of(model: Backend, prompt_tokens: float, tokens: float) -> float | None:
     """What a model's tokens cost; None where it has no price."""
     price: tuple[float, float] | None = getattr(model, "price", None)
-    return None if price is None else (price[0] * prompt_tokens + price[1] * tokens) / 1e6
+    return None if price is None else price_tokens(price, prompt_tokens, tokens)
 
 
 def add_costs(costs: Iterable[float | None]) -> float | None:

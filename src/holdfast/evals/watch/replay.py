@@ -1,9 +1,8 @@
 """A log of traffic, replayed: chats, requests with their replies, or a server's own lines.
 
 A server's line is judged again where it has the reply's text and the persona is given, and keeps
-its score otherwise. The
-last text of each user turn counts in a chat, and the last text alone in a request: what an
-assistant says before it calls a tool is no reply of its own.
+its score otherwise. The last text of each user turn counts in a chat, and the last text alone in a
+request: what an assistant says before it calls a tool is no reply of its own.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from typing import Any
 import openai
 
 from holdfast.control.rewrite import rewrite
-from holdfast.core.backend import Ask, Reply, Sampling, find_stop
+from holdfast.core.backend import Ask, Reply, Sampling, find_stop, price_tokens
 from holdfast.core.chat import Message, without_surrogates
 from holdfast.core.control import NONE, Control
 from holdfast.core.errors import ControlError, ServiceError, first_line
@@ -128,8 +128,7 @@ class ApiBackend:
         if self.price is None:
             return None
         usage = self._usage
-        total = self.price[0] * usage.prompt_tokens + self.price[1] * usage.completion_tokens
-        return round(total / 1e6, 6)
+        return round(price_tokens(self.price, usage.prompt_tokens, usage.completion_tokens), 6)
 
     @property
     def dropped_parameters(self) -> Mapping[str, str]:
