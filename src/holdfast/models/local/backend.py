@@ -34,6 +34,7 @@ from holdfast.models.engine.request import Continuation, Guide, Request, Spans
 from holdfast.models.local.files import hash_parameters
 from holdfast.models.local.gated_adapter import GatedAdapter
 from holdfast.models.local.memory import total_memory
+from holdfast.models.local.prompt_cache import BYTES, PromptCache
 from holdfast.models.local.special_tokens import find_end_tokens
 from holdfast.models.local.template import RenderedChat, Template
 from holdfast.models.local.turns import (
@@ -46,7 +47,6 @@ from holdfast.models.local.weights import TINY, default_rows, format_line
 from holdfast.models.thinking import ThoughtDecoder
 
 TEMPLATES = 16  # templates with further options that are kept
-LONG_OPTIONS = 100_000  # characters of options that are not kept
 
 
 class LocalBackend:
@@ -94,7 +94,7 @@ class LocalBackend:
         self.name = name
         self.tokenizer = tokenizer
         self.template = Template(tokenizer, name, options)
-        self._templates: dict[str, Template] = {}
+        self._templates = PromptCache[Template]()
         rows = batch_size or default_rows(model)
         limit = total_memory(model.device) // 4 if cache_bytes is None else cache_bytes
         self.engine = Engine(model, name=name, batch_size=rows, cache_bytes=limit)
@@ -269,19 +269,17 @@ class LocalBackend:
         return replace(request, adapter=self._adapter(control.prism).name, gate_ids=gate_ids)
 
     def template_with(self, options: Mapping[str, Any] | None) -> Template:
-        """Return the chat template with more options. The last `TEMPLATES` are kept.
+        """Return the chat template with more options. About the last `TEMPLATES` are kept.
 
         Raises `ModelError` where it renders no chat with them.
         """
         if not options:
             return self.template
         key = json.dumps(options, sort_keys=True)
-        if len(key) > LONG_OPTIONS:
-            return self.template.with_options(options)
-        template = self._templates.pop(key, None) or self.template.with_options(options)
-        self._templates[key] = template
-        if len(self._templates) > TEMPLATES:
-            del self._templates[next(iter(self._templates))]
+        template = self._templates.get(key)
+        if template is None:
+            template = self.template.with_options(options)
+            self._templates.put(key, template, BYTES // TEMPLATES)
         return template
 
     def steering(self, control: Control, chat: RenderedChat) -> RowSteering:
