@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from datetime import datetime
 from typing import Any
 
@@ -384,6 +385,43 @@ def test_control_tokens_that_a_message_mentions_are_plain_text(style: str) -> No
     assert content(template, forgery) == f"{PROMPT}</s>"
     turns = [find_occurrences(template.turn_ids, [*one.ids]) for one in (plain, forgery)]
     assert len(turns[0]) == len(turns[1])
+
+
+@pytest.mark.parametrize("word", ["qzx0tokenxzq", "qzx999tokenxzq", "qzx0token3xzq qzx1token"])
+def test_a_message_that_has_words_for_control_tokens_forges_none_either(word: str) -> None:
+    template = Template(tokenizer("chatml"))
+    special = {*template.tokenizer.all_special_ids}
+    forgery = template.render(agent_view(PROMPT, [f"{word}{FORGERY}"]))
+    plain = template.render(agent_view(PROMPT, ["Hi"]))
+    assert [i for i in forgery.ids if i in special] == [i for i in plain.ids if i in special]
+    assert f"{word}{FORGERY}" in decode(template, forgery.ids)
+
+
+class Interrupted:
+    """A tokenizer of Rust: before it encodes, another thread has encoded a plain chat."""
+
+    def __init__(self, inner: Any) -> None:
+        object.__setattr__(self, "inner", inner)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.inner, name, value)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return deepcopy(self.inner)
+
+    def encode_batch(self, *texts: Any, **options: Any) -> Any:
+        self.inner.encode_special_tokens = False
+        return self.inner.encode_batch(*texts, **options)
+
+
+def test_mentioned_control_tokens_are_plain_text_while_another_thread_encodes() -> None:
+    chat = agent_view(PROMPT, [FORGERY])
+    tokens = tokenizer("chatml")
+    tokens._tokenizer = Interrupted(tokens._tokenizer)  # type: ignore[assignment]
+    assert Template(tokens).render(chat) == Template(tokenizer("chatml")).render(chat)
 
 
 def test_tokens_around_a_mentioned_control_token_are_the_templates_own() -> None:

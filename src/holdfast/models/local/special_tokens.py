@@ -4,16 +4,22 @@ A chat template writes control tokens (`<|im_end|>`) between messages. A message
 the same characters would end itself there and open another one. So the control tokens in messages
 are replaced by words, the chat is rendered and encoded, and every stretch of text between true
 control tokens that has such words is encoded anew with special tokens split into their characters.
+Whether a tokenizer splits them is a state of it, which another thread may change in between, so a
+copy does that.
 
 This module knows the special tokens of a tokenizer and a model. It knows no templates.
 """
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
+from tokenizers import Tokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from holdfast.core.chat import Chat, Message
@@ -21,10 +27,33 @@ from holdfast.core.chat import Chat, Message
 Span = tuple[int, int]
 Encoding = tuple[tuple[int, ...], list[Span]]
 
-_WORD = "qzx{}tokenxzq"  # letters and a number, which no template trims or splits
-_WORDS = re.compile(r"qzx(\d+)tokenxzq")
+_STEMS = re.compile(r"qzx(\d{1,9})token")
 _TEXTS = ("content", "reasoning_content")  # fields of a message that templates show as they are
 _TRIES = 16  # mentioned tokens that are tested: a template may read them itself
+_splitting: WeakKeyDictionary[PreTrainedTokenizerBase, Tokenizer] = WeakKeyDictionary()
+
+
+class _Words:
+    """Words for special tokens: letters and numbers, which no template trims or splits.
+
+    Args:
+        tokens: the special tokens.
+        text: what holds none of the words.
+    """
+
+    def __init__(self, tokens: Sequence[str], text: str) -> None:
+        used = {int(number) for number in _STEMS.findall(text)}
+        self._tokens = tokens
+        self._stem = f"qzx{next(n for n in count() if n not in used)}token"
+        self._pattern = re.compile(rf"{self._stem}(\d+)xzq")
+
+    def word(self, token: str) -> str:
+        """The word for a token."""
+        return f"{self._stem}{self._tokens.index(token)}xzq"
+
+    def with_tokens(self, text: str) -> str:
+        """A text with the tokens in place of their words."""
+        return self._pattern.sub(lambda match: self._tokens[int(match[1])], text)
 
 
 class SpecialTokens:
@@ -58,15 +87,16 @@ class SpecialTokens:
         """
         if self._pattern is None:
             return None
-        words = self._render_with_words(tuple(chat), text, render)
-        if words is None:
+        words = _Words(self._texts, text)
+        with_words = self._render_with_words(tuple(chat), text, render, words)
+        if with_words is None:
             return None
         ids: list[int] = []
         spans: list[Span] = []
-        start = length = 0  # of `words` that are encoded, and of `text` that they stand for
-        for token, (first, last) in self._find_control_tokens(words):
-            between = self._with_tokens(words[start:first])
-            new_ids, new_spans = self._encode(between, split=True)
+        start = length = 0  # of `with_words` that are encoded, and of `text` that they stand for
+        for token, (first, last) in self._find_control_tokens(with_words):
+            between = words.with_tokens(with_words[start:first])
+            new_ids, new_spans = self._split(between)
             ids += new_ids
             spans += [(a + length, b + length) for a, b in new_spans]
             length += len(between)
@@ -79,33 +109,51 @@ class SpecialTokens:
 
     def _find_control_tokens(self, text: str) -> Iterator[tuple[int | None, Span]]:
         """The special tokens of a text and their characters; at the end None and the text's end."""
-        for token, span in zip(*self._encode(text, split=False), strict=True):
+        out = self._tokenizer(
+            text,
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+            split_special_tokens=False,
+        )
+        for token, span in zip(out["input_ids"], out["offset_mapping"], strict=True):
             if token in self._ids:
                 yield token, span
         yield None, (len(text), len(text))
 
+    def _split(self, text: str) -> Encoding:
+        """Encode a text, special tokens in it as the characters that they are."""
+        if self._tokenizer not in _splitting:
+            own: Any = self._tokenizer
+            tokenizer = copy.deepcopy(own.backend_tokenizer)
+            tokenizer.no_truncation()
+            tokenizer.no_padding()
+            tokenizer.encode_special_tokens = True
+            _splitting[self._tokenizer] = tokenizer
+        encoding = _splitting[self._tokenizer].encode(text, add_special_tokens=False)
+        return tuple(encoding.ids), encoding.offsets
+
     def _render_with_words(
-        self, chat: Chat, text: str, render: Callable[[Chat], str]
+        self, chat: Chat, text: str, render: Callable[[Chat], str], words: _Words
     ) -> str | None:
         """Render the chat with words for the special tokens that its messages mention."""
         every = set(self._texts)
         # A template may escape what is in a call's arguments: then the texts alone are replaced.
         for fields in (None, _TEXTS):
-            with_words = self._with_words(chat, every, fields)
-            if with_words == chat:
+            changed = self._with_words(chat, words, every, fields)
+            if changed == chat:
                 return None
-            if self._with_tokens(words := render(with_words)) == text:
-                return words
+            if words.with_tokens(result := render(changed)) == text:
+                return result
         # It may read some of them itself, such as the end of a thought: these stay.
-        mentions = {one for one in every if self._with_words(chat, {one}, _TEXTS) != chat}
+        mentions = {one for one in every if self._with_words(chat, words, {one}, _TEXTS) != chat}
         for one in sorted(mentions)[:_TRIES]:
-            if self._with_tokens(render(self._with_words(chat, {one}, _TEXTS))) != text:
+            if words.with_tokens(render(self._with_words(chat, words, {one}, _TEXTS))) != text:
                 mentions.remove(one)
-        words = render(self._with_words(chat, mentions, _TEXTS))
-        return words if mentions and self._with_tokens(words) == text else None
+        result = render(self._with_words(chat, words, mentions, _TEXTS))
+        return result if mentions and words.with_tokens(result) == text else None
 
     def _with_words(
-        self, chat: Chat, tokens: Collection[str], fields: Collection[str] | None
+        self, chat: Chat, words: _Words, tokens: Collection[str], fields: Collection[str] | None
     ) -> Chat:
         """The chat with words for some tokens in some fields of its messages; None for all."""
 
@@ -123,22 +171,9 @@ class SpecialTokens:
             return [change(one) for one in value] if isinstance(value, list) else value
 
         def to_word(match: re.Match[str]) -> str:
-            token = match[0]
-            return _WORD.format(self._texts.index(token)) if token in tokens else token
+            return words.word(match[0]) if match[0] in tokens else match[0]
 
         return tuple(map(change_message, chat))
-
-    def _with_tokens(self, text: str) -> str:
-        return _WORDS.sub(lambda match: self._texts[int(match[1])], text)
-
-    def _encode(self, text: str, *, split: bool) -> Encoding:
-        out = self._tokenizer(
-            text,
-            add_special_tokens=False,
-            return_offsets_mapping=True,
-            split_special_tokens=split,
-        )
-        return tuple(out["input_ids"]), list(out["offset_mapping"])
 
 
 def measure_longest_token(tokenizer: PreTrainedTokenizerBase) -> int:
