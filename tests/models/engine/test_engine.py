@@ -259,7 +259,7 @@ def test_pages_that_the_store_drops_while_a_row_goes_on_from_them_are_kept_anew(
     chat = (*ids, *first.ids, 50)
     (expected,) = engine().generate(requests([chat]), GREEDY)
     halt = lambda reply: bool(subject.store.clear())  # noqa: E731
-    (second,) = subject.generate(requests([chat]), GREEDY, halt=halt)
+    (second,) = subject.generate(requests([chat]), GREEDY, halts=[halt])
     assert (second.ids, second.cached_tokens) == (expected.ids, len(chat) - 2)
     (again,) = subject.generate(requests([chat]), GREEDY)
     assert (again.ids, again.cached_tokens) == (expected.ids, len(chat) - 1)
@@ -288,7 +288,7 @@ def test_a_reply_ends_at_the_edge_of_the_context() -> None:
 
 def test_a_predicate_can_end_a_reply() -> None:
     (ids,) = prompts(1)
-    (result,) = engine().generate([Request(ids, 0)], GREEDY, halt=lambda reply: len(reply) == 3)
+    (result,) = engine().generate([Request(ids, 0)], GREEDY, halts=[lambda reply: len(reply) == 3])
     assert (result.stop, len(result.ids)) == ("stop", 3)
 
 

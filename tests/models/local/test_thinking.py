@@ -63,9 +63,13 @@ def script_model(
     subject = LocalBackend(model("qwen3"), own, "thinker", options=options)
 
     def generate(
-        requests: Sequence[Request], sampling: Sampling, ends: object, halt: Halt | None = None
+        requests: Sequence[Request], sampling: Sampling, ends: object, halts: Sequence[Halt] = ()
     ) -> list[Continuation]:
-        return [continuation(request, sampling, halt) for request in requests]
+        each = halts or [None] * len(requests)
+        return [
+            continuation(request, sampling, halt)
+            for request, halt in zip(requests, each, strict=True)
+        ]
 
     def continuation(request: Request, sampling: Sampling, halt: Halt | None) -> Continuation:
         text = script(own.decode(list(request.ids)))
@@ -142,6 +146,22 @@ def test_a_stop_string_in_the_thought_ends_nothing(template: str) -> None:
     head = "<think>\n" if template is QWEN3 else ""
     subject = script_model(lambda chat: f"{head}One. Two.\n</think>\n\namber. More.", template)
     assert ask(subject, stop=(".",)) == ("One. Two.", "amber", "stop")
+
+
+def test_chats_whose_template_opens_a_thought_and_others_end_at_a_stop_string_each() -> None:
+    # Some templates open a thought where the system prompt asks for one (Nemotron's "/think").
+    template = QWEN3 + "{%- if '/think' in messages[0].content %}{{ '<think>\\n' }}{% endif -%}"
+    subject = script_model(
+        lambda chat: ("One.</think>" if chat.endswith("<think>\n") else "") + "amber. More.",
+        template,
+    )
+    asks = [Ask(agent_view(prompt, ["Which?"]), 0) for prompt in ("Be Ann. /think", "Be Ann.")]
+    (first, second), (third, fourth) = (
+        subject.reply(order, Sampling(stop=(".",))) for order in (asks, asks[::-1])
+    )
+    assert (first.text, first.thought) == ("amber", "One.") and second.text == "amber"
+    assert (third, fourth) == (second, first)
+    assert second.completion_tokens == len("amber.")
 
 
 @pytest.mark.parametrize("template", [QWEN3, OPENING])

@@ -39,11 +39,12 @@ class Engine(LoadedModel):
         requests: Sequence[Request],
         sampling: Sampling,
         ends: frozenset[int] = frozenset(),
-        halt: Halt | None = None,
+        halts: Sequence[Halt] = (),
     ) -> list[Continuation]:
-        """Continue every request, in order, until a token of `ends`, `halt`, or a limit.
+        """Continue every request, in order, until a token of `ends`, its halt, or a limit.
 
-        `halt` is asked after each token, with the ids so far, whether the reply is over.
+        `halts` has one for each request, or is empty. It is asked after each token, with the ids
+        so far, whether the reply is over.
         Raises `ModelError` where the model's logits are not finite, or the device's memory is
         full.
         """
@@ -51,7 +52,7 @@ class Engine(LoadedModel):
         with self.decoding():
             rows = []
             for index, request in enumerate(self._ask_gates(requests)):
-                row = self.row(request, sampling, halt, index)
+                row = self.row(request, sampling, halts[index] if halts else None, index)
                 if row.stop is None:
                     rows.append(row)
                 else:

@@ -156,10 +156,10 @@ class LocalBackend:
         requests = list(map(self.request, asks))
         if adapters is not None:
             requests = [r.with_adapter(name) for r, name in zip(requests, adapters, strict=True)]
-        halt = None
-        if sampling.stop and requests:  # one template renders all: it opens all thoughts or none
-            halt = self.thoughts.halt(requests[0].ids, sampling.stop)
-        results = self.engine.generate(requests, sampling, self.ends, halt)
+        halts = []
+        if sampling.stop:
+            halts = [self.thoughts.halt(request.ids, sampling.stop) for request in requests]
+        results = self.engine.generate(requests, sampling, self.ends, halts)
         return [
             self._reply(request, result, sampling.stop)
             for request, result in zip(requests, results, strict=True)
