@@ -37,6 +37,12 @@ def test_a_changed_weight_is_reordered_anew_and_an_unchanged_one_is_not() -> Non
         assert weights.product(own) is first
         own.weight.data += 1.0  # as a merged adapter does, unseen by version counters
         assert torch.allclose(weights.product(own)(x), own(x), atol=0.3)
+        own.bias.data += 5.0
+        assert torch.allclose(weights.product(own)(x), own(x), atol=0.3)
+    with torch.no_grad():
+        own.weight[1, 2:9] = 50.0  # of one token, say, which no sample meets
+    with torch.inference_mode():
+        assert torch.allclose(weights.product(own)(x), own(x), atol=0.3, rtol=0.02)
 
 
 def test_only_narrow_weights_that_are_few_enough_are_copied(

@@ -10,9 +10,9 @@ This module knows linear layers. It knows no model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -52,18 +52,17 @@ class PackedWeights:
     """The reordered weights of a model's linear layers, made when they are first asked for."""
 
     def __init__(self) -> None:
-        self._products: dict[tuple[int, ...], tuple[Tensor, PackedProduct]] = {}
+        self._products: dict[tuple[int, ...], tuple[_Fingerprint, PackedProduct]] = {}
 
     def product(self, *layers: nn.Linear) -> PackedProduct:
         """The product of layers that read the same input, their outputs one after another.
 
-        It is made anew where a weight has changed since: at every 997th element, which sees an
-        optimiser's step and a merged adapter.
+        It is made anew where a weight or a bias has changed since.
         """
         key = tuple(id(layer) for layer in layers)
-        sample = torch.cat([layer.weight.detach().flatten()[::_STRIDE] for layer in layers])
+        fingerprint = _Fingerprint.of(layers)
         entry = self._products.get(key)
-        if entry is not None and torch.equal(entry[0], sample):
+        if entry is not None and entry[0].equals(fingerprint):
             return entry[1]
         weight = torch.cat([layer.weight.detach() for layer in layers])
         bias = None
@@ -76,8 +75,33 @@ class PackedWeights:
         # The number of rows only chooses the order; one for few rows also serves many.
         reordered = torch.ops.mkldnn._reorder_linear_weight(weight, 16)
         product = PackedProduct(reordered, bias)
-        self._products[key] = sample.clone(), product
+        self._products[key] = fingerprint, product
         return product
+
+
+class _Fingerprint(NamedTuple):
+    """What shows that layers have changed."""
+
+    versions: list[int]
+    """Torch's count of what was written to each weight and bias; `data` is written uncounted."""
+    sample: Tensor
+    """Every 997th element of the weights, and the biases: an optimiser's step and a merged adapter
+    change them."""
+
+    @classmethod
+    def of(cls, layers: Sequence[nn.Linear]) -> Self:
+        """The fingerprint of layers as they are."""
+        biases = [layer.bias for layer in layers if layer.bias is not None]
+        tensors = [*(layer.weight for layer in layers), *biases]
+        samples = [layer.weight.detach().flatten()[::_STRIDE] for layer in layers]
+        return cls(
+            [0 if tensor.is_inference() else tensor._version for tensor in tensors],
+            torch.cat([*samples, *(bias.detach() for bias in biases)]),
+        )
+
+    def equals(self, other: _Fingerprint) -> bool:
+        """Whether nothing has changed between the two."""
+        return self.versions == other.versions and torch.equal(self.sample, other.sample)
 
 
 def can_pack(weights: Iterable[Tensor]) -> bool:
