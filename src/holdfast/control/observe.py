@@ -110,8 +110,9 @@ def fused_attention(
 
 
 def _is_plain(module: torch.nn.Module, options: dict[str, Any]) -> bool:
-    """True for causal self-attention with nothing added to the scores."""
+    """True for causal self-attention with nothing added to the scores, and no dropout."""
     has_additions = options.get("position_bias") is not None or options.get("is_causal") is not None
+    has_additions = has_additions or bool(options.get("dropout"))
     return not has_additions and bool(getattr(module, "is_causal", True))
 
 

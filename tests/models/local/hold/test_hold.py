@@ -805,6 +805,24 @@ def test_dropout_in_attention_is_refused_in_training_alone() -> None:
                 subject.train()(**inputs)
 
 
+@pytest.mark.filterwarnings("ignore:.*did nothing")
+@pytest.mark.parametrize("length", [1, 9])
+def test_rows_without_a_persona_keep_their_dropout_in_training(length: int) -> None:
+    config = deepcopy(CONFIGS["llama"])
+    config.attention_dropout = 0.5
+    subject = AutoModelForCausalLM.from_config(config).train()
+    ids = torch.full((1, length), 20)
+
+    def logits() -> torch.Tensor:
+        torch.manual_seed(0)
+        result: torch.Tensor = subject(ids, use_cache=False).logits
+        return result
+
+    expected = logits()
+    with hold(subject, "boost:6", tokenizer=TOKENS):
+        assert torch.equal(logits(), expected)
+
+
 def test_the_documentations_examples_run() -> None:
     page = (Path(__file__).parents[4] / "docs" / "guide" / "hold.md").read_text("utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
