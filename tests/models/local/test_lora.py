@@ -15,7 +15,7 @@ from holdfast.core.backend import Sampling
 from holdfast.core.errors import ModelError
 from holdfast.models.engine.engine import Engine
 from holdfast.models.engine.request import Request
-from holdfast.models.local.lora import CONFIG, WEIGHTS, RowLora, read_lora
+from holdfast.models.local.lora import CONFIG, WEIGHTS, Lora, RowLora, read_lora
 from tiny_models import GROUPED, model
 
 IDS = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16]])
@@ -65,6 +65,16 @@ def test_chosen_rows_are_pefts_and_the_others_the_plain_models(folder: Path) -> 
     torch.testing.assert_close(every, reference)
     torch.testing.assert_close(some[[0, 2]], reference[[0, 2]])
     torch.testing.assert_close(some[1], plain[1])
+
+
+def test_matrices_go_where_their_layer_computes() -> None:
+    # Weights that accelerate offloads are on no device, and a model may be on several.
+    layers = nn.Sequential(nn.Linear(4, 4, device="meta"), nn.Linear(4, 4))
+    rows = RowLora(layers, Lora({"1": (torch.ones(2, 4), torch.ones(4, 2))}, 1.0))
+    x = torch.ones(2, 4)
+    plain = layers[1](x)
+    rows.choose([True, False])
+    torch.testing.assert_close(layers[1](x) - plain, torch.tensor([[8.0], [0.0]]).expand(2, 4))
 
 
 def test_layer_0_gives_the_same_with_and_without(folder: Path) -> None:

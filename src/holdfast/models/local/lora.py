@@ -81,8 +81,8 @@ class RowLora:
     def __init__(self, model: nn.Module, lora: Lora, name: str = "the model") -> None:
         self._chosen, self._whole = torch.zeros(0, dtype=torch.long), False
         self._hooks: list[RemovableHandle] = []
-        self._matrices: list[tuple[nn.Module, Tensor, Tensor]] = []
-        parameter = next(model.parameters())
+        self._adders: list[tuple[nn.Module, Any]] = []  # a module and its hook
+        dtype = next(model.parameters()).dtype
         modules = dict(model.named_modules())
         for path, (a, b) in lora.matrices.items():
             module = modules.get(path)
@@ -92,8 +92,7 @@ class RowLora:
                     f"{len(b)} by {a.shape[1]}, and the model's is "
                     f"{' by '.join(map(str, getattr(module, 'weight', torch.zeros(0)).shape))}."
                 )
-            down, up = (one.to(parameter.device, parameter.dtype) for one in (a, lora.scale * b))
-            self._matrices.append((module, down, up))
+            self._adders.append((module, self._make_hook(a.to(dtype), (lora.scale * b).to(dtype))))
 
     def choose(self, rows: Sequence[bool]) -> None:
         """Choose the rows of the next passes that are adapted; with none the model is as it was."""
@@ -103,10 +102,7 @@ class RowLora:
             return
         self._whole, self._chosen = len(at) == len(rows), torch.tensor(at, dtype=torch.long)
         if not self._hooks:
-            self._hooks = [
-                module.register_forward_hook(self._make_hook(down, up))
-                for module, down, up in self._matrices
-            ]
+            self._hooks = [module.register_forward_hook(add) for module, add in self._adders]
 
     def remove(self) -> None:
         """Remove the hooks; the model is as it was."""
@@ -116,10 +112,12 @@ class RowLora:
 
     def _make_hook(self, a: Tensor, b: Tensor) -> Any:
         def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            nonlocal a, b
+            x = inputs[0]
+            a, b = a.to(x.device), b.to(x.device)  # a model may be spread over several devices
             if self._whole:
-                return output + F.linear(F.linear(inputs[0], a), b)
-            at = self._chosen.to(output.device)
-            delta = F.linear(F.linear(inputs[0][at], a), b)
-            return output.index_add(0, at, delta)
+                return output + F.linear(F.linear(x, a), b)
+            at = self._chosen.to(x.device)
+            return output.index_add(0, at, F.linear(F.linear(x[at], a), b))
 
         return add
