@@ -103,7 +103,6 @@ class LocalBackend:
         self.format_line = format_line(name, model)
         self.engine.match = Grammars(tokenizer, self.ends)
         self.thoughts = ThoughtDecoder(tokenizer)
-        self._adapters: dict[str, GatedAdapter] = {}
         self.reply_ids = find_reply_opening(self.template)
 
     @property
@@ -233,10 +232,11 @@ class LocalBackend:
         anywhere, first = self.template.system_anywhere, self.template.user_first
         return rewrite(chat, control, system_anywhere=anywhere, user_first=first, judge=judge)
 
-    def _adapter(self, path: str) -> GatedAdapter:
-        if path not in self._adapters:
-            self._adapters[path] = GatedAdapter(self.engine, self.name, self.digest, Path(path))
-        return self._adapters[path]
+    def _load_adapter(self, folder: Path) -> str:
+        """Load the adapter in a folder, if it is not there; return its name in the engine."""
+        if str(folder) not in self.engine.adapters:
+            GatedAdapter(self.engine, self.name, self.digest, folder)
+        return str(folder)
 
     def request(
         self, ask: Ask, options: Mapping[str, Any] | None = None, limit: int | None = None
@@ -266,7 +266,8 @@ class LocalBackend:
         if control.prism is None:
             return request
         gate_ids = template.render(gate_chat(ask.chat, control)).ids
-        return replace(request, adapter=self._adapter(control.prism).name, gate_ids=gate_ids)
+        name = self._load_adapter(Path(control.prism))
+        return replace(request, adapter=name, gate_ids=gate_ids)
 
     def template_with(self, options: Mapping[str, Any] | None) -> Template:
         """Return the chat template with more options. About the last `TEMPLATES` are kept.
@@ -300,7 +301,7 @@ class LocalBackend:
         cannot = f"{self.name} cannot be put under `{control.text}`"
         if control.prism is not None:
             try:
-                self._adapter(control.prism)
+                self._load_adapter(Path(control.prism))
             except HoldfastError as error:
                 return f"{cannot}: {error}"
         if control.anchor and self.engine.no_anchor is not None:

@@ -51,13 +51,15 @@ class GatedAdapter:
         self._engine, self._model_name = engine, model_name
         self._gate = read_gate(folder)
         self.choose = RowLora(engine.model, read_lora(folder), model_name).choose
-        engine.adapters[self.name] = self
+        # Not in place: the engine's thread may be going through them.
+        engine.adapters = {**engine.adapters, self.name: self}
 
     def __enter__(self) -> GatedAdapter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        del self._engine.adapters[self.name]
+        others = self._engine.adapters.items()
+        self._engine.adapters = {name: one for name, one in others if one is not self}
         self._engine.forget()
 
     def ask_gate(self, prompts: Sequence[Sequence[int]]) -> list[bool]:
