@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from transformers import AutoModelForCausalLM, GPT2Config
 
 from holdfast import judge
 from holdfast.core.backend import Ask, Sampling
@@ -21,6 +22,7 @@ from holdfast.persona.suite import Persona, load_suite, select
 from holdfast.serve.app import create_app
 from holdfast.serve.detokenize import token_bytes
 from serve.running import JSON, SHOUT, TEA, client, control, serve_app
+from tiny_models import VOCABULARY, tokenizer
 
 GREEDY = Sampling(max_new_tokens=2000, temperature=0.0)
 
@@ -61,6 +63,18 @@ def test_a_seeded_reply_is_the_local_backends(ai: openai.OpenAI, mini: LocalBack
     reply = ask(ai, seed=11, temperature=0.8, top_p=0.95)
     (own,) = mini.reply([Ask((SHOUT, TEA), 11)], Sampling(2000, 0.8, 0.95))
     assert reply.choices[0].message.content == own.text
+
+
+def test_what_controls_need_of_a_model_is_known_before_requests_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4)
+    backend = LocalBackend(AutoModelForCausalLM.from_config(config), tokenizer(), "unturned")
+    create_app(backend)
+    # A pass waits for the replies under way, and with it the server's loop.
+    monkeypatch.setattr(backend.engine.model, "forward", lambda *_, **__: 1 / 0)
+    assert "rotary positions" in str(backend.refusal(parse("anchor")))
+    assert backend.refusal(parse("boost:2")) is None
 
 
 def test_a_stream_joined_is_the_reply_in_one_piece(ai: openai.OpenAI) -> None:

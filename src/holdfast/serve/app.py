@@ -145,8 +145,9 @@ def _check_control(backend: LocalBackend, control: Control, persona: Persona | N
     if control.needs_weights and (why := backend.refusal(control)):
         raise ControlError(why)
     router.check(control.route)
-    # The answer is kept: finding it out takes a pass, which would have to wait for the engine's.
-    backend.refusal(parse("anchor"))
+    # The answers are kept: finding them out takes passes, which would wait for those of the engine.
+    for own in ("anchor", "boost:2"):
+        backend.refusal(parse(own))
     return control
 
 
