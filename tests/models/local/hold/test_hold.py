@@ -547,6 +547,25 @@ def test_a_model_is_given_back_as_it_was_also_after_an_exception(kind: str) -> N
     assert torch.equal(torch.stack(after.logits), torch.stack(plain.logits))
 
 
+def test_after_a_pass_that_ctrl_c_cut_off_the_next_is_held_and_the_block_ends() -> None:
+    subject, inputs = deepcopy(model("llama")), batch(ids_of(LONG))
+
+    def press(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with hold(subject, "boost:6", tokenizer=TOKENS):
+        expected = subject.generate(**inputs, **OPTIONS)
+        key = subject.model.layers[1].register_forward_pre_hook(press)
+        with pytest.raises(KeyboardInterrupt):
+            subject.generate(**inputs, **OPTIONS)
+        key.remove()
+        again = subject.generate(**inputs, **OPTIONS)
+        assert torch.equal(torch.stack(again.logits), torch.stack(expected.logits))
+        subject.model.layers[1].register_forward_pre_hook(press)
+        with pytest.raises(KeyboardInterrupt):
+            subject.generate(**inputs, **OPTIONS)
+
+
 def test_a_model_of_several_parts_gets_every_parts_attention_back() -> None:
     vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
     vision |= {"num_attention_heads": 2, "image_size": 8, "patch_size": 4}

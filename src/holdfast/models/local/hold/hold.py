@@ -153,7 +153,8 @@ class _Block:
 
     def end(self) -> None:
         """Refuse to leave a pass of another thread; warn if no row of any had the persona."""
-        if self._threads:
+        # A pass of this thread is over, or was cut off by Ctrl-C.
+        if self._threads - {threading.get_ident()}:
             raise ControlError(
                 "the block ends while another thread is generating, which would go on without the"
                 " control: join it inside the block."
@@ -169,7 +170,8 @@ class _Block:
         self, body: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """Give a pass its steering."""
-        if getattr(self._pass, "body", None) is not None:
+        # A body within a body; the same one again follows a pass that Ctrl-C has cut off.
+        if getattr(self._pass, "body", None) not in (None, body):
             return None
         self._pass.body, self._pass.steering = body, None
         self._threads.add(threading.get_ident())
