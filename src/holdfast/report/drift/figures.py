@@ -122,6 +122,16 @@ class Trace:
     values: tuple[float | None, ...]
     intervals: tuple[tuple[float, float] | None, ...]
 
+    def series(self, wide: bool, write: Callable[[Any], str], *, main: bool) -> Series:
+        """The curve on the wide page or the narrow one; the main one has its band and dots."""
+        return Series(
+            self.kind,
+            self.values,
+            self.intervals if main else (),
+            f"{self.label if wide else self.short} {write(last_of(self.values))}",
+            dots=main and len(self.values) <= MOST_DOTS,
+        )
+
 
 def numbers(values: Sequence[Any] | None) -> tuple[float | None, ...]:
     """The values, with NaN as None; empty where there is no list."""
@@ -181,16 +191,7 @@ def stability(summary: DriftSummary) -> Figure:
         return "\n".join([first, *(f"{t.name}: {_cell(t, r)}" for t in reversed(curves))])
 
     def series(wide: bool) -> list[Series]:
-        return [
-            Series(
-                t.kind,
-                t.values,
-                t.intervals if t.kind == "own" else (),
-                f"{t.label if wide else t.short} {number(last_of(t.values))}",
-                dots=t.kind == "own" and len(x) <= MOST_DOTS,
-            )
-            for t in curves
-        ]
+        return [t.series(wide, number, main=t.kind == "own") for t in curves]
 
     return line_figure(
         Text("stability", title, f"Mean judge score from 0 to 1 after each round. {ranges}."),
