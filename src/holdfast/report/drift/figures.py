@@ -99,6 +99,18 @@ class Panel:
     narrow: Markup
 
 
+def line_panel(
+    name: str, line: str, series: Sequence[Series], text: Text, left: float, **axes: Any
+) -> Panel:
+    """A small line chart in both widths; `left` is the room for the texts of its ticks."""
+
+    def drawing(width: float, height: float) -> Markup:
+        key = replace(text, key=f"{text.key}-{width:g}")
+        return chart.lines(series, Frame(width, height, left, 6, 8, 24), key, **axes)
+
+    return Panel(name, line, drawing(256, 148), drawing(164, 124))
+
+
 @dataclass(frozen=True)
 class LedgerRow:
     """One line of the ledger: a measure at the start and at the end, with intervals."""
@@ -290,19 +302,14 @@ def categories(summary: DriftSummary) -> list[Panel]:
         description = (
             f"Mean judge score from 0 to 1 by round, from {course}; floor {number(floor)}."
         )
-
-        def drawing(width: float, height: float) -> Markup:
-            text = Text(f"category-{place}-{width:g}", f"Stability of {name}", description)
-            scale = ((0.0, "0"), (0.5, ".5"), (1.0, "1"))
-            frame = Frame(width, height, 22, 6, 8, 24)
-            return chart.lines(series, frame, text, x=x, ticks=scale, notes=notes)
-
         n = whole.n if whole else 0
         some = f"{n} of " if 0 < n < part.n else ""
         line = f"{course}, {some}{quantity(part.n, 'conversation')}"
         if note := (whole or part).interval_note:
             line = f"{line}. {note}"
-        return Panel(name, line, drawing(256, 148), drawing(164, 124))
+        text = Text(f"category-{place}", f"Stability of {name}", description)
+        scale = ((0.0, "0"), (0.5, ".5"), (1.0, "1"))
+        return line_panel(name, line, series, text, 22, x=x, ticks=scale, notes=notes)
 
     by_fall = sorted(
         summary.curves.by_category.items(), key=lambda item: _course(to_the_end.get(item[0]))
