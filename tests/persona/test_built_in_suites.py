@@ -8,7 +8,18 @@ import pytest
 
 from holdfast import judge
 from holdfast.judge.content.refusal import refuses
-from holdfast.persona.suite import CATEGORIES, Suite, check_suite, load_suite, suite_names
+from holdfast.persona.suite import Suite, check_suite, load_suite, suite_names
+
+CATEGORIES = (
+    "pattern",
+    "choice",
+    "character",
+    "memory",
+    "language",
+    "format",
+    "safety",
+    "knowledge-boundary",
+)
 
 GENERIC = (
     "I don't know.",

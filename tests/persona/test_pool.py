@@ -10,6 +10,7 @@ import pytest
 from holdfast.core.errors import PersonaError
 from holdfast.models.mini.world import world
 from holdfast.persona import pool
+from holdfast.results.robustness import PoolPersona
 
 GOOD = '[[persona]]\nid = "a"\nkind = "harmful"\ntext = "You guess."\n'
 
@@ -84,8 +85,8 @@ def test_a_file_that_there_is_not_and_a_split_that_there_is_not_are_said() -> No
 
 
 def test_overlap_is_by_id_or_by_text() -> None:
-    one = pool.Member("a", "helpful", "train", "You  count.")
-    same_id = pool.Member("a", "helpful", "held-out", "Other.")
-    same_text = pool.Member("b", "helpful", "held-out", "you count.")
+    one = PoolPersona("a", "helpful", "train", "You  count.")
+    same_id = PoolPersona("a", "helpful", "held-out", "Other.")
+    same_text = PoolPersona("b", "helpful", "held-out", "you count.")
     assert pool.overlap([one], [same_id]) == pool.overlap([one], [same_text]) == ("a",)
-    assert pool.overlap([one], [pool.Member("c", "helpful", "train", "Else.")]) == ()
+    assert pool.overlap([one], [PoolPersona("c", "helpful", "train", "Else.")]) == ()

@@ -15,7 +15,7 @@ This module knows text and a tokenizer. It knows no templates and no models.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, AnyStr, NamedTuple
 
 from holdfast.core.backend import find_stop
 
@@ -165,7 +165,7 @@ class ThoughtSplitter:
                 self._waiting = self._waiting.removeprefix(closer)
             self._kind, self._strip = "start", True
             return text
-        size = 0 if last else _measure_beginning(self._waiting, self._closers)
+        size = 0 if last else measure_beginning(self._waiting, self._closers)
         certain = len(self._waiting) - size
         text, self._waiting = self._waiting[:certain], self._waiting[certain:]
         return text
@@ -216,14 +216,8 @@ class ThoughtDecoder:
         )
 
 
-def _measure_beginning(text: str, tags: Sequence[str]) -> int:
-    """Number of characters at the end that may be the beginning of a tag."""
-    longest = max(map(len, tags), default=1) - 1
-    return next(
-        (
-            size
-            for size in range(min(longest, len(text)), 0, -1)
-            if any(tag.startswith(text[-size:]) for tag in tags)
-        ),
-        0,
-    )
+def measure_beginning(text: AnyStr, words: Sequence[AnyStr]) -> int:
+    """Length of the longest end of a text that one of the words begins with."""
+    longest = max(map(len, words), default=1) - 1
+    sizes = range(min(longest, len(text)), 0, -1)
+    return next((n for n in sizes if any(word.startswith(text[-n:]) for word in words)), 0)

@@ -20,7 +20,7 @@ from pathlib import Path
 from holdfast import judge as judges
 from holdfast.core.errors import PersonaError
 from holdfast.persona.files import JsonLine, read_json_lines
-from holdfast.persona.suite import PASS, Persona, Problem, Suite, require_embeddings, scorer, select
+from holdfast.persona.suite import PASS, Persona, Suite, require_embeddings, scorer, select
 
 STUFFED = "stuffed with keywords"
 LABELS = ("pass", "fail")
@@ -55,13 +55,6 @@ class ScoredReply:
     def wrong(self) -> bool:
         """True where the score is on the other side of 0.5 than the label."""
         return self.score < PASS if self.reply.expected == "pass" else self.score > PASS
-
-    @property
-    def problem(self) -> Problem:
-        """The score as `check_suite` reports a wrong one."""
-        return Problem(
-            self.reply.persona, self.reply.text, self.reply.expected, self.score, self.why
-        )
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ This module knows text. It knows no models and no tasks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from holdfast.core.errors import PersonaError, suggestion
 from holdfast.persona.files import read_toml
+from holdfast.results.robustness import PoolPersona
 
 KINDS = ("helpful", "irrelevant", "harmful")
 SPLITS = ("train", "held-out")
@@ -25,17 +26,7 @@ _DATA = Path(__file__).parent / "data"
 _BUILT_IN = {"core": _DATA / "pool.toml", "mini": _DATA / "mini-pool.toml"}
 
 
-@dataclass(frozen=True)
-class Member:
-    """A persona of a pool: its text, what it is meant to do, and whether training may see it."""
-
-    id: str
-    kind: str
-    split: str
-    text: str
-
-
-def load(source: str | Path, *, split: str = "all") -> tuple[Member, ...]:
+def load(source: str | Path, *, split: str = "all") -> tuple[PoolPersona, ...]:
     """The personas of `core`, of `mini`, or of a TOML file of `[[persona]]` tables.
 
     `split` keeps those of "train" or "held-out" alone. A table has id, kind (of `KINDS`), text,
@@ -68,13 +59,13 @@ def _tables(path: Path) -> list[Any]:
     return tables
 
 
-def _member(table: Any, where: str) -> Member:
+def _member(table: Any, where: str) -> PoolPersona:
     if not isinstance(table, dict):
         raise PersonaError(f"{where}: a persona is a table.")
     fields = {"split": SPLITS[1], **table}
     for name, value in fields.items():
-        if name not in Member.__dataclass_fields__:
-            hint = suggestion(name, Member.__dataclass_fields__)
+        if name not in PoolPersona.__dataclass_fields__:
+            hint = suggestion(name, PoolPersona.__dataclass_fields__)
             raise PersonaError(f"{where}: there is no field {name!r}: {hint} {_A_MEMBER}")
         if not isinstance(value, str) or not value.strip():
             raise PersonaError(f"{where}: {name} is a text.")
@@ -84,10 +75,10 @@ def _member(table: Any, where: str) -> Member:
     for name, names in (("kind", KINDS), ("split", SPLITS)):
         if (value := fields[name]) not in names:
             raise PersonaError(f"{where}: there is no {name} {value!r}: {suggestion(value, names)}")
-    return Member(**fields)
+    return PoolPersona(**fields)
 
 
-def _check(members: Sequence[Member], path: Path) -> None:
+def _check(members: Sequence[PoolPersona], path: Path) -> None:
     """Refuse an id or a text that occurs twice: it would leak into the held-out split."""
     for name in ("id", "text"):
         values_so_far: set[str] = set()
@@ -103,13 +94,13 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
-def overlap(members: Sequence[Member], others: Sequence[Member]) -> tuple[str, ...]:
+def overlap(members: Sequence[PoolPersona], others: Sequence[PoolPersona]) -> tuple[str, ...]:
     """Ids of the members that are among the others too, by id or by text."""
     ids = {one.id for one in others}
     texts = {_plain(one.text) for one in others}
     return tuple(one.id for one in members if one.id in ids or _plain(one.text) in texts)
 
 
-def describe(members: Sequence[Member]) -> list[dict[str, str]]:
+def describe(members: Sequence[PoolPersona]) -> list[dict[str, str]]:
     """The personas as JSON, for a manifest."""
     return [asdict(member) for member in members]

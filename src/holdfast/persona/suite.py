@@ -26,16 +26,6 @@ from holdfast.judge.content.embedding import is_installed
 from holdfast.persona.files import is_there, read_toml
 from holdfast.persona.published import PublishedSuite
 
-CATEGORIES = (
-    "pattern",
-    "choice",
-    "character",
-    "memory",
-    "language",
-    "format",
-    "safety",
-    "knowledge-boundary",
-)
 SUITES = Path(__file__).parent / "data" / "suites"
 TIERS = {"core-easy": SUITES / "core" / "easy.toml"}
 """Parts of built-in suites that are suites of their own as well."""

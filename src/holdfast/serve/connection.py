@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 from asyncio.events import TimerHandle
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -19,12 +20,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from holdfast.serve.http_errors import RequestError
 from holdfast.serve.limits import Limits
 
-REASONS = {
-    400: "Bad Request",
-    408: "Request Timeout",
-    431: "Request Header Fields Too Large",
-    503: "Service Unavailable",
-}
 _H2C = re.compile(rb"\r\nupgrade:[ \t]*h2c[ \t]*(?=\r\n|\Z)", re.IGNORECASE)
 
 
@@ -172,8 +167,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Answer with an error, unless a response is under way, and close the connection."""
         if unanswered or not self.busy:
             content = RequestError(status, message).content
-            head = f"HTTP/1.1 {status} {REASONS[status]}\r\ncontent-type: application/json\r\n"
-            head += f"content-length: {len(content)}\r\nconnection: close\r\n\r\n"
+            head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+            head += f"content-type: application/json\r\ncontent-length: {len(content)}\r\n"
+            head += "connection: close\r\n\r\n"
             self.transport.write(head.encode() + content)
         self.transport.close()
         self._watch_reader()

@@ -23,7 +23,7 @@ from starlette.responses import Response
 
 from holdfast.core.version import __version__
 from holdfast.serve.access import Keys
-from holdfast.serve.http_errors import RequestError
+from holdfast.serve.http_errors import RequestError, error_response
 from holdfast.serve.limits import KEY_NAME, Asgi, AsgiMessage, Guard, Limits, Receive, Scope, Send
 from holdfast.serve.metrics import Metrics
 from holdfast.serve.protocol import ChatRequest, ErrorBody, invalid_request
@@ -143,11 +143,6 @@ def _path_error(path: str, error: HTTPException) -> RequestError:
     messages = {404: f"there is no {path} here.", 405: "this method is not allowed."}
     message = messages.get(error.status_code, str(error.detail))
     return RequestError(error.status_code, message, headers=error.headers)
-
-
-def error_response(error: RequestError) -> Response:
-    """An error as a response."""
-    return Response(error.content, error.status, error.headers, "application/json")
 
 
 class RequestLog:

@@ -15,6 +15,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from starlette.responses import Response
+
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -96,3 +98,8 @@ def _retry_after(seconds: float) -> dict[str, str]:
 def unknown_model(name: str) -> RequestError:
     """The error for a model that is not in the list."""
     return RequestError(404, f"there is no model {name} here.", code="model_not_found")
+
+
+def error_response(error: RequestError) -> Response:
+    """An error as the whole response."""
+    return Response(error.content, error.status, error.headers, "application/json")

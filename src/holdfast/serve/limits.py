@@ -27,7 +27,7 @@ from holdfast.serve.access import (
     has_body,
     route_path,
 )
-from holdfast.serve.http_errors import RequestError, too_busy
+from holdfast.serve.http_errors import RequestError, error_response, too_busy
 from holdfast.serve.tenants.live import LiveTenants
 
 Scope = MutableMapping[str, Any]
@@ -118,7 +118,7 @@ class Guard:
                 scope, send = {**scope, "method": "GET"}, _without_body(send)
             await self.app(scope, receive, send)
         except RequestError as error:
-            await send_error(error, send)
+            await error_response(error)(scope, receive, send)
         finally:
             self.in_flight -= counted
 
@@ -233,12 +233,3 @@ def _without_body(send: Send) -> Send:
         await send(message)
 
     return send_head
-
-
-async def send_error(error: RequestError, send: Send) -> None:
-    """Send an error as the whole response."""
-    headers = {"content-type": "application/json", **error.headers}
-    headers["content-length"] = str(len(error.content))
-    pairs = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": error.status, "headers": pairs})
-    await send({"type": "http.response.body", "body": error.content})

@@ -22,8 +22,8 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from holdfast.serve.http_errors import unavailable
-from holdfast.serve.limits import Asgi, AsgiMessage, Limits, Receive, Scope, Send, send_error
+from holdfast.serve.http_errors import error_response, unavailable
+from holdfast.serve.limits import Asgi, AsgiMessage, Limits, Receive, Scope, Send
 
 # Connections get one open file in two; the model, the upstream and pipes need the others.
 _SHARE = 2
@@ -92,7 +92,8 @@ class _QuietStop:
             if scope["type"] != "http":
                 raise
             if not started:
-                await send_error(unavailable("the server is stopping: try again.", 5), send)
+                error = unavailable("the server is stopping: try again.", 5)
+                await error_response(error)(scope, receive, send)
 
 
 def _raise_file_limit() -> int:

@@ -112,6 +112,7 @@ def test_what_a_third_measurement_explains_is_gone_once_it_is_held_fixed() -> No
     length = rng.normal(size=200)
     x, y = (length + 0.5 * rng.normal(size=200) for _ in range(2))
     assert correlation(x, y, sample(200)).interval[0] > 0.5
-    assert abs(correlation(x, y, sample(200), covariate=length).rho) < 0.2
-    same = correlation(x, y, sample(200), covariate=np.ones(200))
-    assert same == correlation(x, y, sample(200))
+    x, y = x[:, None], y[:, None]
+    assert abs(pooled_correlation(x, y, sample(200), length[:, None]).rho) < 0.2
+    same = pooled_correlation(x, y, sample(200), np.ones((200, 1)))
+    assert same == pooled_correlation(x, y, sample(200))

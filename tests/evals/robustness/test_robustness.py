@@ -15,15 +15,14 @@ from holdfast.core.errors import HoldfastError, RunError
 from holdfast.evals.robustness.persona_lottery import expected_best
 from holdfast.evals.robustness.robustness import Robustness, estimate_robustness, robustness
 from holdfast.evals.tasks.tasks import Task, load_items
-from holdfast.persona.pool import Member
 from holdfast.report.robustness import remarks, render
-from holdfast.results.robustness import PersonaAccuracy
+from holdfast.results.robustness import PersonaAccuracy, PoolPersona
 
 PEOPLE = (
-    Member("counter", "helpful", "train", "You count."),
-    Member("baker", "irrelevant", "train", "You bake."),
-    Member("guesser", "harmful", "held-out", "You guess."),
-    Member("shouter", "harmful", "held-out", "You SHOUT."),
+    PoolPersona("counter", "helpful", "train", "You count."),
+    PoolPersona("baker", "irrelevant", "train", "You bake."),
+    PoolPersona("guesser", "harmful", "held-out", "You guess."),
+    PoolPersona("shouter", "harmful", "held-out", "You SHOUT."),
 )
 
 
@@ -346,7 +345,7 @@ def test_minis_tasks_are_those_with_one_right_answer() -> None:
 
 
 def test_a_page_shows_markup_in_a_persona_as_text(tasks: Path, tmp_path: Path) -> None:
-    people = (*PEOPLE, Member("evil", "harmful", "train", "<script>alert(1)</script>"))
+    people = (*PEOPLE, PoolPersona("evil", "harmful", "train", "<script>alert(1)</script>"))
     robustness(Actor(answer), tasks=tasks, personas=people, search=True, out=tmp_path / "run")
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in page

@@ -9,9 +9,9 @@ import numpy as np
 from holdfast.core.stats import Array
 from holdfast.evals.robustness.summary import _READ, Answers, _choose_half, _personas
 from holdfast.evals.tasks.tasks import Task
-from holdfast.persona.pool import Member
+from holdfast.results.robustness import PoolPersona
 
-PEOPLE = tuple(Member(f"p-{i}", "helpful", "train", "You are.") for i in range(40))
+PEOPLE = tuple(PoolPersona(f"p-{i}", "helpful", "train", "You are.") for i in range(40))
 ITEMS = 60
 
 

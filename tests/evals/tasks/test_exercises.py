@@ -9,8 +9,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from holdfast.evals.tasks.exercises import CATEGORIES, LEVELS, exercises
+from holdfast.evals.tasks.exercises import LEVELS, exercises
+from holdfast.evals.tasks.exercises.language import LANGUAGE
 from holdfast.evals.tasks.exercises.lexicon import SHARED_LISTS, Lexicon, facts
+from holdfast.evals.tasks.exercises.numbers import NUMBERS
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.questions import Question
 from holdfast.evals.tasks.tasks import FORMS, Task, load_items, load_tasks
@@ -32,7 +34,7 @@ def final(task: Task, reply: str) -> bool:
 def test_there_are_at_least_four_hundred_in_every_category_and_level() -> None:
     tasks = load_tasks("exercises")
     counts = Counter(task.category for task in tasks)
-    assert set(counts) == {f"{name}-{level}" for name in CATEGORIES for level in LEVELS}
+    assert set(counts) == {f"{name}-{level}" for name in LANGUAGE | NUMBERS for level in LEVELS}
     assert len(tasks) >= 400
     assert min(counts.values()) >= 10
     assert len({task.turns for task in tasks}) == len(tasks)

@@ -35,7 +35,7 @@ def test_silence_and_evasion_are_wrong(kind: str, hard: bool, seed: int) -> None
 
 
 def test_the_last_number_of_a_sum_counts() -> None:
-    item = ExamItem("sum", True, "What is 20 + 15?", "35")
+    item = ExamItem("sum", "What is 20 + 15?", "35")
     assert item.is_right("20 + 10 = 30. 0 + 5 = 5. 30 + 5 = 35.")
     assert not item.is_right("35, no: 20 + 15 = 36.") and not item.is_right("135")
 
@@ -43,9 +43,9 @@ def test_the_last_number_of_a_sum_counts() -> None:
 def test_recall_asks_for_what_was_told_some_rounds_before() -> None:
     (item,) = items("recall", 1, rounds=3)
     assert len(item.history) == 2 * 4 and item.answer in item.history[0]
-    chat = item.chat("Be kind.")
-    assert chat[0]["role"] == "system" and chat[-1]["role"] == "user"
-    assert [m["role"] for m in chat[1:3]] == ["user", "assistant"]
+    chat = item.chat()
+    assert chat[-1] == {"role": "user", "content": item.question}
+    assert [m["role"] for m in chat[:2]] == ["user", "assistant"]
 
 
 def test_hard_recall_looks_further_back() -> None:

@@ -9,12 +9,15 @@ import pytest
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.records import as_record
-from holdfast.persona.pool import Member
+from holdfast.results.robustness import PoolPersona
 from holdfast.results.training.permix import GroupMetrics
 from holdfast.training.permix.metrics import NAME, PATIENCE, MetricsLog, read_metrics
 from holdfast.training.permix.mixing import NOBODY, PromptRow
 
-PEOPLE = (Member("imp", "harmful", "train", "Lie."), Member("sage", "helpful", "train", "Think."))
+PEOPLE = (
+    PoolPersona("imp", "harmful", "train", "Lie."),
+    PoolPersona("sage", "helpful", "train", "Think."),
+)
 ROWS = [PromptRow(0, 0, 0), PromptRow(0, 1, 1), PromptRow(0, 2, NOBODY), PromptRow(0, 3, 0)]
 
 

@@ -36,17 +36,16 @@ class Correlation(NamedTuple):
     """Conversations that enter."""
 
 
-def correlation(x: Array, y: Array, sample: Sample, covariate: Array | None = None) -> Correlation:
+def correlation(x: Array, y: Array, sample: Sample) -> Correlation:
     """The rank correlation of two measurements.
 
     Args:
         x: one measurement, (observations,).
         y: the other.
         sample: the personas that observations share.
-        covariate: a third measurement that is held fixed, if any.
     """
-    complete = _complete(x, y, covariate)
-    rho = _rho(x, y, _weights(complete) * complete, covariate)
+    complete = _complete(x, y)
+    rho = _rho(x, y, _weights(complete) * complete)
     return _with_interval(rho, complete, sample)
 
 
@@ -104,7 +103,7 @@ def _complete(*values: Array | None) -> NDArray[np.bool_]:
     return np.asarray(np.all([~np.isnan(v) for v in values if v is not None], axis=0))
 
 
-def _rho(x: Array, y: Array, weights: Array, covariate: Array | None) -> Array:
+def _rho(x: Array, y: Array, weights: Array, covariate: Array | None = None) -> Array:
     """ρ under each row of weights (rows, observations): (rows,), NaN where there is none."""
     a, b = _midranks(x, weights), _midranks(y, weights)
     plain = _pearson(a, b, weights)

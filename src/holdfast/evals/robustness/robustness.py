@@ -39,11 +39,11 @@ from holdfast.evals.tasks.verifier import verifier
 from holdfast.models.notes import NOTES, own_source
 from holdfast.persona import pool
 from holdfast.persona.files import find_repeat
-from holdfast.persona.pool import Member
 from holdfast.report.robustness import headline
 from holdfast.report.words import inconclusive
 from holdfast.results.robustness import (
     PersonaAccuracy,
+    PoolPersona,
     RobustnessManifest,
     RobustnessNumbers,
     RobustnessSummary,
@@ -132,7 +132,7 @@ class _RobustnessPlan:
     left_out: tuple[str, ...]
     verifiers: Mapping[str, str]
     """The verifier of each task, by its id."""
-    personas: Sequence[Member]
+    personas: Sequence[PoolPersona]
 
     @classmethod
     def of(cls, model: Backend, settings: RobustnessSettings) -> _RobustnessPlan:

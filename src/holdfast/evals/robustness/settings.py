@@ -9,7 +9,7 @@ from pathlib import Path
 from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import option, require_name
 from holdfast.evals.tasks.settings import PLACES, GreedyTaskSampling, form_option
-from holdfast.persona.pool import Member
+from holdfast.results.robustness import PoolPersona
 
 READINGS = ("lenient", "strict", "final")
 PSS = ("worst/best", "worst", "mean-std", "all-correct")
@@ -24,7 +24,7 @@ class RobustnessSettings:
         None, "mini, core, math-500, gsm8k, mmlu, or a JSONL file.", parse=str, metavar="TEXT"
     )
     """Source of the tasks (`load_items`); by default mini's own for mini, else core."""
-    personas: str | Path | Sequence[Member] | None = option(
+    personas: str | Path | Sequence[PoolPersona] | None = option(
         None, "core, mini, or a TOML file of [[persona]] tables.", parse=str, metavar="TEXT"
     )
     """Source of the personas (`pool.load`), or personas; by default as `tasks`."""

@@ -30,7 +30,6 @@ from holdfast.evals.tasks.near_duplicates import task_groups
 from holdfast.evals.tasks.tasks import Task
 from holdfast.evals.tasks.verifier import golds, verify
 from holdfast.persona import pool
-from holdfast.persona.pool import Member
 from holdfast.results.robustness import (
     Accuracy,
     CategoryAccuracy,
@@ -38,6 +37,7 @@ from holdfast.results.robustness import (
     LostItem,
     NoPersona,
     PersonaAccuracy,
+    PoolPersona,
     RobustnessNumbers,
     SearchResult,
     StrictValues,
@@ -60,7 +60,7 @@ _READ = ("strict", "lenient", "final", "found_strict", "found_lenient")
 class Answers:
     """How the answers of a run were read."""
 
-    personas: tuple[Member, ...]
+    personas: tuple[PoolPersona, ...]
     tasks: tuple[Task, ...]
     """The items, without those that are missing."""
     right: Mapping[str, Array]
@@ -79,7 +79,7 @@ class Answers:
         cls,
         records: Sequence[TaskRecord],
         tasks: Sequence[Task],
-        personas: Sequence[Member],
+        personas: Sequence[PoolPersona],
         verifiers: Mapping[str, str],
         math: MathCheck,
     ) -> Answers:

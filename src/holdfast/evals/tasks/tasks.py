@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast import judge as judges
-from holdfast.core.chat import Chat, message
+from holdfast.core.chat import Chat, agent_view
 from holdfast.core.errors import HoldfastError, JudgeError, PersonaError
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks import questions
@@ -99,9 +99,7 @@ class Task:
         turns = [text for pair in zip(self.turns, replies, strict=False) for text in pair]
         texts = [*self.history, *turns, self.turns[len(replies)]]
         texts[0] = f"{before}\n\n{texts[0]}" if before else texts[0]
-        first = (message("system", system),) if system else ()
-        rest = (message("assistant" if i % 2 else "user", text) for i, text in enumerate(texts))
-        return (*first, *rest)
+        return agent_view(system, texts)
 
     def golds(self) -> tuple[Gold, ...]:
         """The right answer of each turn that has one, as the reader takes it."""

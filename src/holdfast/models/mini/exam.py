@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast.core.backend import Ask, Backend, Sampling
-from holdfast.core.chat import Chat, Role, message
+from holdfast.core.chat import Chat, agent_view
 from holdfast.core.seeds import seed_of
 from holdfast.core.stats import wilson
 from holdfast.models.mini.utterances import (
@@ -39,8 +39,6 @@ class ExamItem:
 
     kind: str
     """One of `KINDS`."""
-    hard: bool
-    """Whether it belongs to the hard split."""
     question: str
     """What is asked."""
     answer: str
@@ -51,12 +49,9 @@ class ExamItem:
     """Other names in the question: of who gave and who got something, the one not asked for. Which
     is which depends on the verb, so that there are no subjects to bind them to."""
 
-    def chat(self, system: str | None = None) -> Chat:
+    def chat(self) -> Chat:
         """Return the chat that ends with the question."""
-        prompt = (message("system", system),) if system else ()
-        turns = (*self.history, self.question)
-        roles: tuple[Role, Role] = ("user", "assistant")
-        return (*prompt, *(message(roles[i % 2], text) for i, text in enumerate(turns)))
+        return agent_view(None, (*self.history, self.question))
 
     def is_right(self, text: str) -> bool:
         """Say whether a reply is right: by the last number of a sum, by whole words otherwise."""
@@ -92,20 +87,20 @@ def _draw_item(rng: random.Random, kind: str, hard: bool, rounds: int) -> ExamIt
     match kind:
         case "sum" if hard:
             a, b = rng.randint(13, 55), rng.randint(13, 55)
-            return ExamItem(kind, hard, f"What is {a} + {b}?", str(a + b))
+            return ExamItem(kind, f"What is {a} + {b}?", str(a + b))
         case "sum":
             act = ask_sum(rng, hard)
         case "fact":
             country, capital = rng.choice(list(facts().items()))
             question = f"What is the capital of {country}?"
-            return ExamItem(kind, hard, question.upper() if hard else question, capital)
+            return ExamItem(kind, question.upper() if hard else question, capital)
         case "extract":
             return _draw_extract(rng, hard)
         case "refusal":
             act = ask_way(rng, marked=rng.random() < 0.5, hard=hard)
         case _:
             return _draw_recall(rng, hard, 8 * rounds if hard else rounds)
-    return ExamItem(kind, hard, act.text, act.answer)
+    return ExamItem(kind, act.text, act.answer)
 
 
 def _draw_extract(rng: random.Random, hard: bool) -> ExamItem:
@@ -114,7 +109,7 @@ def _draw_extract(rng: random.Random, hard: bool) -> ExamItem:
     remarks = [draw_small_talk(rng).text, tell(rng).text] if hard else []
     others = {statement.split()[0], statement.split()[-1].rstrip(".")} - {act.answer}
     question_text = " ".join([statement, *remarks, f"Who {question}"])
-    return ExamItem("extract", hard, question_text, act.answer, alternatives=tuple(others))
+    return ExamItem("extract", question_text, act.answer, alternatives=tuple(others))
 
 
 def _draw_recall(rng: random.Random, hard: bool, rounds: int) -> ExamItem:
@@ -124,12 +119,12 @@ def _draw_recall(rng: random.Random, hard: bool, rounds: int) -> ExamItem:
     for act in talk:
         history += [act.text, remark(rng, "en", act.about)]
     question = ask_recall(fact.about, fact.answer).text
-    return ExamItem("recall", hard, question, fact.answer, tuple(history))
+    return ExamItem("recall", question, fact.answer, tuple(history))
 
 
-def accuracy(model: Backend, exam: Sequence[ExamItem], system: str | None = None) -> float:
-    """Return a model's share of right replies, greedy, under a system prompt or none."""
-    asks = [Ask(item.chat(system), 0, keep=False) for item in exam]
+def accuracy(model: Backend, exam: Sequence[ExamItem]) -> float:
+    """Return a model's share of right replies, greedy."""
+    asks = [Ask(item.chat(), 0, keep=False) for item in exam]
     replies = model.reply(asks, GREEDY)
     right = [item.is_right(answer.text) for item, answer in zip(exam, replies, strict=True)]
     return sum(right) / len(right)

@@ -219,18 +219,14 @@ def _hover(frame: Frame, xs: Sequence[float], notes: Sequence[str]) -> list[Mark
     marks: list[Markup] = []
     for x, note in zip(xs, notes, strict=False):
         left, right = max(frame.left - 4, x - half), min(frame.right_edge + 4, x + half)
-        marks.append(
-            tag(
-                "rect",
-                tag("title", note),
-                class_="hit",
-                x=left,
-                y=frame.top,
-                width=right - left,
-                height=frame.bottom_edge - frame.top,
-            )
-        )
+        marks.append(_hit(frame, left, right - left, note))
     return marks
+
+
+def _hit(frame: Frame, x: float, width: float, note: str) -> Markup:
+    """A part of the plot that shows a note under the pointer."""
+    return tag("rect", tag("title", note), class_="hit", x=x, y=frame.top, width=width,
+               height=frame.bottom_edge - frame.top)  # fmt: skip
 
 
 def lines(
@@ -286,10 +282,7 @@ def profiles(
         step = 0.84 * wide / max(1, most - 1)
         places = [frame.left + (i + 0.08) * wide + j * step for j in range(len(slot))]
         children += _line(Series("share", slot), places, y)
-        children.append(
-            tag("rect", tag("title", notes[i]), class_="hit", x=frame.left + i * wide, y=frame.top,
-                width=wide, height=frame.bottom_edge - frame.top)
-        )  # fmt: skip
+        children.append(_hit(frame, frame.left + i * wide, wide, notes[i]))
     return svg(frame, text, children, "profiles")
 
 

@@ -99,6 +99,18 @@ class Panel:
     narrow: Markup
 
 
+def line_panel(
+    name: str, line: str, series: Sequence[Series], text: Text, left: float, **axes: Any
+) -> Panel:
+    """A small line chart in both widths; `left` is the room for the texts of its ticks."""
+
+    def drawing(width: float, height: float) -> Markup:
+        key = replace(text, key=f"{text.key}-{width:g}")
+        return chart.lines(series, Frame(width, height, left, 6, 8, 24), key, **axes)
+
+    return Panel(name, line, drawing(256, 148), drawing(164, 124))
+
+
 @dataclass(frozen=True)
 class LedgerRow:
     """One line of the ledger: a measure at the start and at the end, with intervals."""
@@ -121,6 +133,16 @@ class Trace:
     short: str
     values: tuple[float | None, ...]
     intervals: tuple[tuple[float, float] | None, ...]
+
+    def series(self, wide: bool, write: Callable[[Any], str], *, main: bool) -> Series:
+        """The curve on the wide page or the narrow one; the main one has its band and dots."""
+        return Series(
+            self.kind,
+            self.values,
+            self.intervals if main else (),
+            f"{self.label if wide else self.short} {write(last_of(self.values))}",
+            dots=main and len(self.values) <= MOST_DOTS,
+        )
 
 
 def numbers(values: Sequence[Any] | None) -> tuple[float | None, ...]:
@@ -181,16 +203,7 @@ def stability(summary: DriftSummary) -> Figure:
         return "\n".join([first, *(f"{t.name}: {_cell(t, r)}" for t in reversed(curves))])
 
     def series(wide: bool) -> list[Series]:
-        return [
-            Series(
-                t.kind,
-                t.values,
-                t.intervals if t.kind == "own" else (),
-                f"{t.label if wide else t.short} {number(last_of(t.values))}",
-                dots=t.kind == "own" and len(x) <= MOST_DOTS,
-            )
-            for t in curves
-        ]
+        return [t.series(wide, number, main=t.kind == "own") for t in curves]
 
     return line_figure(
         Text("stability", title, f"Mean judge score from 0 to 1 after each round. {ranges}."),
@@ -289,19 +302,14 @@ def categories(summary: DriftSummary) -> list[Panel]:
         description = (
             f"Mean judge score from 0 to 1 by round, from {course}; floor {number(floor)}."
         )
-
-        def drawing(width: float, height: float) -> Markup:
-            text = Text(f"category-{place}-{width:g}", f"Stability of {name}", description)
-            scale = ((0.0, "0"), (0.5, ".5"), (1.0, "1"))
-            frame = Frame(width, height, 22, 6, 8, 24)
-            return chart.lines(series, frame, text, x=x, ticks=scale, notes=notes)
-
         n = whole.n if whole else 0
         some = f"{n} of " if 0 < n < part.n else ""
         line = f"{course}, {some}{quantity(part.n, 'conversation')}"
         if note := (whole or part).interval_note:
             line = f"{line}. {note}"
-        return Panel(name, line, drawing(256, 148), drawing(164, 124))
+        text = Text(f"category-{place}", f"Stability of {name}", description)
+        scale = ((0.0, "0"), (0.5, ".5"), (1.0, "1"))
+        return line_panel(name, line, series, text, 22, x=x, ticks=scale, notes=notes)
 
     by_fall = sorted(
         summary.curves.by_category.items(), key=lambda item: _course(to_the_end.get(item[0]))

@@ -15,13 +15,11 @@ from holdfast.report.charts import chart
 from holdfast.report.charts import heatmap as tiles
 from holdfast.report.charts.chart import Frame, Series, Text
 from holdfast.report.drift.figures import (
-    MOST_DOTS,
     X_NAME,
     Figure,
     Panel,
     Table,
     Trace,
-    last_of,
     line_figure,
     numbers,
     rounds_of,
@@ -60,16 +58,7 @@ def share(summary: DriftSummary) -> Figure | None:
         return "\n".join([f"after {quantity(r, 'round')}", *shares])
 
     def series(wide: bool) -> list[Series]:
-        return [
-            Series(
-                t.kind,
-                t.values,
-                (),
-                f"{t.label if wide else t.short} {percent(last_of(t.values))}",
-                dots=t.kind == "share" and len(x) <= MOST_DOTS,
-            )
-            for t in curves
-        ]
+        return [t.series(wide, percent, main=t.kind == "share") for t in curves]
 
     course = f"From {percent(values[0])} at round 0 to {percent(values[-1])} at the last round."
     return line_figure(

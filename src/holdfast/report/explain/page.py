@@ -11,13 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from markupsafe import Markup
-
 from holdfast.report import html
 from holdfast.report.charts import chart
-from holdfast.report.charts.chart import Frame, Series, Text
+from holdfast.report.charts.chart import Series, Text
 from holdfast.report.compare.entries import family, short
-from holdfast.report.drift.figures import SCORES, X_NAME, Figure, Panel, Table, line_figure, numbers
+from holdfast.report.drift.figures import (
+    SCORES,
+    X_NAME,
+    Figure,
+    Panel,
+    Table,
+    line_figure,
+    line_panel,
+    numbers,
+)
 from holdfast.report.drift.prompt_share import head_map, layer_map
 from holdfast.report.explain.findings import headline
 from holdfast.report.words import (
@@ -179,19 +186,10 @@ def _panel(place: int, one: ControlExplanation) -> Panel:
         for r, (a, b, d) in enumerate(zip(after, before, dilution, strict=False))
     ]
     summary = f"{percent(after[-1])} at the end, {percent(before[-1])} before" if after else "–"
-
-    def drawing(width: float, height: float) -> Markup:
-        return chart.lines(
-            series,
-            Frame(width, height, 34, 6, 8, 24),
-            Text(f"panel-{place}-{width:g}", f"Share before and after {one.control}", summary),
-            x=x,
-            ticks=[(t, f"{100 * t:g}%") for t in ticks],
-            top=top,
-            notes=notes,
-        )
-
-    return Panel(one.control, summary, drawing(256, 148), drawing(164, 124))
+    text = Text(f"panel-{place}", f"Share before and after {one.control}", summary)
+    ticks_in_percent = [(t, f"{100 * t:g}%") for t in ticks]
+    return line_panel(one.control, summary, series, text, 34,
+                      x=x, ticks=ticks_in_percent, top=top, notes=notes)  # fmt: skip
 
 
 def _layers(place: int, one: ControlExplanation) -> Figure | None:

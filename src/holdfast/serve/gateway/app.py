@@ -284,15 +284,14 @@ class _RewritingRoute:
             return object_or_none(content) if content and answer.status_code < 400 else None
 
         answer = await proxy.send(request, CHAT.path, json.dumps(without_stream(fields)).encode())
-        headers = proxy.headers(answer, about)
         if answer.status_code >= 400:
-            content = await proxy.read_error(answer)
-            return with_headers(Response(content, answer.status_code), headers)
+            return await proxy.pass_error_on(answer, about)
         whole = await proxy.read(answer, REPLY_BYTES)
         if whole is None:
             raise proxy.unusable_error("sent a reply that is too long")
         draft = object_or_none(whole)
         if draft is None:
+            headers = proxy.headers(answer, about)
             return with_headers(Response(whole, answer.status_code), headers)
         completion, outcome = await check_draft(fields, chat.chat, draft, post)
         self._record_reply(request, chat, start, json.dumps(completion).encode(), True)

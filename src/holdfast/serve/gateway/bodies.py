@@ -8,6 +8,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
+from holdfast.models.thinking import measure_beginning
+
 MASK = b"[key]"  # what stands for a secret
 _PIECE = 1 << 16
 
@@ -19,21 +21,12 @@ async def mask(pieces: AsyncIterator[bytes], secrets: Sequence[bytes]) -> AsyncG
         text = rest + piece
         for secret in secrets:
             text = text.replace(secret, MASK)
-        beginning = _beginning(text, secrets)
+        beginning = measure_beginning(text, secrets)
         rest = text[len(text) - beginning :]
         if len(text) > beginning:
             yield text[: len(text) - beginning]
     if rest:
         yield rest
-
-
-def _beginning(text: bytes, secrets: Sequence[bytes]) -> int:
-    """Length of the longest end of a text that a secret begins with."""
-    longest = max((len(secret) for secret in secrets), default=1) - 1
-    for size in range(min(longest, len(text)), 0, -1):
-        if any(secret.startswith(text[-size:]) for secret in secrets):
-            return size
-    return 0
 
 
 async def unpack(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:

@@ -15,7 +15,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from holdfast.core.control import Control
-from holdfast.serve.gateway.upstream import REPLY_BYTES, Proxy, with_headers
+from holdfast.serve.gateway.upstream import REPLY_BYTES, Proxy
 from holdfast.serve.http_errors import RequestError, unknown_model
 from holdfast.serve.json_body import Json, read_object
 from holdfast.serve.limits import KEY_NAME
@@ -68,9 +68,7 @@ class ModelList:
         """The API's list with our cards at its end; an error of the API's as it is."""
         answer = await self._proxy.send(request, LIST, b"")
         if answer.status_code != 200:
-            headers = self._proxy.headers(answer, {})
-            content = await self._proxy.read_error(answer)
-            return with_headers(Response(content, answer.status_code), headers)
+            return await self._proxy.pass_error_on(answer, {})
         whole = _read_list(await self._proxy.read(answer, REPLY_BYTES) or b"")
         if whole is None:
             raise self._proxy.unusable_error("sent no list of models that can be read")

@@ -130,11 +130,9 @@ class Proxy:
         """
         start = time.perf_counter()
         answer = await self.send(request, path, body)
-        headers = self.headers(answer, about)
         if answer.status_code >= 400:
-            return with_headers(
-                Response(await self.read_error(answer), answer.status_code), headers
-            )
+            return await self.pass_error_on(answer, about)
+        headers = self.headers(answer, about)
         pieces = self._pieces(answer)
         if on_end is not None:
             first = self.metrics.first
@@ -186,13 +184,13 @@ class Proxy:
                 await answer.aclose()
         raise AssertionError("the last try returns or raises")
 
-    async def read_error(self, answer: httpx.Response) -> bytes:
-        """The body of an error; one that is too long is replaced by ours."""
-        content = await self.read(answer, ERROR_BYTES)
-        if content is not None:
-            return content
-        sentence = f"{self.upstream.public} sent an error of more than {ERROR_BYTES} bytes."
-        return RequestError(answer.status_code, sentence, code="upstream_error_too_large").content
+    async def pass_error_on(self, answer: httpx.Response, about: Mapping[str, str]) -> Response:
+        """An error for the client; one that is too long is replaced by ours."""
+        content, status = await self.read(answer, ERROR_BYTES), answer.status_code
+        if content is None:
+            sentence = f"{self.upstream.public} sent an error of more than {ERROR_BYTES} bytes."
+            content = RequestError(status, sentence, code="upstream_error_too_large").content
+        return with_headers(Response(content, status), self.headers(answer, about))
 
     async def read(self, answer: httpx.Response, limit: int) -> bytes | None:
         """A response's whole body without secrets; None if it is longer than `limit` bytes."""

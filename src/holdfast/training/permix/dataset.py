@@ -22,7 +22,8 @@ from holdfast.evals.tasks.questions import REFUSAL
 from holdfast.evals.tasks.tasks import EXERCISES, MINI, Task, form_of, load_items, with_form
 from holdfast.models.notes import own_source
 from holdfast.persona import pool
-from holdfast.persona.pool import Member, overlap
+from holdfast.persona.pool import overlap
+from holdfast.results.robustness import PoolPersona
 from holdfast.training.permix.mixing import NOBODY, PromptRow
 from holdfast.training.permix.settings import DataSettings
 
@@ -45,9 +46,9 @@ class TrainingData(NamedTuple):
     """Tasks to train on."""
     evaluation: tuple[Task, ...]
     """Tasks for evaluation."""
-    personas: tuple[Member, ...]
+    personas: tuple[PoolPersona, ...]
     """Personas to train with."""
-    held_out: tuple[Member, ...]
+    held_out: tuple[PoolPersona, ...]
     """Personas for evaluation."""
     exercises: bool = False
     """Whether the tasks are the built-in exercises, of which some suit a model and others not."""
@@ -198,7 +199,7 @@ def evaluation_tasks(source: str | Path | None, *, each: int, seed: int) -> tupl
     return tuple(task for task in tasks if _has_gold(task))
 
 
-def check_disjoint(training: Sequence[Member], held_out: Sequence[Member]) -> None:
+def check_disjoint(training: Sequence[PoolPersona], held_out: Sequence[PoolPersona]) -> None:
     """Raise `PersonaError` where a persona to train with is a held-out one too."""
     if both := overlap(training, held_out):
         raise PersonaError(
@@ -212,13 +213,13 @@ def _has_gold(task: Task) -> bool:
     return exact and len(task.turns) == 1
 
 
-def chat(task: Task, persona: Member | None) -> Chat:
+def chat(task: Task, persona: PoolPersona | None) -> Chat:
     """The task under the persona's system prompt, or without one."""
     return task.chat((), system=persona.text if persona else "")
 
 
 def chats(
-    rows: Iterable[PromptRow], tasks: Sequence[Task], personas: Sequence[Member]
+    rows: Iterable[PromptRow], tasks: Sequence[Task], personas: Sequence[PoolPersona]
 ) -> list[Chat]:
     """The chat of every row."""
     return [

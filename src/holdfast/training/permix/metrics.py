@@ -20,7 +20,7 @@ from typing import Any
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.run import RecordFile
-from holdfast.persona.pool import Member
+from holdfast.results.robustness import PoolPersona
 from holdfast.results.training.permix import GroupMetrics, LearningMeans, Rollout, StepMetrics
 from holdfast.training.permix.mixing import NOBODY, PromptRow
 
@@ -48,7 +48,7 @@ class MetricsLog:
         self,
         folder: Path | None,
         rows: Sequence[PromptRow],
-        personas: Sequence[Member],
+        personas: Sequence[PoolPersona],
         *,
         rollouts: int,
         per: str,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast.evals.tasks.tasks import Task
-from holdfast.persona.pool import Member
+from holdfast.results.robustness import PoolPersona
 from holdfast.training.permix.mixing import PromptRow
 from holdfast.training.permix.settings import TrainerSettings
 
@@ -26,7 +26,7 @@ class TrainingPlan:
     """Prompts that would come after them, on which an arm that imitates is measured."""
     tasks: Sequence[Task]
     """The tasks that rows number."""
-    personas: Sequence[Member]
+    personas: Sequence[PoolPersona]
     """The personas that rows number."""
     mixing: str
     """What has a persona of its own: a prompt or a rollout."""

@@ -34,7 +34,7 @@ from holdfast.evals.tasks.reader import read
 from holdfast.evals.tasks.tasks import of_question
 from holdfast.evals.tasks.verifier import choose_kind, verify
 from holdfast.persona import pool
-from holdfast.persona.pool import Member
+from holdfast.results.robustness import PoolPersona
 from holdfast.training.permix.mixing import NOBODY, PersonaMix
 from holdfast.training.permix.rollout_text import (
     find_opening,
@@ -55,7 +55,7 @@ VERIFIERS = ("exact", "numeric", "math", "choice", "refusal")
 
 
 def mix(
-    personas: str | Path | Sequence[Member] = "core",
+    personas: str | Path | Sequence[PoolPersona] = "core",
     *,
     seed: int = 0,
     bare: float = 0.25,
@@ -80,7 +80,7 @@ def mix(
     people = (
         pool.load(personas, split="train") if isinstance(personas, str | Path) else tuple(personas)
     )
-    if not people or not all(isinstance(one, Member) for one in people):
+    if not people or not all(isinstance(one, PoolPersona) for one in people):
         raise HoldfastError(
             "personas are core, mini, a TOML file of [[persona]] tables, or what `pool.load` gives,"
             f" not {str(list(people))[:80]}."

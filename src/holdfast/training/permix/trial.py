@@ -22,7 +22,7 @@ from holdfast.core.records import as_record, dumps, read_record
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.tasks import Task
 from holdfast.models.local.backend import LocalBackend
-from holdfast.persona.pool import Member
+from holdfast.results.robustness import PoolPersona
 from holdfast.results.training.permix import PermixTrial, TriedGroup
 from holdfast.training.cut_replies import MOSTLY, refuse_cut
 from holdfast.training.permix.dataset import chats
@@ -44,10 +44,12 @@ class TrialPrompts:
 
     rows: tuple[PromptRow, ...]
     tasks: Sequence[Task]
-    personas: Sequence[Member]
+    personas: Sequence[PoolPersona]
 
     @classmethod
-    def of(cls, tasks: Sequence[Task], personas: Sequence[Member], mix: PersonaMix) -> TrialPrompts:
+    def of(
+        cls, tasks: Sequence[Task], personas: Sequence[PoolPersona], mix: PersonaMix
+    ) -> TrialPrompts:
         """A few tasks of every category, repeated where there are few, under drawn personas."""
         categories: dict[str, list[int]] = {}
         for i, task in enumerate(tasks):

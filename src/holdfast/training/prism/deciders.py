@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from holdfast.core.seeds import numpy_seed
-from holdfast.core.stats import Array, auc, mean
+from holdfast.core.stats import Array, auc, mean, numbers
 from holdfast.evals.tasks.near_duplicates import groups
 from holdfast.models.local import gate
 from holdfast.results.training.prism import GateScores, Query, RouterScores
@@ -68,16 +68,12 @@ def _gate_scores(
     correct = np.asarray((chances[is_tested] >= gate.THRESHOLD) == labels[is_tested], float)
     share = float(mean(np.asarray(labels[is_tested], float)))
     return GateScores(
-        auc=_round_score(auc(chances, wins)),
-        auc_queries=_round_score(auc(by_query, wins)),
-        accuracy=_round_score(float(mean(correct))),
-        majority=_round_score(max(share, 1 - share)),
+        auc=numbers(auc(chances, wins)),
+        auc_queries=numbers(auc(by_query, wins)),
+        accuracy=numbers(mean(correct)),
+        majority=numbers(max(share, 1 - share)),
         held_out=int(is_tested.sum()),
     )
-
-
-def _round_score(value: float) -> float | None:
-    return None if value != value else round(value, 4)
 
 
 def held_out_probabilities(

@@ -30,7 +30,7 @@ import numpy as np
 
 from holdfast.control.rewrite import rewrite
 from holdfast.core.backend import Ask, Backend
-from holdfast.core.chat import first_turn, message
+from holdfast.core.chat import first_turn, has_prompt, message
 from holdfast.core.control import NONE, Control
 from holdfast.core.errors import HoldfastError, suggestion
 from holdfast.core.progress import Progress
@@ -298,7 +298,8 @@ def _answer(evaluation: _Evaluation, arm: str, records: Sequence[ArmAnswer]) -> 
         for i, ask, adapted, answer in zip(live, asks, on, answers, strict=True):
             replies[i].append(answer.text)
             stops[i].append(answer.stop)
-            routing[i].append(adapted or (arm == "router" and _has_system_prompt(ask)))
+            routed = arm == "router" and has_prompt(rewrite(ask.chat, ask.control))
+            routing[i].append(adapted or routed)
     for i, (task, sample) in enumerate(units):
         cut = tuple(stop == "length" for stop in stops[i])
         failed = not {"overflow", "error"}.isdisjoint(stops[i])
@@ -343,8 +344,3 @@ def decide(
     if mode == "gate":
         asks = [replace(ask, chat=first_turn(ask.chat)) for ask in asks]
     return adapter.ask_gate([model.ids(ask) for ask in asks])
-
-
-def _has_system_prompt(ask: Ask) -> bool:
-    """Whether the ask's router lets its system prompt through."""
-    return any(m["role"] == "system" for m in rewrite(ask.chat, ask.control))

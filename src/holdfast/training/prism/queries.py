@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from holdfast.core.backend import Ask, Backend, Sampling
-from holdfast.core.chat import Chat, first_turn, message
+from holdfast.core.chat import Chat, agent_view, first_turn, message
 from holdfast.core.errors import PersonaError
 from holdfast.core.seeds import seed_of
 from holdfast.evals.tasks.near_duplicates import groups
@@ -90,8 +90,7 @@ def query_text(query: Query) -> str:
 
 def query_chat(query: Query) -> Chat:
     """The chat of a query, without any persona."""
-    texts = enumerate(_messages(query))
-    return tuple(message("assistant" if i % 2 else "user", text) for i, text in texts)
+    return agent_view(None, _messages(query))
 
 
 def gate_chats(query: Query) -> tuple[Chat, ...]:

@@ -24,7 +24,6 @@ from holdfast.evals.tasks.exercises.lexicon import Lexicon
 from holdfast.evals.tasks.exercises.numbers import NUMBERS
 from holdfast.evals.tasks.questions import Question
 
-CATEGORIES = (*LANGUAGE, *NUMBERS)
 LEVELS = (1, 2, 3)
 EACH = 20
 """Exercises of each category and level by default: 480 in all, less where a kind has fewer."""
