@@ -18,7 +18,10 @@ class EffectSettings:
     """Which tasks are asked, and under which personas."""
 
     tasks: str | Path | None = option(
-        None, "core, mini, mmlu, gsm8k, or a JSONL file.", parse=str, metavar="TEXT"
+        None,
+        "core, exercises, mini, mmlu, gsm8k, math-500, or a JSONL or TOML file.",
+        parse=str,
+        metavar="TEXT",
     )
     """Source of the tasks (`load_tasks`); by default mini's own for mini, else core."""
     personas: str | Path | Sequence[Expert] | None = option(

@@ -21,7 +21,10 @@ class RobustnessSettings:
     """Which tasks are asked under which personas, and how answers become one number."""
 
     tasks: str | Path | None = option(
-        None, "mini, core, math-500, gsm8k, mmlu, or a JSONL file.", parse=str, metavar="TEXT"
+        None,
+        "core, exercises, mini, mmlu, gsm8k, math-500, or a JSONL or TOML file.",
+        parse=str,
+        metavar="TEXT",
     )
     """Source of the tasks (`load_items`); by default mini's own for mini, else core."""
     personas: str | Path | Sequence[Member] | None = option(

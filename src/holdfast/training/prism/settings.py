@@ -71,7 +71,9 @@ class PrismSettings:
 class PrismEvalSettings:
     """What the arms are asked, and how they answer."""
 
-    tasks: str | None = option(None, "core, mini, mmlu, gsm8k, or a JSONL file.")
+    tasks: str | None = option(
+        None, "core, exercises, mini, mmlu, gsm8k, math-500, or a JSONL or TOML file."
+    )
     """Source of the tasks (`load_tasks`); by default mini's own for mini, else core."""
     form: str | None = form_option()
     """Said after each question of the tasks; None is the source's own (`FORMS`), "" nothing."""
