@@ -85,6 +85,11 @@ def test_a_usage_error_says_where_to_read_on() -> None:
     assert "See `holdfast drift --help`." in run("drift", "--nonsense").stderr
 
 
+def test_a_misspelt_command_gets_a_suggestion_that_ends_once() -> None:
+    stderr = run("comparr").stderr
+    assert "Did you mean 'compare'? See `holdfast --help`." in stderr
+
+
 def test_a_users_mistake_is_its_sentence_and_exit_code_2(ending: Callable[..., object]) -> None:
     assert ending(RunError("that folder is another run's.")) == (
         2,

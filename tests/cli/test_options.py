@@ -51,6 +51,18 @@ def test_every_command_that_loads_a_model_takes_a_base_and_template_options() ->
     assert len(loading) > 10 and all(loading.values()), loading
 
 
+def test_the_help_of_an_option_names_what_it_sets() -> None:
+    helps = [
+        (name, one.opts[0], one.help)
+        for name, command in leaves(typer.main.get_command(app))
+        for one in command.params
+        if getattr(one, "help", None)
+    ]
+    assert helps
+    fragments = ("Of ", "So many", "At most so many")
+    assert [one for one in helps if one[2].startswith(fragments)] == []
+
+
 def test_every_command_that_trains_takes_plan() -> None:
     commands = dict(leaves(typer.main.get_command(app)))
     trainings = ("train", "permix train", "prism train", "prism eval")

@@ -159,7 +159,8 @@ def _usage(error: typer.TyperException) -> str:
     """Typer's sentence, and where to read on."""
     context = getattr(error, "ctx", None)
     hint = f" See `{context.command_path} --help`." if context else ""
-    return error.format_message().rstrip(".") + "." + hint
+    sentence = error.format_message()
+    return (sentence if sentence.endswith(("?", ".")) else sentence + ".") + hint
 
 
 def _sentence(error: OSError) -> str:

@@ -86,14 +86,17 @@ def export(
     out: Annotated[Path, typer.Option(help="The parquet file to write.")],
     model: Annotated[str, typer.Option(help="Whose own tasks and personas are meant.")] = "mini",
     prompts: Annotated[
-        int | None, typer.Option(help="So many: each task once, unless given.")
+        int | None, typer.Option(help="Prompts to write; by default each task once.")
     ] = None,
     seed: options.Seed = 0,
     verifier: Annotated[
-        str, typer.Option(help="Of answers in words and numbers: auto, exact, numeric or math.")
+        str,
+        typer.Option(
+            help="How answers in words and numbers are checked: auto, exact, numeric or math."
+        ),
     ] = "auto",
     reading: Annotated[
-        str, typer.Option(help="Of answers, for the reward: final, lenient or strict.")
+        str, typer.Option(help="How the reward reads answers: final, lenient or strict.")
     ] = "final",
 ) -> None:
     """Write the prompts of training under their personas as a parquet file for verl.

@@ -56,7 +56,7 @@ def serve(
         Path | None,
         typer.Option(help="A character card (JSON, PNG or CHARX) that goes before every chat."),
     ] = None,
-    control: Annotated[str, typer.Option(help="Of requests that choose none.")] = "none",
+    control: Annotated[str, typer.Option(help="Control of requests that choose none.")] = "none",
     lock: Annotated[
         bool | None,
         typer.Option(

@@ -29,7 +29,7 @@ class Sampling:
     """Tokens of a reply at most."""
     temperature: float = option(1.0, "0 is greedy.")
     """0 is greedy."""
-    top_p: float = option(0.9, "Nucleus.")
+    top_p: float = option(0.9, "Share of the probability that tokens are drawn from (nucleus).")
     """Nucleus: only the most probable tokens with this mass together are sampled."""
     top_k: int = option(0, "0 is off.")
     """Only so many of the most probable tokens are sampled; 0 is off."""

@@ -501,6 +501,16 @@ def test_what_cannot_be_trained_is_refused(
         read_about(tmp_path / "nothing")
 
 
+def test_personas_that_win_every_query_end_a_training_with_what_to_do(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    always = lambda pair: lambda text: float(text == pair.persona)  # noqa: E731
+    monkeypatch.setattr(stages, "find_scorers", lambda own, tasks: always)
+    options: dict[str, Any] = {"experts": [ANN, BOB], "tasks": str(tasks), "trial": False, **BRIEF}
+    with pytest.raises(ModelError, match=r"won all 32 queries.*add tasks .*\(--tasks\)"):
+        pipeline.train(backend(), out=tmp_path / "prism", **options)
+
+
 def test_answers_that_the_limit_cuts_end_a_training_after_the_first_few(
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,14 +70,16 @@ class CompareSettings(ConversationSettings):
     )
     """Source of the capability questions (`capability.load`); "none" asks nothing. By default
     `mini` for the embedded model and `core` for others."""
-    each: int = option(2, "Of these, per conversation and length.", "--questions-per-kind")
+    each: int = option(
+        2, "Questions of each kind, per conversation and length.", "--questions-per-kind"
+    )
     """Questions of each kind that a conversation is asked at a time."""
     question_rounds: tuple[int, ...] = option(
         (), "Ask them after this round (repeat; the last by default).", "--question-round"
     )
     """The rounds that questions follow; by default the last of every length."""
     scoring: str = option(
-        SCORING[0], "Of multiple choice: generation or likelihood (local models)."
+        SCORING[0], "How multiple choice is answered: generation or likelihood (local models)."
     )
     """`likelihood` answers multiple choice with the likeliest letter."""
     batch: int | None = option(None, "Conversations held side by side, each under every control.")

@@ -18,7 +18,10 @@ class EffectSettings:
     """Which tasks are asked, and under which personas."""
 
     tasks: str | Path | None = option(
-        None, "core, mini, mmlu, gsm8k, or a JSONL file.", parse=str, metavar="TEXT"
+        None,
+        "core, exercises, mini, mmlu, gsm8k, math-500, or a JSONL or TOML file.",
+        parse=str,
+        metavar="TEXT",
     )
     """Source of the tasks (`load_tasks`); by default mini's own for mini, else core."""
     personas: str | Path | Sequence[Expert] | None = option(
@@ -28,14 +31,14 @@ class EffectSettings:
     form: str | None = form_option()
     """Said after each question; by default what `FORMS` has for the source, "" for nothing."""
     lengths: tuple[str, ...] = option(
-        LENGTHS, "Of these, with commas.", parse=read_names, metavar="TEXT"
+        LENGTHS, "Lengths of the personas, with commas between.", parse=read_names, metavar="TEXT"
     )
     """Lengths of the personas: minimal, half and full."""
     placements: tuple[str, ...] = option(
-        PLACES, "Of these, with commas.", parse=read_names, metavar="TEXT"
+        PLACES, "Where the personas go, with commas between.", parse=read_names, metavar="TEXT"
     )
     """Where the personas are: system, user, or both."""
-    tasks_per_category: int | None = option(None, "At most so many of each.")
+    tasks_per_category: int | None = option(None, "Tasks of each category at most.")
     samples: int = option(3, "Times that each task is asked.")
     """Times that each task is asked; more tell chance from effect within a task."""
     seed: int = option(0, "Decides everything that is drawn.")

@@ -30,7 +30,7 @@ class QuestionnaireSettings:
         parse=str,
         metavar="TEXT",
     )
-    questions_per_task: int | None = option(None, "At most so many of each.")
+    questions_per_task: int | None = option(None, "Questions of each task at most.")
     people: int | None = option(None, "Draw so many persons.")
     calls: int = option(2, "Calls of each judge for an answer.")
     """Calls of each judge for an answer; they take turns between the orders of the rubric."""

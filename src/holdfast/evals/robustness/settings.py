@@ -21,7 +21,10 @@ class RobustnessSettings:
     """Which tasks are asked under which personas, and how answers become one number."""
 
     tasks: str | Path | None = option(
-        None, "mini, core, math-500, gsm8k, mmlu, or a JSONL file.", parse=str, metavar="TEXT"
+        None,
+        "core, exercises, mini, mmlu, gsm8k, math-500, or a JSONL or TOML file.",
+        parse=str,
+        metavar="TEXT",
     )
     """Source of the tasks (`load_items`); by default mini's own for mini, else core."""
     personas: str | Path | Sequence[PoolPersona] | None = option(
@@ -29,15 +32,17 @@ class RobustnessSettings:
     )
     """Source of the personas (`pool.load`), or personas; by default as `tasks`."""
     split: str = option("all", "Personas: all, train or held-out.")
-    tasks_per_category: int | None = option(None, "At most so many of each.")
+    tasks_per_category: int | None = option(None, "Tasks of each category at most.")
     """Tasks of each category at most; 20 for mini."""
     samples: int = option(1, "Times that each task is asked.")
     """Times that each task is asked; one, since replies are greedy."""
     seed: int = option(0, "Decides everything that is drawn.")
-    placement: str = option("system", "Of the persona: system or user.")
+    placement: str = option("system", "Where the persona goes: system or user.")
     """Where a persona is: in the system prompt, or before the user's message."""
-    verifier: str = option("auto", "Of answers in words and numbers: auto, exact, numeric or math.")
-    reading: str = option("lenient", "Of answers, for the matrix: lenient, strict or final.")
+    verifier: str = option(
+        "auto", "How answers in words and numbers are checked: auto, exact, numeric or math."
+    )
+    reading: str = option("lenient", "How the matrix reads answers: lenient, strict or final.")
     form: str | None = form_option()
     """Said after each question; by default what `FORMS` has for the source, "" for nothing."""
     pss: str = option("worst/best", "The one number: worst/best, worst, mean-std or all-correct.")

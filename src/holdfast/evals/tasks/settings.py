@@ -17,7 +17,7 @@ def read_names(text: str) -> tuple[str, ...]:
 
 def form_option() -> str | None:
     """The field `form` of settings with tasks: None is the source's own (`FORMS`), "" nothing."""
-    return option(None, "Said after each question: where the answer is to stand.")
+    return option(None, "Sentence after each question that says where to put the answer.")
 
 
 @dataclass(frozen=True)

@@ -54,15 +54,17 @@ class DataSettings:
         None, "To train on: exercises, mini, gsm8k:train, math:train, or a JSONL file."
     )
     """Source of the tasks to train on (`load_items`)."""
-    tasks_per_category: int | None = option(None, "At most so many of each: 200, exercises 60.")
+    tasks_per_category: int | None = option(
+        None, "Tasks of each category at most: 200, exercises 60."
+    )
     """Tasks of each category at most."""
     category: tuple[str, ...] = option(
         (), "Only this one, as extraction-2 or extraction (repeat); mini's recall only so."
     )
     """Categories to train on; by default all, and of mini's `dataset.SHORT`."""
-    eval_tasks: str | None = option(None, "Tasks that training may not have in common with it.")
+    eval_tasks: str | None = option(None, "Tasks of the evaluation, which training leaves out.")
     """Source of the tasks that are kept for evaluation."""
-    eval_tasks_per_category: int = option(40, "So many of these are kept apart.")
+    eval_tasks_per_category: int = option(40, "Tasks of each category that are kept apart.")
     """Tasks of each category that are kept at most."""
     form: str | None = form_option()
     """Said after each question, in training and evaluation; None is the source's own (`FORMS`)."""
@@ -90,13 +92,15 @@ class PermixSettings:
         "permix; rlvr, without personas; sft, on gold answers; rft, on its own right ones.",
     )
     """What is trained: with personas, without them, or by imitating answers (`IMITATIONS`)."""
-    steps: int = option(200, "Of the optimiser.")
+    steps: int = option(200, "Steps of the optimiser.")
     """Steps of the optimiser."""
     data: DataSettings = DataSettings()
     """Where tasks and personas come from."""
-    verifier: str = option("auto", "Of answers in words and numbers: auto, exact, numeric or math.")
+    verifier: str = option(
+        "auto", "How answers in words and numbers are checked: auto, exact, numeric or math."
+    )
     """How answers in words and numbers are compared (`verifier.CHOICES`)."""
-    reading: str = option("final", "Of answers, for the reward: final, lenient or strict.")
+    reading: str = option("final", "How the reward reads answers: final, lenient or strict.")
     """Where the reward looks for an answer."""
     beta: float | None = option(None, "Weight of the KL to the model before training: 0.04.")
     """Weight of the KL to the model before training."""
@@ -115,14 +119,14 @@ class PermixSettings:
     )
     """Learning rate."""
     temperature: float | None = option(
-        None, "Of the rollouts: 1, or 0.7 below 300M parameters on a CPU."
+        None, "Temperature of the rollouts: 1, or 0.7 below 300M parameters on a CPU."
     )
     """Temperature of the rollouts."""
     max_new_tokens: int | None = option(
         None, "Tokens of a rollout at most: 512, for exercises 64, or fewer if small."
     )
     """Tokens of a rollout at most."""
-    rank: int | None = option(None, "Of a LoRA; 0 trains all weights.")
+    rank: int | None = option(None, "Rank of a LoRA; 0 trains all weights.")
     """Rank of a LoRA; 0 trains all weights."""
     warmup: int | None = None
     """Steps over which the learning rate rises."""
@@ -130,7 +134,7 @@ class PermixSettings:
     """Steps between checkpoints."""
     vllm: str | None = option(None, "Who writes the rollouts: off, colocate or server.")
     """Who writes the rollouts: transformers, vLLM in the same process, or a vLLM server."""
-    vllm_url: str | None = option(None, "Of the vLLM server, as http://host:8000.")
+    vllm_url: str | None = option(None, "Address of the vLLM server, as http://host:8000.")
     """Address of the vLLM server."""
     vllm_memory: float | None = option(None, "Share of a GPU's memory for vLLM beside it: 0.3.")
     """Share of a GPU's memory that vLLM takes in the same process."""

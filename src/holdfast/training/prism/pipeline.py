@@ -234,7 +234,7 @@ def _control_judge(training: Training) -> ControlVerdicts | None:
 
 
 def _wins(answers: Sequence[AnswerPair], comparisons: Sequence[AnswerComparison]) -> list[bool]:
-    """Whether the persona won, query by query. Raises `ModelError` where it never did."""
+    """Whether the persona won, query by query. Raises `ModelError` if it never or always did."""
     wins = [one.verdict == "win" for one in comparisons]
     if not any(wins):
         ties = sum(one.verdict == "tie" for one in comparisons)
@@ -247,6 +247,11 @@ def _wins(answers: Sequence[AnswerPair], comparisons: Sequence[AnswerComparison]
             f"no persona won any of {len(wins)} queries ({ties} were ties{details}), so there is "
             "nothing to distil: choose personas that help (holdfast effect), tasks of middling "
             "difficulty, another --judge-model, or write more queries."
+        )
+    if all(wins):
+        raise ModelError(
+            f"the personas won all {len(wins)} queries, and a gate learns from won and lost ones: "
+            "add tasks that they do not help with (--tasks), or keep them as system prompts."
         )
     return wins
 

@@ -34,16 +34,16 @@ class PrismSettings:
     """Said after each question of the tasks; None is the source's own (`FORMS`), "" nothing."""
     seed: int = option(0, "Decides everything that is drawn.")
     """Decides everything that is drawn."""
-    temperature: float = option(0.7, "Of queries and answers.")
+    temperature: float = option(0.7, "Temperature of queries and answers.")
     """Temperature of queries and answers."""
     max_new_tokens: int = option(512, "Tokens of an answer at most.")
     """Tokens of a query or an answer at most."""
     epochs: int | None = option(None, "Times that the adapter sees every win: 10, or 20 if small.")
     """Times that the adapter sees every win; by default by the model's size."""
-    rank: int = option(16, "Of the adapter.")
+    rank: int = option(16, "Rank of the adapter.")
     """Rank of the adapter, whose α is twice that."""
     learning_rate: float | None = option(
-        None, "Of the adapter: 2e-4, or 2e-3 if the model is small."
+        None, "Learning rate of the adapter: 2e-4, or 2e-3 if the model is small."
     )
     """Peak learning rate of the adapter; by default by the model's size."""
     top: int = option(0, "Teacher's tokens in the KL; 0 is all.")
@@ -71,11 +71,13 @@ class PrismSettings:
 class PrismEvalSettings:
     """What the arms are asked, and how they answer."""
 
-    tasks: str | None = option(None, "core, mini, mmlu, gsm8k, or a JSONL file.")
+    tasks: str | None = option(
+        None, "core, exercises, mini, mmlu, gsm8k, math-500, or a JSONL or TOML file."
+    )
     """Source of the tasks (`load_tasks`); by default mini's own for mini, else core."""
     form: str | None = form_option()
     """Said after each question of the tasks; None is the source's own (`FORMS`), "" nothing."""
-    tasks_per_category: int | None = option(None, "At most so many of each.")
+    tasks_per_category: int | None = option(None, "Tasks of each category at most.")
     """Tasks of each category at most."""
     samples: int = option(3, "Times that each task is asked.")
     """Times that each task is asked."""
