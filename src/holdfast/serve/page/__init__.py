@@ -38,7 +38,7 @@ CONTROLS: Mapping[str, str] = {
     "anchor": "Before every answer the model sees the persona again as if it had just been said.",
     "split-softmax:0.7": "While it writes, the model looks at the persona more than it would.",
     "boost:4": "The model's attention to the persona counts four times as much.",
-    "spotlight:0.2": "At least a fifth of the model's attention goes to the persona.",
+    "spotlight:0.2": "Where the model looks little at the persona, under a fifth, it looks more.",
     "guidance:1.5": "Each word is moved away from what the model would say without a persona.",
     "reminder:1": "The persona is said again in front of every message.",
     "window:3": "The model sees the persona and the last three messages only.",
