@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
 from actors import suite
+from holdfast.core.intervals import Sample
+from holdfast.core.stats import numbers
 from holdfast.evals.conversation.curves import curves
 from holdfast.evals.conversation.plan import plan
 from holdfast.results.conversation import JudgedAnswer, JudgedConversation, JudgedRound, Participant
@@ -90,3 +96,15 @@ def test_every_curve_starts_where_it_has_a_start_and_ends_with_the_last_round() 
     whole = plan(SMALL.personas, SMALL.personas, SMALL, pairs="all")
     whole_curves = curves([talk(c.id, start, later, last) for c in whole], whole, 2)
     assert not any(one.interval_note for one in whole_curves.by_category.values())
+
+
+def test_conversations_of_one_persona_widen_the_interval_unless_they_are_recorded() -> None:
+    whole = plan(SMALL.personas, SMALL.personas, SMALL, pairs="all")
+    own = [0.2 + 0.1 * SMALL.personas.index(c.agent) for c in whole]
+    talks = [talk(c.id, {"own": [score]}) for c, score in zip(whole, own, strict=True)]
+    personas = [[c.agent.id for c in whole], [c.user.id for c in whole]]
+    shared = Sample(len(whole), personas, [c.agent.category for c in whole])
+    recorded = [replace(c, script=("Hello.", "Hello.")) for c in whole]
+    for conversations, sample in ((whole, shared), (recorded, Sample(len(whole)))):
+        (interval,) = curves(talks, conversations, 0).interval
+        assert interval == numbers(sample.score_interval(np.array(own)))
