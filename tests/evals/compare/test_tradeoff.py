@@ -138,7 +138,7 @@ def test_without_questions_capability_is_null() -> None:
     assert row.capability is row.capability_delta_interval is None
     assert row.capability_by_kind == {} and row.pareto is True
     other = control_rows([lane("none", flat(1.0), {"sum": 1.0})], BASE, ROUNDS, ())[0]
-    assert other.capability is None
+    assert other.capability is None and other.capability_by_kind == {}
 
 
 def test_time_is_relative_to_none_and_null_where_it_was_not_measured() -> None:
