@@ -186,6 +186,17 @@ def test_waves_are_made_once_for_a_shift_and_anew_for_another(
     assert len(calls) == 4
 
 
+@pytest.mark.parametrize("kind", ["llama", "phi"])
+def test_most_models_turn_in_few_operations_and_not_by_their_own_function(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*states: Tensor) -> Tensor:
+        raise AssertionError("the model's own function was asked")
+
+    monkeypatch.setattr("holdfast.control.rotary._rotation", lambda module: refuse)
+    assert Rotary(build(MOVES[kind])).rotating
+
+
 def test_half_precision_turns_in_full_and_comes_back_in_half() -> None:
     rotary = subject("llama-yarn")[1]
     query = torch.randn(1, 4, 1, 8, generator=torch.Generator().manual_seed(1)).bfloat16()

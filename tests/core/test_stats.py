@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from holdfast.core.stats import CrossedMean, auc, mean, normalise, wilson
+from holdfast.core.stats import CrossedMean, auc, mean, normalise, numbers, pseudo_values, wilson
 
 
 def test_wilson_agrees_with_a_published_table() -> None:
@@ -27,6 +28,7 @@ def test_wilson_stays_in_the_unit_interval_and_holds_the_share(share: float, n: 
 def test_missing_observations_are_left_out_of_means() -> None:
     values = np.array([[1.0, np.nan], [0.5, 0.25], [0.0, 0.75]])
     assert mean(values) == pytest.approx([0.5, 0.5])
+    assert mean(values[:1, :1]) == pytest.approx([1.0])
 
 
 def test_a_mean_of_nothing_is_nan() -> None:
@@ -78,3 +80,37 @@ def test_auc_counts_ties_as_halves_and_leaves_out_what_has_no_score() -> None:
     scores, labels = [0.9, 0.5, 0.5, 0.1, np.nan], [True, True, False, False, True]
     assert auc(scores, labels) == pytest.approx((1 + 1 + 0.5 + 1) / 4)
     assert np.isnan(auc([0.1, 0.2], [True, True]))
+
+
+def test_a_crossed_mean_of_effects_that_add_up_is_welchs_test() -> None:
+    rng = np.random.default_rng(1)
+    seeds, items = rng.normal(0.3, 1, 2), rng.normal(0, 2, 9)
+    for values, expected in (
+        (seeds[:, None] + items, stats.ttest_ind(seeds, -items, equal_var=False)),
+        (items[None, :], stats.ttest_1samp(items, 0)),
+    ):
+        estimate = CrossedMean.of(values)
+        assert estimate.mean == pytest.approx(values.mean())
+        assert estimate.interval == pytest.approx(tuple(expected.confidence_interval()))
+        assert estimate.p == pytest.approx(expected.pvalue)
+
+
+def test_pseudo_values_of_a_mean_are_the_observations_and_of_a_ratio_have_its_variance() -> None:
+    rng = np.random.default_rng(2)
+    top, bottom = rng.normal(2, 0.2, (2, 200, 3))
+    top[3, 1] = bottom[5, 0] = np.nan
+    gone = [3, 5]
+    a, b = np.delete(top, gone, axis=0), np.delete(bottom, gone, axis=0)
+    same = pseudo_values(lambda x, y: x + y, top, bottom)
+    assert np.isnan(same[gone]).all()
+    assert np.delete(same, gone, axis=0) == pytest.approx(a + b)
+    ratio = a.mean(axis=0) / b.mean(axis=0)
+    values = np.delete(pseudo_values(lambda x, y: x / y, top, bottom), gone, axis=0)
+    assert values.mean(axis=0) == pytest.approx(ratio)
+    influence = (a - ratio * b) / b.mean(axis=0)
+    assert values.std(axis=0) == pytest.approx(influence.std(axis=0), rel=0.01)
+
+
+def test_numbers_have_four_places_in_nested_lists_and_nothing_for_nan() -> None:
+    assert numbers(np.float64(2 / 3)) == 0.6667 and numbers(np.nan) is None
+    assert numbers([[0.123456, np.nan], [1, -0.5]]) == [[0.1235, None], [1.0, -0.5]]

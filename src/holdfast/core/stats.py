@@ -46,9 +46,8 @@ def pseudo_values(function: Callable[..., Array], *values: Array) -> Array:
     n = len(rows[0])
     value = function(*(v.mean(axis=0) for v in rows))
     left_out = function(*((v.sum(axis=0) - v) / (n - 1) for v in rows))
-    pseudo = n * value - (n - 1) * left_out
     result = np.full((len(whole), *np.shape(value)), np.nan)
-    result[whole] = pseudo + (value - pseudo.mean(axis=0))
+    result[whole] = value + (n - 1) * (left_out.mean(axis=0) - left_out)
     return result
 
 
@@ -59,8 +58,7 @@ def false_discovery(p: Sequence[float | None]) -> list[float | None]:
     """
     from scipy.stats import false_discovery_control  # slow to import
 
-    p_values = [value for value in p if value is not None]
-    q_values = false_discovery_control(p_values) if p_values else np.empty(0)
+    q_values = false_discovery_control([value for value in p if value is not None])
     values = iter(q_values.tolist())
     return [None if value is None else next(values) for value in p]
 

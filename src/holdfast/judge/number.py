@@ -109,6 +109,8 @@ def _count(params: Params) -> Judge:
     params.refuse_unknown()
     if (exactly is None) == (low is None and high is None):
         params.fail("give parameter “n”, or “low” and “high”")
+    if low is not None and high is not None and low > high:
+        params.fail(f"parameter “low” ({low}) must not exceed “high” ({high})")
     bounds = (exactly, exactly) if exactly is not None else (low, high)
 
     def judge(text: str) -> Score:

@@ -68,9 +68,15 @@ def test_stability_leaves_out_round_zero_and_late_takes_the_last_quarter() -> No
 def test_a_shorter_length_is_the_first_rounds_of_the_same_run() -> None:
     own = flat(1.0)
     own[:, 3:] = 0
-    row = control_rows([lane("none", own)], BASE, 2)[0]
+    row, same = control_rows([lane("none", own), lane("anchor", flat(1.0))], BASE, 2)
     assert row.stability == 1 and row.curve == [1, 1, 1]
+    assert same.delta == same.late_delta == 0
     assert row.failures == {"error": 0 + 1 + 2}
+
+
+def test_a_control_without_any_score_is_not_on_the_front() -> None:
+    lanes = [lane("none", flat(0.05)), lane("anchor", flat(np.nan))]
+    assert [row.pareto for row in control_rows(lanes, BASE, ROUNDS)] == [True, False]
 
 
 def test_conversations_and_tokens_are_counted_over_what_both_measured() -> None:
@@ -132,7 +138,7 @@ def test_without_questions_capability_is_null() -> None:
     assert row.capability is row.capability_delta_interval is None
     assert row.capability_by_kind == {} and row.pareto is True
     other = control_rows([lane("none", flat(1.0), {"sum": 1.0})], BASE, ROUNDS, ())[0]
-    assert other.capability is None
+    assert other.capability is None and other.capability_by_kind == {}
 
 
 def test_time_is_relative_to_none_and_null_where_it_was_not_measured() -> None:

@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.optimize import brentq
 from scipy.special import expit
 
@@ -83,6 +84,16 @@ def test_few_conversations_cannot_tell() -> None:
 def test_more_conversations_come_to_hold_what_falls_less_than_the_margin() -> None:
     shares = [share("holds", n, 0.9, 0.03) for n in (24, 64, 200)]
     assert shares == sorted(shares) and shares[-1] > 0.9
+
+
+def test_the_power_is_that_of_its_equation() -> None:
+    (one,) = decisions(24, 0.8, 0.1, 1)
+    after, before = (world[..., 0].mean(axis=1) for world in worlds(24, 0.8, 0.1))
+    error = float(np.sqrt(Sample(24).moments(after - before).variance))
+    half = np.abs(Sample(24).difference_interval(after, before) - (after - before).mean()).max()
+    detectable = half + stats.norm.ppf(0.8) * error
+    assert one.power.detectable == pytest.approx(detectable, abs=1e-4)
+    assert one.power.needed == np.ceil(24 * (detectable / 0.1) ** 2)
 
 
 @pytest.mark.parametrize(

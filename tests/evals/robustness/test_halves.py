@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from holdfast.evals.robustness.halves import Groups, extremes, spread
+from holdfast.core.intervals import Sample
+from holdfast.evals.robustness.halves import Groups, IntervalEstimate, extremes, less, spread
 
 RUNS = 40
 
@@ -103,3 +104,22 @@ def test_a_large_group_counts_as_one_observation_in_the_jackknife() -> None:
     residuals = groups.sums[0] - mean[0] * sizes
     expected = (residuals**2).sum() / sizes.sum() ** 2
     assert values.var(ddof=1) / len(sizes) == pytest.approx(expected, rel=0.2)
+
+
+def test_the_interval_of_the_spread_is_the_jackknifes_over_groups() -> None:
+    rng = np.random.default_rng(6)
+    texts = np.repeat(np.arange(20), rng.integers(1, 4, 20))
+    matrix = (rng.random((12, 20)) < np.linspace(0.2, 0.9, 12)[:, None]).astype(float)[:, texts]
+    whole = spread(Groups.of(matrix, texts.tolist()))
+    without = [Groups.of(matrix[:, texts != g], texts[texts != g].tolist()) for g in range(20)]
+    squares = np.array([spread(one).value ** 2 for one in without])
+    pseudo = whole.value**2 + 19 * (squares.mean() - squares)
+    assert whole.interval == pytest.approx(np.sqrt(Sample(20).mean_interval(pseudo)))
+
+
+def test_the_limits_of_a_difference_are_those_of_two_independent_estimates() -> None:
+    one = IntervalEstimate(0.8, np.array([0.7, 0.84]))
+    other = IntervalEstimate(0.1, np.array([0.07, 0.34]))
+    difference = less(one, other)
+    assert difference.value == pytest.approx(0.7)
+    assert difference.interval == pytest.approx([0.7 - 0.26, 0.7 + 0.05])

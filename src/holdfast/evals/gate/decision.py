@@ -72,6 +72,6 @@ def _power(moments: Moments, half: float, margin: float) -> Power:
     """What the change shows, from its moments and the half width of its interval."""
     if math.isnan(half):
         return Power(margin, None, None)
-    detectable = half + OFTEN * math.sqrt(max(0.0, float(moments.variance)))
+    detectable = half + OFTEN * math.sqrt(float(moments.variance))
     conversations = math.ceil(float(moments.n) * (detectable / margin) ** 2)
     return Power(margin, max(conversations, FEWEST), round(detectable, 4))

@@ -112,8 +112,6 @@ def _reaching(limits: Array, value: float, extreme: float) -> Array:
     """`limits` moved out on one side by what `value` falls short of the extreme of all personas."""
     short = ALLOWED_SHARE * (extreme - value)
     low, high = limits
-    if value < 0 or np.isnan(low):
-        return limits
     # The quotient of two noisy halves may lie above 1, where no ratio of worst to best does.
     return np.asarray(np.clip([low + min(short, 0.0), high + max(short, 0.0)], 0.0, 1.0))
 
