@@ -16,6 +16,7 @@ This module knows chats and scores. It knows no HTTP but that of the webhook.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import random
 import threading
@@ -195,8 +196,8 @@ class LiveTraffic:
             self._raise(alarm, one.model)
         if self.settings.log is not None:  # last: a disk may be full
             texts = record if self.settings.texts else replace(record, user=None, reply=None)
-            with self._lock, self.settings.log.open("a", encoding="utf-8") as log:
-                log.write(dumps(texts) + "\n")
+            with self._lock:
+                _add_line(self.settings.log, dumps(texts))
 
     def _raise(self, alarm: Alarm, model: str) -> None:
         self._figures.alarms.labels(self.persona.id).inc()
@@ -274,6 +275,17 @@ class Figures:
 
     def count_post(self, arrived: bool) -> None:
         self.webhooks.labels("sent" if arrived else "failed").inc()
+
+
+def _add_line(path: Path, line: str) -> None:
+    """Add a line to a log. One that a full disk or a killed server tore off is ended before it."""
+    end = b""
+    if path.is_file():  # a pipe has no end to look at
+        with path.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - 1))
+            end = log.read(1)
+    with path.open("ab") as log:
+        log.write((b"" if end in (b"", b"\n") else b"\n") + line.encode() + b"\n")
 
 
 def _check_log(path: Path) -> None:
