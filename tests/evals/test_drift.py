@@ -16,6 +16,7 @@ from holdfast.core.errors import ContextError, HoldfastError, RunError
 from holdfast.core.progress import Progress
 from holdfast.core.records import as_record
 from holdfast.evals.drift import DriftSettings, drift
+from holdfast.models.fact_check import FactCheckedBackend
 from holdfast.models.load import load
 from holdfast.persona.suite import Persona, Suite, load_suite
 from holdfast.report import transcript
@@ -158,6 +159,21 @@ def test_a_resumed_run_gives_the_summary_of_an_uninterrupted_one(tmp_path: Path)
     assert {k: v for k, v in as_record(whole.summary).items() if k not in times} == {
         k: v for k, v in as_record(again.summary).items() if k not in times
     }
+
+
+def test_the_cost_of_a_run_is_that_of_all_its_models_each_counted_once() -> None:
+    class Priced(Actor):
+        def __init__(self, cost: float) -> None:
+            super().__init__()
+            self.cost = cost
+
+    agent, user, judge_model = Priced(0.1), Priced(0.02), Priced(0.003)
+    small: dict[str, Any] = {"suite": SMALL, "pairs": 2, "rounds": 1}
+    all_three = drift(agent, user_model=user, judge_model=judge_model, **small)
+    assert all_three.summary.cost == 0.123
+    checked = drift(FactCheckedBackend(agent), user_model=agent, **small)
+    assert checked.summary.cost == 0.1
+    assert drift(Actor(), user_model=Actor(), **small).summary.cost is None
 
 
 def test_a_finished_run_that_is_read_again_keeps_its_time_and_its_price(tmp_path: Path) -> None:

@@ -49,9 +49,10 @@ from holdfast.evals.conversation.setup import (
     manifest,
     setting,
 )
-from holdfast.evals.estimate import RunEstimate
+from holdfast.evals.estimate import RunEstimate, add_costs
 from holdfast.evals.full_length import full_length
 from holdfast.evals.logs.formats import FORMAT_HELP
+from holdfast.models.fact_check import FactCheckedBackend
 from holdfast.models.notes import NOTES
 from holdfast.persona.every_reply import combine, name_probed_only
 from holdfast.report.drift.headline import headline
@@ -221,7 +222,11 @@ def drift(
         run,
         conversations,
         command=command,
-        **run.of_work(**_of_backend(model), **_pace(progress.replies, seconds)),
+        **run.of_work(
+            cost=_cost(model, user_model, judge_model),
+            **_of_backend(model),
+            **_pace(progress.replies, seconds),
+        ),
         report=run.page,
     )
     run.finish(summary, partial(report.write_drift, summary, conversations))
@@ -290,10 +295,18 @@ def _pace(replies: int, seconds: float) -> dict[str, float | None]:
     return {"seconds": round(seconds, 1), "replies_per_second": rate}
 
 
+def _cost(*models: Backend | None) -> float | None:
+    """What the tokens of all models cost, each counted once; None where none has a price."""
+    # Of a model whose replies are checked, the user's side may be the model itself.
+    inner = (one.backend if isinstance(one, FactCheckedBackend) else one for one in models)
+    each = {id(one): one for one in inner}
+    cost = add_costs(getattr(one, "cost", None) for one in each.values())
+    return None if cost is None else round(cost, 6)
+
+
 def _of_backend(model: Backend | None) -> dict[str, Any]:
-    """The price of a run and what the backend could not do, where it knows them."""
+    """What the backend could not do, where it knows that."""
     return {
-        "cost": getattr(model, "cost", None),
         "dropped_parameters": getattr(model, "dropped_parameters", {}),
         "share_refusal": getattr(model, "share_refusal", None),
     }
