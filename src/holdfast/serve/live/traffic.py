@@ -49,7 +49,10 @@ QUEUE = 1000  # replies
 
 @dataclass(frozen=True, kw_only=True)
 class LiveSettings:
-    """How live traffic is watched."""
+    """How live traffic is watched.
+
+    Raises `ServiceError` if the log cannot be written, or the webhook is no URL.
+    """
 
     watch: WatchSettings = field(default_factory=WatchSettings)
     """What is an alarm."""
@@ -64,6 +67,12 @@ class LiveSettings:
     sample_share: float = 0.05
     """Share of the replies that the model judges."""
 
+    def __post_init__(self) -> None:
+        if self.webhook is not None:
+            check_url(self.webhook)
+        if self.log is not None:
+            _check_log(self.log)
+
 
 class LiveTraffic:
     """The watch over the traffic of one persona.
@@ -74,9 +83,6 @@ class LiveTraffic:
         figures: the server's, where replies are counted.
         settings: how traffic is watched.
         alias: the name that the persona has in the file of tenants; empty for the server's own.
-
-    Raises:
-        ServiceError: the log cannot be written, or the webhook is no URL.
     """
 
     def __init__(
@@ -97,10 +103,6 @@ class LiveTraffic:
         self._worker: threading.Thread | None = None
         self._post_thread: threading.Thread | None = None  # the newest alarm's
         self._random = random.Random()
-        if settings.webhook is not None:
-            check_url(settings.webhook)
-        if settings.log is not None:
-            _check_log(settings.log)
 
     def reply(self, one: LiveReply) -> None:
         """Take a reply into account, now or in the background.
