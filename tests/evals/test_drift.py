@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,18 @@ def test_every_list_has_a_number_for_each_round_from_zero() -> None:
     assert summary["share_detail"]["template"] == [0.4] * 6
     assert summary["share_detail"]["dilution"] == [0.25] * 6
     assert len(summary["share_detail"]["turns"]["within"]) == 5
+
+
+def test_a_low_start_is_laid_to_replies_that_could_not_be_had_and_to_a_mute_judge() -> None:
+    filtered = Actor(lambda ask: Reply("", "error", error="a content filter"))
+    note = str(drift(filtered, suite=SMALL, pairs=2, rounds=1).summary.note)
+    assert re.match(r"\d+% of actor's replies could not be had", note)
+    assert "does not hold the personas" not in note
+    mute = Actor(lambda ask: Reply("no idea"), name="mute")
+    both: dict[str, Any] = {"suite": SMALL, "persona": RUBRIC_SUITE, "pairs": 2, "rounds": 1}
+    judged = drift(Actor(), judge_model=mute, **both).summary
+    assert judged.verdicts is not None and judged.verdicts.failures
+    assert f"{judged.verdicts.failures} calls of the judge mute gave no score" in str(judged.note)
 
 
 def test_without_weights_there_is_no_prompt_share() -> None:

@@ -31,7 +31,7 @@ from holdfast.core.records import Record, as_record
 from holdfast.core.settings import changed_flags, option, require_at_least, settle
 from holdfast.core.shards import Where, open_run
 from holdfast.evals.conversation.batches import ConversationRun, converse
-from holdfast.evals.conversation.costs import costs, share_of_cut_thoughts
+from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.curves import curves
 from holdfast.evals.conversation.estimate import estimate
 from holdfast.evals.conversation.judging import count_verdicts, judge_conversations
@@ -56,7 +56,7 @@ from holdfast.models.fact_check import FactCheckedBackend
 from holdfast.models.notes import NOTES
 from holdfast.persona.every_reply import combine, name_probed_only
 from holdfast.report.drift.headline import headline
-from holdfast.report.words import describe_failures, low_ceiling, notes
+from holdfast.report.words import describe_failures, describe_unread, low_ceiling, notes
 from holdfast.results.conversation import JudgedConversation, RoundRecord
 from holdfast.results.drift import DriftSummary, ReferenceCurve
 from holdfast.results.verdict import JudgeVerdict
@@ -269,9 +269,8 @@ def _summarise(
     of_run = setting(chat, plan, cast.suite.name, cast.screened)
     # Recorded chats are as they are: nobody can choose other personas for them.
     ceiling = long.curves.ceiling if long else by_round.ceiling
-    thoughts = share_of_cut_thoughts(run.records)
-    low = low_ceiling(of_run, ceiling, thoughts) if settings.history is None else None
-    spent = costs(run.records)
+    spent, verdicts = costs(run.records), count_verdicts(run)
+    low = low_ceiling(of_run, ceiling, spent.failures) if settings.history is None else None
     return DriftSummary(
         setting=of_run,
         control=settings.control,
@@ -280,10 +279,13 @@ def _summarise(
         full_length=long,
         costs=spent,
         **process,
-        verdicts=count_verdicts(run),
+        verdicts=verdicts,
         history=cast.reading,
         note=notes(
-            NOTES.get(model.name) if model else None, low, describe_failures(spent.failures)
+            NOTES.get(model.name) if model else None,
+            low,
+            describe_failures(spent.failures),
+            describe_unread(verdicts.judge, verdicts.failures) if verdicts else None,
         ),
         reference=_reference(by_round.stability) if settings.reference else None,
     )
