@@ -51,6 +51,24 @@ def test_a_port_that_is_taken_is_said_before_the_model_is_loaded(
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
+        (["--traffic-log", "no/folder/traffic.jsonl"], "cannot be written"),
+        (["--webhook", "hooks.example"], "--webhook is the URL"),
+    ],
+)
+def test_where_traffic_cannot_go_is_said_before_the_model_is_loaded(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    args: list[str],
+    sentence: str,
+) -> None:
+    monkeypatch.setattr("holdfast.serve.engine.process.EngineProcess", pytest.fail)
+    options = ["--persona", "mini:upper-1", "--port", "0", *args]
+    assert sentence in refuse(capsys, *options)
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
         (["--model", "api:x"], "--upstream"),
         (["--upstream", "nowhere"], "base URL"),
         (["--upstream", "http://127.0.0.1:9/v1", "--control", "anchor"], "needs its weights"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from holdfast.core.errors import ContextError, HoldfastError, RunError
 from holdfast.core.progress import Progress
 from holdfast.core.records import as_record
 from holdfast.evals.drift import DriftSettings, drift
+from holdfast.models.fact_check import FactCheckedBackend
 from holdfast.models.load import load
 from holdfast.persona.suite import Persona, Suite, load_suite
 from holdfast.report import transcript
@@ -54,6 +56,18 @@ def test_every_list_has_a_number_for_each_round_from_zero() -> None:
     assert summary["share_detail"]["template"] == [0.4] * 6
     assert summary["share_detail"]["dilution"] == [0.25] * 6
     assert len(summary["share_detail"]["turns"]["within"]) == 5
+
+
+def test_a_low_start_is_laid_to_replies_that_could_not_be_had_and_to_a_mute_judge() -> None:
+    filtered = Actor(lambda ask: Reply("", "error", error="a content filter"))
+    note = str(drift(filtered, suite=SMALL, pairs=2, rounds=1).summary.note)
+    assert re.match(r"\d+% of actor's replies could not be had", note)
+    assert "does not hold the personas" not in note
+    mute = Actor(lambda ask: Reply("no idea"), name="mute")
+    both: dict[str, Any] = {"suite": SMALL, "persona": RUBRIC_SUITE, "pairs": 2, "rounds": 1}
+    judged = drift(Actor(), judge_model=mute, **both).summary
+    assert judged.verdicts is not None and judged.verdicts.failures
+    assert f"{judged.verdicts.failures} calls of the judge mute gave no score" in str(judged.note)
 
 
 def test_without_weights_there_is_no_prompt_share() -> None:
@@ -158,6 +172,21 @@ def test_a_resumed_run_gives_the_summary_of_an_uninterrupted_one(tmp_path: Path)
     assert {k: v for k, v in as_record(whole.summary).items() if k not in times} == {
         k: v for k, v in as_record(again.summary).items() if k not in times
     }
+
+
+def test_the_cost_of_a_run_is_that_of_all_its_models_each_counted_once() -> None:
+    class Priced(Actor):
+        def __init__(self, cost: float) -> None:
+            super().__init__()
+            self.cost = cost
+
+    agent, user, judge_model = Priced(0.1), Priced(0.02), Priced(0.003)
+    small: dict[str, Any] = {"suite": SMALL, "pairs": 2, "rounds": 1}
+    all_three = drift(agent, user_model=user, judge_model=judge_model, **small)
+    assert all_three.summary.cost == 0.123
+    checked = drift(FactCheckedBackend(agent), user_model=agent, **small)
+    assert checked.summary.cost == 0.1
+    assert drift(Actor(), user_model=Actor(), **small).summary.cost is None
 
 
 def test_a_finished_run_that_is_read_again_keeps_its_time_and_its_price(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from holdfast.core.records import Record, as_record
 from holdfast.core.settings import changed_flags, option, require_at_least, settle
 from holdfast.core.shards import Where, open_run
 from holdfast.evals.conversation.batches import ConversationRun, converse
-from holdfast.evals.conversation.costs import costs, share_of_cut_thoughts
+from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.curves import curves
 from holdfast.evals.conversation.estimate import estimate
 from holdfast.evals.conversation.judging import count_verdicts, judge_conversations
@@ -49,13 +49,14 @@ from holdfast.evals.conversation.setup import (
     manifest,
     setting,
 )
-from holdfast.evals.estimate import RunEstimate
+from holdfast.evals.estimate import RunEstimate, add_costs
 from holdfast.evals.full_length import full_length
 from holdfast.evals.logs.formats import FORMAT_HELP
+from holdfast.models.fact_check import FactCheckedBackend
 from holdfast.models.notes import NOTES
 from holdfast.persona.every_reply import combine, name_probed_only
 from holdfast.report.drift.headline import headline
-from holdfast.report.words import describe_failures, low_ceiling, notes
+from holdfast.report.words import describe_failures, describe_unread, low_ceiling, notes
 from holdfast.results.conversation import JudgedConversation, RoundRecord
 from holdfast.results.drift import DriftSummary, ReferenceCurve
 from holdfast.results.verdict import JudgeVerdict
@@ -221,7 +222,11 @@ def drift(
         run,
         conversations,
         command=command,
-        **run.of_work(**_of_backend(model), **_pace(progress.replies, seconds)),
+        **run.of_work(
+            cost=_cost(model, user_model, judge_model),
+            **_of_backend(model),
+            **_pace(progress.replies, seconds),
+        ),
         report=run.page,
     )
     run.finish(summary, partial(report.write_drift, summary, conversations))
@@ -264,9 +269,8 @@ def _summarise(
     of_run = setting(chat, plan, cast.suite.name, cast.screened)
     # Recorded chats are as they are: nobody can choose other personas for them.
     ceiling = long.curves.ceiling if long else by_round.ceiling
-    thoughts = share_of_cut_thoughts(run.records)
-    low = low_ceiling(of_run, ceiling, thoughts) if settings.history is None else None
-    spent = costs(run.records)
+    spent, verdicts = costs(run.records), count_verdicts(run)
+    low = low_ceiling(of_run, ceiling, spent.failures) if settings.history is None else None
     return DriftSummary(
         setting=of_run,
         control=settings.control,
@@ -275,10 +279,13 @@ def _summarise(
         full_length=long,
         costs=spent,
         **process,
-        verdicts=count_verdicts(run),
+        verdicts=verdicts,
         history=cast.reading,
         note=notes(
-            NOTES.get(model.name) if model else None, low, describe_failures(spent.failures)
+            NOTES.get(model.name) if model else None,
+            low,
+            describe_failures(spent.failures),
+            describe_unread(verdicts.judge, verdicts.failures) if verdicts else None,
         ),
         reference=_reference(by_round.stability) if settings.reference else None,
     )
@@ -290,10 +297,18 @@ def _pace(replies: int, seconds: float) -> dict[str, float | None]:
     return {"seconds": round(seconds, 1), "replies_per_second": rate}
 
 
+def _cost(*models: Backend | None) -> float | None:
+    """What the tokens of all models cost, each counted once; None where none has a price."""
+    # Of a model whose replies are checked, the user's side may be the model itself.
+    inner = (one.backend if isinstance(one, FactCheckedBackend) else one for one in models)
+    each = {id(one): one for one in inner}
+    cost = add_costs(getattr(one, "cost", None) for one in each.values())
+    return None if cost is None else round(cost, 6)
+
+
 def _of_backend(model: Backend | None) -> dict[str, Any]:
-    """The price of a run and what the backend could not do, where it knows them."""
+    """What the backend could not do, where it knows that."""
     return {
-        "cost": getattr(model, "cost", None),
         "dropped_parameters": getattr(model, "dropped_parameters", {}),
         "share_refusal": getattr(model, "share_refusal", None),
     }

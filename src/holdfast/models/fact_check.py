@@ -74,6 +74,7 @@ class FactCheckedBackend:
     Replies to chats without a system prompt are the backend's own, and so is everything else.
 
     Attributes:
+        backend: the backend.
         counts: how many replies were `checked` and `rewritten`, and for how many the check or the
             rewrite was `unclear`.
     """
@@ -81,15 +82,15 @@ class FactCheckedBackend:
     def __init__(self, backend: Backend, method: str = METHODS[0]) -> None:
         if method not in METHODS:
             raise HoldfastError(f"--verify is {' or '.join(METHODS)}, not {method!r}")
-        self._backend, self._method = backend, method
+        self.backend, self._method = backend, method
         self.counts: Counter[str] = Counter(checked=0, rewritten=0, unclear=0)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
+        return getattr(self.backend, name)
 
     def reply(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
         """Return one reply per ask, in order, with the tokens of all its calls."""
-        replies = self._backend.reply(asks, sampling)
+        replies = self.backend.reply(asks, sampling)
         checkable = [
             i for i, (ask, reply) in enumerate(zip(asks, replies, strict=True))
             if _is_checkable(ask, reply)
@@ -97,7 +98,7 @@ class FactCheckedBackend:
         wrong = self._check(asks, replies, checkable)
         drafts = {i: replies[i] for i in wrong}
         chats = [ask_for_rewrite(asks[i].chat, drafts[i].text, wrong[i]) for i in wrong]
-        rewrites = self._backend.reply(
+        rewrites = self.backend.reply(
             [
                 replace(asks[i], chat=chat, seed=_make_seed(asks[i], "again"), keep=False)
                 for i, chat in zip(wrong, chats, strict=True)
@@ -115,7 +116,7 @@ class FactCheckedBackend:
         self, asks: Sequence[Ask], replies: list[Reply], checkable: Sequence[int]
     ) -> dict[int, list[str]]:
         """Check replies, add the checks' cost to them, and return wrong statements by index."""
-        checks = self._backend.reply(
+        checks = self.backend.reply(
             [
                 Ask(
                     ask_for_check(asks[i].chat, replies[i].text),
@@ -135,7 +136,7 @@ class FactCheckedBackend:
 
     def describe(self) -> Mapping[str, object]:
         """Return what determines the replies, as JSON."""
-        return {**self._backend.describe(), "verify": self._method}
+        return {**self.backend.describe(), "verify": self._method}
 
     @property
     def summary(self) -> str:

@@ -163,17 +163,19 @@ def _plural(n: int, noun: str) -> str:
     return f"{noun[:-1]}ies" if ends_in_y else f"{noun}s"
 
 
-def low_ceiling(setting: Setting, ceiling: float | None, cut_thoughts: float = 0) -> str | None:
+def low_ceiling(
+    setting: Setting, ceiling: float | None, failures: Failures | None = None
+) -> str | None:
     """A sentence that a run began too low to say anything; None if it did not, or was screened.
 
     Args:
         setting: the run's model and suite.
         ceiling: the score at the start; None where there is none.
-        cut_thoughts: the share of replies that never began, as the limit cut their thoughts.
+        failures: the replies that went wrong, which may be why.
     """
     if ceiling is None or ceiling >= LOW or setting.screened is not None:
         return None
-    return too_short_for_thoughts(setting.model, cut_thoughts) or (
+    return lack_of_replies(setting.model, failures or Failures()) or (
         f"{setting.model} does not hold the personas of {setting.suite} to begin with "
         f"({number(ceiling)} at the start): below {number(LOW)} a curve says nothing about what a "
         "conversation takes away. --screen keeps the personas that the model holds, and --suite "
@@ -181,20 +183,26 @@ def low_ceiling(setting: Setting, ceiling: float | None, cut_thoughts: float = 0
     )
 
 
-def too_short_for_thoughts(model: str | None, cut: float) -> str | None:
-    """A sentence that thoughts left no room for replies; None where that is not what ails a run.
+def lack_of_replies(model: str | None, failures: Failures) -> str | None:
+    """A sentence that a run had hardly any replies to judge; None where it had.
 
     Args:
         model: the model's name, where there is one.
-        cut: the share of replies that never began, as the limit cut their thoughts.
+        failures: the replies that went wrong.
     """
-    if cut <= CUT:
-        return None
-    return (
-        f"The token limit cut {model or 'the model'}'s thought before {percent(cut)} of the replies"
-        " began, which score nothing: raise --max-new-tokens, or switch thinking off, as by"
-        " --template-option enable_thinking=false."
-    )
+    name, of = model or "the model", max(1, failures.of)
+    if (cut := failures.thought / of) > CUT:
+        return (
+            f"The token limit cut {name}'s thought before {percent(cut)} of the replies began, "
+            "which score nothing: raise --max-new-tokens, or switch thinking off, as by "
+            "--template-option enable_thinking=false."
+        )
+    if (lost := failures.error / of) > CUT:
+        return (
+            f"{percent(lost)} of {name}'s replies could not be had, which score nothing: "
+            "records.jsonl in the folder of --out says why."
+        )
+    return None
 
 
 def too_low(ceiling: float | None) -> str:
@@ -258,6 +266,14 @@ def describe_missing(failed: int, answers: int) -> str | None:
         f"{failed:,} of {quantity(answers, 'answer')} could not be had or did not fit the context: "
         "they count on neither side of a difference."
     )
+
+
+def describe_unread(judge: str | None, failures: int) -> str | None:
+    """The calls of a judge model that gave no score, in one sentence; None where all gave one."""
+    if not failures:
+        return None
+    calls = quantity(failures, "call")
+    return f"{calls} of the judge {judge} gave no score (without a verdict an answer scores 0)."
 
 
 def count_failures(counts: Mapping[str, int]) -> str:

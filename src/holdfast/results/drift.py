@@ -183,7 +183,7 @@ class DriftSummary:
     costs: Costs = inline_field()
     """Failures and tokens."""
     cost: float | None = None
-    """Price of the tokens, where prices were given."""
+    """Price of all models' tokens, where prices were given."""
     dropped_parameters: Mapping[str, str] = field(default_factory=dict)
     """Sampling parameters that the server does not take, with its reasons."""
     share_refusal: str | None = None

@@ -88,8 +88,7 @@ def create_app(
     Raises:
         ModelError: the model is behind an API, or the engine's process cannot load it.
         ControlError: the model cannot be put under `control`.
-        ServiceError: a key is empty, the file names what the model cannot do, or the traffic's log
-            cannot be written.
+        ServiceError: a key is empty, or the file names what the model cannot do.
     """
     # Long: a line for each parameter.
     from holdfast.models.local.backend import LocalBackend

@@ -124,6 +124,13 @@ def test_tasks_for_a_model_to_judge_need_one_that_is_not_measured(tasks: Path) -
     mute = Actor(lambda ask: Reply("no idea"), name="mute")
     with_mute = effect(Actor(answer), tasks=tasks, personas=PEOPLE, samples=1, judge_model=mute)
     assert with_mute.summary.numbers.judge_failures > 0
+    assert "calls of the judge mute gave no score" in str(with_mute.summary.note)
+
+
+def test_nothing_is_concluded_where_no_answer_could_be_had(tasks: Path) -> None:
+    filtered = Actor(lambda ask: Reply("", "error", error="a content filter"))
+    result = effect(filtered, tasks=tasks, personas=PEOPLE, samples=1)
+    assert result.summary.numbers.advice["actor"].startswith("Nothing can be concluded: no task")
 
 
 def test_a_plan_is_made_without_comparing_tasks_with_each_other(

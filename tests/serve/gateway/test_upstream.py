@@ -262,16 +262,27 @@ def test_a_controls_text_is_checked_before_anything_is_paid(
     assert there.requests == []
 
 
-def test_a_stream_that_breaks_is_counted_and_logged_with_its_cause(
-    url: str, there: FakeUpstream, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [(httpx.ReadError, 502, "broken"), (httpx.ReadTimeout, 504, "timeout")],
+)
+def test_a_body_that_breaks_off_is_counted_and_logged_with_its_cause(
+    url: str,
+    there: FakeUpstream,
+    caplog: pytest.LogCaptureFixture,
+    error: type[httpx.HTTPError],
+    status: int,
+    kind: str,
 ) -> None:
-    error = httpx.ReadError(f"connection reset by {KEY}")
-    there.answer = lambda request: make_answer(b"data: 1\n\n", error=error)
-    before = figure(url, 'holdfast_upstream_errors_total{kind="broken"}')
+    cause, name = error(f"cut by {KEY}"), f'holdfast_upstream_errors_total{{kind="{kind}"}}'
+    before = figure(url, name)
+    there.answer = lambda request: make_answer(b"data: 1\n\n", error=cause)
     with caplog.at_level(logging.WARNING), pytest.raises(httpx.RemoteProtocolError):
         ask(url, stream=True)
-    assert figure(url, 'holdfast_upstream_errors_total{kind="broken"}') == before + 1
-    assert "ReadError: connection reset by [key]" in caplog.text
+    there.answer = lambda request: make_answer(b"{", status=400, error=cause)
+    assert ask(url).status_code == status
+    assert figure(url, name) == before + 2
+    assert f"{error.__name__}: cut by [key]" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,19 @@ def test_the_gateway_counts_rounds_scores_and_tells_where_it_stands(tmp_path: Pa
     assert [one.round for one in again.replies] == [1, 2, 3]
 
 
+def test_a_line_that_was_torn_off_costs_the_log_no_other(tmp_path: Path) -> None:
+    log = tmp_path / "traffic.jsonl"
+    live = LiveTraffic(SHOUT, NONE, Figures(Metrics()), LiveSettings(log=log))
+    live.reply(reply(0, 1, "YES"))
+    with log.open("a") as file:
+        file.write('{"conversation": "c1", "rou')  # the disk was full, or the server killed
+    live.reply(reply(2, 1, "YES"))
+    live.reply(reply(3, 1, "YES"))
+    read = watch(log, SHOUT).summary
+    assert read.state.replies == 3
+    assert read.reading is not None and read.reading.unfit == 1
+
+
 def test_a_stream_through_the_gateway_is_watched_whole() -> None:
     pieces = [
         b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": text}}]}).encode()
@@ -270,14 +283,11 @@ def test_the_id_is_in_the_header_or_the_metadata() -> None:
 
 
 def test_a_log_or_a_webhook_that_cannot_work_is_refused_at_the_start(tmp_path: Path) -> None:
-    for settings in (
-        LiveSettings(log=tmp_path / "none" / "log"),
-        LiveSettings(webhook="ftp://x"),
-        LiveSettings(webhook="http://[x"),
-        LiveSettings(webhook="http://x:99999/"),
-    ):
+    with pytest.raises(ServiceError):
+        LiveSettings(log=tmp_path / "none" / "log")
+    for url in ("ftp://x", "http://[x", "http://x:99999/"):
         with pytest.raises(ServiceError):
-            LiveTraffic(SHOUT, NONE, Figures(Metrics()), settings)
+            LiveSettings(webhook=url)
 
 
 class hook:

@@ -33,7 +33,7 @@ from holdfast.evals.compare.settings import DEFAULT_CONTROLS, CompareSettings
 from holdfast.evals.compare.tradeoff import control_rows
 from holdfast.evals.conversation.batches import ConversationRun
 from holdfast.evals.conversation.controlled import ControlledPlan, ControlledSetup, prepare
-from holdfast.evals.conversation.costs import costs, share_of_cut_thoughts
+from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.estimate import estimate
 from holdfast.evals.conversation.judging import count_verdicts, scores
 from holdfast.evals.conversation.plan import Conversation
@@ -42,7 +42,7 @@ from holdfast.evals.conversation.setup import Screening, default_suite
 from holdfast.evals.estimate import RunEstimate
 from holdfast.models.model_group import ModelGroup
 from holdfast.models.notes import NOTES
-from holdfast.report.words import describe_failures, low_ceiling, notes, too_low
+from holdfast.report.words import describe_failures, describe_unread, low_ceiling, notes, too_low
 from holdfast.results.compare import (
     CapabilityAnswer,
     ComparedConversation,
@@ -243,7 +243,7 @@ def _summary(
     rows, advice = _rows(plan, results, run, questions, refusals)
     first_score = rows[lengths[-1]][0].curve[0]
     failures, of_run = costs(run.records).failures, setup.setting()
-    low = low_ceiling(of_run, first_score, share_of_cut_thoughts(run.records))
+    low, verdicts = low_ceiling(of_run, first_score, failures), count_verdicts(run)
     return CompareSummary(
         setting=of_run,
         lengths=lengths,
@@ -262,9 +262,14 @@ def _summary(
         refused=refusals,
         failures=failures,
         clock=clock_of(model),
-        verdicts=count_verdicts(run),
+        verdicts=verdicts,
         **run.of_work(seconds=round(time.monotonic() - start, 1)),
-        note=notes(NOTES.get(model.name), low, describe_failures(failures)),
+        note=notes(
+            NOTES.get(model.name),
+            low,
+            describe_failures(failures),
+            describe_unread(verdicts.judge, verdicts.failures) if verdicts else None,
+        ),
         report=run.page,
     )
 

@@ -33,12 +33,6 @@ def costs(records: Sequence[RoundRecord]) -> Costs:
     )
 
 
-def share_of_cut_thoughts(records: Sequence[RoundRecord]) -> float:
-    """The share of replies that never began, since the token limit cut the thought before them."""
-    cut = [_is_cut_thought(reply) for record in records for reply in _replies(record)]
-    return float(np.mean(cut)) if cut else 0.0
-
-
 def _is_cut_thought(reply: Turn | ProbeAnswer) -> bool:
     return reply.stop == "length" and bool(reply.thought) and not reply.text.strip()
 

@@ -32,14 +32,14 @@ from holdfast.core.run import refuse_another_run, refuse_other_files
 from holdfast.core.seeds import seed_of
 from holdfast.core.shards import Shard, Where, open_run
 from holdfast.evals.conversation.batches import converse
-from holdfast.evals.conversation.costs import share_of_cut_thoughts
+from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.judging import judge_conversations, scores
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
 from holdfast.evals.conversation.setup import Screening, agents_of, manifest, refuse_unjudged
 from holdfast.persona.suite import Persona
-from holdfast.report.words import too_short_for_thoughts
+from holdfast.report.words import lack_of_replies
 from holdfast.results.conversation import CategoryCount, RoundRecord, Screened
 from holdfast.results.verdict import JudgeVerdict
 
@@ -155,8 +155,7 @@ def _ask(
             means[one.id] = round(sums[one.id] / draws_so_far, 4)
         going = [one for one in going if means[one.id] >= settings.screen_at / 2]
         if not going:
-            cut = share_of_cut_thoughts(run.records)
-            if sentence := too_short_for_thoughts(model.name, cut):
+            if sentence := lack_of_replies(model.name, costs(run.records).failures):
                 raise HoldfastError(sentence)
             break
     return means

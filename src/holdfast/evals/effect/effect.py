@@ -55,7 +55,7 @@ from holdfast.persona.experts import (
 )
 from holdfast.persona.files import find_repeat
 from holdfast.persona.suite import load_suite
-from holdfast.report.words import describe_missing, notes
+from holdfast.report.words import describe_missing, describe_unread, notes
 from holdfast.results.effect import EffectManifest, EffectRow, EffectSummary
 from holdfast.results.tasks import TaskArm, TaskRecord
 from holdfast.results.verdict import JudgeVerdict
@@ -256,12 +256,13 @@ class _EffectPlan:
         """What the records say."""
         names = tuple(model.name for model in self.models)
         numbers = summarise(run, self.tasks, names)
+        judge_model = self.judge_model.name if self.judge_model else None
         return EffectSummary(
             models=names,
             tasks=len(self.tasks),
             samples=self.settings.samples,
             seed=self.settings.seed,
-            judge_model=self.judge_model.name if self.judge_model else None,
+            judge_model=judge_model,
             left_out=self.left_out,
             command=command,
             numbers=numbers,
@@ -269,6 +270,7 @@ class _EffectPlan:
             note=notes(
                 *dict.fromkeys(map(NOTES.get, names)),
                 describe_missing(numbers.failed, numbers.answers),
+                describe_unread(judge_model, numbers.judge_failures),
             ),
             report=run.page,
         )

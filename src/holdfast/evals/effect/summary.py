@@ -23,7 +23,7 @@ from holdfast.core.stats import Array, false_discovery, mean, numbers
 from holdfast.evals.tasks.near_duplicates import task_groups
 from holdfast.evals.tasks.tasks import Task
 from holdfast.persona.experts import LENGTHS
-from holdfast.report.words import inconclusive, signed_end, signed_number
+from holdfast.report.words import finite, inconclusive, signed_end, signed_number
 from holdfast.results.effect import EffectNumbers, EffectRow, ReplyPair
 from holdfast.results.tasks import ArmReplies, TaskArm, TaskRecord
 from holdfast.results.verdict import JudgeVerdict
@@ -88,6 +88,8 @@ def _why_nothing(run: EffectRun, m: int, rows: Sequence[EffectRow], model: str) 
     arms = [arm for record in run.records if record.model == m for arm in record.arms]
     cut = sum("length" in arm.stops for arm in arms) / max(1, len(arms))
     mine = [row for row in rows if row.model == model]
+    if all(finite(row.delta) is None for row in mine):
+        return "Nothing can be concluded: no task was answered both with a persona and without."
     return inconclusive([score for row in mine for score in (row.score, row.base)], cut)
 
 

@@ -34,8 +34,9 @@ from holdfast.core.run import Run
 from holdfast.core.settings import settle
 from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.controlled import ControlledSetup, prepare
-from holdfast.evals.conversation.costs import costs, share_of_cut_thoughts
+from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.estimate import estimate
+from holdfast.evals.conversation.judging import count_verdicts
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.screening import screen
@@ -61,10 +62,10 @@ from holdfast.evals.explain.value_vectors import (
 )
 from holdfast.models.notes import NOTES
 from holdfast.report.explain.findings import findings
-from holdfast.report.words import describe_failures, low_ceiling, notes
+from holdfast.report.words import describe_failures, describe_unread, low_ceiling, notes
 from holdfast.results.conversation import Failures, RoundRecord
 from holdfast.results.explain import ExplainSummary
-from holdfast.results.verdict import JudgeVerdict
+from holdfast.results.verdict import JudgeVerdict, VerdictCount
 
 if TYPE_CHECKING:
     from holdfast.models.local.backend import LocalBackend
@@ -134,7 +135,7 @@ def explain(
         dimension_refusal=refusal,
         **run.of_work(seconds=round(time.monotonic() - start, 1)),
         failures=failures,
-        note=_note(setup, run.records, controls[0].stability[0], failures),
+        note=_note(setup, controls[0].stability[0], failures, count_verdicts(run)),
         report=run.page,
         findings=[],
     )
@@ -145,14 +146,15 @@ def explain(
 
 def _note(
     setup: ControlledSetup,
-    records: Sequence[RoundRecord],
     ceiling: float | None,
     failures: Failures,
+    verdicts: VerdictCount | None,
 ) -> str | None:
     """What to know of the model, of a low start and of replies that went wrong."""
     setting = setup.setting()
-    low = low_ceiling(setting, ceiling, share_of_cut_thoughts(records))
-    return notes(NOTES.get(setting.model or ""), low, describe_failures(failures))
+    low = low_ceiling(setting, ceiling, failures)
+    unread = describe_unread(verdicts.judge, verdicts.failures) if verdicts else None
+    return notes(NOTES.get(setting.model or ""), low, describe_failures(failures), unread)
 
 
 def estimate_explain(

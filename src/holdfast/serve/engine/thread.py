@@ -171,8 +171,10 @@ class EngineThread:
 
     def drop(self, jobs: Sequence[Job]) -> None:
         """Forget jobs whose client has left; their rows are free after the next step."""
-        for job in jobs:
-            job.dropped = True
+        with self._wake:
+            for job in jobs:
+                job.dropped = True
+            self._waiting = deque(job for job in self._waiting if not job.dropped)
 
     def stop(self) -> None:
         """End the thread; jobs that remain fail."""
@@ -238,10 +240,8 @@ class EngineThread:
             jobs: list[Job] = []
             room = self.rows - running
             while self._waiting and (self._waiting[0].units <= room or (not running and not jobs)):
-                job = self._waiting.popleft()
-                if not job.dropped:
-                    jobs.append(job)
-                    room -= job.units
+                jobs.append(self._waiting.popleft())
+                room -= jobs[-1].units
             return jobs
 
     def _prepare(self, job: Job) -> bool:

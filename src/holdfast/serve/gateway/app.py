@@ -123,7 +123,7 @@ def create_gateway(
 
     Raises:
         ControlError: `control` needs the weights, or a judge that is not there.
-        ServiceError: one of `pass_through` is no path, or the traffic's log cannot be written.
+        ServiceError: one of `pass_through` is no path.
         HoldfastError: there is no such way to verify.
     """
     # Long: a line for each parameter.

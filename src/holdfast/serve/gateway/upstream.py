@@ -168,11 +168,11 @@ class Proxy:
                 answer = await until_client_leaves(request.receive, sending)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 if last:
-                    raise self._failure(502, "unreachable", error) from error
+                    raise self._failure("unreachable", error) from error
             except httpx.TimeoutException as error:
-                raise self._failure(504, "timeout", error) from error
+                raise self._failure("timeout", error) from error
             except httpx.HTTPError as error:
-                raise self._failure(502, "unreachable", error) from error
+                raise self._failure("unreachable", error) from error
             else:
                 if answer.has_redirect_location and path in REWRITTEN:
                     await answer.aclose()
@@ -204,10 +204,8 @@ class Proxy:
                     content += piece
                     if len(content) > limit:
                         return None
-        except TimeoutError as error:
-            raise self._failure(504, "timeout", error) from error
-        except (httpx.HTTPError, zlib.error) as error:
-            raise self._failure(502, "broken", error) from error
+        except (TimeoutError, httpx.HTTPError, zlib.error) as error:
+            raise self._failure(_kind(error), error) from error
         finally:
             await answer.aclose()
         return self._mask_secrets(bytes(content))
@@ -230,7 +228,7 @@ class Proxy:
                 async for piece in mask(body, self.upstream.secrets):
                     yield piece
         except (httpx.HTTPError, zlib.error) as error:
-            self._count("broken", error)
+            self._count(_kind(error), error)
             # The client's connection breaks as the upstream's did.
             raise ConnectionResetError from error
         finally:
@@ -242,7 +240,7 @@ class Proxy:
         if packing not in _PACKINGS:
             await answer.aclose()
             cause = ValueError(f"content-encoding {packing[:40]!r}, although asked for identity")
-            raise self._failure(502, "broken", cause)
+            raise self._failure("broken", cause)
         return answer
 
     async def _unpack_body(self, answer: httpx.Response) -> AsyncGenerator[bytes]:
@@ -269,14 +267,14 @@ class Proxy:
         self._count("broken", ValueError(problem))
         return RequestError(502, f"{self.upstream.public} {problem}.")
 
-    def _failure(self, status: int, kind: str, cause: Exception) -> RequestError:
+    def _failure(self, kind: str, cause: Exception) -> RequestError:
         self._count(kind, cause)
-        sentences = {
-            "unreachable": "cannot be reached.",
-            "timeout": "did not answer in time.",
-            "broken": "broke off.",
-        }
-        return RequestError(status, f"{self.upstream.public} {sentences[kind]}")
+        status, sentence = {
+            "unreachable": (502, "cannot be reached."),
+            "timeout": (504, "did not answer in time."),
+            "broken": (502, "broke off."),
+        }[kind]
+        return RequestError(status, f"{self.upstream.public} {sentence}")
 
     def _count(self, kind: str, cause: Exception) -> None:
         self.metrics.upstream_errors.labels(kind).inc()
@@ -310,6 +308,11 @@ def with_headers(response: Response, headers: Headers) -> Response:
     lengths = [pair for pair in response.raw_headers if pair[0] == b"content-length"]
     response.raw_headers = [*((name.lower(), value) for name, value in headers), *lengths]
     return response
+
+
+def _kind(error: Exception) -> str:
+    """The kind of failure by which a body ended early."""
+    return "timeout" if isinstance(error, TimeoutError | httpx.TimeoutException) else "broken"
 
 
 def _packing(answer: httpx.Response) -> str:

@@ -16,6 +16,7 @@ This module knows chats and scores. It knows no HTTP but that of the webhook.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import random
 import threading
@@ -48,7 +49,10 @@ QUEUE = 1000  # replies
 
 @dataclass(frozen=True, kw_only=True)
 class LiveSettings:
-    """How live traffic is watched."""
+    """How live traffic is watched.
+
+    Raises `ServiceError` if the log cannot be written, or the webhook is no URL.
+    """
 
     watch: WatchSettings = field(default_factory=WatchSettings)
     """What is an alarm."""
@@ -63,6 +67,12 @@ class LiveSettings:
     sample_share: float = 0.05
     """Share of the replies that the model judges."""
 
+    def __post_init__(self) -> None:
+        if self.webhook is not None:
+            check_url(self.webhook)
+        if self.log is not None:
+            _check_log(self.log)
+
 
 class LiveTraffic:
     """The watch over the traffic of one persona.
@@ -73,9 +83,6 @@ class LiveTraffic:
         figures: the server's, where replies are counted.
         settings: how traffic is watched.
         alias: the name that the persona has in the file of tenants; empty for the server's own.
-
-    Raises:
-        ServiceError: the log cannot be written, or the webhook is no URL.
     """
 
     def __init__(
@@ -96,10 +103,6 @@ class LiveTraffic:
         self._worker: threading.Thread | None = None
         self._post_thread: threading.Thread | None = None  # the newest alarm's
         self._random = random.Random()
-        if settings.webhook is not None:
-            check_url(settings.webhook)
-        if settings.log is not None:
-            _check_log(settings.log)
 
     def reply(self, one: LiveReply) -> None:
         """Take a reply into account, now or in the background.
@@ -195,8 +198,8 @@ class LiveTraffic:
             self._raise(alarm, one.model)
         if self.settings.log is not None:  # last: a disk may be full
             texts = record if self.settings.texts else replace(record, user=None, reply=None)
-            with self._lock, self.settings.log.open("a", encoding="utf-8") as log:
-                log.write(dumps(texts) + "\n")
+            with self._lock:
+                _add_line(self.settings.log, dumps(texts))
 
     def _raise(self, alarm: Alarm, model: str) -> None:
         self._figures.alarms.labels(self.persona.id).inc()
@@ -274,6 +277,17 @@ class Figures:
 
     def count_post(self, arrived: bool) -> None:
         self.webhooks.labels("sent" if arrived else "failed").inc()
+
+
+def _add_line(path: Path, line: str) -> None:
+    """Add a line to a log. One that a full disk or a killed server tore off is ended before it."""
+    end = b""
+    if path.is_file():  # a pipe has no end to look at
+        with path.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - 1))
+            end = log.read(1)
+    with path.open("ab") as log:
+        log.write((b"" if end in (b"", b"\n") else b"\n") + line.encode() + b"\n")
 
 
 def _check_log(path: Path) -> None:

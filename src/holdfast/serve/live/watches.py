@@ -31,9 +31,6 @@ class Watches:
         metrics: where replies are counted.
         settings: how traffic is watched.
         tenants: aliases, whose personas are watched too.
-
-    Raises:
-        ServiceError: the log cannot be written, or the webhook is no URL.
     """
 
     def __init__(
