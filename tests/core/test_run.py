@@ -49,8 +49,18 @@ def test_a_single_torn_line_leaves_an_empty_run(tmp_path: Path) -> None:
     assert (tmp_path / "records.jsonl").read_bytes() == b""
 
 
+def test_a_run_whose_first_request_failed_may_be_begun_with_another_name(tmp_path: Path) -> None:
+    Run(tmp_path, {**MANIFEST, "model": "mistral-lrage"})
+    named = {**MANIFEST, "model": "mistral-large"}
+    assert json.loads((tmp_path / "manifest.json").read_text()) != named
+    Run(tmp_path, named)
+    assert json.loads((tmp_path / "manifest.json").read_text()) == named
+    with pytest.raises(RunError, match="command was"):
+        Run(tmp_path, {**named, "command": "another"})
+
+
 def test_a_folder_of_another_run_is_refused_with_the_difference(tmp_path: Path) -> None:
-    Run(tmp_path, MANIFEST)
+    Run(tmp_path, MANIFEST).append([{"n": 1}])
     other = {**MANIFEST, "settings": {"rounds": 3, "ids": [1, 2]}}
     with pytest.raises(RunError, match=r"settings.rounds was 2, is 3"):
         Run(tmp_path, other)
@@ -72,7 +82,7 @@ def test_a_run_goes_on_when_the_folder_of_its_model_was_moved(
 
 
 def test_the_difference_is_short_however_long_the_values_are(tmp_path: Path) -> None:
-    Run(tmp_path, {**MANIFEST, "long": ["a" * 500] * 50})
+    Run(tmp_path, {**MANIFEST, "long": ["a" * 500] * 50}).append([{"n": 1}])
     with pytest.raises(RunError) as error:
         Run(tmp_path, {**MANIFEST, "long": ["b" * 500] * 50, "settings": None, "more": "c" * 500})
     assert len(str(error.value)) < 400 and "and " in str(error.value)
@@ -90,7 +100,7 @@ def test_the_difference_is_short_however_long_the_values_are(tmp_path: Path) -> 
 def test_the_difference_of_lists_and_long_texts_is_where_they_differ(
     old: object, new: object, sentence: str, tmp_path: Path
 ) -> None:
-    Run(tmp_path, {**MANIFEST, "long": old})
+    Run(tmp_path, {**MANIFEST, "long": old}).append([{"n": 1}])
     with pytest.raises(RunError) as error:
         Run(tmp_path, {**MANIFEST, "long": new})
     assert sentence in str(error.value) and "differ too" not in str(error.value)

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 
 from actors import Actor, obey, persona, rewrite_summary, suite
 from holdfast.core.backend import Ask, Reply, Sampling
-from holdfast.core.errors import ContextError, HoldfastError, RunError
+from holdfast.core.errors import ContextError, HoldfastError, RunError, ServiceError
 from holdfast.core.progress import Progress
 from holdfast.core.records import as_record
+from holdfast.evals.compare.compare import compare
 from holdfast.evals.drift import DriftSettings, drift
 from holdfast.models.fact_check import FactCheckedBackend
 from holdfast.models.load import load
@@ -68,6 +70,28 @@ def test_a_low_start_is_laid_to_replies_that_could_not_be_had_and_to_a_mute_judg
     judged = drift(Actor(), judge_model=mute, **both).summary
     assert judged.verdicts is not None and judged.verdicts.failures
     assert f"{judged.verdicts.failures} calls of the judge mute gave no score" in str(judged.note)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        partial(drift, suite=SMALL, persona=RUBRIC_SUITE, pairs=2, rounds=1),
+        partial(drift, suite=SMALL, persona=RUBRIC_SUITE, pairs=2, rounds=1, screen=True),
+        partial(compare, suite=SMALL, persona=RUBRIC_SUITE, pairs=2, rounds=1, controls=["none"]),
+    ],
+)
+def test_a_judge_that_refuses_is_found_out_before_the_agent_is_asked(
+    command: Any, tmp_path: Path
+) -> None:
+    def refuse(ask: Ask) -> Reply:
+        raise ServiceError("no such model")
+
+    agent, misspelt = Actor(), Actor(refuse, name="jugde")
+    with pytest.raises(ServiceError, match="no such model"):
+        command(agent, judge_model=misspelt, out=tmp_path / "run")
+    assert not agent.calls
+    judge = Actor(lambda ask: Reply('{"reason": "", "score": 5}'), name="judge")
+    command(agent, judge_model=judge, out=tmp_path / "run")
 
 
 def test_without_weights_there_is_no_prompt_share() -> None:

@@ -150,13 +150,24 @@ class Run(Generic[R, V]):
         if not read_only:
             self._lock = lock(folder)
         path = folder / "manifest.json"
-        if path.exists():
-            refuse_another_run(_read_manifest(path), self.manifest, folder)
+        old = _read_manifest(path) if path.exists() else None
+        if old is not None and (read_only or not self._may_replace(old, folder)):
+            refuse_another_run(old, self.manifest, folder)
             for file in (self.record_file, self.verdict_file, self.time_file):
                 file.read(mend=not read_only)
         elif not read_only:
-            refuse_other_files(folder)
+            if old is None:
+                refuse_other_files(folder)
             self._write("manifest.json", dumps(self.manifest, indent=1) + "\n")
+
+    def _may_replace(self, old: Record, folder: Path) -> bool:
+        """Whether the folder has the manifest of such a run and nothing else.
+
+        The first request of that run failed, on a misspelt name for instance.
+        """
+        files = (one.name for one in folder.iterdir())
+        alone = all(name.startswith(("manifest.json", "screen")) for name in files)
+        return alone and "command" in old and old["command"] == self.manifest.get("command")
 
     def _write(self, name: str, text: str) -> None:
         if self.folder is None:

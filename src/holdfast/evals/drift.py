@@ -34,7 +34,7 @@ from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.curves import curves
 from holdfast.evals.conversation.estimate import estimate
-from holdfast.evals.conversation.judging import count_verdicts, judge_conversations
+from holdfast.evals.conversation.judging import count_verdicts, judge_conversations, try_judge_of
 from holdfast.evals.conversation.prompt_share import prompt_share
 from holdfast.evals.conversation.recorded import read_history
 from holdfast.evals.conversation.rounds import SelfChat
@@ -212,9 +212,9 @@ def drift(
     check(model, judge_model, plan, chat.protocol)
     run_manifest = manifest("drift", chat, plan, suite, judge_model, screened=cast.screened)
     run = open_run(out, run_manifest, RoundRecord, JudgeVerdict, where)
+    try_judge_of(run, plan, judge_model)
     converse(chat, plan, run, progress, where=where, resume=settings.resume)
     conversations = judge_conversations(run, plan, judge_model)
-    seconds = time.monotonic() - start
     summary = _summarise(
         settings,
         chat,
@@ -225,7 +225,7 @@ def drift(
         **run.of_work(
             cost=_cost(model, user_model, judge_model),
             **_of_backend(model),
-            **_pace(progress.replies, seconds),
+            **_pace(progress.replies, time.monotonic() - start),
         ),
         report=run.page,
     )

@@ -18,7 +18,7 @@ from holdfast.core.backend import Backend
 from holdfast.core.stats import Array, numbers
 from holdfast.evals.conversation.batches import ConversationRun
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.tasks.model_judge import judge_items
+from holdfast.evals.tasks.model_judge import judge_items, try_judge
 from holdfast.judge import Judge, Score
 from holdfast.judge.rubric import Item
 from holdfast.persona.suite import Persona
@@ -35,6 +35,14 @@ from holdfast.results.verdict import VerdictCount
 
 AnswerKey = tuple[int | str, ...]
 """Conversation, round, arm and run: what identifies an answer."""
+
+
+def try_judge_of(
+    run: ConversationRun, plan: Sequence[Conversation], judge_model: Backend | None
+) -> None:
+    """Ask the judge model once before a new run, if any of its personas will need it."""
+    needed = any(one.needs_model for c in plan for one in (c.agent, c.user))
+    try_judge(run, judge_model, needed)
 
 
 def judge_conversations(

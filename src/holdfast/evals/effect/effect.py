@@ -42,7 +42,7 @@ from holdfast.evals.tasks.batches import (
     check_judge,
     estimate_batches,
 )
-from holdfast.evals.tasks.model_judge import judge_tasks
+from holdfast.evals.tasks.model_judge import judge_tasks, try_judge
 from holdfast.evals.tasks.tasks import Task, load_tasks_with_form
 from holdfast.models.notes import NOTES, own_source
 from holdfast.persona.experts import (
@@ -106,6 +106,7 @@ def effect(
     models, settings = plan.models, plan.settings
     run: EffectRun = open_run(out, plan.manifest(), TaskRecord, JudgeVerdict, where)
     progress = progress or Progress(enabled=False)
+    try_judge(run, judge_model, any(task.needs_model for task in plan.tasks))
     ask(run, plan.batches(), models, settings.sampling, settings.seed, progress, where)
     if judge_model is not None:
         judge_tasks(run, plan.tasks, _replies(run), judge_model)

@@ -7,16 +7,30 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from holdfast.core.backend import Backend
+from holdfast.core.backend import Ask, Backend
+from holdfast.core.chat import agent_view
 from holdfast.core.run import Run
 from holdfast.evals.fixed_batches import ask_missing
 from holdfast.evals.tasks.tasks import Task
 from holdfast.judge.by_model import judge_answers
-from holdfast.judge.rubric import Item
+from holdfast.judge.rubric import GREEDY, Item
 from holdfast.results.verdict import JudgeVerdict
 
 VerdictKey = tuple[Any, ...]
 """What identifies a verdict."""
+
+
+def try_judge(run: Run[Any, Any], judge: Backend | None, needed: bool = True) -> None:
+    """Ask a judge model once before a new run pays for replies: a wrong name or key is said now.
+
+    Args:
+        run: the run; nothing is asked where it has records.
+        judge: the model that judges, if there is one.
+        needed: whether it will judge anything.
+    """
+    if judge is not None and needed and not run.records:
+        chat = agent_view("You judge replies.", ["Are you ready? Answer with one word."])
+        judge.reply([Ask(chat, 0)], GREEDY)
 
 
 def judge_items(

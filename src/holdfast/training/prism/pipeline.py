@@ -275,14 +275,8 @@ def _distil(
         for pair, win in zip(answers, wins, strict=True)
         if win
     ]
-    return distil(
-        training.model,
-        views,
-        distillation,
-        training.folder,
-        training.settings.seed,
-        training.progress,
-    )
+    folder, seed = training.folder, training.settings.seed
+    return distil(training.model, views, distillation, folder, seed, training.progress)
 
 
 def _read_summary(training: Training, distillation: Distillation) -> PrismSummary | None:
