@@ -74,6 +74,16 @@ def test_a_training_that_diverges_leaves_no_model(
     assert not (tmp_path / "run" / "model").exists()
 
 
+def test_the_reference_of_the_kl_is_the_model_before_training_also_of_an_adapter(
+    train_small: Any, tmp_path: Path
+) -> None:
+    """TRL would read the reference from the adapter's base, which is far from it."""
+    train_small(tmp_path / "one", rank=4, steps=2, learning_rate=1e-1)
+    train_small(tmp_path / "two", model=str(tmp_path / "one" / "adapter"), steps=2, beta=0.5)
+    first, second = (line.kl or 0.0 for line in read_metrics(tmp_path / "two"))
+    assert first == 0 < second
+
+
 @pytest.mark.parametrize("name", ["learning_rate", "beta", "temperature"])
 def test_numbers_that_are_none_are_refused(train_small: Any, tmp_path: Path, name: str) -> None:
     for value in (float("nan"), float("inf")):
