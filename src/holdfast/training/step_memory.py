@@ -105,8 +105,8 @@ def _kept_bytes(model: Any, rank: int, tokens: int) -> float:
 def _learning(model: torch.nn.Module, value: bool) -> Iterator[None]:
     """All parameters learn, or none; afterwards those that did before."""
     before = [(one, one.requires_grad) for one in model.parameters()]
-    model.requires_grad_(value)
     try:
+        model.requires_grad_(value)
         yield
     finally:
         for one, learns in before:

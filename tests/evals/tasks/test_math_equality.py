@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -80,6 +81,22 @@ def test_a_worker_that_dies_is_counted_and_replaced() -> None:
         assert checker.check("2", "2") is None
         assert checker.check("3", "3") == (True, True)
         assert checker.errors == 1
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_after_ctrl_c_the_next_check_has_its_own_answer(
+    monkeypatch: pytest.MonkeyPatch, started: bool
+) -> None:
+    def interrupt(*args: object, **options: object) -> str:
+        raise KeyboardInterrupt
+
+    with MathCheck(limit=60) as checker:
+        assert not started or checker.check("1", "1") == (True, True)
+        with monkeypatch.context() as patch:
+            patch.setattr(queue.Queue, "get", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                checker.check("2", "2")
+        assert checker.check("3", "4") == (False, True)
 
 
 def test_the_last_answers_alone_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

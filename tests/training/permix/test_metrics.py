@@ -68,6 +68,13 @@ def test_a_run_in_which_no_group_has_any_variance_is_stopped_with_a_sentence() -
         sometimes.end_step(step + 1, {})
 
 
+def test_a_process_without_the_first_steps_does_not_stop_a_run_by_later_ones() -> None:
+    reader = open_log(None, steps=PATIENCE)
+    for step in range(PATIENCE, 3 * PATIENCE):
+        reader.add_rewards([0, 0], [1, 1])
+        reader.end_step(step + 1, {})
+
+
 @pytest.mark.parametrize("name", ["loss", "kl", "grad_norm"])
 def test_a_training_that_diverges_is_stopped_with_a_sentence(name: str, tmp_path: Path) -> None:
     log = open_log(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from holdfast.core.errors import HoldfastError
 from holdfast.models.thinking import TAGS
 from holdfast.persona import pool
 from holdfast.training import permix
+from holdfast.training.permix import scripts
 from holdfast.training.permix.dataset import load_data
 from holdfast.training.permix.export import export_rows
 from holdfast.training.permix.mixing import PersonaMix
@@ -93,6 +95,15 @@ def test_a_formula_is_compared_as_mathematics_also_without_a_backslash() -> None
     for gold, other in cases:
         assert permix.compute_score("x", f"\\boxed{{{gold}}}", gold) == 1
         assert permix.compute_score("x", other, gold) == 0
+
+
+def test_a_forked_process_compares_mathematics_by_a_worker_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parents = scripts._math()
+    assert scripts._math() is parents
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert scripts._math() is not parents
 
 
 @pytest.mark.parametrize("gold", ["", " ", None])

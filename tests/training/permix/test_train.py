@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections import Counter
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,17 @@ from trl import GRPOTrainer  # type: ignore[attr-defined]
 from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
 import tiny_models
-from holdfast.core.backend import Ask, Sampling
+from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.chat import message
 from holdfast.core.errors import HoldfastError, ModelError, RunError
 from holdfast.core.records import as_record
 from holdfast.evals.tasks.tasks import Task
 from holdfast.models.local import load as local
+from holdfast.models.local.backend import LocalBackend
 from holdfast.persona import pool
 from holdfast.training.permix import fit
 from holdfast.training.permix.grpo import MixedGRPOTrainer, last_checkpoint
-from holdfast.training.permix.metrics import PATIENCE, read_metrics
+from holdfast.training.permix.metrics import PATIENCE, MetricsLog, read_metrics
 from holdfast.training.permix.mixing import NOBODY, PersonaMix
 from holdfast.training.permix.task_reward import Reward
 from holdfast.training.permix.train import train
@@ -72,6 +74,16 @@ def test_a_training_that_diverges_leaves_no_model(
     with pytest.raises(HoldfastError, match="diverged: its numbers are not finite at step"):
         train_small(tmp_path / "run", arm=arm, learning_rate=1e30)
     assert not (tmp_path / "run" / "model").exists()
+
+
+def test_the_reference_of_the_kl_is_the_model_before_training_also_of_an_adapter(
+    train_small: Any, tmp_path: Path
+) -> None:
+    """TRL would read the reference from the adapter's base, which is far from it."""
+    train_small(tmp_path / "one", rank=4, steps=2, learning_rate=1e-1)
+    train_small(tmp_path / "two", model=str(tmp_path / "one" / "adapter"), steps=2, beta=0.5)
+    first, second = (line.kl or 0.0 for line in read_metrics(tmp_path / "two"))
+    assert first == 0 < second
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "beta", "temperature"])
@@ -257,6 +269,40 @@ def test_imitation_trains_on_gold_answers_as_many_rows_a_step(
     assert "imitating gold answers" in (tmp_path / "run" / "report.html").read_text("utf-8")
 
 
+@pytest.fixture
+def whole_replies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replies of a random model, which the limit of tokens cuts, count as ended."""
+    reply = LocalBackend.reply
+
+    def end(self: LocalBackend, *args: Any) -> list[Reply]:
+        return [replace(one, stop="stop") for one in reply(self, *args)]
+
+    monkeypatch.setattr(LocalBackend, "reply", end)
+
+
+@pytest.mark.usefixtures("whole_replies")
+@pytest.mark.parametrize("arm", ["sft", "rft"])
+def test_imitation_that_goes_on_from_a_checkpoint_has_the_metrics_of_a_whole_run(
+    train_small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arm: str
+) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train_small(whole, arm=arm)
+    end_step = MetricsLog.end_step
+
+    def dies(self: MetricsLog, step: int, *rest: Any) -> Any:
+        if step == 4:
+            raise RuntimeError("killed")
+        return end_step(self, step, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricsLog, "end_step", dies)
+        with pytest.raises(RuntimeError, match="killed"):
+            train_small(cut, arm=arm)
+    train_small(cut, arm=arm)
+    assert read_metrics(whole) == read_metrics(cut)
+
+
+@pytest.mark.usefixtures("whole_replies")
 def test_imitation_of_its_own_trains_on_right_replies_alone_and_goes_on_after_a_kill(
     train_small: Any, tmp_path: Path
 ) -> None:

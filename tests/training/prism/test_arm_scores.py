@@ -41,6 +41,20 @@ def test_a_reply_that_did_not_fit_has_no_score() -> None:
     assert text in lines(4, (("matched", 0), ("matched", 1)))
 
 
+def test_a_difference_is_over_the_samples_that_both_arms_have() -> None:
+    task = Task("t", "sums", ("1 and nothing?",), answers=("1",))
+    answers = [
+        ArmAnswer(arm, task.id, sample, (reply,), (False,), (False,), reply == "")
+        for arm, replies in {"base": "120", "matched": ("1", "2", ""), "always": "111"}.items()
+        for sample, reply in enumerate(replies)
+    ]
+    run = cast(Any, SimpleNamespace(records=answers, verdicts=[]))
+    by_arm = {one.arm: one for one in EvaluationScores.of(run, [task], 3, (*ARMS, "oracle")).rows()}
+    assert by_arm["base"].overall == 0.3333 and by_arm["matched"].overall == 0.5
+    assert by_arm["matched"].against["base"].delta == 0.0
+    assert by_arm["oracle"].overall == by_arm["oracle"].routed == 1.0
+
+
 def test_too_few_tasks_for_an_interval_are_said_to_be() -> None:
     text = "\n".join(lines(2, (("matched", 0), ("matched", 1))))
     assert "no interval" in text and "matched           –" in text

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from peft.tuners.lora import LoraModel
 
 from actors import cut_lines
 from holdfast.core.errors import ModelError, PersonaError, RunError
@@ -223,3 +224,32 @@ def test_a_base_with_dropout_teaches_what_it_says_without(tmp_path: Path) -> Non
                 module.attention_dropout = dropout
         divergences.append(distillation.distil(own, views, settings, tmp_path / str(dropout)).last)
     assert divergences[0] == divergences[1]
+
+
+def test_an_adapter_that_diverges_in_its_last_step_is_not_saved(tmp_path: Path) -> None:
+    views = [TwoViews((5, 6, 7, 8 + i, 9), (7, 8 + i, 9), 1) for i in range(4)]
+    settings = Distillation(rank=2, epochs=1, learning_rate=1e30)
+    with pytest.raises(ModelError, match="not finite after the last step: lower the learning rate"):
+        distillation.distil(backend(), views, settings, tmp_path / "adapter")
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_ctrl_c_while_a_lora_is_put_on_leaves_the_model_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = [TwoViews((5, 6, 7, 8 + i, 9), (7, 8 + i, 9), 1) for i in range(4)]
+    own, replace, calls = backend(), LoraModel._create_and_replace, iter(range(9))
+    before = {name: type(one) for name, one in own.engine.model.named_modules()}
+    learning = [one.requires_grad for one in own.engine.model.parameters()]
+
+    def interrupt(self: Any, *args: Any, **options: Any) -> None:
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        replace(self, *args, **options)
+
+    monkeypatch.setattr(LoraModel, "_create_and_replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        distillation.distil(own, views, Distillation(rank=2, epochs=1), tmp_path / "adapter")
+    assert {name: type(one) for name, one in own.engine.model.named_modules()} == before
+    assert [one.requires_grad for one in own.engine.model.parameters()] == learning
+    assert not hasattr(own.engine.model, "peft_config")

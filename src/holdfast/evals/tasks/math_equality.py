@@ -66,7 +66,13 @@ class MathCheck:
         return outcome
 
     def _ask_worker(self, gold: str, reply: str) -> Checked | None:
-        worker = self._worker or self._start_worker()
+        try:
+            return self._exchange(self._worker or self._start_worker(), gold, reply)
+        except BaseException:  # Ctrl-C: what the worker still says would answer the next check
+            self.close()
+            raise
+
+    def _exchange(self, worker: subprocess.Popen[str], gold: str, reply: str) -> Checked | None:
         assert worker.stdin is not None
         try:
             worker.stdin.write(json.dumps([gold, reply]) + "\n")

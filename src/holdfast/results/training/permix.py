@@ -70,7 +70,7 @@ class OwnAnswer:
     """Number of its prompt."""
     reply: str
     right: bool
-    """Whether it was paid; only such replies are imitated."""
+    """Whether it was paid and not cut; only such replies are imitated."""
 
 
 @dataclass(frozen=True)

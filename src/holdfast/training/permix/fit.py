@@ -88,6 +88,8 @@ def fit(
             if plan.arm in IMITATIONS
             else grpo_trainer(backend, plan, reward, checkpoints, metrics)
         )
+        if metrics.steps:  # where SFT's trainer goes on it would count tokens from 0
+            trainer._total_train_tokens = metrics.steps[-1].tokens or 0
         callback = StepCallback(metrics, progress, lambda: list(step_samples(trainer, plan)))
         with progress.of(plan.steps, "steps"):
             progress.resume(steps_so_far)

@@ -1,10 +1,10 @@
 """TRL's trainers, with what mixing needs of them.
 
-`MixedGRPOTrainer` is `GRPOTrainer` with two changes. Rollouts of a question under personas of
-their own (per rollout) are rows that lie side by side, so the sampler does not repeat them; and
-the rewards of all processes go to the metrics. The rows are made beforehand and taken in their
-order: TRL fetches a row once for every rollout, and a persona that is drawn while it is
-fetched would differ within the group.
+`MixedGRPOTrainer` is `GRPOTrainer` with three changes. Rollouts of a question under personas of
+their own (per rollout) are rows that lie side by side, so the sampler does not repeat them; the
+rewards of all processes go to the metrics; and the KL's reference is a copy of the model. The rows
+are made beforehand and taken in their order: TRL fetches a row once for every rollout, and a
+persona that is drawn while it is fetched would differ within the group.
 
 This module knows trainers. It knows no tasks.
 """
@@ -17,6 +17,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ import torch
 from accelerate.utils import gather, gather_object  # type: ignore[import-untyped]
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from trl import GRPOTrainer  # type: ignore[attr-defined]
-from trl.trainer import utils
+from trl.trainer import grpo_trainer, utils
 from trl.trainer.utils import RepeatSampler
 
 from holdfast.core.progress import Progress
@@ -63,6 +64,21 @@ def _completions_alone() -> Iterator[None]:
         scoring._use_triton = theirs
 
 
+@contextmanager
+def _reference(model: Any) -> Iterator[None]:
+    """Have TRL take a copy of the model as its reference, as the model is before training.
+
+    TRL would read it from where the model's configuration was: of an adapter that is the base.
+    """
+    trainer: Any = grpo_trainer
+    theirs = trainer.create_model_from_path
+    trainer.create_model_from_path = lambda *args, **options: deepcopy(model)
+    try:
+        yield
+    finally:
+        trainer.create_model_from_path = theirs
+
+
 def _contiguous(module: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     """Of frozen weights torch copies as many as there are rows to multiply a slice of states."""
     return (inputs[0].contiguous(), *inputs[1:])
@@ -71,8 +87,9 @@ def _contiguous(module: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Te
 class MixedGRPOTrainer(GRPOTrainer):
     """GRPO over rows that are laid out already."""
 
-    def __init__(self, *args: Any, metrics: MetricsLog, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, *, model: Any, metrics: MetricsLog, **options: Any) -> None:
+        with _reference(model):
+            super().__init__(model=model, **options)
         self.metrics_log = metrics
         self.samples: list[StepSample] = []
         head: Any = self.accelerator.unwrap_model(self.model).get_output_embeddings()

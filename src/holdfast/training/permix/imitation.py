@@ -2,8 +2,10 @@
 
 *sft* has gold answers. *rft* has the untrained model's own: one reply to each prompt, under its
 persona, of which the right ones are taken over and over until there is one for each row (rejection
-sampling fine-tuning, Yuan et al. 2023, arXiv:2308.01825). So it writes as many replies as the arms
-with rollouts, and what it imitates is in the model's own words and in character as far as it was.
+sampling fine-tuning, Yuan et al. 2023, arXiv:2308.01825). One that the limit of tokens cut is not
+among them, whatever it is paid: the trainer ends every answer, and would teach to stop there. So
+it writes as many replies as the arms with rollouts, and what it imitates is in the model's own
+words and in character as far as it was.
 
 This module knows prompts, replies and rewards. It knows no trainer.
 """
@@ -47,8 +49,9 @@ def with_answers(
     answers = [one for one in _own_answers(backend, plan, reward, folder) if one.right]
     if not answers:
         raise HoldfastError(
-            f"none of {len(plan.rows)} replies of the untrained model was right, so that there is "
-            "nothing to imitate: choose easier tasks, or --arm sft, which imitates gold answers."
+            f"none of {len(plan.rows)} replies of the untrained model was right and not cut by the "
+            "limit of tokens, so that there is nothing to imitate: choose easier tasks, a higher "
+            "--max-new-tokens and another --out, or --arm sft, which imitates gold answers."
         )
     answers_in_turn = [answers[i % len(answers)] for i in range(len(plan.rows))]
     return replace(
@@ -74,7 +77,7 @@ def _own_answers(
     ]
     replies = backend.reply(asks, plan.settings.sampling)
     file.keep(
-        OwnAnswer(i, reply.text, reward.score(row.item, reply.text, cut=reply.stop == "length") > 0)
+        OwnAnswer(i, reply.text, reply.stop != "length" and reward.score(row.item, reply.text) > 0)
         for i, (row, reply) in enumerate(zip(plan.rows, replies, strict=True))
     )
     return file.rows

@@ -131,8 +131,12 @@ class MetricsLog:
         return self.steps[-1]
 
     def _check_variance(self) -> None:
-        """Stop a run whose first steps all taught nothing."""
-        if len(self.steps) == PATIENCE and all(one.zero_variance == 1 for one in self.steps):
+        """Stop a run whose first steps all taught nothing.
+
+        Of a run that goes on, a process that does not write has later steps alone.
+        """
+        is_time = len(self.steps) == self.steps[-1].step == PATIENCE
+        if is_time and all(one.zero_variance == 1 for one in self.steps):
             reward = _mean([one.reward or 0.0 for one in self.steps])
             raise HoldfastError(
                 f"in {PATIENCE} steps every group of rollouts had one reward throughout (the mean "

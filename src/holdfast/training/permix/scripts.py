@@ -15,6 +15,7 @@ This module knows texts. It imports no trainer and no torch.
 from __future__ import annotations
 
 import atexit
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -305,9 +306,17 @@ def reward_func(
     return {"rewards": rewards, "scores": rewards, "extra_logs": {"right": rewards}}
 
 
-@cache
 def _math() -> MathCheck:
-    """The process that compares mathematics, ended with this one."""
+    """What compares mathematics for this process, for a trainer may score in forked ones.
+
+    With one worker for all, each would read the answers to the others' questions.
+    """
+    return _math_of(os.getpid())
+
+
+@cache
+def _math_of(process: int) -> MathCheck:
+    """The worker that compares mathematics for a process, and ends with it."""
     check = MathCheck()
     atexit.register(check.close)
     return check

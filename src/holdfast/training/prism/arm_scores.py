@@ -39,8 +39,8 @@ class PrismEvaluation:
 class EvaluationScores:
     """Scores and routing of all arms, and the draws that all their intervals share."""
 
-    means: Mapping[str, Array]
-    """Mean score over samples, (tasks,) for each arm."""
+    scores: Mapping[str, Array]
+    """Score of each sample, (tasks, samples) for each arm; NaN where there is none."""
     routing: Mapping[str, Array]
     """Share of turns that were routed, (tasks, samples) for each arm."""
     cut: Mapping[str, float]
@@ -70,14 +70,19 @@ class EvaluationScores:
             scores[record.arm][place] = np.nan if score is None or record.failed else score
             routing[record.arm][place] = float(np.mean(record.routed))
             cut.setdefault(record.arm, []).extend(record.cut)
-        means = {arm: mean(scores[arm], axis=1) for arm in arms}
-        means["oracle"] = np.fmax(means["base"], means["always"])
-        better = np.asarray(means["always"] > means["base"], float)
-        routing["oracle"] = np.repeat(better[:, None], samples, 1)
+        base, always = (mean(scores[arm], axis=1) for arm in ("base", "always"))
+        better = np.repeat(((always > base) | np.isnan(base))[:, None], samples, 1)
+        scores["oracle"] = np.where(better, scores["always"], scores["base"])
+        routing["oracle"] = np.asarray(better, float)
         names = dict.fromkeys(task.category for task in tasks)
         categories = {c: np.array([task.category == c for task in tasks]) for c in names}
         shares = {arm: float(np.mean(values)) for arm, values in cut.items()}
-        return cls(means, routing, shares, categories, Sample(len(tasks)))
+        return cls(scores, routing, shares, categories, Sample(len(tasks)))
+
+    @property
+    def means(self) -> dict[str, Array]:
+        """Mean score over samples, (tasks,) for each arm."""
+        return {arm: mean(scores, axis=1) for arm, scores in self.scores.items()}
 
     def rows(self) -> tuple[ArmScores, ...]:
         """The scores of every arm."""
@@ -110,9 +115,12 @@ class EvaluationScores:
     def _difference(self, arm: str, other: str) -> PairedDifference:
         if arm == other:  # an arm differs from itself by nothing, and that is no estimate
             return PairedDifference(delta=0.0, interval=(0.0, 0.0))
-        delta = self.means[arm] - self.means[other]
-        interval = numbers(self.sample.difference_interval(self.means[arm], self.means[other]))
-        return PairedDifference(delta=numbers(mean(delta)), interval=interval)
+        # Over the samples that both have: they have the same seeds.
+        pair = self.scores[arm], self.scores[other]
+        gap = np.isnan(pair[0]) | np.isnan(pair[1])
+        one, against = (mean(np.where(gap, np.nan, scores), axis=1) for scores in pair)
+        interval = numbers(self.sample.difference_interval(one, against))
+        return PairedDifference(delta=numbers(mean(one - against)), interval=interval)
 
     def _by_category(self, values: Array) -> dict[str, float | None]:
         return {name: numbers(mean(values[where])) for name, where in self.categories.items()}

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -173,6 +174,8 @@ def distil(
     with _quiet(), _add_lora(base, settings, seed) as model:
         _train(model, usable, settings, seed, progress or Progress(enabled=False))
         last, _ = _mean_divergence(model, usable, settings)
+        if not isfinite(last):  # no step came after the one that diverged
+            raise _divergence_error("after the last step")
         model.save_pretrained(str(folder))
     return Divergences(first, last, same, too_long, round(mass, 4))
 
@@ -227,14 +230,23 @@ def _add_lora(base: Any, settings: Distillation, seed: int) -> Iterator[Any]:
     )
     learning = {name: p.requires_grad for name, p in base.named_parameters()}
     torch.manual_seed(seed_of("distil", seed) % 2**63)
-    model = get_peft_model(base, config)
     try:
-        yield model
+        yield get_peft_model(base, config)
     finally:
-        model.unload()
+        _remove_lora(base)
         for name, parameter in base.named_parameters():
             parameter.requires_grad_(learning[name])
         base.train(False)
+
+
+def _remove_lora(base: Any) -> None:
+    """Put the model's own layers back, also where Ctrl-C came before PEFT had replaced them all."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for name, module in list(base.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            base.set_submodule(name, module.get_base_layer())
+    vars(base).pop("peft_config", None)
 
 
 def _targets(model: Any, answers: Sequence[TwoViews], top: int) -> TeacherTargets:
@@ -301,15 +313,16 @@ def _train(
             order = rng.sample(list(answers), len(answers))
             for batch in _parts(order, settings.batch):
                 if not _backward(model, batch, settings):
-                    raise ModelError(
-                        f"the KL is not finite at step {schedule.last_epoch + 1}: lower the "
-                        "learning rate."
-                    )
+                    raise _divergence_error(f"at step {schedule.last_epoch + 1}")
                 torch.nn.utils.clip_grad_norm_(trainable, 1.0)
                 optimiser.step()
                 optimiser.zero_grad(set_to_none=True)
                 schedule.step()
                 progress.advance(1, 0)
+
+
+def _divergence_error(when: str) -> ModelError:
+    return ModelError(f"the KL is not finite {when}: lower the learning rate.")
 
 
 def _backward(model: Any, batch: Sequence[TwoViews], settings: Distillation) -> bool:
