@@ -46,7 +46,7 @@ def lead_sentences(summary: CompareSummary) -> list[str]:
     if summary.refused:
         sentences.append(f"Left out, since the model refuses it: {', '.join(summary.refused)}.")
     if other is not None:
-        sentences += [_gain(other), _cost(none.row, other.row), _steadier(other.row, entries)]
+        sentences += [_gain(other), _cost(none.row, other.row), _steadier(other, entries)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -102,15 +102,22 @@ def _cost(none: ControlRow, row: ControlRow) -> str:
     return f"{capitalise(text)}." if costs else ""
 
 
-def _steadier(row: ControlRow, entries: Sequence[ControlEntry]) -> str:
+def _steadier(other: ControlEntry, entries: Sequence[ControlEntry]) -> str:
     """The control with the highest late stability, where it is not the chosen one."""
+    row = other.row
     top = max((entry.row for entry in entries), key=lambda r: r.late_stability or 0.0)
     if (top.late_stability or 0.0) <= (row.late_stability or 0.0) + CLEAR:
         return ""
     text = f"The highest is {top.control} at {number(top.late_stability)}"
     interval = top.capability_delta_interval
     if interval is None or interval[1] >= 0:
-        return f"{text}."
+        own, chosen = top.relative_ms_per_token, row.relative_ms_per_token
+        if not other.recommended or own is None or chosen is None or own <= chosen:
+            return f"{text}."
+        return (
+            f"{text}, at {own:.2f} times the time a token: of controls that the conversations to "
+            "choose on do not tell apart, compare takes the cheapest."
+        )
     text += f", which loses capability ({signed_number(top.capability_delta, interval)})"
     own, plain = top.capability_by_kind, entries[0].row.capability_by_kind
     falls = {
