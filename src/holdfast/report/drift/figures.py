@@ -198,6 +198,8 @@ def stability(summary: DriftSummary) -> Figure:
         f"{t.name} {number(first_of(t.values))} to {number(last_of(t.values))}" for t in curves
     )
 
+    band = " The band is the 95% interval." if any(curves[-1].intervals) else ""
+
     def note(r: int) -> str:
         first = f"after {quantity(r, 'round')}, n = {_at(counts, r)}"
         return "\n".join([first, *(f"{t.name}: {_cell(t, r)}" for t in reversed(curves))])
@@ -207,8 +209,7 @@ def stability(summary: DriftSummary) -> Figure:
 
     return line_figure(
         Text("stability", title, f"Mean judge score from 0 to 1 after each round. {ranges}."),
-        f"Mean judge score of {_source(summary)}; 1 is wholly in persona. The band is the 95% "
-        "interval.",
+        f"Mean judge score of {_source(summary)}; 1 is wholly in persona.{band}",
         series,
         ((740, 400), (360, 330)),
         Table(
