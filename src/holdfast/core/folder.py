@@ -102,6 +102,8 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if isinstance(error, FileExistsError):
+            raise RunError(f"{path} is a file: --out names a folder") from error
         if error.errno == errno.ENOSPC:
             raise RunError(
                 f"the disk is full: {path} could not be written; free some space and run the "

@@ -82,4 +82,6 @@ def find_model(name: str) -> CatalogueModel:
     names = [model.name for model in CATALOGUE]
     if name in names:
         return CATALOGUE[names.index(name)]
+    if name == "mini":
+        raise ModelError("mini is in the package, and needs no download: use --model mini.")
     raise ModelError(f"the catalogue has no model {name}: {suggestion(name, names)}")
