@@ -26,12 +26,6 @@ def test_a_folder_that_cannot_be_made_is_refused_by_its_lock(tmp_path: Path) -> 
         lock(tmp_path / "file" / "run")
 
 
-def test_a_file_in_place_of_a_folder_is_named_so(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("")
-    with pytest.raises(RunError, match=r"README\.md is a file: --out names a folder"):
-        lock(tmp_path / "README.md")
-
-
 def test_a_write_that_fails_leaves_the_file_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

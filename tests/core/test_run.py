@@ -163,7 +163,7 @@ def test_a_line_that_is_not_json_is_refused_not_skipped(tmp_path: Path) -> None:
 
 def test_a_path_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="choose another --out"):
+    with pytest.raises(RunError, match="is a file: --out names a folder"):
         Run(tmp_path / "file", MANIFEST)
 
 
