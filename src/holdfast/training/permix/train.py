@@ -34,6 +34,7 @@ from holdfast.core.run import PAGE, Run
 from holdfast.core.settings import settle
 from holdfast.core.version import __version__
 from holdfast.evals.tasks.tasks import Task
+from holdfast.models.notes import NOTES
 from holdfast.persona import pool
 from holdfast.results.training.permix import (
     IMITATIONS,
@@ -131,6 +132,7 @@ def train(
         verifier_errors=reward.errors,
         command=command,
         seconds=round(time.monotonic() - start, 1),
+        note=NOTES.get(model),
     )
     return _finish(run, summary, folder)
 
