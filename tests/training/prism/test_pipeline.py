@@ -15,6 +15,7 @@ from peft import PeftModel
 
 from actors import Actor, persona
 from commands import run_command
+from holdfast.cli.prism import _training_lines
 from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.chat import agent_view, message
 from holdfast.core.control import NONE, parse
@@ -105,6 +106,9 @@ def test_the_stages_leave_a_gate_and_a_stock_adapter_and_say_what_they_are_worth
     assert summary.kl_last < summary.kl_first
     assert summary.kl_first > 10 * summary.kl_same
     assert {"auc", "accuracy", "majority"} <= as_record(summary)["gate"].keys()
+    assert summary.note == deciders.gate_warning(summary.gate)
+    noted = replace(result, summary=replace(summary, note="The gate is no use."))
+    assert list(_training_lines(noted))[-2:] == ["The gate is no use.", str(out)]
     ((pair, comparison),) = result.examples(count=1)
     assert comparison.verdict == "win"
     assert pair.persona != pair.plain

@@ -48,7 +48,7 @@ from holdfast.results.training.prism import (
 from holdfast.results.training.recipe import TrainingEstimate
 from holdfast.training.estimate import check_fits, show
 from holdfast.training.prism.control_pairs import check_judge, positions, try_judge
-from holdfast.training.prism.deciders import train_deciders
+from holdfast.training.prism.deciders import gate_warning, train_deciders
 from holdfast.training.prism.distillation import (
     Distillation,
     Divergences,
@@ -143,18 +143,18 @@ def train(
         return PrismResult(summary, answers, comparisons)
     wins = _wins(answers, comparisons)
     gate_scores, router_scores = train_deciders(training, queries, wins)
-    kl = _distil(training, answers, wins, distillation)
     summary = PrismSummary(
         model=training.model.name,
         **_counts(drafts, queries),
         **_outcomes(answers, comparisons),
         gate=gate_scores,
         router=router_scores,
-        **_divergences(kl),
+        **_divergences(_distil(training, answers, wins, distillation)),
         control=control,
         adapter=str(training.folder),
         command=command,
         seconds=round(time.monotonic() - start, 1),
+        note=gate_warning(gate_scores),
     )
     _write_about(training, summary, queries, distillation)
     return PrismResult(summary, answers, comparisons)
