@@ -116,6 +116,11 @@ def test_the_stages_leave_a_gate_and_a_stock_adapter_and_say_what_they_are_worth
     assert any("lora_A" in name for name, _ in stock.named_parameters())
     assert not any(".layers.0." in name and "lora" in name for name, _ in stock.named_parameters())
     stock.unload()  # the random model is shared
+    card = (out / "README.md").read_text("utf-8")
+    assert "# Adapter for small\n" in card and "Model ID" not in card
+    assert f"won {summary.wins} of 32 queries" in card and "8 epochs" in card
+    assert "(rank 2)" in card and "without a system prompt: ann, bob." in card
+    assert "--model small --control prism:FOLDER" in card and "holdfast prism eval" in card
     weights = out / "adapter_model.safetensors"
     before = weights.stat().st_mtime_ns
     assert train_with_wins(out, tasks, monkeypatch) == result

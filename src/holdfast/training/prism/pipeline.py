@@ -46,6 +46,7 @@ from holdfast.results.training.prism import (
     Query,
 )
 from holdfast.results.training.recipe import TrainingEstimate
+from holdfast.training.adapter_card import prism_card, write_adapter_card
 from holdfast.training.estimate import check_fits, show
 from holdfast.training.prism.control_pairs import check_judge, positions, try_judge
 from holdfast.training.prism.deciders import gate_warning, train_deciders
@@ -333,10 +334,7 @@ def _outcomes(
 
 
 def _write_about(
-    training: Training,
-    summary: PrismSummary,
-    queries: Sequence[Query],
-    distillation: Distillation,
+    training: Training, summary: PrismSummary, queries: Sequence[Query], distillation: Distillation
 ) -> None:
     about = PrismAbout(
         summary=summary,
@@ -346,4 +344,5 @@ def _write_about(
         personas=tuple(describe_experts(training.experts)),
         trained_on=tuple(query_text(query) for query in queries),
     )
+    write_adapter_card(training.folder, prism_card(about))
     write_whole(training.folder / ABOUT, dumps(about, indent=1) + "\n")
