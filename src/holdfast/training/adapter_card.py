@@ -31,7 +31,7 @@ class AdapterCard:
     what: str
     """What the adapter is, in a sentence or two."""
     command: str | None
-    """The command that trained it; None where it was trained from Python."""
+    """The command that trained it; None from Python and in a recipe."""
     training: Sequence[str]
     """How it was trained, a line of a list each."""
     use: str
@@ -44,7 +44,7 @@ def write_adapter_card(folder: Path, card: AdapterCard) -> None:
     """Write a card into an adapter's folder, in place of what PEFT left there."""
     lines = "\n".join(f"- {line}" for line in card.training)
     by = f"By Holdfast {__version__}"
-    command = f"{by}:\n\n    {card.command}\n" if card.command else f"{by}, from Python.\n"
+    command = f"{by}:\n\n    {card.command}\n" if card.command else f"{by}.\n"
     text = f"""---
 library_name: peft
 ---
