@@ -41,7 +41,9 @@ def summary(**values: Any) -> PermixSummary:
 
 def test_the_page_shows_rewards_zero_variance_and_kl_and_escapes_replies() -> None:
     page = render(summary(rollouts=160), [line(step) for step in range(1, 31)])
-    assert "from 0.50 to 0.75 in 30 steps (means of 160 rollouts each, of other prompts)" in page
+    assert "from 0.50 to 0.75 in 30 steps</h1>" in page
+    assert "the mean reward of the first 10 steps, the second of the last." in page
+    assert "Each is over 160 rollouts. Their prompts differ" in page
     for key in ("accuracy", "zero-variance", "kl"):
         assert f'id="figure-{key}"' in page
     assert "<script>x" not in page and "&lt;script&gt;x" in page
@@ -66,6 +68,23 @@ def test_a_mean_reward_says_of_how_many_rollouts_it_is() -> None:
 def test_an_arm_shows_what_it_has(values: dict[str, Any], there: str, missing: str) -> None:
     page = render(summary(**values), [line(step) for step in (1, 2, 3)])
     assert there in page and missing not in page
+
+
+def test_a_small_kl_is_labelled_with_a_digit_more_than_its_axis_has() -> None:
+    page = render(summary(), [line(step, kl=kl) for step, kl in ((1, 0.000808), (2, 0.000562))])
+    assert ">0.00056</text>" in page and "It ends at 0.00056." in page
+    assert "to step 2: 0.000562" in page
+
+
+def test_the_page_says_what_to_know_of_the_model() -> None:
+    page = render(summary(note="It is a toy."), [line(1)])
+    assert '<p class="note" role="note">It is a toy.</p>' in page
+    assert 'role="note"' not in render(summary(), [line(1)])
+
+
+def test_rewards_of_an_arm_that_imitates_are_of_before_and_after_training() -> None:
+    page = render(summary(arm="sft", beta=None), [line(1)])
+    assert "The first is the mean reward before training, the second after it." in page
 
 
 def test_a_run_of_one_step_has_a_page() -> None:

@@ -12,7 +12,7 @@ import typer
 from holdfast.cli import options
 from holdfast.cli.options import LocalOptions, OutputOptions, TemplateOptions
 from holdfast.cli.options.flatten import flatten_options
-from holdfast.cli.session import own_command, print_plan, print_result, require_folder, resumable
+from holdfast.cli.session import own_command, print_plan, print_summary, require_folder, resumable
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.results.training.permix import IMITATIONS
@@ -57,7 +57,7 @@ def train(
         ).summary
     if not main_process():
         return
-    print_result(summary, _lines(summary), output.as_json)
+    print_summary(summary, _lines(summary), output.as_json)
 
 
 def _lines(summary: PermixSummary) -> Iterator[str]:
@@ -67,7 +67,7 @@ def _lines(summary: PermixSummary) -> Iterator[str]:
         places = f"over {NEXT_PROMPTS} replies before training", "over as many after"
     else:
         steps = "step" if means.window == 1 else f"{means.window} steps"
-        each = f" ({means.rollouts} rollouts each, of other prompts)" if means.rollouts else ""
+        each = f" ({means.rollouts} rollouts each, of different prompts)" if means.rollouts else ""
         places = f"in the first {steps}", f"in the last{each}"
     yield f"mean reward {means.reward_first} {places[0]}, {means.reward_last} {places[1]}"
     first, last = means.zero_variance_first, means.zero_variance_last
@@ -75,7 +75,7 @@ def _lines(summary: PermixSummary) -> Iterator[str]:
         yield f"groups of rollouts paid alike, which teach nothing: {first:.0%}, then {last:.0%}"
     if means.kl_last is not None:  # arms that imitate have none
         yield f"KL to the model before training: {means.kl_last} a token in the last steps"
-    yield from (summary.checkpoint, summary.report)
+    yield summary.checkpoint
 
 
 @app.command("export")

@@ -91,7 +91,7 @@ def _training_lines(result: PrismResult) -> Iterator[str]:
         yield f"{comparison.verdict} of {comparison.expert}: {shorten(pair.query.query, 100)}"
         yield f"  without: {shorten(pair.plain, 100)}"
         yield f"  with:    {shorten(pair.persona, 100)}"
-    yield summary.adapter
+    yield from filter(None, (summary.note, summary.adapter))
 
 
 def _describe_gate(gate: GateScores) -> str:

@@ -7,6 +7,7 @@ This module knows a summary and the metrics of steps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -57,6 +58,7 @@ def render(summary: PermixSummary, steps: StepSequence) -> str:
         "permix.html.j2",
         s=summary,
         headline=headline(summary),
+        means=describe_means(summary),
         figures=figures,
         personas=list(_personas(steps)),
         samples=[(name, [_sample(one) for one in some]) for name, some in _samples(steps)],
@@ -72,12 +74,25 @@ def headline(summary: PermixSummary) -> str:
         "rft": "By imitating its own right answers",
     }[summary.arm]
     first, last = summary.means.reward_first, summary.means.reward_last
-    n = summary.means.rollouts
-    each = f" (means of {n} rollouts each, of other prompts)" if n else ""
     return (
         f"{how} the reward goes from {number(first)} to {number(last)} "
-        f"in {quantity(summary.steps, 'step')}{each}"
+        f"in {quantity(summary.steps, 'step')}"
     )
+
+
+def describe_means(summary: PermixSummary) -> str:
+    """What the headline's two rewards are means of."""
+    if summary.arm in IMITATIONS:
+        return "The first is the mean reward before training, the second after it."
+    means = summary.means
+    steps = "step" if means.window == 1 else quantity(means.window, "step")
+    text = f"The first is the mean reward of the first {steps}, the second of the last."
+    if means.rollouts:
+        text += (
+            f" Each is over {quantity(means.rollouts, 'rollout')}. Their prompts differ, "
+            "and part of the difference comes from that."
+        )
+    return text
 
 
 _REWARD = (
@@ -162,9 +177,12 @@ def _curve(
     most = max((one for one in values if one is not None), default=0.0)
     step = round_step(most, 5, least=0.0002)
     ticks = [(i * step, f"{i * step:g}") for i in range(6)]
-    series = [Series("own", values, label=number(first_of(values[::-1]), 3))]
-    notes = [f"to step {x}: {number(v, 4)}" for x, v in zip(_labels(parts), values, strict=True)]
-    summary = f"It ends at {number(first_of(values[::-1]), 3)}."
+    places = max(3, 1 - math.floor(math.log10(step)))  # a digit more than the ticks have
+    last = number(first_of(values[::-1]), places)
+    series = [Series("own", values, label=last)]
+    points = zip(_labels(parts), values, strict=True)
+    notes = [f"to step {x}: {number(value, places + 1)}" for x, value in points]
+    summary = f"It ends at {last}."
     return _figure(key, title, caption, summary, series, parts,
                    ticks=ticks, top=5 * step, notes=notes)  # fmt: skip
 

@@ -64,6 +64,18 @@ def test_labels_are_escaped() -> None:
     assert [label.text for label in labels] == ["<script>"]
 
 
+def test_a_label_is_at_the_last_point_of_its_line() -> None:
+    frame = Frame(240, 100, 0, 40, 0, 0)
+    series = [
+        Series("own", [0.5, 0.5, 0.5], label="to the end"),
+        Series("user", [None, 0.5, None], label="once"),
+    ]
+    root = parse(chart.lines(series, frame, TEXT, x=["1", "2", "3"], ticks=()))
+    places = {t.text: (t.get("x"), t.get("y")) for t in root.iter("text") if t.text in
+              ("to the end", "once")}  # fmt: skip
+    assert places == {"to the end": ("214", "54"), "once": ("106", "45")}
+
+
 def test_a_drawing_names_and_describes_itself() -> None:
     root = draw(Series("own", [1.0, 0.0]))
     assert root.get("aria-labelledby") == "k-title k-desc"

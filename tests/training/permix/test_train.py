@@ -354,6 +354,20 @@ def test_an_adapter_is_kept_and_merged_into_a_model_that_answers_as_both_do(
     assert not list(out.glob("adapter/*.bin"))  # the trainer's settings are a pickle
 
 
+@pytest.mark.parametrize(("arm", "step"), [("permix", "2 prompts with 4 rollouts each"),
+                                           ("sft", "8 answers")])  # fmt: skip
+def test_an_adapters_card_says_what_it_is_and_how_it_was_trained(
+    train_small: Any, tmp_path: Path, folder: str, arm: str, step: str
+) -> None:
+    out = tmp_path / "run"
+    train_small(out, arm=arm, rank=4, steps=1, command="holdfast permix train --rank 4")
+    card = (out / "adapter" / "README.md").read_text("utf-8")
+    assert f"# Adapter for {folder}\n" in card and "Model ID" not in card
+    assert "    holdfast permix train --rank 4\n" in card
+    assert f"(rank 4) by the arm {arm}" in card and f"- {step} in a step" in card
+    assert f"--model FOLDER --base {folder}\n" in card and "../summary.json" in card
+
+
 def test_a_lora_on_an_adapter_is_refused(train_small: Any, tmp_path: Path) -> None:
     """It would name the base of the first adapter, without that adapter, as its own."""
     train_small(tmp_path / "one", rank=4, steps=1)

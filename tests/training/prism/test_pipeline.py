@@ -15,6 +15,7 @@ from peft import PeftModel
 
 from actors import Actor, persona
 from commands import run_command
+from holdfast.cli.prism import _training_lines
 from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.chat import agent_view, message
 from holdfast.core.control import NONE, parse
@@ -105,6 +106,9 @@ def test_the_stages_leave_a_gate_and_a_stock_adapter_and_say_what_they_are_worth
     assert summary.kl_last < summary.kl_first
     assert summary.kl_first > 10 * summary.kl_same
     assert {"auc", "accuracy", "majority"} <= as_record(summary)["gate"].keys()
+    assert summary.note == deciders.gate_warning(summary.gate)
+    noted = replace(result, summary=replace(summary, note="The gate is no use."))
+    assert list(_training_lines(noted))[-2:] == ["The gate is no use.", str(out)]
     ((pair, comparison),) = result.examples(count=1)
     assert comparison.verdict == "win"
     assert pair.persona != pair.plain
@@ -112,6 +116,11 @@ def test_the_stages_leave_a_gate_and_a_stock_adapter_and_say_what_they_are_worth
     assert any("lora_A" in name for name, _ in stock.named_parameters())
     assert not any(".layers.0." in name and "lora" in name for name, _ in stock.named_parameters())
     stock.unload()  # the random model is shared
+    card = (out / "README.md").read_text("utf-8")
+    assert "# Adapter for small\n" in card and "Model ID" not in card
+    assert f"won {summary.wins} of 32 queries" in card and "8 epochs" in card
+    assert "(rank 2)" in card and "without a system prompt: ann, bob." in card
+    assert "--model small --control prism:FOLDER" in card and "holdfast prism eval" in card
     weights = out / "adapter_model.safetensors"
     before = weights.stat().st_mtime_ns
     assert train_with_wins(out, tasks, monkeypatch) == result

@@ -18,7 +18,7 @@ from itertools import groupby
 
 from markupsafe import Markup, escape
 
-from holdfast.report.words import first_of
+from holdfast.report.words import finite
 
 Value = float | None
 Band = Sequence[Sequence[float] | None]
@@ -167,18 +167,28 @@ def _band(series: Series, xs: Sequence[float], y: Callable[[float], float]) -> l
     return marks
 
 
-def _labels(series: Sequence[Series], frame: Frame, y: Callable[[float], float]) -> list[Markup]:
-    ends = [(s, v) for s in series if s.label for v in [first_of(s.values[::-1])] if v is not None]
-    places = spread([y(v) for _, v in ends], 16, frame.top, frame.bottom_edge + 3)
-    edge, marks = frame.right_edge, []
-    for (one, value), place in zip(ends, places, strict=True):
-        if abs(place - y(value)) > 3:
-            leader = path([(edge + 4, y(value)), (edge + 11, place)])
-            marks.append(tag("path", class_="leader", d=leader))
-        marks.append(
-            tag("text", one.label, class_=f"label {one.kind}", x=edge + 14, y=place + 4,
-                data_k=one.key)
-        )  # fmt: skip
+def _labels(
+    series: Sequence[Series], frame: Frame, xs: Sequence[float], y: Callable[[float], float]
+) -> list[Markup]:
+    """Each line's label at its last point: right of the plot, or above a line that ends in it."""
+    by_end: dict[float, list[tuple[Series, float]]] = {}
+    for one in series:
+        points = zip(xs, one.values, strict=False)
+        ends = [(x, y(v)) for x, value in points if (v := finite(value)) is not None]
+        if one.label and ends:
+            by_end.setdefault(ends[-1][0], []).append((one, ends[-1][1]))
+    marks: list[Markup] = []
+    for end, group in by_end.items():
+        places = spread([height for _, height in group], 16, frame.top, frame.bottom_edge + 3)
+        right, down = (14, 4) if end > frame.right_edge - 1 else (6, -5)
+        for (one, height), place in zip(group, places, strict=True):
+            if abs(place - height) > 3:
+                leader = path([(end + 4, height), (end + 11, place)])
+                marks.append(tag("path", class_="leader", d=leader))
+            marks.append(
+                tag("text", one.label, class_=f"label {one.kind}", x=end + right, y=place + down,
+                    data_k=one.key)
+            )  # fmt: skip
     return marks
 
 
@@ -241,7 +251,7 @@ def lines(
     x_name: str = "",
     notes: Sequence[str] = (),
 ) -> Markup:
-    """A line chart from `low` to `top`: bands under lines, lines named at their ends.
+    """A line chart from `low` to `top`: bands under lines, lines named where they end.
 
     `x` holds a label for every point and `notes` what the pointer shows there.
     """
@@ -255,7 +265,7 @@ def lines(
     for draw in (_band, _line):
         for one in series:
             children += draw(one, xs, y)
-    children += _labels(series, frame, y)
+    children += _labels(series, frame, xs, y)
     return svg(frame, text, [*children, *_hover(frame, xs, notes)], "lines")
 
 

@@ -228,3 +228,5 @@ class PermixSummary:
     """The training's seed."""
     seconds: float
     """Seconds of wall clock."""
+    note: str | None = None
+    """What to know of the model."""

@@ -192,6 +192,8 @@ class PrismSummary:
     """The command that was given."""
     seconds: float
     """Seconds of wall clock."""
+    note: str | None = None
+    """What to know and do where the gate is no better than chance."""
 
 
 @dataclass(frozen=True, kw_only=True)

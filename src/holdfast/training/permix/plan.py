@@ -1,13 +1,18 @@
-"""The plan of a training run, and which of its processes writes."""
+"""The plan of a training run, which of its processes writes, and the file of its tasks."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from holdfast.core.errors import RunError
+from holdfast.core.folder import write_whole
+from holdfast.core.records import dumps
 from holdfast.evals.tasks.tasks import Task
 from holdfast.results.robustness import PoolPersona
+from holdfast.results.training.permix import TrainedItem
 from holdfast.training.permix.mixing import PromptRow
 from holdfast.training.permix.settings import TrainerSettings
 
@@ -48,3 +53,17 @@ def processes() -> int:
 def main_process() -> bool:
     """True in the one process that writes."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+def write_items(path: Path, tasks: Sequence[Task]) -> None:
+    """Write down what is trained on. Raises `RunError` where a run would go on with other tasks."""
+    if not main_process():
+        return
+    items = (TrainedItem(task.id, task.history, task.turns) for task in tasks)
+    text = "".join(dumps(item) + "\n" for item in items)
+    if path.exists() and path.read_bytes() != text.encode():
+        raise RunError(
+            f"{path.parent} trains on other tasks, as its trial chose them: go on with or without "
+            "a trial as it began, or choose another --out."
+        )
+    write_whole(path, text)

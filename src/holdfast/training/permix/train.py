@@ -26,14 +26,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast import report
-from holdfast.core.errors import HoldfastError, RunError
-from holdfast.core.folder import write_whole
+from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.core.records import dumps, read_record
+from holdfast.core.records import read_record
 from holdfast.core.run import PAGE, Run
 from holdfast.core.settings import settle
 from holdfast.core.version import __version__
-from holdfast.evals.tasks.tasks import Task
+from holdfast.models.notes import NOTES
 from holdfast.persona import pool
 from holdfast.results.training.permix import (
     IMITATIONS,
@@ -41,15 +40,23 @@ from holdfast.results.training.permix import (
     PermixManifest,
     PermixSummary,
     PermixTrial,
-    TrainedItem,
 )
 from holdfast.results.training.recipe import TrainingEstimate
+from holdfast.training.adapter_card import permix_card, write_adapter_card
 from holdfast.training.estimate import check_fits, show
 from holdfast.training.permix import trial as trials
 from holdfast.training.permix.dataset import TrainingData
 from holdfast.training.permix.metrics import learning_means, read_metrics
 from holdfast.training.permix.mixing import PersonaMix
-from holdfast.training.permix.plan import ITEMS, MODEL, TrainingPlan, main_process, processes
+from holdfast.training.permix.plan import (
+    ADAPTER,
+    ITEMS,
+    MODEL,
+    TrainingPlan,
+    main_process,
+    processes,
+    write_items,
+)
 from holdfast.training.permix.prepare import PreparedTraining, estimate_training, prepare
 from holdfast.training.permix.settings import (
     NEXT_PROMPTS,
@@ -120,7 +127,7 @@ def train(
         _check_plan(training, settings, folder)
         trial, data = _select(training, settings, reward, folder)
     plan = _plan(settings, data, trainer)
-    _write_items(folder / ITEMS, data.tasks)
+    write_items(folder / ITEMS, data.tasks)
     with reward.over(data.tasks) as reward:
         means = _fit(backend, plan, reward, folder, progress or Progress(enabled=False))
     summary = PermixSummary(
@@ -131,7 +138,10 @@ def train(
         verifier_errors=reward.errors,
         command=command,
         seconds=round(time.monotonic() - start, 1),
+        note=NOTES.get(model),
     )
+    if main_process() and trainer.rank:
+        write_adapter_card(folder / ADAPTER, permix_card(summary, asdict(trainer)))
     return _finish(run, summary, folder)
 
 
@@ -305,20 +315,6 @@ def _read_summary(folder: Path) -> PermixSummary | None:
         return None
     summary = read_record(PermixSummary, json.loads(path.read_text(encoding="utf-8")), str(path))
     return replace(summary, checkpoint=str(folder / MODEL), report=str(folder / PAGE))
-
-
-def _write_items(path: Path, tasks: Sequence[Task]) -> None:
-    """Write down what is trained on. Raises `RunError` where a run would go on with other tasks."""
-    if not main_process():
-        return
-    items = (TrainedItem(task.id, task.history, task.turns) for task in tasks)
-    text = "".join(dumps(item) + "\n" for item in items)
-    if path.exists() and path.read_bytes() != text.encode():
-        raise RunError(
-            f"{path.parent} trains on other tasks, as its trial chose them: go on with or without "
-            "a trial as it began, or choose another --out."
-        )
-    write_whole(path, text)
 
 
 def _fit(

@@ -16,6 +16,7 @@ from holdfast.core.seeds import numpy_seed
 from holdfast.core.stats import Array, auc, mean, numbers
 from holdfast.evals.tasks.near_duplicates import groups
 from holdfast.models.local import gate
+from holdfast.report.words import number
 from holdfast.results.training.prism import GateScores, Query, RouterScores
 from holdfast.training.prism.gate_training import folds, train_gate
 from holdfast.training.prism.queries import gate_chats, query_text
@@ -23,6 +24,7 @@ from holdfast.training.prism.router_training import enough_queries, train_router
 from holdfast.training.prism.stages import Training
 
 FOLDS = 5
+NEAR_CHANCE = 0.6  # an AUC below: with the few wins of a training, chance gives as much
 
 
 def train_deciders(
@@ -73,6 +75,29 @@ def _gate_scores(
         accuracy=numbers(mean(correct)),
         majority=numbers(max(share, 1 - share)),
         held_out=int(is_tested.sum()),
+    )
+
+
+def gate_warning(scores: GateScores) -> str | None:
+    """What to know and do where nothing shows that the gate has learned when a persona helps."""
+    reasons = []
+    accuracy, majority = scores.accuracy, scores.majority
+    if accuracy is not None and majority is not None and accuracy <= majority:
+        reasons.append(
+            f"is right no more often ({number(accuracy)}) than always saying the more frequent "
+            f"answer ({number(majority)})"
+        )
+    where = "under personas" if scores.auc is not None else "among queries"
+    area = scores.auc if scores.auc is not None else scores.auc_queries
+    if area is not None and area < NEAR_CHANCE:
+        reasons.append(f"has an AUC of {number(area)} {where} it never saw, near chance or below")
+    if not reasons:
+        return None
+    return (
+        f"Nothing shows that this gate knows when a persona helps, since it {' and '.join(reasons)}"
+        ": before you use it, see in holdfast prism eval whether the arm prism is above random and "
+        "always, and for a better gate train on more queries (--queries), of tasks that personas "
+        "win about as often as not (--tasks)."
     )
 
 

@@ -46,9 +46,10 @@ from holdfast.results.training.prism import (
     Query,
 )
 from holdfast.results.training.recipe import TrainingEstimate
+from holdfast.training.adapter_card import prism_card, write_adapter_card
 from holdfast.training.estimate import check_fits, show
 from holdfast.training.prism.control_pairs import check_judge, positions, try_judge
-from holdfast.training.prism.deciders import train_deciders
+from holdfast.training.prism.deciders import gate_warning, train_deciders
 from holdfast.training.prism.distillation import (
     Distillation,
     Divergences,
@@ -143,18 +144,18 @@ def train(
         return PrismResult(summary, answers, comparisons)
     wins = _wins(answers, comparisons)
     gate_scores, router_scores = train_deciders(training, queries, wins)
-    kl = _distil(training, answers, wins, distillation)
     summary = PrismSummary(
         model=training.model.name,
         **_counts(drafts, queries),
         **_outcomes(answers, comparisons),
         gate=gate_scores,
         router=router_scores,
-        **_divergences(kl),
+        **_divergences(_distil(training, answers, wins, distillation)),
         control=control,
         adapter=str(training.folder),
         command=command,
         seconds=round(time.monotonic() - start, 1),
+        note=gate_warning(gate_scores),
     )
     _write_about(training, summary, queries, distillation)
     return PrismResult(summary, answers, comparisons)
@@ -333,10 +334,7 @@ def _outcomes(
 
 
 def _write_about(
-    training: Training,
-    summary: PrismSummary,
-    queries: Sequence[Query],
-    distillation: Distillation,
+    training: Training, summary: PrismSummary, queries: Sequence[Query], distillation: Distillation
 ) -> None:
     about = PrismAbout(
         summary=summary,
@@ -346,4 +344,5 @@ def _write_about(
         personas=tuple(describe_experts(training.experts)),
         trained_on=tuple(query_text(query) for query in queries),
     )
+    write_adapter_card(training.folder, prism_card(about))
     write_whole(training.folder / ABOUT, dumps(about, indent=1) + "\n")
