@@ -199,7 +199,9 @@ def serve(
         else:
             app = _local(model, loading, None if cache is None else cache << 20, common)
         name = f"[{host}]" if ":" in host else host
-        print(f"http://{name}:{listener.getsockname()[1]}/v1", flush=True)
+        address = f"http://{name}:{listener.getsockname()[1]}"
+        print(f"{address}/v1  base URL for clients of OpenAI's API")
+        print(f"{address}/    page to try it in a browser", flush=True)
         from holdfast.serve.server import run
 
         run(app, listener)
