@@ -71,3 +71,12 @@ def test_a_command_without_its_packages_names_the_extra_in_one_sentence(
     assert code == 2, text
     assert "pip install" in text
     assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "bracket"), [("serve", "[serve,local]"), ("a gateway", "[gateway]")]
+)
+def test_a_server_names_all_it_needs_at_once(
+    endings: dict[str, tuple[int, str]], name: str, bracket: str
+) -> None:
+    assert bracket in endings[name][1]

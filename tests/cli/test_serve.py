@@ -139,7 +139,7 @@ def test_a_persona_is_named_by_its_file_alone_or_with_its_id(tmp_path: Path) -> 
         load_persona(f"{path}:other")
 
 
-def test_the_command_prints_its_url_answers_and_stops_when_told(tmp_path: Path) -> None:
+def test_the_command_prints_its_urls_answers_and_stops_when_told(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "holdfast", "serve", "--model", "mini", "--port", "0"]
     settings = os.environ | {"HOLDFAST_SERVE_KEY": "sesame", "PYTHONUNBUFFERED": "1"}
     with (tmp_path / "log").open("w+") as log:
@@ -152,7 +152,14 @@ def test_the_command_prints_its_url_answers_and_stops_when_told(tmp_path: Path) 
         )
         try:
             assert process.stdout is not None
-            url = process.stdout.readline().strip()
+            url, api = process.stdout.readline().rstrip().split("  ")
+            page, browser = process.stdout.readline().rstrip().split("    ")
+            assert (api, browser) == (
+                "base URL for clients of OpenAI's API",
+                "page to try it in a browser",
+            )
+            with urllib.request.urlopen(page, timeout=120) as answer:
+                assert answer.headers["content-type"].startswith("text/html")
             message = {"role": "user", "content": "Do you like tea?"}
             request = urllib.request.Request(
                 f"{url}/chat/completions",
@@ -189,7 +196,7 @@ def test_a_character_card_is_served_in_one_command(tmp_path: Path) -> None:
         )
         try:
             assert process.stdout is not None
-            url = process.stdout.readline().strip()
+            url = process.stdout.readline().split()[0]
             with urllib.request.urlopen(f"{url}/models", timeout=120) as answer:
                 (model,) = json.load(answer)["data"]
             assert model["holdfast"] == {"control": "note:0", "persona": "ada"}

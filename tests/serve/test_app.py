@@ -374,6 +374,12 @@ def test_what_is_not_there_has_openais_shape_too(url: str) -> None:
         assert answer.json()["error"]["message"]
 
 
+def test_the_base_url_in_a_browser_names_the_page(url: str) -> None:
+    answer = httpx.get(url)
+    assert answer.status_code == 404
+    assert "the page for a browser is at /." in answer.json()["error"]["message"]
+
+
 # A pinned persona
 
 

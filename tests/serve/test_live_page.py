@@ -25,7 +25,9 @@ ALARM = Alarm(rounds="5", drop=0.31, conversation="c1", round=5, delay=12, conve
               replies=400, time=1_700_000_000.0)  # fmt: skip
 
 
-def state(alarms: Sequence[Alarm] = (), replies: int = 400) -> WatchState:
+def state(
+    alarms: Sequence[Alarm] = (), replies: int = 400, tested: Sequence[int] = (320, 310)
+) -> WatchState:
     """A watch with scores that fall in round 5, or one that has seen nothing."""
     scores = (("1", 0.98), ("2", 0.97), ("3-4", 0.95), ("5-8", 0.61))
     rounds = [RoundScores(rounds=name, replies=90, score=x, controls={"none": x, "anchor": x})
@@ -33,7 +35,8 @@ def state(alarms: Sequence[Alarm] = (), replies: int = 400) -> WatchState:
     return WatchState(
         persona="guide", judged=True, drop=0.1, per_false_alarm=1000, conversations=80,
         replies=replies, first=0.975 if replies else None, rounds=tuple(rounds) if replies else (),
-        tests=(DropTest(rounds="5", conversations=70, drop=0.31, evidence=1.4),) if replies else (),
+        tests=tuple(DropTest(rounds=rounds, conversations=n, drop=0.31, evidence=0.4)
+                    for rounds, n in zip(("8", "9-12"), tested, strict=True)),
         drifts=bool(alarms), alarms=tuple(alarms), alarm_count=len(alarms), slips=3,
     )  # fmt: skip
 
@@ -48,9 +51,9 @@ def live(
 
     app = base_app("x", Keys(keys), Limits(), Metrics(), lifespan, LiveTenants())
     add_page(app, PageSettings(None, None, "none", weights=False))
-    state = as_record(watch)
-    if aliases:
-        state["aliases"] = [{**as_record(watch), "alias": one} for one in aliases]
+    state = None if watch is None else {**as_record(watch), "enough": 300}
+    if state is not None and aliases:
+        state["aliases"] = [{**state, "alias": one} for one in aliases]
     app.get("/holdfast/traffic")(lambda: state)
     with serve_app(app) as url:
         yield url.removesuffix("/v1")
@@ -85,11 +88,21 @@ def test_a_drift_is_the_headline_with_its_rounds_and_drop(page: Page) -> None:
 
 
 def test_what_holds_and_what_has_not_begun_say_so(page: Page) -> None:
-    for watch, words in ((state(), "It holds: no drop of 0.10"),
+    for watch, words in ((state(), "It holds up to round 12: no drop of 0.10 is seen in 310 conv"),
+                           (state(tested=(300, 299)), "It holds up to round 8: no drop"),
                            (state(replies=0), "No reply has been scored yet")):  # fmt: skip
         with live(watch) as address:
             page.goto(f"{address}/live")
             expect(page.locator(".verdict")).to_contain_text(words)
+
+
+def test_fewer_conversations_than_a_drop_takes_to_show_are_too_few_to_say(page: Page) -> None:
+    with live(state(tested=(2, 1))) as address:
+        page.goto(f"{address}/live")
+        verdict = page.locator(".verdict")
+        expect(verdict).to_contain_text("Too early to say: 2 conversations went on")
+        expect(verdict).to_contain_text("a drop of 0.10 can take 300 to show")
+        expect(verdict.locator(".own")).to_have_count(0)  # nothing in green
 
 
 def test_a_look_that_brings_nothing_new_leaves_the_page_and_its_focus_alone(page: Page) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -143,6 +144,21 @@ def test_a_server_without_a_persona_shows_one_and_judges_it(open_page: Callable[
         say(page, "Do you like cats?")
         expect(page.locator(".badge").first).to_be_empty()
         expect(page.locator("#verdict")).to_contain_text("mark the replies")
+
+
+def test_the_readmes_persona_slips_on_the_page_and_its_control_holds_it(
+    open_page: Callable[..., Page],
+) -> None:
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8")
+    command = re.search(r"holdfast serve --model mini --persona (\S+) --control (\S+)", readme)
+    assert command is not None
+    (persona,) = load_suite(command[1]).personas
+    app = create_app(models.load("mini"), persona=persona, control=command[2])
+    with serve_app(app) as url:
+        page = open_page(url.removesuffix("/v1"))
+        page.click("#play")
+        expect(page.locator("#rounds > li .badge:not(:empty)")).to_have_count(36, timeout=120_000)
+        expect(page.locator("#verdict")).to_contain_text("keeps the persona in more rounds")
 
 
 def test_a_locked_server_has_one_side(open_page: Callable[..., Page]) -> None:

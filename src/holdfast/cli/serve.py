@@ -16,7 +16,7 @@ from holdfast.cli.options import LocalOptions, PersonaSource
 from holdfast.cli.options.flatten import flatten_options
 from holdfast.core.control import Control, parse
 from holdfast.core.errors import ModelError, ServiceError
-from holdfast.core.extras import install
+from holdfast.core.extras import extra_of, install
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -130,8 +130,16 @@ def serve(
         raise ServiceError("--api-key is empty: give a key, or leave it out.")
     api_keys = [*(api_key or []), *os.environ.get(KEY, "").split(",")]
     keys = [key.strip() for key in api_keys if key.strip()]
-    from holdfast.serve.limits import LOOPBACK, Limits
-    from holdfast.serve.tenants.live import LiveTenants
+    try:
+        from holdfast.serve.limits import LOOPBACK, Limits
+        from holdfast.serve.tenants.live import LiveTenants
+    except ModuleNotFoundError as missing:
+        if upstream is not None or extra_of(missing) is None:
+            raise
+        raise ServiceError(
+            f"a server of {model} needs {missing.name}, and what runs a model on this machine: "
+            f"{install('serve', 'local')}."
+        ) from missing
 
     live = LiveTenants(tenants)
     has_keys = bool(keys or live.current.keys)
@@ -199,7 +207,9 @@ def serve(
         else:
             app = _local(model, loading, None if cache is None else cache << 20, common)
         name = f"[{host}]" if ":" in host else host
-        print(f"http://{name}:{listener.getsockname()[1]}/v1", flush=True)
+        address = f"http://{name}:{listener.getsockname()[1]}"
+        print(f"{address}/v1  base URL for clients of OpenAI's API")
+        print(f"{address}/    page to try it in a browser", flush=True)
         from holdfast.serve.server import run
 
         run(app, listener)

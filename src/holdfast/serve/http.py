@@ -140,7 +140,10 @@ def _describe_chat_request(app: FastAPI) -> None:
 
 def _path_error(path: str, error: HTTPException) -> RequestError:
     """The error of a path or method that nothing answers."""
-    messages = {404: f"there is no {path} here.", 405: "this method is not allowed."}
+    missing = f"there is no {path} here."
+    if path == "/v1":
+        missing = "/v1 is the base URL for clients; the page for a browser is at /."
+    messages = {404: missing, 405: "this method is not allowed."}
     message = messages.get(error.status_code, str(error.detail))
     return RequestError(error.status_code, message, headers=error.headers)
 

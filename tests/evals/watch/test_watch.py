@@ -67,6 +67,14 @@ def test_a_break_is_an_alarm_at_its_round_within_twenty_conversations(tmp_path: 
     assert alarm.drop == pytest.approx(0.95, abs=0.06)
 
 
+def test_a_tenth_that_breaks_is_an_alarm_after_as_many_conversations_as_stated(
+    tmp_path: Path,
+) -> None:
+    lines = [conversation(["LOUD", "LOUD", "LOUD" if n % 10 else "quiet"]) for n in range(1, 501)]
+    alarm = watch(write_log(tmp_path, lines), SHOUT).summary.state.alarms[0]
+    assert Watcher(SHOUT).conversations_to_alarm() == alarm.conversations == 300
+
+
 def test_a_conversation_that_breaks_has_slipped_after_two_more_rounds_at_most(
     tmp_path: Path,
 ) -> None:

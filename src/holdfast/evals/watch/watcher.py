@@ -260,6 +260,18 @@ class Watcher:
         low, high = self._buckets[test]
         return f"{low}" if low == high else f"{low}-{high}"
 
+    def conversations_to_alarm(self) -> int:
+        """Conversations after which a drop of `drop` in some rounds is an alarm.
+
+        An even share of them loses the whole score there: of the drops from 0 to 1 with that mean
+        it is the one that bets grow slowest on.
+        """
+        drop, test = self.settings.drop, self._tests[0]
+        fresh = DropDetector(test.tolerance, test.threshold)
+        while not fresh.add(float(int((fresh.count + 1) * drop) > int(fresh.count * drop))):
+            pass
+        return fresh.count
+
     @property
     def evidence(self) -> float:
         """The most that a test has; 1 raises the alarm."""

@@ -95,6 +95,7 @@ class LiveTraffic:
     ) -> None:
         self.persona, self.control, self.settings = persona, control, settings
         self.traffic = Traffic(persona, settings.watch)
+        self._enough = self.traffic.watcher.conversations_to_alarm()
         self._figures = figures
         figures.add(persona.id, alias, self.traffic)
         self._seconds = 0.0  # that a reply takes, as of late
@@ -127,7 +128,7 @@ class LiveTraffic:
         """Where the watch stands, as JSON."""
         with self._lock:
             record: Record = as_record(self.traffic.watcher.state)
-        return {**record, "control": self.control.text}
+        return {**record, "enough": self._enough, "control": self.control.text}
 
     def wait(self) -> None:
         """Return when everything handed over so far is taken into account, and posted."""

@@ -16,9 +16,18 @@ function verdict(state) {
       element("span", { class: "slipped" }, `It drifts: ${drop}.`),
       element("small", {}, `Noticed ${count(last.delay, "conversation")} after the likeliest beginning of the change${last.time ? `, ${new Date(1000 * last.time).toLocaleString()}` : ""}.`));
   }
-  const words = !state.replies ? "No reply has been scored yet." : `It holds: no drop of ${number(state.drop)} is seen in ${count(state.conversations, "conversation")}.`;
-  return element("p", { class: "verdict" }, element("span", { class: state.replies ? "own" : "" }, words),
+  const later = state.tests.filter((one) => one.rounds !== "first");
+  const sure = later.filter((one) => one.conversations >= state.enough).pop(); // the last rounds that enough conversations reached
+  return element("p", { class: "verdict" }, element("span", { class: sure ? "own" : "" }, quiet(state, later, sure)),
     element("small", {}, `The test raises at most one false alarm in ${state.per_false_alarm.toLocaleString("en")} conversations.`));
+}
+
+// What can be said without an alarm. Few conversations raise none, whether the persona holds or not.
+function quiet(state, later, sure) {
+  if (!state.replies) return "No reply has been scored yet.";
+  if (sure) return `It holds up to round ${sure.rounds.split("-").pop()}: no drop of ${number(state.drop)} is seen in ${count(sure.conversations, "conversation")}.`;
+  const most = Math.max(0, ...later.map((one) => one.conversations));
+  return `Too early to say: ${count(most, "conversation")} went on after the first rounds, and a drop of ${number(state.drop)} can take ${state.enough.toLocaleString("en")} to show.`;
 }
 
 // Mean score by round as bars, and the first rounds' mean as a line.
