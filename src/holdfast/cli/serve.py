@@ -208,8 +208,8 @@ def serve(
             app = _local(model, loading, None if cache is None else cache << 20, common)
         name = f"[{host}]" if ":" in host else host
         address = f"http://{name}:{listener.getsockname()[1]}"
-        print(f"{address}/v1  base URL for clients of OpenAI's API")
-        print(f"{address}/    page to try it in a browser", flush=True)
+        print(f"The page to try it in a browser is {address}/.", file=sys.stderr)
+        print(f"{address}/v1", flush=True)
         from holdfast.serve.server import run
 
         run(app, listener)

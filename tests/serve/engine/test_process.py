@@ -246,7 +246,7 @@ def test_a_signal_to_the_whole_group_lets_streams_finish(tmp_path: Path) -> None
         )
         try:
             assert process.stdout is not None
-            url = process.stdout.readline().split()[0]
+            url = process.stdout.readline().strip()
             body = CHAT | {"stream": True, "max_tokens": 200, "n": 4, "temperature": 1.5}
 
             def read(barrier: threading.Barrier) -> list[str]:

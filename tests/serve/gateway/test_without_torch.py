@@ -35,9 +35,8 @@ def test_a_gateway_starts_and_answers_where_torch_is_not_installed() -> None:
     timer.start()
     try:
         assert process.stdout is not None and process.stderr is not None
-        line = process.stdout.readline()
-        assert line, process.stderr.read()
-        url = line.split()[0]
+        url = process.stdout.readline().strip()
+        assert url, process.stderr.read()
         with urllib.request.urlopen(url.replace("/v1", "/health"), timeout=30) as answer:
             assert answer.status == 200
     finally:
