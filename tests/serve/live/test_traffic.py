@@ -142,7 +142,8 @@ def test_the_local_server_watches_too_and_takes_the_id_from_the_header() -> None
     with serve_app(create_app(small(), persona=SHOUT, lock=False)) as url:
         for _ in range(3):
             body = {
-                "model": "small", "max_tokens": 2, "messages": [{"role": "user", "content": "hi"}],
+                "model": "small", "max_tokens": 8, "seed": 0,
+                "messages": [{"role": "user", "content": "hi"}],
             }  # fmt: skip
             body["messages"][0]["content"] += str(_)  # type: ignore[index]
             answer = httpx.post(
@@ -322,7 +323,8 @@ class hook:
 def test_a_full_disk_costs_no_client_its_reply(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    body = {"model": "small", "max_tokens": 2, "messages": [{"role": "user", "content": "hi"}]}
+    body = {"model": "small", "max_tokens": 8, "messages": [{"role": "user", "content": "hi"}]}
+    body["seed"] = 0  # a reply that happens to be blank is not watched
     full = LiveSettings(log=Path("/dev/full"))
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
