@@ -111,11 +111,11 @@ def _steadier(other: ControlEntry, entries: Sequence[ControlEntry]) -> str:
     text = f"The highest is {top.control} at {number(top.late_stability)}"
     interval = top.capability_delta_interval
     if interval is None or interval[1] >= 0:
-        own, chosen = top.relative_ms_per_token, row.relative_ms_per_token
-        if not other.recommended or own is None or chosen is None or own <= chosen:
+        time, chosen = top.relative_ms_per_token, row.relative_ms_per_token
+        if not other.recommended or time is None or chosen is None or time <= chosen:
             return f"{text}."
         return (
-            f"{text}, at {own:.2f} times the time a token: of controls that the conversations to "
+            f"{text}, at {time:.2f} times the time a token: of controls that the conversations to "
             "choose on do not tell apart, compare takes the cheapest."
         )
     text += f", which loses capability ({signed_number(top.capability_delta, interval)})"
