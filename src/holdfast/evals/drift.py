@@ -34,7 +34,7 @@ from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.curves import curves
 from holdfast.evals.conversation.estimate import estimate
-from holdfast.evals.conversation.judging import count_verdicts, judge_conversations, try_judge_of
+from holdfast.evals.conversation.judging import judge_conversations, reach_judge_of
 from holdfast.evals.conversation.prompt_share import prompt_share
 from holdfast.evals.conversation.recorded import read_history
 from holdfast.evals.conversation.rounds import SelfChat
@@ -52,6 +52,7 @@ from holdfast.evals.conversation.setup import (
 from holdfast.evals.estimate import RunEstimate, add_costs
 from holdfast.evals.full_length import full_length
 from holdfast.evals.logs.formats import FORMAT_HELP
+from holdfast.evals.tasks.model_judge import count_verdicts
 from holdfast.models.fact_check import FactCheckedBackend
 from holdfast.models.notes import NOTES
 from holdfast.persona.every_reply import combine, name_probed_only
@@ -212,7 +213,7 @@ def drift(
     check(model, judge_model, plan, chat.protocol)
     run_manifest = manifest("drift", chat, plan, suite, judge_model, screened=cast.screened)
     run = open_run(out, run_manifest, RoundRecord, JudgeVerdict, where)
-    try_judge_of(run, plan, judge_model)
+    reach_judge_of(run, plan, judge_model)
     converse(chat, plan, run, progress, where=where, resume=settings.resume)
     conversations = judge_conversations(run, plan, judge_model)
     summary = _summarise(
@@ -285,7 +286,7 @@ def _summarise(
             NOTES.get(model.name) if model else None,
             low,
             describe_failures(spent.failures),
-            describe_unread(verdicts.judge, verdicts.failures) if verdicts else None,
+            describe_unread(verdicts),
         ),
         reference=_reference(by_round.stability) if settings.reference else None,
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from holdfast.results.conversation import Failures, Screened, Setting
 from holdfast.results.recorded.log import LogReading
+from holdfast.results.verdict import VerdictCount
 
 COUNTS = (
     "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
@@ -268,12 +269,12 @@ def describe_missing(failed: int, answers: int) -> str | None:
     )
 
 
-def describe_unread(judge: str | None, failures: int) -> str | None:
+def describe_unread(verdicts: VerdictCount | None) -> str | None:
     """The calls of a judge model that gave no score, in one sentence; None where all gave one."""
-    if not failures:
+    if verdicts is None or not verdicts.failures:
         return None
-    calls = quantity(failures, "call")
-    return f"{calls} of the judge {judge} gave no score (without a verdict an answer scores 0)."
+    calls = f"{quantity(verdicts.failures, 'call')} of the judge {verdicts.judge}"
+    return f"{calls} gave no score (without a verdict an answer scores 0)."
 
 
 def count_failures(counts: Mapping[str, int]) -> str:

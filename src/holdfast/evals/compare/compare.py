@@ -35,11 +35,12 @@ from holdfast.evals.conversation.batches import ConversationRun
 from holdfast.evals.conversation.controlled import ControlledPlan, ControlledSetup, prepare
 from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.estimate import estimate
-from holdfast.evals.conversation.judging import count_verdicts, scores
+from holdfast.evals.conversation.judging import scores
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.screening import screen
 from holdfast.evals.conversation.setup import Screening, default_suite
 from holdfast.evals.estimate import RunEstimate
+from holdfast.evals.tasks.model_judge import count_verdicts
 from holdfast.models.model_group import ModelGroup
 from holdfast.models.notes import NOTES
 from holdfast.report.words import describe_failures, describe_unread, low_ceiling, notes, too_low
@@ -268,7 +269,7 @@ def _summary(
             NOTES.get(model.name),
             low,
             describe_failures(failures),
-            describe_unread(verdicts.judge, verdicts.failures) if verdicts else None,
+            describe_unread(verdicts),
         ),
         report=run.page,
     )

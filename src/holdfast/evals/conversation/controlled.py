@@ -17,7 +17,7 @@ from holdfast.core.progress import Progress
 from holdfast.core.records import Record, as_record
 from holdfast.core.shards import Where
 from holdfast.evals.conversation.batches import ConversationRun, converse
-from holdfast.evals.conversation.judging import judge_conversations, try_judge_of
+from holdfast.evals.conversation.judging import judge_conversations, reach_judge_of
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings, Resume
@@ -119,7 +119,7 @@ class ControlledSetup:
         gives them in the records.
         """
         variants = self.plan.variants_of_all()
-        try_judge_of(run, variants, self.judge_model)
+        reach_judge_of(run, variants, self.judge_model)
         converse(
             self.chat,
             variants,

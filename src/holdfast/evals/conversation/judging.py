@@ -18,7 +18,7 @@ from holdfast.core.backend import Backend
 from holdfast.core.stats import Array, numbers
 from holdfast.evals.conversation.batches import ConversationRun
 from holdfast.evals.conversation.plan import Conversation
-from holdfast.evals.tasks.model_judge import judge_items, try_judge
+from holdfast.evals.tasks.model_judge import judge_items, reach_judge
 from holdfast.judge import Judge, Score
 from holdfast.judge.rubric import Item
 from holdfast.persona.suite import Persona
@@ -31,18 +31,17 @@ from holdfast.results.conversation import (
     ProbeAnswer,
     RoundRecord,
 )
-from holdfast.results.verdict import VerdictCount
 
 AnswerKey = tuple[int | str, ...]
 """Conversation, round, arm and run: what identifies an answer."""
 
 
-def try_judge_of(
+def reach_judge_of(
     run: ConversationRun, plan: Sequence[Conversation], judge_model: Backend | None
 ) -> None:
     """Ask the judge model once before a new run, if any of its personas will need it."""
     needed = any(one.needs_model for c in plan for one in (c.agent, c.user))
-    try_judge(run, judge_model, needed)
+    reach_judge(run, judge_model, needed)
 
 
 def judge_conversations(
@@ -88,14 +87,6 @@ def judge_records(
         JudgedConversation(c.id, _who(c.agent), _who(c.user), c.starter, tuple(rounds[c.id]))
         for c in plan
     ]
-
-
-def count_verdicts(run: ConversationRun) -> VerdictCount | None:
-    """How many verdicts a judge model gave, and how many of its calls could not be read."""
-    if not run.verdicts:
-        return None
-    failures = sum(verdict.failures for verdict in run.verdicts)
-    return VerdictCount(run.verdicts[0].judge, len(run.verdicts), failures)
 
 
 class HasRounds(Protocol):

@@ -33,7 +33,7 @@ from holdfast.core.seeds import seed_of
 from holdfast.core.shards import Shard, Where, open_run
 from holdfast.evals.conversation.batches import converse
 from holdfast.evals.conversation.costs import costs
-from holdfast.evals.conversation.judging import judge_conversations, scores, try_judge_of
+from holdfast.evals.conversation.judging import judge_conversations, reach_judge_of, scores
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
@@ -141,7 +141,7 @@ def _ask(
         run = open_run(
             folder / f"screen-{stage + 1}" if folder else None, protocol, RoundRecord, JudgeVerdict
         )
-        try_judge_of(run, plan, judge_model)
+        reach_judge_of(run, plan, judge_model)
         converse(
             chat,
             plan,

@@ -42,7 +42,7 @@ from holdfast.evals.tasks.batches import (
     check_judge,
     estimate_batches,
 )
-from holdfast.evals.tasks.model_judge import judge_tasks, try_judge
+from holdfast.evals.tasks.model_judge import count_verdicts, judge_tasks, reach_judge
 from holdfast.evals.tasks.tasks import Task, load_tasks_with_form
 from holdfast.models.notes import NOTES, own_source
 from holdfast.persona.experts import (
@@ -106,7 +106,7 @@ def effect(
     models, settings = plan.models, plan.settings
     run: EffectRun = open_run(out, plan.manifest(), TaskRecord, JudgeVerdict, where)
     progress = progress or Progress(enabled=False)
-    try_judge(run, judge_model, any(task.needs_model for task in plan.tasks))
+    reach_judge(run, judge_model, any(task.needs_model for task in plan.tasks))
     ask(run, plan.batches(), models, settings.sampling, settings.seed, progress, where)
     if judge_model is not None:
         judge_tasks(run, plan.tasks, _replies(run), judge_model)
@@ -257,13 +257,12 @@ class _EffectPlan:
         """What the records say."""
         names = tuple(model.name for model in self.models)
         numbers = summarise(run, self.tasks, names)
-        judge_model = self.judge_model.name if self.judge_model else None
         return EffectSummary(
             models=names,
             tasks=len(self.tasks),
             samples=self.settings.samples,
             seed=self.settings.seed,
-            judge_model=judge_model,
+            judge_model=self.judge_model.name if self.judge_model else None,
             left_out=self.left_out,
             command=command,
             numbers=numbers,
@@ -271,7 +270,7 @@ class _EffectPlan:
             note=notes(
                 *dict.fromkeys(map(NOTES.get, names)),
                 describe_missing(numbers.failed, numbers.answers),
-                describe_unread(judge_model, numbers.judge_failures),
+                describe_unread(count_verdicts(run)),
             ),
             report=run.page,
         )

@@ -36,7 +36,6 @@ from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.controlled import ControlledSetup, prepare
 from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.estimate import estimate
-from holdfast.evals.conversation.judging import count_verdicts
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.screening import screen
@@ -60,6 +59,7 @@ from holdfast.evals.explain.value_vectors import (
     tokens_in_view,
     turns_of,
 )
+from holdfast.evals.tasks.model_judge import count_verdicts
 from holdfast.models.notes import NOTES
 from holdfast.report.explain.findings import findings
 from holdfast.report.words import describe_failures, describe_unread, low_ceiling, notes
@@ -153,8 +153,8 @@ def _note(
     """What to know of the model, of a low start and of replies that went wrong."""
     setting = setup.setting()
     low = low_ceiling(setting, ceiling, failures)
-    unread = describe_unread(verdicts.judge, verdicts.failures) if verdicts else None
-    return notes(NOTES.get(setting.model or ""), low, describe_failures(failures), unread)
+    failed = describe_failures(failures)
+    return notes(NOTES.get(setting.model or ""), low, failed, describe_unread(verdicts))
 
 
 def estimate_explain(

@@ -24,7 +24,7 @@ from holdfast.evals.fidelity.answers import (
 )
 from holdfast.evals.fidelity.score import Graded, persona_scores, with_weakest
 from holdfast.evals.fixed_batches import ask_missing
-from holdfast.evals.tasks.model_judge import try_judge
+from holdfast.evals.tasks.model_judge import reach_judge
 from holdfast.judge.by_model import judge_answers
 from holdfast.judge.rubric import Item
 from holdfast.models.notes import own_source
@@ -63,7 +63,7 @@ def measure_suite(measurement: Measurement) -> tuple[SuiteRun, PersonaScores, Su
     manifest = SuiteManifest(**vars(measurement.manifest), personas=persona_records)
     run = Run(measurement.out, manifest, SuiteAnswer, SuiteVerdict)
     for judge in judges:
-        try_judge(run, judge, any(one.needs_model for one in personas))
+        reach_judge(run, judge, any(one.needs_model for one in personas))
     questions = list(_questions(personas, settings.samples, settings.seed))
     with measurement.progress.of(len(questions), "answers", tokens=measurement.tokens):
         record_answers(measurement, run, questions, ROWS)

@@ -14,13 +14,13 @@ from holdfast.evals.fixed_batches import ask_missing
 from holdfast.evals.tasks.tasks import Task
 from holdfast.judge.by_model import judge_answers
 from holdfast.judge.rubric import GREEDY, Item
-from holdfast.results.verdict import JudgeVerdict
+from holdfast.results.verdict import JudgeVerdict, VerdictCount
 
 VerdictKey = tuple[Any, ...]
 """What identifies a verdict."""
 
 
-def try_judge(run: Run[Any, Any], judge: Backend | None, needed: bool = True) -> None:
+def reach_judge(run: Run[Any, Any], judge: Backend | None, needed: bool) -> None:
     """Ask a judge model once before a new run pays for replies: a wrong name or key is said now.
 
     Args:
@@ -84,3 +84,11 @@ def judge_tasks(
         if items.get(task.id):
             spec = {"name": "rubric", "criteria": task.rubric}
             judge_items(run, spec, items[task.id], judge)
+
+
+def count_verdicts(run: Run[Any, JudgeVerdict]) -> VerdictCount | None:
+    """How many verdicts a judge model gave, and how many of its calls could not be read."""
+    if not run.verdicts:
+        return None
+    failures = sum(verdict.failures for verdict in run.verdicts)
+    return VerdictCount(run.verdicts[0].judge, len(run.verdicts), failures)

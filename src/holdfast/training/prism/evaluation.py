@@ -42,7 +42,7 @@ from holdfast.core.version import __version__
 from holdfast.evals.estimate import RunEstimate, estimate_asks
 from holdfast.evals.fixed_batches import ask_missing
 from holdfast.evals.tasks.batches import check_judge
-from holdfast.evals.tasks.model_judge import judge_tasks, try_judge
+from holdfast.evals.tasks.model_judge import judge_tasks, reach_judge
 from holdfast.evals.tasks.near_duplicates import groups, overlapping_tasks, task_text
 from holdfast.evals.tasks.tasks import Task, load_tasks_with_form
 from holdfast.models.local.backend import LocalBackend
@@ -117,7 +117,7 @@ def evaluate(
     ids = {task.id for task in usable}
     run = Run(out, _manifest(model, judge_model, about, usable, settings), ArmAnswer, JudgeVerdict)
     arms, experts = _arms(about, usable), tuple(map(read_described, about.personas))
-    try_judge(run, judge_model, any(task.needs_model for task in usable))
+    reach_judge(run, judge_model, any(task.needs_model for task in usable))
     with GatedAdapter(model.engine, model.name, model.digest, folder) as gated_adapter:
         evaluation = _Evaluation(model, gated_adapter, settings, experts, usable)
         _ask_arms(evaluation, run, arms, progress or Progress(enabled=False))
