@@ -135,6 +135,17 @@ def test_a_little_more_time_does_not_decide_against_what_holds_better() -> None:
     assert advice(lane("none", 0.5), much, faster).control == "anchor"
 
 
+def test_a_difference_in_time_that_is_noise_does_not_decide_either() -> None:
+    none, faster = lane("none", 0.5), lane("anchor", 0.89)
+    busy, slow = (lane("boost:2", 0.90, seconds=2.0) for _ in range(2))
+    busy.timing[0, :, 0] *= [1.0, 0.4, 1.9, 0.4, 1.9]  # another program ran beside it
+    assert advice(none, busy, faster).control == "boost:2"
+    slow.timing[0, :, 0] *= [1.0, 0.9, 1.1, 0.9, 1.1]
+    assert advice(none, slow, faster).control == "anchor"
+    untimed = lane("boost:2", 0.90, seconds=np.nan)
+    assert advice(none, untimed, faster).control == "anchor"
+
+
 @pytest.mark.parametrize("tokens", [50.0, 100.0])
 def test_none_is_chosen_where_nothing_beats_it(tokens: float) -> None:
     recommendation = advice(lane("none", 0.9), lane("window:7", 0.9, tokens=tokens))

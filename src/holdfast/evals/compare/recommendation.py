@@ -12,12 +12,13 @@ better than none: their paired interval lies above 0. With `none` first among th
     chosen    of those as good as best: none, else the fewest tokens, else the least time,
               else the most stable
 
-Costs within 10% of `none`'s cost of the cheapest count as equal, so that noise decides nothing.
+Costs within 10% of `none`'s cost of the cheapest count as equal, and so do times whose paired
+interval shows no difference from the least, so that noise decides nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Literal
@@ -27,7 +28,12 @@ import numpy as np
 from holdfast.core.intervals import Sample
 from holdfast.core.stats import Array
 from holdfast.evals.compare.by_control import Measurements
-from holdfast.evals.compare.intervals import late_rounds, pair_values, paired_difference
+from holdfast.evals.compare.intervals import (
+    late_rounds,
+    pair_values,
+    paired_difference,
+    relative_time,
+)
 from holdfast.evals.compare.tradeoff import control_rows
 from holdfast.evals.conversation.curves import sample_of
 from holdfast.evals.conversation.plan import Conversation
@@ -165,7 +171,7 @@ def _choose(
     length: int,
 ) -> tuple[str, str | None]:
     """The able control to use, and the best one other than `none`, by their names."""
-    none, scores = rows[0], {one.control.text: one.scores for one in measurements}
+    none, by_control = rows[0], {one.control.text: one for one in measurements}
     able = [row for row in rows if row.control in names]
     if not able:
         return none.control, None
@@ -173,11 +179,12 @@ def _choose(
     sample, late = sample_of(conversations), late_rounds(length)
 
     def as_good(row: ControlRow) -> bool:
-        _, gap = paired_difference(scores[best.control], scores[row.control], late, sample)
+        first, other = (by_control[one.control].scores for one in (best, row))
+        _, gap = paired_difference(first, other, late, sample)
         return bool(gap[0] <= 0)
 
     equals = [row for row in able if row is best or as_good(row)]
-    choice = none if none in equals else _cheapest(equals)
+    choice = none if none in equals else _cheapest(equals, by_control, length)
     others = [row for row in able if row is not none]
     return choice.control, max(others, key=_late).control if others else None
 
@@ -201,17 +208,26 @@ def _loses(row: ControlRow) -> bool:
     return interval is not None and interval[1] < -LOSS
 
 
-def _cheapest(rows: Sequence[ControlRow]) -> ControlRow:
+def _cheapest(
+    rows: Sequence[ControlRow], by_control: Mapping[str, Measurements], length: int
+) -> ControlRow:
     """The most stable row among those with the fewest tokens and, of these, the least time."""
-    rows = _near_cheapest(rows, [row.relative_tokens for row in rows])
-    rows = _near_cheapest(rows, [row.relative_ms_per_token for row in rows])
-    return max(rows, key=_late)
+    fewest = min(_cost(row.relative_tokens) for row in rows)
+    rows = [row for row in rows if _cost(row.relative_tokens) <= fewest + NEAR]
+    fastest = min(rows, key=lambda row: _cost(row.relative_ms_per_token))
+
+    def slower(row: ControlRow) -> bool:
+        time, least = (_cost(one.relative_ms_per_token) for one in (row, fastest))
+        timing = [by_control[one.control].timing[:, 1 : length + 1] for one in (row, fastest)]
+        _, ratio = relative_time(*timing)
+        return time > least + NEAR and (time == inf or (ratio is not None and ratio[0] > 1))
+
+    return max((row for row in rows if not slower(row)), key=_late)
 
 
-def _near_cheapest(rows: Sequence[ControlRow], costs: Sequence[float | None]) -> list[ControlRow]:
-    """The rows of about the least cost; what was not measured counts as dearer than all else."""
-    known = [inf if cost is None else cost for cost in costs]
-    return [row for row, cost in zip(rows, known, strict=True) if cost <= min(known) + NEAR]
+def _cost(value: float | None) -> float:
+    """What was not measured counts as dearer than all else."""
+    return inf if value is None else value
 
 
 def _sentence(
