@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
 
 def main() -> NoReturn:
     """Import the commands, which takes a moment, and run one."""
+    if not sys.stderr.isatty():
+        # Libraries' bars are for terminals: in a log each of their steps is another piece of a line.
+        os.environ.setdefault("TQDM_DISABLE", "1")
     try:
         from holdfast.cli import main as run
     except KeyboardInterrupt:

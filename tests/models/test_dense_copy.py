@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections import namedtuple
 from collections.abc import Sequence
 from pathlib import Path
@@ -126,6 +128,20 @@ def test_the_second_load_reads_the_copy_and_gives_the_same_model(
     assert answer(first) == answer(again) == answer(plain)
     assert first.describe() == again.describe()
     assert first.digest == hash_source(find_source(str(file)))
+
+
+def test_a_log_of_the_command_line_has_lines_and_no_bars(cache: Path, tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "tiny.gguf")
+    options = ["--suite", "mini", "--pairs", "1", "--rounds", "1", "--plan"]
+    process = subprocess.run(
+        [sys.executable, "-m", "holdfast", "drift", "--model", str(file), *options],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+    )
+    assert "unpacked once" in process.stderr and "replies" in process.stdout
+    assert "\r" not in process.stderr and "it/s" not in process.stderr
 
 
 def test_a_copy_gives_in_bfloat16_what_the_file_gives(
