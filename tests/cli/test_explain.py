@@ -40,7 +40,8 @@ def test_without_json_the_findings_are_printed_and_where_the_page_is(
 ) -> None:
     assert run("--controls", "none", "--out", str(tmp_path / "run")) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("Without a control an answer gives")
+    assert "attention that the system prompt gets" in lines[0]
+    assert lines[1].startswith("Without a control, in ")
     assert lines[-1] == str(tmp_path / "run" / "report.html")
 
 

@@ -45,7 +45,9 @@ def test_a_folder_of_questions_is_graded_by_a_judge(
     args = ["--model", "one", "--questions", str(folder), "--out", str(tmp_path / "run")]
     assert run(*args, "--judge-model", "two", "--judge-model", "three", "--no-examples") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("one: Fidelity is 4.00 on a scale from 1 to 5")
+    assert (
+        lines[0] == "one: Fidelity is 4.00 on a scale from 1 to 5 (1 persona, without an interval)."
+    )
     assert lines[-1] == str(tmp_path / "run" / "report.html")
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "By judge" in page

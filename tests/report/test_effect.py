@@ -6,8 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from holdfast.persona.experts import LENGTHS
 from holdfast.report.effect import render, write_effect
 from holdfast.results.effect import EffectNumbers, EffectRow, EffectSummary, ReplyPair
+
+from .conftest import Open
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -37,7 +40,7 @@ def summary(**changes: Any) -> EffectSummary:
         rows=rows,
         overall=(row("all", 0.01, -0.01, 0.02),),
         matrix=(replace(row("math", 0.3, 0.1, 0.4), expert="clerk"),),
-        advice={"m": "The matched persona: use it for math."},
+        advice={"m": "The persona helps with math: it changes the score by +0.12."},
         judge_failures=changes.pop("judge_failures", 0),
         texts=changes.pop("texts", 36),
     )
@@ -92,5 +95,28 @@ def test_what_was_left_out_is_said() -> None:
 
 
 def test_the_page_says_how_many_tasks_differ_where_some_are_near_duplicates() -> None:
-    assert "The 36 tasks have 30 texts" in render(summary(texts=30), PAIRS)
-    assert "near-duplicates are drawn together in the intervals" not in render(summary(), PAIRS)
+    assert "30 of the 36 tasks differ: near-duplicates count as one" in render(
+        summary(texts=30), PAIRS
+    )
+    assert "near-duplicates count" not in render(summary(), PAIRS)
+
+
+def test_the_headline_is_the_finding_and_its_figures_stand_below() -> None:
+    page = render(summary(), PAIRS)
+    assert "<h1>The persona helps with math</h1>" in page
+    assert '<p class="basis">It changes the score by +0.12.</p>' in page
+    row_head = '<th scope="row" dir="auto">math</th><td>0.40<small>n = 12</small></td>'
+    assert row_head in page
+
+
+def test_every_persona_length_and_interval_fits_a_wide_page(open_page: Open) -> None:
+    cells = [(kind, one) for kind in ("matched", "other", "safety") for one in LENGTHS]
+    rows = tuple(
+        replace(row("extraction", -0.27, -0.47, 0.06), persona=kind, length=length)
+        for kind, length in (*cells, ("random", "full"))
+    )
+    overall = tuple(replace(one, category="all") for one in rows)
+    numbers = replace(summary().numbers, rows=rows, overall=overall, matrix=())
+    page = open_page(render(summary(numbers=numbers), {})).page
+    over = page.locator(".scroll").evaluate("e => e.scrollWidth - e.clientWidth")
+    assert over <= 0

@@ -57,7 +57,9 @@ def test_no_fall_above_1_is_called_one_that_can_be_seen() -> None:
         fall = Power(0.1, 627, detectable)
         return power(Decision("cannot tell", 0.17, (-1.0, 1.0), 0.1, 3, fall))
 
-    assert text(1.44) == "80% to see a fall of 0.10 needs n = 627; 3 cannot show any."
+    assert text(1.44) == (
+        "To see a fall of 0.10 four times in five takes 627 conversations; 3 cannot show any."
+    )
     assert text(0.84).endswith("3 show one of 0.84.")
 
 
@@ -77,10 +79,10 @@ def test_hostile_answers_stay_text() -> None:
 @pytest.mark.parametrize(
     ("interval", "written"),
     [
-        ((-0.0987, 0.02), "(−0.099 to +0.02)"),
-        ((-0.1, 0.02), "(−0.10 to +0.02)"),
-        ((-0.31, -0.0004), "(−0.31 to −0.0004)"),
-        ((-0.31, -0.1004), "(−0.31 to −0.1004)"),
+        ((-0.0987, 0.02), "interval −0.099 to +0.02)"),
+        ((-0.1, 0.02), "interval −0.10 to +0.02)"),
+        ((-0.31, -0.0004), "interval −0.31 to −0.0004)"),
+        ((-0.31, -0.1004), "interval −0.31 to −0.1004)"),
     ],
 )
 def test_an_end_of_the_interval_never_looks_like_the_bound_that_it_leaves_out(

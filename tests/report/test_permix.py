@@ -47,7 +47,8 @@ def test_the_page_shows_rewards_zero_variance_and_kl_and_escapes_replies() -> No
     for key in ("accuracy", "zero-variance", "kl"):
         assert f'id="figure-{key}"' in page
     assert "<script>x" not in page and "&lt;script&gt;x" in page
-    assert "imp" in page and "mean of 3 steps" in page
+    assert "imp" in page and page.count("Each point is the mean of 3 steps.") == 3
+    assert "harmful: 0.50, n = 24" in page and "<td>0.50, n = 24</td>" in page
 
 
 def test_a_mean_reward_says_of_how_many_rollouts_it_is() -> None:
@@ -88,4 +89,6 @@ def test_rewards_of_an_arm_that_imitates_are_of_before_and_after_training() -> N
 
 
 def test_a_run_of_one_step_has_a_page() -> None:
-    assert "in 1 step<" in render(summary(steps=1), [line(1)])
+    page = render(summary(steps=1), [line(1)])
+    assert "in 1 step<" in page
+    assert page.count("Each point is one step.") == 3 and "mean of 1 step" not in page

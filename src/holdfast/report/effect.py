@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.report import html as shell
+from holdfast.report.compare.sentences import headline
 from holdfast.report.transcript import fold_text
 from holdfast.report.words import finite, number, quantity, signed_number, signed_span
 from holdfast.results.effect import EffectRow, EffectSummary, ReplyPair
@@ -36,20 +37,18 @@ def render(summary: EffectSummary, pairs: Pairs) -> str:
         for model in summary.models
         for place in dict.fromkeys(row.placement for row in summary.numbers.rows)
     ]
+    finding, why = f"What a persona does to {quantity(len(summary.models), 'model')}", ""
+    if len(summary.models) == 1:
+        finding, why = headline(summary.numbers.advice[summary.models[0]])
     return shell.fill(
         "effect.html.j2",
         s=summary,
-        headline=_headline(summary),
+        headline=finding,
+        why=why,
         maps=maps,
         cells=list(_cells(summary, pairs)),
         matrix=_matrix(summary),
     )
-
-
-def _headline(summary: EffectSummary) -> str:
-    if len(summary.models) == 1:
-        return summary.numbers.advice[summary.models[0]].rstrip(".")
-    return f"What a persona does to {quantity(len(summary.models), 'model')}"
 
 
 def _map(summary: EffectSummary, model: str, place: str) -> dict[str, Any]:
@@ -65,9 +64,11 @@ def _map(summary: EffectSummary, model: str, place: str) -> dict[str, Any]:
         by_column = {
             (row.persona, row.length): row for row in (*mine, *overall) if row.category == category
         }
-        base = next(iter(by_column.values())).base
+        first = next(iter(by_column.values()))
         cells = [_cell(by_column.get(column)) for column in columns]
-        rows.append({"category": category, "base": number(base), "cells": cells})
+        rows.append(
+            {"category": category, "n": first.n, "base": number(first.base), "cells": cells}
+        )
     return {
         "model": model,
         "place": _PLACES[place],

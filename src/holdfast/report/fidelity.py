@@ -12,7 +12,12 @@ from holdfast.report.charts.chart import Series, Text
 from holdfast.report.drift.figures import Figure, Table, line_figure
 from holdfast.report.transcript import fold_text
 from holdfast.report.words import between, ends, number, quantity, with_interval
-from holdfast.results.fidelity import FidelitySummary, PersonaFidelity, PersonaScores
+from holdfast.results.fidelity import (
+    FidelitySummary,
+    PersonaFidelity,
+    PersonaScores,
+    SuiteDetails,
+)
 
 
 def write_fidelity(summary: FidelitySummary, path: Path) -> None:
@@ -28,6 +33,7 @@ def render(summary: FidelitySummary) -> str:
         s=summary,
         headline=headline(summary),
         remarks=remarks(summary),
+        part=_part(summary),
         tasks=_tasks(summary),
         figure_=_personas(summary),
         judges=_judges(summary),
@@ -54,14 +60,16 @@ def _score(row: PersonaFidelity) -> float:
 
 def headline(summary: FidelitySummary) -> str:
     """The result, in one sentence without a full stop."""
-    low, high = summary.details.scale
-    floor = getattr(summary.details, "floor", None)
-    beside = f", and {number(floor)} without their prompts" if floor is not None else ""
-    scores = summary.scores
-    return (
-        f"Fidelity is {number(scores.score)} on a scale from {low} to {high} "
-        f"({between(scores.interval)}, {quantity(scores.personas, 'persona')}){beside}"
-    )
+    scores, details = summary.scores, summary.details
+    low, high = details.scale
+    beside, known = "", f"95% interval {between(scores.interval)}; "
+    if isinstance(details, SuiteDetails) and details.floor is not None:
+        beside = f", and {number(details.floor)} without the personas’ prompts"
+        spans = between(scores.interval), between(details.floor_interval)
+        known = f"95% intervals {' and '.join(spans)}; "
+    personas = quantity(scores.personas, "persona")
+    detail = f"{known}{personas}" if ends(scores.interval) else f"{personas}, without an interval"
+    return f"Fidelity is {number(scores.score)} on a scale from {low} to {high}{beside} ({detail})"
 
 
 def remarks(summary: FidelitySummary) -> list[str]:
@@ -105,9 +113,14 @@ def _extremes(scores: PersonaScores) -> str:
     return f"{sentence}."
 
 
+def _part(summary: FidelitySummary) -> str:
+    """What scores are split by: categories of a suite, or the questionnaire's tasks."""
+    return "category" if isinstance(summary.details, SuiteDetails) else "task"
+
+
 def _tasks(summary: FidelitySummary) -> Table:
     floors = getattr(summary.details, "floor_by_task", None)
-    header = ("task", "personas", "score", *(("without the prompt",) if floors else ()))
+    header = (_part(summary), "personas", "score", *(("without the prompt",) if floors else ()))
     return Table(
         header,
         tuple(
@@ -156,7 +169,7 @@ def _personas(summary: FidelitySummary) -> Figure:
     course = f"From {number(rows[0].score)} to {number(rows[-1].score)}."
     return line_figure(
         Text("personas", "Score of each persona", course),
-        "Mean over the persona’s tasks.",
+        f"Mean over the persona’s {'answers' if _part(summary) == 'category' else 'tasks'}.",
         series,
         ((740, 300), (360, 280)),
         x=[str(i) for i in range(1, len(rows) + 1)],

@@ -39,7 +39,7 @@ def sentence(decision: Decision, baseline: GateRun, candidate: GateRun) -> str:
     change = signed_number(decision.change, decision.interval)
     figures = (
         f"stability {number(candidate.stability)} against {number(baseline.stability)}, "
-        f"change {change} ({between(decision.interval, written)}), n {decision.n}"
+        f"change {change} (95% interval {between(decision.interval, written)}), n {decision.n}"
     )
     if decision.same:
         return f"Holds: nothing differs between the runs, and every answer is the same ({figures})."
@@ -65,8 +65,8 @@ def power(decision: Decision) -> str:
     shows_any = fall.detectable is not None and fall.detectable <= 1
     shown = f"show one of {number(fall.detectable)}" if shows_any else "cannot show any"
     return (
-        f"80% to see a fall of {number(fall.fall)} needs n = {fall.needed:,}; "
-        f"{decision.n:,} {shown}."
+        f"To see a fall of {number(fall.fall)} four times in five takes "
+        f"{quantity(fall.needed, 'conversation')}; {decision.n:,} {shown}."
     )
 
 

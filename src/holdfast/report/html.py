@@ -86,5 +86,7 @@ def _environment() -> Environment:
         signed_span=words.signed_span,
         visible=transcript.visible,
     )
-    environment.globals.update(quantity=words.quantity, screening=words.screening)
+    environment.globals.update(
+        near_duplicates=words.near_duplicates, quantity=words.quantity, screening=words.screening
+    )
     return environment

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from holdfast.report import html as shell
 from holdfast.report.charts.chart import Series, Text, round_step
-from holdfast.report.drift.figures import SCORES, Figure, line_figure
+from holdfast.report.drift.figures import SCORES, Figure, Table, line_figure
 from holdfast.report.transcript import average, fold_text
 from holdfast.report.words import first_of, number, quantity
 from holdfast.results.training.permix import (
@@ -50,7 +50,7 @@ def render(summary: PermixSummary, steps: StepSequence) -> str:
     else:
         figures = [
             _by_kind(parts, "accuracy", "n", "Reward by kind of persona", _REWARD),
-            _by_kind(parts, "zero_variance", "groups", "Groups without variance", _FLAT),
+            _by_kind(parts, "zero_variance", "groups", "Groups that teach nothing", _FLAT),
         ]
         if summary.beta:
             figures.append(_kl(parts, summary.beta))
@@ -96,12 +96,12 @@ def describe_means(summary: PermixSummary) -> str:
 
 
 _REWARD = (
-    "Share of rollouts that are right. Each point is the mean of {each}; tasks differ from step to "
-    "step, so a rise over many points is the model’s."
+    "Share of rollouts that are right. Tasks differ from step to step, so a rise over many points "
+    "is the model’s."
 )
 _FLAT = (
-    "Share of groups whose rollouts are all right or all wrong: they have no advantage and teach "
-    "nothing. Each point is the mean of {each}."
+    "Share of groups whose rollouts are all right or all wrong: without variance none has an "
+    "advantage over the others."
 )
 
 
@@ -143,23 +143,28 @@ def _by_kind(
         for kind, values in curves.items()
         if any(one is not None for one in values)
     ]
+    rows = [
+        (label, *(
+            f"{number(values[i])}, n = {sum(getattr(one, weight) for one in _of_kind(part, kind))}"
+            for kind, values in curves.items()
+        ))
+        for i, (label, part) in enumerate(zip(_labels(parts), parts, strict=True))
+    ]  # fmt: skip
+    names = [KINDS[kind][0] for kind in curves]
     notes = [
-        "\n".join(
-            [f"to step {label}"]
-            + [f"{KINDS[k][0]}: {number(values[i])}" for k, values in curves.items()]
-        )
-        for i, label in enumerate(_labels(parts))
+        "\n".join([f"to step {label}", *map(": ".join, zip(names, cells, strict=True))])
+        for label, *cells in rows
     ]
-    each = quantity(len(parts[0]), "step")
     summary = ", ".join(one.label for one in series)
-    return _figure(value.replace("_", "-"), title, caption.format(each=each), summary, series,
-                   parts, ticks=SCORES, notes=notes)  # fmt: skip
+    table = Table(("to step", *names), tuple(rows))
+    return _figure(value.replace("_", "-"), title, caption, summary, series, parts,
+                   table=table, ticks=SCORES, notes=notes)  # fmt: skip
 
 
 def _kl(parts: Sequence[StepSequence], beta: float) -> Figure:
     values = [average(one.kl for one in part) for part in parts]
-    caption = f"Mean per token to the model before training, which the loss weighs by {beta:g}."
-    return _curve("kl", "KL", caption, values, parts)
+    caption = f"KL divergence, mean per token; the loss weighs it by {beta:g}."
+    return _curve("kl", "Distance from the model before training", caption, values, parts)
 
 
 def _losses(parts: Sequence[StepSequence]) -> Figure:
@@ -198,6 +203,9 @@ def _figure(
 ) -> Figure:
     """A line chart in both widths."""
     text, sizes = Text(key, title, summary), ((740, 300), (360, 280))
+    size = len(parts[0])
+    each = "one step" if size == 1 else f"the mean of {quantity(size, 'step')}"
+    caption = f"{caption} Each point is {each}."
     return line_figure(text, caption, series, sizes, x=_labels(parts), x_name="step", **more)
 
 
@@ -233,8 +241,8 @@ def _samples(steps: StepSequence) -> list[tuple[str, list[Rollout]]]:
     if not first:
         return []
     return [
-        ("In the first steps", first[:MOST_SAMPLES]),
-        ("In the last steps", last[:MOST_SAMPLES]),
+        ("Replies in the first steps", first[:MOST_SAMPLES]),
+        ("Replies in the last steps", last[:MOST_SAMPLES]),
     ]
 
 

@@ -22,6 +22,7 @@ from holdfast.report.transcript import fold_text
 from holdfast.report.words import (
     between,
     ends,
+    near_duplicates,
     number,
     percent,
     quantity,
@@ -76,8 +77,8 @@ def headline(numbers: RobustnessNumbers) -> str:
     ratio = numbers.halves["ratio"]
     kept = number(ratio.value)
     return (
-        f"The worst of {numbers.personas} personas keeps {kept} of the best one's accuracy "
-        f"({between(ratio.interval)})"
+        f"The worst of {numbers.personas} personas keeps {kept} of the best one’s accuracy "
+        f"(95% interval {between(ratio.interval)})"
     )
 
 
@@ -88,6 +89,13 @@ def _why_capped(numbers: RobustnessNumbers) -> str:
     return ", as happens where personas do not differ: their worst/best is then taken as 1"
 
 
+def _any_persona(numbers: RobustnessNumbers) -> str:
+    """What a persona changes on average."""
+    every = numbers.kinds[-1]
+    change = signed_number(every.delta, every.delta_interval)
+    return f"; a persona changes that by {change} on average ({signed_span(every.delta_interval)})"
+
+
 def remarks(summary: RobustnessSummary) -> list[str]:
     """The sentences under the headline: halves, form, the search, and what was left out."""
     numbers = summary.numbers
@@ -95,29 +103,26 @@ def remarks(summary: RobustnessSummary) -> list[str]:
     rows = sorted(numbers.rows, key=lambda row: row.accuracy)
     worst, best = rows[0], rows[-1]
     sentences = [
+        f"Without a persona {number(none.accuracy)} of the answers are right "
+        f"({between(none.interval)}, n = {numbers.items}){_any_persona(numbers)}.",
         f"Chosen on one half of the items and scored on the other, the worst has "
         f"{number(halves['worst'].value)} and the best {number(halves['best'].value)}"
         f"{_why_capped(numbers)}.",
         f"On all items they have {number(worst.accuracy)} ({worst.id}) and "
         f"{number(best.accuracy)} ({best.id}). That is a ratio of {number(numbers.ratio)}, and "
-        f"{number(numbers.permuted['ratio'].value)} where the personas' labels are shuffled: "
+        f"{number(numbers.permuted['ratio'].value)} where the personas’ labels are shuffled: "
         "extremes look more extreme than they are.",
-        f"Without a persona {number(none.accuracy)} are right ({between(none.interval)}, "
-        f"n = {numbers.items}).",
     ]
     if numbers.texts < numbers.items:
-        sentences += [
-            f"The {quantity(numbers.items, 'item')} have {quantity(numbers.texts, 'text')}: "
-            "near-duplicates are drawn together in the intervals."
-        ]
+        sentences += [near_duplicates(numbers.texts, numbers.items, "item")]
     if numbers.texts < FEWEST:
         sentences += [numbers.interval_note]
     if numbers.reading == "lenient" and strict.mean < numbers.mean:
         formless = max(numbers.rows, key=lambda row: row.strict_failures)
         sentences += [
-            f"Read strictly, where an answer was to stand, the mean is {number(strict.mean)} "
-            f"instead of {number(numbers.mean)}: {formless.id} loses the form of "
-            f"{percent(formless.strict_failures)} of its answers."
+            "If an answer counts only where the question asks for it, the mean is "
+            f"{number(strict.mean)} instead of {number(numbers.mean)}: {formless.id} has "
+            f"{percent(formless.strict_failures)} of its answers elsewhere."
         ]
     if search := numbers.search:
         sentences += [

@@ -290,6 +290,14 @@ def list_failures(counts: Mapping[str, int], kinds: Iterable[str] = FAILURES) ->
     return ", ".join(f"{n:,} {FAILURES[kind]}" for kind in kinds if (n := counts.get(kind)))
 
 
+def near_duplicates(texts: int, of: int, noun: str) -> str:
+    """How many tasks or items differ, in one sentence: "97 of the 120 tasks differ: …"."""
+    return (
+        f"{texts:,} of the {quantity(of, noun)} {'differs' if texts == 1 else 'differ'}: "
+        "near-duplicates count as one in the intervals."
+    )
+
+
 def screening(outcome: Screened) -> str:
     """Which personas a screening kept, in one sentence."""
     parts = [

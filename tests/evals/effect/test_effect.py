@@ -65,7 +65,7 @@ def test_a_persona_that_helps_and_one_that_hurts_are_told_apart(tasks: Path) -> 
     assert hurts.interval[1] < 0
     lines = row(result, category="lines", persona="matched", length="full", placement="system")
     assert lines.delta == 1
-    assert "use it for math" in result.summary.numbers.advice["actor"]
+    assert "helps with math" in result.summary.numbers.advice["actor"]
 
 
 def test_rows_have_every_kind_length_and_place(tasks: Path) -> None:

@@ -24,11 +24,11 @@ def table(rng: np.random.Generator, gain: float, categories: int = 8) -> list[Ef
     return rows
 
 
-def test_without_an_effect_at_most_one_run_in_twenty_says_use_or_drop() -> None:
+def test_without_an_effect_at_most_one_run_in_twenty_says_helps_or_hurts() -> None:
     rng, runs = np.random.default_rng(0), 60
     tables = [table(rng, 0.0) for _ in range(runs)]
     sentences = [advice(rows) for rows in tables]
-    false = sum("use it" in s or "drop it" in s for s in sentences)
+    false = sum("helps" in s or "hurts" in s for s in sentences)
     marks = sum(any(row.sign for row in adjust(rows)) for rows in tables)
     assert false <= 0.05 * runs + 2 and marks == false
 
@@ -36,16 +36,26 @@ def test_without_an_effect_at_most_one_run_in_twenty_says_use_or_drop() -> None:
 def test_a_persona_that_helps_is_still_found() -> None:
     rng = np.random.default_rng(1)
     sentences = [advice(table(rng, 0.9)) for _ in range(10)]
-    assert sum("use it for category 0" in s for s in sentences) >= 9
+    assert sum("helps with category 0" in s for s in sentences) >= 9
 
 
 def test_many_categories_without_an_effect_are_counted_and_not_named() -> None:
     rng = np.random.default_rng(2)
     assert "no effect is shown for any of the 24 categories." in advice(table(rng, 0.0, 24))
     sentence = advice(table(rng, 0.95, 24))
-    assert (
-        "use it for category 0 (" in sentence and "shown for the other 23 categories." in sentence
+    assert "it changes the score of category 0 by +" in sentence
+    assert "shown for the other 23 categories." in sentence
+
+
+def test_many_categories_with_an_effect_are_counted_in_the_headline_and_named_after_it() -> None:
+    scores = {"none": np.zeros((9, 1)), ARM: np.ones((9, 1))}
+    rows = [row for k in range(5) for row in _rows(scores, "m", f"set: {k}", range(9))]
+    assert advice(rows[:4]).startswith(
+        "The matched persona helps with set:\N{NO-BREAK SPACE}0, set:\N{NO-BREAK SPACE}1"
     )
+    headline, _, figures = advice(rows).partition(": ")
+    assert headline == "The matched persona helps with 5 categories"
+    assert all(f"set: {k} by +1.00 [" in figures for k in range(5))
 
 
 def test_a_sample_that_failed_on_one_side_counts_on_neither() -> None:
@@ -58,4 +68,4 @@ def test_a_sample_that_failed_on_one_side_counts_on_neither() -> None:
 def test_the_advice_takes_the_longest_length_in_whatever_order_they_are_named() -> None:
     scores = {"none": np.zeros((4, 1)), ARM: np.zeros((4, 1))}
     scores["matched/minimal/system"] = np.zeros((4, 1))
-    assert advice(list(_rows(scores, "m", "c", range(4)))).startswith("The matched persona, full ")
+    assert advice(list(_rows(scores, "m", "c", range(4)))).partition(": ")[2].startswith("full ")

@@ -22,7 +22,7 @@ from holdfast.evals.fidelity.fidelity import estimate_fidelity, fidelity
 from holdfast.evals.fidelity.personagym import questionnaire_asks
 from holdfast.evals.fidelity.questionnaire import Questionnaire
 from holdfast.evals.fidelity.settings import PROMPT, FidelitySettings, QuestionnaireSettings
-from holdfast.report.fidelity import remarks
+from holdfast.report.fidelity import headline, remarks, render
 
 SUITE = """
 [[persona]]
@@ -61,6 +61,19 @@ def test_a_suites_own_judges_score_its_probes_beside_a_floor(suite: Path) -> Non
     assert (s.scores.score, s.scores.by_task) == (0.5, {"memory": 1, "pattern": 0})
     assert (s.details.floor, s.details.parse_failures, s.details.scale) == (0, 0, (0, 1))
     assert (s.scores.personas, s.scores.answers) == (2, 3)
+
+
+def test_the_headline_has_the_interval_of_the_score_and_of_the_floor(suite: Path) -> None:
+    s = fidelity(Actor(obey), suite=suite).summary
+    finding = "Fidelity is 0.50 on a scale from 0 to 1, and 0.00 without the personas’ prompts"
+    assert headline(s) == f"{finding} (2 personas, without an interval)"
+    scores = replace(s.scores, interval=(0.2, 0.8))
+    known = replace(s, scores=scores, details=replace(s.details, floor_interval=(0.0, 0.3)))
+    detail = "(95% intervals 0.20 to 0.80 and 0.00 to 0.30; 2 personas)"
+    assert headline(known) == f"{finding} {detail}"
+    page = render(known)
+    assert f"<h1>{finding} <span>{detail}</span></h1>" in page
+    assert "By category" in page and "Mean over the persona’s answers." in page
 
 
 def test_some_categories_of_a_suite_are_asked_alone(suite: Path) -> None:

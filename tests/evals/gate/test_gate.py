@@ -72,7 +72,8 @@ def test_a_small_run_cannot_tell_and_says_how_many_could(hold: Hold) -> None:
     assert summary.decision.verdict == "cannot tell"
     count = summary.decision.power.needed
     assert count is not None and count > 6
-    assert f"80% to see a fall of 0.10 needs n = {count}; 6 show one of" in summary.sentence
+    power = f"To see a fall of 0.10 four times in five takes {count} conversations; 6 show one of"
+    assert power in summary.sentence
 
 
 def test_a_run_is_as_good_as_itself(hold: Hold) -> None:

@@ -105,10 +105,11 @@ def test_items_in_nearly_the_same_words_are_drawn_together_and_said(
         width, again_width = (ends[1] - ends[0] for ends in (shorter.interval, longer.interval))
         assert again_width == pytest.approx(width, rel=0.06)
     notes = " ".join(remarks(twice.summary))
-    assert "The 40 items have 20 texts" in notes
+    assert "20 of the 40 items differ" in notes
     assert "near-duplicates" not in " ".join(remarks(once.summary))
+    assert "; a persona changes that by 0.00 on average (" in notes
     page = render(once.summary)
-    assert "No interval for worst, best, ratio and std" in page
+    assert "No interval for worst, best, their ratio and the standard deviation" in page
 
 
 def test_a_change_of_phrasing_is_not_a_loss_of_reasoning(tasks: Path) -> None:

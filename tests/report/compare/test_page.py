@@ -191,6 +191,32 @@ def test_curves_draw_every_control_with_bands_for_two() -> None:
     assert figure.wide.index("band f-none plain") < figure.wide.index("band f-anchor best")
 
 
+def test_curves_end_in_their_values_on_the_wide_page_and_on_the_narrow_one() -> None:
+    summary = read_summary(comparison(FEW, 4, (2, 4))[0])
+    for figure in (figures.curves(summary), *figures.by_length(summary)):
+        for drawing in (figure.wide, figure.narrow):
+            labels = re.findall(r'class="label [^>]*>([^<]*)<', drawing)
+            assert len(labels) > 2
+            assert all(re.search(r" \d\.\d\d$", label) for label in labels), labels
+
+
+def test_a_caption_names_the_bands_and_the_thin_lines_that_are_there() -> None:
+    summary = comparison()[0]
+    caption = figures.curves(read_summary(summary)).caption
+    assert "Named are none, the recommended control and the best of each family" in caption
+    assert caption.endswith("Bands are the 95% intervals of none and the recommended control.")
+    summary["recommended"] = "none"
+    caption = figures.curves(read_summary(summary)).caption
+    assert "Named are none and the best of each family" in caption
+    assert caption.endswith("The band is the 95% interval of none.")
+    for row in summary["rows"]:
+        row["curve_interval"] = [[None, None]] * len(row["curve"])
+    assert figures.curves(read_summary(summary)).caption.endswith("the others are thin.")
+    few = read_summary(comparison(("none", "anchor"), 4, (2, 4))[0])
+    assert "Named" not in figures.curves(few).caption
+    assert all(one.narrow.count('class="band ') for one in figures.by_length(few))
+
+
 def test_lengths_are_drawn_where_there_are_several() -> None:
     assert figures.by_length(read_summary(comparison(FEW, 4, (4,))[0])) == []
     late, capable = figures.by_length(read_summary(comparison(FEW, 4, (2, 4, 8, 16))[0]))

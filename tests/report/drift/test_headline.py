@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from holdfast.report.drift import headline
 from holdfast.results.drift import DriftSummary
+from holdfast.results.recorded.log import LogReading
 
 from .sample import read_summary, run
 
@@ -133,6 +135,21 @@ def test_the_partners_manner_is_claimed_only_above_the_start_and_the_floor() -> 
 def test_what_was_not_measured_gets_no_sentence() -> None:
     none = dict.fromkeys(("filler", "prompt_share", "user_persona", "floor"))
     assert headline.standfirst(make_summary(0.98, 0.5, (-0.6, -0.4), **none)) == []
+
+
+def test_what_no_judge_reads_of_a_logs_prompts_is_said_under_the_headline() -> None:
+    summary = read_summary(run()[0])
+    reading = LogReading(
+        file="chats.jsonl",
+        format="openai",
+        unfit=0,
+        unfit_lines=(),
+        unjudged=("Be kind. (no rule reads it)",),
+    )
+    first = headline.standfirst(replace(summary, history=reading))[0]
+    assert first == "The score leaves out what no judge reads: Be kind. (no rule reads it)."
+    judged = replace(summary, history=replace(reading, unjudged=None))
+    assert headline.standfirst(judged) == headline.standfirst(summary)
 
 
 def test_one_point_alone_is_said_once() -> None:

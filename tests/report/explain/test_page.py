@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from holdfast.core.records import read_record
-from holdfast.report.explain.findings import findings, headline
+from holdfast.report.explain.findings import findings
 from holdfast.report.explain.page import render, write_explain
 from holdfast.results.drift import PromptShare
 from holdfast.results.explain import ExplainSummary
@@ -139,49 +139,75 @@ def tell(**changes: Any) -> str:
     return " ".join(findings(read_summary(record)))
 
 
-def test_the_headline_says_what_share_and_score_did() -> None:
-    assert headline(read_summary(summary())) == (
-        "In 2 rounds the share of attention that the system prompt gets goes from 30% to 10%, and "
-        "the score from 1.00 to 0.60"
+def test_the_first_finding_says_whether_the_score_goes_with_the_attention() -> None:
+    first = findings(read_summary(summary()))[0]
+    assert first == (
+        "The more attention the system prompt gets, the higher the score (rank correlation 0.30, "
+        "95% interval 0.10 to 0.60, across 12 conversations within a round; 0.10, −0.30 to 0.50 "
+        "where the prompt’s part of the text is held fixed)."
+    )
+    name = "the attention that the system prompt gets"
+    chance, unknown = rho(0.3, -0.1, 0.6), rho(None, None, None)
+    assert tell(association__0__pooled=chance).startswith(
+        f"The score is not shown to go with {name} (rank correlation 0.30, 95% interval −0.10 to "
+    )
+    assert tell(association__0__pooled=rho(-0.3, -0.5, -0.1)).startswith(
+        "The more attention the system prompt gets, the lower the score ("
+    )
+    whether = f"Whether the score goes with {name} cannot be said: "
+    assert tell(association__0__pooled=unknown).startswith(f"{whether}the scores of too few")
+    assert tell(controls__0__prompt_share=None).startswith(f"{whether}no prompt share was measured")
+
+
+def test_the_page_opens_with_the_answer_and_says_it_once() -> None:
+    page = render(read_summary(summary()))
+    answer = "The more attention the system prompt gets, the higher the score"
+    assert f"<h1>{answer} <span>(rank correlation 0.30, 95% interval" in page
+    assert f"<title>{answer} ·" in page and page.count(answer) == 2
+
+
+def test_the_second_finding_says_what_share_and_score_did() -> None:
+    assert findings(read_summary(summary()))[1] == (
+        "Without a control, in 2 rounds, the system prompt’s share of attention goes from 30% to "
+        "10%, its part of the text from 50% to 10%, and the score from 1.00 to 0.60."
     )
     short = summary()
     short["controls"][0]["n"] = [12, 12, 9]
     reach = "(at the end over the 9 of 12 conversations that reach it)"
-    assert headline(read_summary(short)).endswith(f"to 0.60 {reach}")
-    assert f"{reach}." in findings(read_summary(short))[0]
+    assert findings(read_summary(short))[1].endswith(f"to 0.60 {reach}.")
+    unmeasured = "Without a control, in 2 rounds, the score goes from 1.00 to 0.60."
+    assert unmeasured in tell(controls__0__prompt_share=None)
 
 
-def test_the_headline_calls_no_change_shown_that_the_conversations_cannot_show() -> None:
+def test_no_change_is_called_shown_that_the_conversations_cannot_show() -> None:
     few = summary()
     few["controls"][0].update(n=[2, 2, 2], interval=[[None, None]] * 3)
-    assert headline(read_summary(few)).endswith(
-        "to 0.60; no change can be shown with 2 conversations"
-    )
+    unknown = "to 0.60; no change can be shown with 2 conversations."
+    assert findings(read_summary(few))[1].endswith(unknown)
     few["controls"][0].update(prompt_share=None)
-    assert headline(read_summary(few)).endswith("no change can be shown with 2 conversations")
-    wide = summary()
-    wide["controls"][0].update(interval=[[0.5, 1.0], [0.5, 1.0], [0.3, 0.9]])
-    assert headline(read_summary(wide)).endswith("to 0.60; the intervals of the two scores overlap")
+    assert findings(read_summary(few))[1].endswith(unknown)
+    wide = [[0.5, 1.0], [0.5, 1.0], [0.3, 0.9]]
+    assert "to 0.60; the intervals of the two scores overlap." in tell(controls__0__interval=wide)
 
 
 @pytest.mark.parametrize(
     ("share", "stability", "expected"),
     [
         (value(0.1, 0.05, 0.2), value(0.2, 0.1, 0.3), "raises the share (+10.0 points"),
-        (value(0.1, 0.05, 0.2), value(0.2, 0.1, 0.3), ") and raises stability (+0.20,"),
-        (value(0.1, 0.05, 0.2), value(0.0, -0.1, 0.1), ") but no change of stability is shown"),
+        (value(0.1, 0.05, 0.2), value(0.2, 0.1, 0.3), ") and raises the score (+0.20,"),
+        (value(0.1, 0.05, 0.2), value(0.0, -0.1, 0.1), ") but no change of the score is shown"),
         (
             value(0.0, -0.1, 0.1),
             value(0.2, 0.1, 0.3),
             "is not shown to change the share (0.0 points",
         ),
-        (value(-0.1, -0.2, -0.05), value(-0.2, -0.3, -0.1), ") and lowers stability"),
-        (value(0.1, 0.05, 0.2), value(-0.2, -0.3, -0.1), ") but lowers stability"),
+        (value(-0.1, -0.2, -0.05), value(-0.2, -0.3, -0.1), ") and lowers the score"),
+        (value(0.1, 0.05, 0.2), value(-0.2, -0.3, -0.1), ") but lowers the score"),
         (value(0.1, None, None), value(0.2, None, None), "too few conversations for an interval)"),
         (
             value(0.1, 0.05, 0.2),
             value(-1.0, None, None),
-            "no change of stability is shown (−1.00, too few conversations for an interval).",
+            "no change of the score is shown (−1.00, too few conversations for an interval).",
         ),
     ],
 )
@@ -202,23 +228,19 @@ def test_growth_and_its_absence_are_told_and_so_is_other_text() -> None:
 
 
 def test_a_correlation_is_one_only_where_its_interval_excludes_zero() -> None:
-    text = tell()
-    assert "a higher share goes with a higher score (rank correlation 0.30, 0.10 to 0.60" in text
-    assert "; 0.10, −0.30 to 0.50 where the prompt’s part of the text is held fixed)" in text
-    assert "a higher dimension is not shown to go with the score" in text
-    none = tell(association__0__pooled=rho(None, None, None))
-    assert "Whether a higher share goes with the score cannot be said" in none
+    assert "The score is not shown to go with the intrinsic dimension (rank correlation" in tell()
+    grows = tell(association__2__pooled=rho(0.3, 0.1, 0.5))
+    assert "The higher the intrinsic dimension, the higher the score (rank correlation" in grows
 
 
 def test_the_page_shows_every_control_set_and_correlation(tmp_path: Path) -> None:
     record = summary()
-    record["findings"] = findings(read_summary(record))
     path = tmp_path / "report.html"
     write_explain(read_summary(record), path)
     page = path.read_text(encoding="utf-8")
     for text in ("boost:2", "no persona", "shuffled", "mini is a model organism", "0.30 (0.10 to"):
         assert text in page
-    assert record["findings"][0] in page
+    assert findings(read_summary(record))[1] in page
     ids = re.findall(r'\sid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert not re.search(r"https?://|<[^>]*\s(?:style|on\w+)=", page)

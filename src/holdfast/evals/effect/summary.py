@@ -33,6 +33,8 @@ EffectRun = Run[TaskRecord, JudgeVerdict]
 Scores = dict[tuple[int, str], dict[str, Array]]  # by model and category: (tasks, samples) of arms
 MOST_PAIRS = 3
 """Pairs of replies that the page has for a cell."""
+MOST_IN_HEADLINE = 4
+"""Categories with an effect that the headline names; more are counted."""
 MOST_NAMES = 8
 """Categories without an effect that the advice names; more are counted."""
 
@@ -188,9 +190,10 @@ def adjust(rows: Sequence[EffectRow]) -> tuple[EffectRow, ...]:
 
 
 def advice(rows: Sequence[EffectRow]) -> str:
-    """What to use a persona for, from the matched personas at the longest length.
+    """What a persona helps with, from the matched personas at the longest length.
 
-    Length and place are fixed beforehand, so only the categories are corrected for.
+    Length and place are fixed beforehand, so only the categories are corrected for. Up to its
+    first ": " it is the page's headline.
     """
     matched_rows = [row for row in rows if row.persona == "matched"]
     if not matched_rows:
@@ -198,15 +201,28 @@ def advice(rows: Sequence[EffectRow]) -> str:
     length = max((row.length for row in matched_rows), key=LENGTHS.index)
     place = matched_rows[0].placement
     cells = adjust([r for r in matched_rows if (r.length, r.placement) == (length, place)])
-    use, drop, unclear = ([row for row in cells if row.sign == sign] for sign in (1, -1, 0))
-    parts = [f"use it for {_list(map(_with_delta, use))}"] if use else []
-    parts += [f"drop it for {_list(map(_with_delta, drop))}"] if drop else []
+    helped, hurt, unclear = ([row for row in cells if row.sign == sign] for sign in (1, -1, 0))
+    finding = " and ".join(
+        f"{verb} {_names(some) if len(some) <= MOST_IN_HEADLINE else f'{len(some)} categories'}"
+        for verb, some in (("helps with", helped), ("hurts", hurt))
+        if some
+    )
+    shown = [*helped, *hurt]
+    parts = [f"it changes the score of {_list(map(_with_delta, shown))}"] if shown else []
     if unclear:
-        many = f"{'the other' if parts else 'any of the'} {len(unclear)} categories"
-        names = _list(row.category for row in unclear)
-        parts += [f"no effect is shown for {names if len(unclear) <= MOST_NAMES else many}"]
-    where = "in the system prompt" if place == "system" else "before the user's message"
-    return f"The matched persona, {length} and {where}: {'; '.join(parts)}."
+        many = f"{'the other' if shown else 'any of the'} {len(unclear)} categories"
+        names = _names(unclear) if len(unclear) <= MOST_NAMES else many
+        parts += [f"no effect is shown for {names}"]
+    where = "in the system prompt" if place == "system" else "before the user’s message"
+    return (
+        f"The matched persona {finding or 'is not shown to change any score'}: {length} and "
+        f"{where}, {'; '.join(parts)}."
+    )
+
+
+def _names(rows: Sequence[EffectRow]) -> str:
+    # A no-break space: a colon in a category's name does not end the headline.
+    return _list(row.category.replace(": ", ":\N{NO-BREAK SPACE}") for row in rows)
 
 
 def _list(names: Iterable[str]) -> str:
@@ -216,7 +232,7 @@ def _list(names: Iterable[str]) -> str:
 
 def _with_delta(row: EffectRow) -> str:
     low, high = map(signed_end, row.interval)
-    return f"{row.category} ({signed_number(row.delta, row.interval)} [{low}, {high}])"
+    return f"{row.category} by {signed_number(row.delta, row.interval)} [{low}, {high}]"
 
 
 def reply_pairs(

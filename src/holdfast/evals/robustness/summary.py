@@ -46,8 +46,8 @@ from holdfast.results.robustness import (
 from holdfast.results.tasks import TaskRecord
 
 NO_INTERVAL = (
-    "No interval for worst, best, ratio and std: extremes of noisy accuracies are biased; halves "
-    "and spread have estimates without that bias, with intervals."
+    "No interval for worst, best, their ratio and the standard deviation: extremes of noisy "
+    "accuracies are biased; halves and spread are estimates without that bias, with intervals."
 )
 TOO_FEW = f"No interval: fewer than {FEWEST} different items."
 ALL = "all"

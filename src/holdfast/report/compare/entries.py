@@ -94,7 +94,12 @@ class ControlEntry:
     @property
     def has_label(self) -> bool:
         """Whether curves carry its name."""
-        return self.plain or self.recommended or self.leads
+        return self.stands_out or self.leads
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether curves draw it with its intervals."""
+        return self.plain or self.recommended
 
     @property
     def css(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from markupsafe import Markup
 
@@ -29,10 +30,12 @@ from holdfast.report.compare.entries import (
 )
 from holdfast.report.drift.figures import X_NAME, Figure, line_figure, numbers
 from holdfast.report.words import ends, number
-from holdfast.results.compare import CompareSummary
+from holdfast.results.compare import CompareSummary, ControlRow
 
 WIDE = Frame(740, 500, 42, 14, 34, 44)
 NARROW = Frame(360, 420, 34, 8, 32, 42)
+Band = tuple[float, float] | None
+"""The ends of an interval."""
 SCALES = ((0.9, 0.02), (0.8, 0.05), (0.75, 0.05), (0.5, 0.1), (0.25, 0.25), (0.0, 0.25))
 """Lower ends of an axis to 1, the highest first, with the distance between ticks."""
 
@@ -167,8 +170,7 @@ def curves(summary: CompareSummary) -> Figure:
     """Every control's scores by round: the named in colour, the rest thin."""
     entries = _in_drawing_order(control_entries(summary))
     rounds = [str(r) for r in range(summary.setting.rounds + 1)]
-    ends_of_bands = (v for e in entries for span in _band(e) for v in span or ())
-    low, ticks = _scale([*(v for e in entries for v in e.row.curve), *ends_of_bands])
+    low, ticks = _scale((v for e in entries for v in e.row.curve), map(_band, entries))
 
     def series(wide: bool) -> list[Series]:
         return [
@@ -186,9 +188,7 @@ def curves(summary: CompareSummary) -> Figure:
     courses = "; ".join(_course(entry) for entry in entries if entry.has_label)
     figure = line_figure(
         Text("curves", "Stability by round under every control", courses),
-        "Mean judge score of the probe’s answers. Named are none, the recommended control and the "
-        "best of each family by late stability; the others are thin. Bands are 95% intervals of "
-        "none and the recommended control.",
+        f"Mean judge score of the probe’s answers.{_describe_lines(entries, map(_band, entries))}",
         series,
         ((1100, 440), (360, 360)),
         x=rounds,
@@ -199,16 +199,27 @@ def curves(summary: CompareSummary) -> Figure:
     return replace(figure, title="Stability by round")
 
 
+def _describe_lines(entries: Sequence[ControlEntry], bands: Iterable[Sequence[Band]]) -> str:
+    """Which curves have a name, and which a band."""
+    names, text = "none", " The band is the 95% interval of none."
+    if any(entry.recommended for entry in entries):
+        names += ", the recommended control"
+        text = " Bands are the 95% intervals of none and the recommended control."
+    text = text if any(map(any, bands)) else ""
+    if all(entry.has_label for entry in entries):
+        return text
+    best = f"Named are {names} and the best of each family by late stability; the others are thin."
+    return f" {best}{text}"
+
+
 def _in_drawing_order(entries: Sequence[ControlEntry]) -> list[ControlEntry]:
     """What matters is drawn last, on top."""
     return sorted(entries, key=lambda entry: (entry.recommended, entry.plain, entry.leads))
 
 
-def _band(entry: ControlEntry) -> Sequence[tuple[float, float] | None]:
+def _band(entry: ControlEntry) -> Sequence[Band]:
     """The intervals of a curve, where they are drawn."""
-    if not (entry.plain or entry.recommended):
-        return ()
-    return [ends(interval) for interval in entry.row.curve_interval]
+    return list(map(ends, entry.row.curve_interval)) if entry.stands_out else ()
 
 
 def _course(entry: ControlEntry) -> str:
@@ -216,14 +227,15 @@ def _course(entry: ControlEntry) -> str:
 
 
 def _label(entry: ControlEntry, values: Sequence[float | None], wide: bool) -> str:
-    if not wide:
-        return short(entry.name, 20)
-    return f"{short(entry.name, 28)} {number(values[-1])}"
+    return f"{short(entry.name, 28 if wide else 17)} {number(values[-1])}"
 
 
-def _scale(values: Sequence[float | None]) -> tuple[float, list[tuple[float, str]]]:
-    """Where the axis starts, as high as the values allow, and its ticks."""
-    least = min((v for v in values if v is not None), default=0.0)
+def _scale(
+    values: Iterable[float | None], bands: Iterable[Sequence[Band]]
+) -> tuple[float, list[tuple[float, str]]]:
+    """Where the axis starts, as high as the values and the bands allow, and its ticks."""
+    lows = (span[0] for band in bands for span in band if span)
+    least = min((v for v in (*values, *lows) if v is not None), default=0.0)
     low, step = next((low, step) for low, step in SCALES if low <= max(0.0, least - 0.005))
     ticks = [round(low + i * step, 2) for i in range(round((1 - low) / step) + 1)]
     return low, [(t, _short(t)) for t in ticks]
@@ -235,50 +247,52 @@ def by_length(summary: CompareSummary) -> list[Figure]:
     if len(lengths) < 2:
         return []
     entries = _in_drawing_order(control_entries(summary))
-    rows = {length: {row.control: row for row in summary.by_rounds[length]} for length in lengths}
-
-    def values(entry: ControlEntry, measure: Measure) -> list[float | None]:
-        there = (rows[length].get(entry.name) for length in lengths)
-        return [None if row is None else measure.value(row) for row in there]
-
+    rows = [{row.control: row for row in summary.by_rounds[length]} for length in lengths]
+    lines = [(entry, [of_length.get(entry.name) for of_length in rows]) for entry in entries]
     figures = []
-    for measure, key, title, caption in (
-        (LATE, "late_stability", "Late stability by length",
-         "Mean score over the last quarter of the rounds, by how many rounds there were."),
-        (CAPABILITY, "capability", "Capability by length",
-         "Share of questions answered right, by how many rounds there were."),
-    ):  # fmt: skip
-        lines = [(entry, values(entry, measure)) for entry in entries]
-        if any(v is not None for _, line in lines for v in line):
-            figures.append(_by_length(lines, lengths, key, title, caption))
+    for measure, title, caption in (
+        (LATE, "Late stability by length", "Mean score over the last quarter of the rounds"),
+        (CAPABILITY, "Capability by length", "Share of questions answered right"),
+    ):
+        if any(row and measure.value(row) is not None for _, line in lines for row in line):
+            figures.append(_by_length(lines, lengths, measure, title, caption))
     return figures
 
 
 def _by_length(
-    lines: Sequence[tuple[ControlEntry, list[float | None]]],
+    lines: Sequence[tuple[ControlEntry, list[ControlRow | None]]],
     lengths: Sequence[str],
-    key: str,
+    measure: Measure,
     title: str,
     caption: str,
 ) -> Figure:
-    low, ticks = _scale([v for _, line in lines for v in line])
+    values = [[measure.value(row) if row else None for row in line] for _, line in lines]
+    bands = [
+        [ends(measure.interval(row)) if row else None for row in line] if entry.stands_out else ()
+        for entry, line in lines
+    ]
+    entries = [entry for entry, _ in lines]
+    low, ticks = _scale(chain.from_iterable(values), bands)
 
     def series(wide: bool) -> list[Series]:
         return [
             Series(
                 entry.css,
                 line,
-                (),
+                band,
                 _label(entry, line, wide) if entry.has_label else "",
                 note=f"{entry.number} {entry.name}: {' '.join(map(number, line))}",
                 key=f"k{entry.number}",
-                dots=entry.plain or entry.recommended,
+                dots=entry.stands_out,
             )
-            for entry, line in lines
+            for entry, line, band in zip(entries, values, bands, strict=True)
         ]
 
+    caption += (
+        f", had the conversations ended after so many rounds.{_describe_lines(entries, bands)}"
+    )
     return line_figure(
-        Text(f"{key}-length", title, caption),
+        Text(f"{measure.name.replace(' ', '-')}-length", title, caption),
         caption,
         series,
         ((540, 400), (360, 340)),

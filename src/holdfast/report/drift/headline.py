@@ -131,7 +131,11 @@ def standfirst(summary: DriftSummary) -> list[str]:
     """The sentences under the headline, each only where its numbers were measured."""
     outcome = summary.setting.screened
     selection = screening(outcome) if outcome else ""
-    sentences = (selection, _floor(summary), _filler(summary), _user(summary), _share(summary))
+    unjudged = (summary.history.unjudged if summary.history else None) or ()
+    part = f"The score leaves out what no judge reads: {'; '.join(unjudged)}." if unjudged else ""
+    sentences = (
+        selection, part, _floor(summary), _filler(summary), _user(summary), _share(summary)
+    )  # fmt: skip
     return [sentence for sentence in sentences if sentence]
 
 

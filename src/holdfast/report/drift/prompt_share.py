@@ -64,7 +64,8 @@ def share(summary: DriftSummary) -> Figure | None:
     return line_figure(
         Text("share", title, course),
         "Mean over layers and heads, for the tokens of the probe’s answer. The dashed line is what "
-        "even attention would give: the prompt’s tokens over all tokens in view.",
+        "even attention would give: the prompt’s tokens over all tokens in view. The grey one has "
+        "the template’s tokens around the prompt too.",
         series,
         ((560, 290), (360, 270)),
         Table(("round", *names), rows),
@@ -166,25 +167,24 @@ def within(summary: DriftSummary) -> list[Figure]:
     if any(replies):
         caption = "One curve for each reply, token by token, averaged over conversations."
         rounds = [str(r) for r in detail.turns.rounds]
-        figures.append(_profile("turns", "Within the replies", caption, replies, rounds, most))
+        figures.append(_profile("turns", "the replies", caption, replies, rounds, most))
     if any(answers):
         caption = "The same for the probe’s answers on their branches, on the same scale."
         caption = caption if figures else "One curve for each round, token by token."
         rounds = rounds_of(summary)
-        figures.append(
-            _profile("answers", "Within the probe’s answers", caption, answers, rounds, most)
-        )
+        figures.append(_profile("answers", "the probe’s answers", caption, answers, rounds, most))
     return figures
 
 
 def _profile(
     key: str,
-    title: str,
+    texts: str,
     caption: str,
     slots: list[tuple[float | None, ...]],
     x: list[str],
     most: float,
 ) -> Figure:
+    title = f"Prompt share within {texts}"
     top, ticks = chart.ceiling_for([most])
     firsts, lasts = ([first_of(slot[::way]) for slot in slots] for way in (1, -1))
     notes = [

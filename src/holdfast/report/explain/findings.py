@@ -34,36 +34,30 @@ SETS = {
     "no persona": "conversations without any persona",
     "shuffled": "the same tokens in a drawn order",
 }
-MEASURES = {"share": "a higher share", "dimension": "a higher dimension"}
+MEASURES = {
+    "share": ("more attention the system prompt gets", "attention that the system prompt gets"),
+    "dimension": ("higher the intrinsic dimension", "intrinsic dimension"),
+}
+"""A measure that goes with the score, as "The … the higher the score", and by its name."""
+_UNMEASURED = (
+    f"Whether the score goes with the {MEASURES['share'][1]} cannot be said: no prompt share was "
+    "measured."
+)
 
 
 def findings(summary: ExplainSummary) -> list[str]:
-    """The sentences, in the order of the page."""
+    """The sentences, in the order of the page; the first is its headline."""
     none, *others = summary.controls
     rounds = summary.setting.rounds
+    of = {row.measure: row for row in summary.association if row.control == none.control}
+    share = of.get("share") if none.share.prompt_share else None
     return [
-        *_decay(none, rounds),
+        _association(share) if share else _UNMEASURED,
+        _decay(none, rounds),
         *(sentence for one in others for sentence in _control(one)),
         *_dimension(summary.dimension, none.control, rounds),
-        *(sentence for row in summary.association if row.control == none.control
-          for sentence in _association(row)),
-    ]  # fmt: skip
-
-
-def headline(summary: ExplainSummary) -> str:
-    """What share and score did without a control, in one sentence without a full stop."""
-    none, rounds = summary.controls[0], quantity(summary.setting.rounds, "round")
-    share, score = none.share.prompt_share, none.stability
-    if not share:
-        return (
-            f"In {rounds} the score goes from {number(score[0])} to {number(score[-1])}"
-            f"{_reaching(none)}; no prompt share was measured{_doubt(none)}"
-        )
-    return (
-        f"In {rounds} the share of attention that the system prompt gets goes from "
-        f"{percent(share[0])} to {percent(share[-1])}, and the score from {number(score[0])} to "
-        f"{number(score[-1])}{_reaching(none)}{_doubt(none)}"
-    )
+        *(_association(row) for measure, row in of.items() if measure == "dimension"),
+    ]
 
 
 def _doubt(none: ControlExplanation) -> str:
@@ -89,15 +83,21 @@ def sign(interval: Sequence[Any] | None) -> int:
     return 0 if span is None else (span[0] > 0) - (span[1] < 0)
 
 
-def _decay(none: ControlExplanation, rounds: int) -> Iterator[str]:
+def _decay(none: ControlExplanation, rounds: int) -> str:
+    """What share, dilution and score do without a control."""
     share, detail = none.share.prompt_share, none.share.share_detail
-    if not share or not detail or share[-1] is None:
-        return
-    dilution = detail.dilution
-    yield (
-        f"Without a control an answer gives {percent(share[0])} of its attention to the system "
-        f"prompt at round 0 and {percent(share[-1])} at round {rounds}, while the prompt’s part of "
-        f"the text goes from {percent(dilution[0])} to {percent(dilution[-1])}{_reaching(none)}."
+    courses = [
+        f"{name} from {write(values[0])} to {write(values[-1])}"
+        for name, values, write in (
+            ("the system prompt’s share of attention goes", share, percent),
+            ("its part of the text", detail.dilution if share and detail else None, percent),
+            ("and the score" if share else "the score goes", none.stability, number),
+        )
+        if values
+    ]
+    return (
+        f"Without a control, in {quantity(rounds, 'round')}, {', '.join(courses)}"
+        f"{_reaching(none)}{_doubt(none)}."
     )
 
 
@@ -112,9 +112,9 @@ def _control(one: ControlExplanation) -> Iterator[str]:
         0: "is not shown to change the share",
     }[share_sign]
     score_moves = {
-        1: "raises stability",
-        -1: "lowers stability",
-        0: "no change of stability is shown",
+        1: "raises the score",
+        -1: "lowers the score",
+        0: "no change of the score is shown",
     }[score_sign]
     link = "but" if share_sign * score_sign <= 0 and share_sign != score_sign else "and"
     yield (
@@ -158,21 +158,23 @@ def _dimension(dimension: DimensionSummary | None, control: str, rounds: int) ->
         )
 
 
-def _association(row: Association) -> Iterator[str]:
-    if row.measure not in MEASURES:
-        return
-    correlation, measure = row.pooled, MEASURES[row.measure]
+def _association(row: Association) -> str:
+    """Whether a measure goes with the score."""
+    correlation, (more, name) = row.pooled, MEASURES[row.measure]
     if correlation.rho is None or not ends(correlation.interval):
-        yield (
-            f"Whether {measure} goes with the score cannot be said: scores do not differ enough "
-            "between conversations."
+        return (
+            f"Whether the score goes with the {name} cannot be said: the scores of too few "
+            "conversations differ."
         )
-        return
-    goes = {1: "goes with a higher", -1: "goes with a lower", 0: "is not shown to go with the"}
-    yield (
-        f"Across {quantity(correlation.n, 'conversation')}, within rounds, "
-        f"{measure} {goes[sign(correlation.interval)]} score (rank correlation "
-        f"{number(correlation.rho)}, {between(correlation.interval)}"
+    goes = {
+        1: f"The {more}, the higher the score",
+        -1: f"The {more}, the lower the score",
+        0: f"The score is not shown to go with the {name}",
+    }
+    return (
+        f"{goes[sign(correlation.interval)]} (rank correlation {number(correlation.rho)}, 95% "
+        f"interval {between(correlation.interval)}, across "
+        f"{quantity(correlation.n, 'conversation')} within a round"
         f"{_at_equal_dilution(row.given_dilution)})."
     )
 

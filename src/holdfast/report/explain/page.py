@@ -26,7 +26,7 @@ from holdfast.report.drift.figures import (
     numbers,
 )
 from holdfast.report.drift.prompt_share import head_map, layer_map
-from holdfast.report.explain.findings import headline
+from holdfast.report.explain.findings import findings
 from holdfast.report.words import (
     between,
     ends,
@@ -60,12 +60,14 @@ def render(summary: ExplainSummary) -> str:
     """The page as text."""
     controls, rounds = summary.controls, summary.setting.rounds
     share_controls = [(i, one) for i, one in enumerate(controls) if one.share.share_detail]
+    answer, *others = findings(summary)
     overview = [_share(controls, rounds), _stability(controls, rounds)]
     return html.fill(
         "explain/page.html.j2",
         s=summary,
         setting=summary.setting,
-        headline=headline(summary),
+        headline=answer.rstrip("."),
+        findings=others,
         overview=[figure for figure in overview if figure],
         panels=[_panel(i, one) for i, one in share_controls],
         layers=[figure for i, one in share_controls if (figure := _layers(i, one))],
@@ -188,7 +190,7 @@ def _panel(place: int, one: ControlExplanation) -> Panel:
     summary = f"{percent(after[-1])} at the end, {percent(before[-1])} before" if after else "–"
     text = Text(f"panel-{place}", f"Share before and after {one.control}", summary)
     ticks_in_percent = [(t, f"{100 * t:g}%") for t in ticks]
-    return line_panel(one.control, summary, series, text, 34,
+    return line_panel(one.control, summary, series, text, 38,
                       x=x, ticks=ticks_in_percent, top=top, notes=notes)  # fmt: skip
 
 
