@@ -366,6 +366,9 @@ def test_an_adapters_card_says_what_it_is_and_how_it_was_trained(
     assert "    holdfast permix train --rank 4\n" in card
     assert f"(rank 4) by the arm {arm}" in card and f"- {step} in a step" in card
     assert f"--model FOLDER --base {folder}\n" in card and "../summary.json" in card
+    # Beside checkpoints TRL and PEFT would write templates, which name other links and models.
+    assert list((out / "checkpoints").glob("checkpoint-*/adapter_model.safetensors"))
+    assert not list((out / "checkpoints").rglob("README.md"))
 
 
 def test_a_lora_on_an_adapter_is_refused(train_small: Any, tmp_path: Path) -> None:
