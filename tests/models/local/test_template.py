@@ -125,6 +125,19 @@ def test_the_span_is_found_whatever_the_prompt_says(style: str, prompt: str) -> 
     assert whole(template, chat) == STYLES[style][2].replace(PROMPT, prompt)
 
 
+@pytest.mark.parametrize("style", TEMPLATES)
+@pytest.mark.parametrize("first", ["", " \n"])
+def test_the_span_is_found_before_an_empty_message_of_the_users(style: str, first: str) -> None:
+    """Some templates have both in one message and trim it."""
+    template = Template(tokenizer(style))
+    for text in ("Hi there", first, "Hi there"):
+        chat = template.render((message("system", PROMPT), message("user", text)))
+        assert content(template, chat) == PROMPT
+        assert whole(template, chat).strip() == STYLES[style][2].strip()
+    chat = template.render((message("system", f"{PROMPT} \n"), message("user", first)))
+    assert content(template, chat).strip() == PROMPT
+
+
 @pytest.mark.parametrize("style", ["chatml", "llama3"])
 def test_blanks_around_a_prompt_do_not_hide_it(style: str) -> None:
     template = Template(tokenizer(style))
