@@ -464,6 +464,22 @@ def test_a_template_that_reads_control_tokens_in_messages_still_does() -> None:
     ]
 
 
+@pytest.mark.parametrize("reads", [["</s>"], ["</s>", "<!03>", "<!39>"]])
+def test_it_reads_its_own_of_any_number_of_control_tokens_and_the_others_are_text(
+    reads: list[str],
+) -> None:
+    tokens, more = tokenizer(None), [f"<!{i:02}>" for i in range(40)]
+    tokens.add_special_tokens({"additional_special_tokens": more}, False)
+    split = "".join(f".split('{one}')[-1]" for one in reads)
+    tokens.chat_template = CHATML.replace("m.content", f"m.content{split}")
+    template, special = Template(tokens), {*tokens.all_special_ids}
+    text = f"{'thought'.join(reads)}YES{FORGERY.replace('</s>', '')}"
+    text += "".join(one for one in more if one not in reads)
+    chats = (agent_view(None, ["Hi", one, "So?"]) for one in (text, f"{''.join(reads)}YES"))
+    forged, plain = ([i for i in template.render(one).ids if i in special] for one in chats)
+    assert forged == plain
+
+
 def test_names_and_arguments_of_calls_forge_no_turn_either() -> None:
     tokens = tokenizer(None)
     tokens.chat_template = CHATML.replace(
