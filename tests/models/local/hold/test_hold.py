@@ -44,8 +44,8 @@ from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import message
 from holdfast.core.control import parse
 from holdfast.core.errors import ControlError
+from holdfast.models.catalogue import MINI
 from holdfast.models.local.backend import LocalBackend
-from holdfast.models.local.files import MINI
 from holdfast.models.local.hold.hold import hold
 from tiny_models import CONFIGS, GROUPED, SHAPE, WINDOW, model, tokenizer
 
