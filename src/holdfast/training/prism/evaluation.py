@@ -47,7 +47,7 @@ from holdfast.evals.tasks.near_duplicates import groups, overlapping_tasks, task
 from holdfast.evals.tasks.tasks import Task, load_tasks_with_form
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import GatedAdapter, read_about
-from holdfast.models.notes import own_source
+from holdfast.models.notes import NOTES, own_source
 from holdfast.persona.experts import Expert, read_described, roles, without_persona
 from holdfast.results.training.prism import (
     ArmAnswer,
@@ -137,6 +137,7 @@ def evaluate(
         rows=scores.rows(),
         gate=about.summary.gate,
         command=command,
+        note=NOTES.get(model.name),
         **run.of_work(seconds=round(time.monotonic() - start, 1)),
     )
     run.finish(summary)
