@@ -71,6 +71,8 @@ class OwnAnswer:
     reply: str
     right: bool
     """Whether it was paid and not cut; only such replies are imitated."""
+    thought: str | None = optional_field()
+    """The thought before it."""
 
 
 @dataclass(frozen=True)

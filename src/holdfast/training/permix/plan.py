@@ -43,6 +43,8 @@ class TrainingPlan:
     """The trainer's settings."""
     answers: Sequence[str] = ()
     """What an arm that imitates learns from, an answer for each row."""
+    thoughts: Sequence[str] = ()
+    """The thought before each answer, "" where there is none; none at all of answers without."""
 
 
 def processes() -> int:
