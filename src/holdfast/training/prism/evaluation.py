@@ -121,8 +121,7 @@ def evaluate(
     with GatedAdapter(model.engine, model.name, model.digest, folder) as gated_adapter:
         evaluation = _Evaluation(model, gated_adapter, settings, experts, usable)
         _ask_arms(evaluation, run, arms, progress or Progress(enabled=False))
-    if judge_model is not None:
-        _judge(run, usable, judge_model)
+    _judge(run, usable, judge_model)
     scores = EvaluationScores.of(run, usable, settings.samples, (*arms, "oracle"))
     summary = PrismEvalSummary(
         model=model.name,
@@ -239,7 +238,11 @@ def _manifest(
     )
 
 
-def _judge(run: Run[ArmAnswer, JudgeVerdict], tasks: Sequence[Task], judge_model: Backend) -> None:
+def _judge(
+    run: Run[ArmAnswer, JudgeVerdict], tasks: Sequence[Task], judge_model: Backend | None
+) -> None:
+    if judge_model is None:
+        return
     replies = {answer_key(record): (record.task, record.replies) for record in run.records}
     judge_tasks(run, tasks, replies, judge_model)
 
