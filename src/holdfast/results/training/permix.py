@@ -50,6 +50,10 @@ class PermixManifest:
     """Verifier and reading of the reward."""
 
 
+ITEMS = "items.jsonl"
+"""The file of a run that lists what is trained on."""
+
+
 @dataclass(frozen=True)
 class TrainedItem:
     """A task that was trained on, a line of items.jsonl."""

@@ -16,7 +16,7 @@ from holdfast.results.training.permix import TrainedItem
 from holdfast.training.permix.mixing import PromptRow
 from holdfast.training.permix.settings import TrainerSettings
 
-MODEL, ADAPTER, CHECKPOINTS, ITEMS = "model", "adapter", "checkpoints", "items.jsonl"
+MODEL, ADAPTER, CHECKPOINTS = "model", "adapter", "checkpoints"
 
 
 @dataclass(frozen=True)
