@@ -137,6 +137,27 @@ MISTRAL = """
 {%- endfor -%}
 """
 
+# Of the form of Qwen3's: thoughts before the last question are dropped, a reply that ends a chat
+# has one even if it is empty, and a chat that shall have no thought begins its reply with one.
+QWEN3 = """
+{%- set last = namespace(user=-1) -%}
+{%- for m in messages -%}{%- if m.role == 'user' -%}{%- set last.user = loop.index0 -%}{%- endif -%}
+{%- endfor -%}
+{%- for m in messages -%}
+{{ '<|im_start|>' + m.role + '\\n' }}
+{%- if m.role == 'assistant' and (loop.last or m.reasoning_content) and loop.index0 > last.user -%}
+{{ '<think>\\n' + (m.reasoning_content or '') + '\\n</think>\\n\\n' }}
+{%- endif -%}
+{{ m.content + '<|im_end|>\\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+{{ '<|im_start|>assistant\\n' }}
+{%- if enable_thinking is defined and enable_thinking is false -%}
+{{ '<think>\\n\\n</think>\\n\\n' }}
+{%- endif -%}
+{%- endif -%}
+"""
+
 TEMPLATES = {
     "chatml": CHATML,
     "defaulting": DEFAULTING,

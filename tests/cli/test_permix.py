@@ -10,6 +10,7 @@ import pytest
 
 import tiny_models
 from commands import run_command
+from holdfast.training.permix.task_reward import Reward
 
 POOL = """
 [[persona]]
@@ -101,6 +102,17 @@ def test_an_arm_that_imitates_says_nothing_of_a_kl(
     assert "KL" not in output.out and "None" not in output.out
     assert "over 64 replies before training, " in output.out and "steps," not in output.out
     assert "Tokenizing" not in output.err
+
+
+def test_checks_that_failed_are_said(
+    inputs: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Reward, "errors", 1)
+    assert run("train", *inputs, *FEW, "--arm", "sft", "--out", str(tmp_path / "run")) == 0
+    assert "1 check of mathematics failed or ran out of time" in capsys.readouterr().out
 
 
 def test_an_overlap_with_the_evaluation_tasks_ends_in_one_sentence(

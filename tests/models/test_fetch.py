@@ -120,6 +120,9 @@ def test_a_model_in_the_hubs_cache_is_here_once_its_weights_are(
 def test_the_commands_list_and_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = CliRunner().invoke(app, ["list"])
     assert table.exit_code == 0 and "HuggingFaceTB/SmolLM2-135M-Instruct" in table.stdout
+    assert table.stdout.startswith("mini  ") and "in this package  here\n" in table.stdout
+    first = json.loads(CliRunner().invoke(app, ["list", "--json"]).stdout)["models"][0]
+    assert first["name"] == "mini" and (Path(first["file"]) / "model.safetensors").exists()
     folder = tmp_path / "qwen3-4b"
     folder.mkdir()
     for name in ("config.json", "model.safetensors"):

@@ -71,6 +71,12 @@ def test_an_arm_shows_what_it_has(values: dict[str, Any], there: str, missing: s
     assert there in page and missing not in page
 
 
+def test_checks_of_mathematics_that_failed_are_said() -> None:
+    page = render(summary(verifier_errors=2), [line(1)])
+    assert "2 checks of mathematics failed or ran out of time, and paid nothing." in page
+    assert "checks of mathematics" not in render(summary(), [line(1)])
+
+
 def test_a_small_kl_is_labelled_with_a_digit_more_than_its_axis_has() -> None:
     page = render(summary(), [line(step, kl=kl) for step, kl in ((1, 0.000808), (2, 0.000562))])
     assert ">0.00056</text>" in page and "It ends at 0.00056." in page

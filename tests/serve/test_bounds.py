@@ -347,6 +347,20 @@ def test_what_a_stopping_server_waits_for_no_longer_ends_without_a_traceback(
     assert not [record for record in caplog.records if record.exc_info]
 
 
+def test_a_server_that_is_told_twice_to_stop_clears_up_without_a_traceback(
+    backend: LocalBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = uvicorn.Server(configuration(create_app(backend)))
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    until(lambda: server.started)
+    server.force_exit = server.should_exit = True
+    thread.join(30)
+    assert not thread.is_alive()
+    assert "Traceback" not in caplog.text
+
+
 def test_what_is_no_http_has_openais_error_object(url: str) -> None:
     connection = connect(url, b"GARBAGE\r\n\r\n")
     answer = http.client.HTTPResponse(connection)

@@ -18,10 +18,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command("list")
 def list_models(as_json: AsJson = False) -> None:
     """Print the short names, their hub ids, licences and sizes, and what is here already."""
-    from holdfast.models.catalogue import CATALOGUE
+    from holdfast.models.catalogue import CATALOGUE, MINI
     from holdfast.models.fetch import find_local_path
 
     rows = [
+        {
+            "name": "mini",
+            "hub": None,
+            "licence": "apache-2.0",
+            "parameters": "2.7M",
+            "size_gb": 0.01,
+            "package": None,
+            "sha256": None,
+            "file": str(MINI),
+        }
+    ]
+    rows += [
         {
             "name": model.name,
             "hub": model.hub,
@@ -36,7 +48,7 @@ def list_models(as_json: AsJson = False) -> None:
     ]
     lines = (
         f"{row['name']:<20}{row['parameters']:>6}{row['size_gb']:>6} GB  "
-        f"{row['licence']:<12}{row['hub']}{'  here' if row['file'] else ''}"
+        f"{row['licence']:<12}{row['hub'] or 'in this package'}{'  here' if row['file'] else ''}"
         for row in rows
     )
     print_result({"models": rows}, lines, as_json)

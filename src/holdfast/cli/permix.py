@@ -15,6 +15,7 @@ from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.session import own_command, print_plan, print_summary, require_folder, resumable
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
+from holdfast.report.words import describe_checks
 from holdfast.results.training.permix import IMITATIONS
 from holdfast.training.permix.settings import NEXT_PROMPTS, DataSettings, PermixSettings
 
@@ -75,6 +76,8 @@ def _lines(summary: PermixSummary) -> Iterator[str]:
         yield f"groups of rollouts paid alike, which teach nothing: {first:.0%}, then {last:.0%}"
     if means.kl_last is not None:  # arms that imitate have none
         yield f"KL to the model before training: {means.kl_last} a token in the last steps"
+    if failures := describe_checks(summary.verifier_errors):
+        yield failures
     yield summary.checkpoint
 
 

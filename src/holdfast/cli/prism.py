@@ -167,6 +167,7 @@ def _arm_lines(summary: PrismEvalSummary) -> Iterator[str]:
         if row.n < summary.tasks
     )
     yield "oracle: the better of two noisy scores of each task, and so above both by chance alone"
+    yield from filter(None, [summary.note])
 
 
 def _difference(difference: PairedDifference) -> str:

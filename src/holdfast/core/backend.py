@@ -133,9 +133,9 @@ class Backend(Protocol):
         """Why this model cannot be put under a control, in one sentence, or None where it can."""
 
     def likelihoods(
-        self, asks: Sequence[Ask], options: Sequence[Sequence[str]], *, per_token: bool = False
+        self, asks: Sequence[Ask], options: Sequence[Sequence[str]]
     ) -> list[list[float]]:
-        """Log-likelihood of each ask's options as its reply, or `per_token` the mean of tokens.
+        """Log-likelihood of each ask's options as its reply.
 
         -inf for all of an ask's options where they do not fit the context. Raises
         `ServiceError` where only text comes back.

@@ -6,8 +6,12 @@ This module is a table. How the files get here is `fetch`'s.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from holdfast.core.errors import ModelError, suggestion
+
+MINI = Path(__file__).parent / "mini" / "weights"
+"""The embedded model, which needs no download."""
 
 
 @dataclass(frozen=True)

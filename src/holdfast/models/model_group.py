@@ -62,7 +62,7 @@ class ModelGroup:
         return self._by_model(asks, lambda model, indices, own: model.reply(own, sampling))
 
     def likelihoods(
-        self, asks: Sequence[Ask], options: Sequence[Sequence[str]], *, per_token: bool = False
+        self, asks: Sequence[Ask], options: Sequence[Sequence[str]]
     ) -> list[list[float]]:
         """Return log-likelihoods of each ask's options; each model gets its asks in one call.
 
@@ -73,9 +73,7 @@ class ModelGroup:
                 model.likelihoods((), ())
         return self._by_model(
             asks,
-            lambda model, indices, own: model.likelihoods(
-                own, [options[i] for i in indices], per_token=per_token
-            ),
+            lambda model, indices, own: model.likelihoods(own, [options[i] for i in indices]),
         )
 
     def refusal(self, control: Control) -> str | None:

@@ -105,10 +105,10 @@ class OllamaBackend:
         return self._active.refusal(control)
 
     def likelihoods(
-        self, asks: Sequence[Ask], options: Sequence[Sequence[str]], *, per_token: bool = False
+        self, asks: Sequence[Ask], options: Sequence[Sequence[str]]
     ) -> list[list[float]]:
         """Log-likelihoods, where the weights are loaded."""
-        return self._active.likelihoods(asks, options, per_token=per_token)
+        return self._active.likelihoods(asks, options)
 
     def count(self, text: str) -> int:
         """Tokens in a text; an estimate while Ollama answers."""

@@ -16,7 +16,7 @@ from holdfast.report import html as shell
 from holdfast.report.charts.chart import Series, Text, round_step
 from holdfast.report.drift.figures import SCORES, Figure, Table, line_figure
 from holdfast.report.transcript import average, fold_text
-from holdfast.report.words import first_of, number, quantity
+from holdfast.report.words import describe_checks, first_of, notes, number, quantity
 from holdfast.results.training.permix import (
     IMITATIONS,
     GroupMetrics,
@@ -58,7 +58,7 @@ def render(summary: PermixSummary, steps: StepSequence) -> str:
         "permix.html.j2",
         s=summary,
         headline=headline(summary),
-        means=describe_means(summary),
+        means=notes(describe_means(summary), describe_checks(summary.verifier_errors)),
         figures=figures,
         personas=list(_personas(steps)),
         samples=[(name, [_sample(one) for one in some]) for name, some in _samples(steps)],

@@ -277,6 +277,12 @@ def describe_unread(verdicts: VerdictCount | None) -> str | None:
     return f"{calls} gave no score (without a verdict an answer scores 0)."
 
 
+def describe_checks(errors: int) -> str | None:
+    """A sentence about a reward's checks of mathematics that failed; None without any."""
+    checks = f"{quantity(errors, 'check')} of mathematics"
+    return f"{checks} failed or ran out of time, and paid nothing." if errors else None
+
+
 def count_failures(counts: Mapping[str, int]) -> str:
     """The replies that went wrong by kind: "2 empty, 1 cut at the token limit, of 420 messages"."""
     text = list_failures(counts)

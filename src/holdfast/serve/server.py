@@ -69,9 +69,10 @@ def configuration(app: FastAPI, graceful: int = 30) -> uvicorn.Config:
 
 
 class _QuietStop:
-    """ASGI middleware: a request that the server no longer waits for ends without a traceback.
+    """ASGI middleware: what the server no longer waits for ends without a traceback.
 
     uvicorn cancels requests that are under way too long after it was told to stop, or told twice.
+    Told twice it cancels the lifespan too, whose end it has not asked for.
     """
 
     def __init__(self, app: Asgi) -> None:
@@ -79,6 +80,9 @@ class _QuietStop:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; one that is cancelled before its answer began gets a 503."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, _until_cancelled(receive), send)
+            return
         started = False
 
         async def send_and_note(message: AsgiMessage) -> None:
@@ -89,11 +93,21 @@ class _QuietStop:
         try:
             await self.app(scope, receive, send_and_note)
         except asyncio.CancelledError:
-            if scope["type"] != "http":
-                raise
             if not started:
                 error = unavailable("the server is stopping: try again.", 5)
                 await error_response(error)(scope, receive, send)
+
+
+def _until_cancelled(receive: Receive) -> Receive:
+    """The messages of a lifespan, whose cancellation is its end like any other."""
+
+    async def receive_or_end() -> AsgiMessage:
+        try:
+            return await receive()
+        except asyncio.CancelledError:
+            return {"type": "lifespan.shutdown"}
+
+    return receive_or_end
 
 
 def _raise_file_limit() -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from actors import Actor, obey, rewrite_summary
 from holdfast.core.backend import Ask, Reply
-from holdfast.core.errors import HoldfastError, RunError
+from holdfast.core.errors import HoldfastError, RunError, ServiceError
 from holdfast.core.progress import Progress
 from holdfast.core.records import as_record
 from holdfast.evals.fidelity import author, questionnaire
@@ -171,6 +171,8 @@ def player(ask: Ask) -> Reply:
 def grader(ask: Ask) -> Reply:
     """Writes examples where it is asked for them, and grades a task as `GRADES` says."""
     prompt = ask.chat[1]["content"]
+    if "Are you ready?" in prompt:
+        return Reply("Yes.")
     if "one that earns each grade" in prompt:
         return Reply(json.dumps({str(g): f"An answer worth {g}." for g in range(1, 6)}))
     task = next(name for name, one in questionnaire.tasks().items() if one.criteria in prompt)
@@ -238,6 +240,20 @@ def test_example_answers_that_cannot_be_had_are_counted_and_gone_without() -> No
     assert (s.details.example_failures, s.scores.score) == (20, 4)
 
 
+@pytest.mark.parametrize("author", [False, True])
+def test_a_model_that_grades_or_writes_is_reached_before_answers_are_asked_for(
+    author: bool,
+) -> None:
+    def refuse(ask: Ask) -> Reply:
+        raise ServiceError("there is no such model")
+
+    model, lost = Actor(player), Actor(refuse, name="lost")
+    judges, author_model = ([Actor(grader, name="judge")], lost) if author else ([lost], None)
+    with pytest.raises(ServiceError, match="no such model"):
+        fidelity(model, questions=SHEETS, judges=judges, author_model=author_model)
+    assert not model.calls
+
+
 def test_a_failed_reply_has_the_lowest_grade_and_no_judge_is_asked() -> None:
     def fail(ask: Ask) -> Reply:
         return Reply("", "error") if "sailor" in str(ask.chat) else player(ask)
@@ -257,7 +273,7 @@ def test_a_run_goes_on_where_it_stopped_at_every_step(tmp_path: Path) -> None:
         }, asks
 
     whole, asks = run(tmp_path / "whole")
-    assert asks == 20 + 20 + 40
+    assert asks == 1 + 20 + 20 + 40
     out = tmp_path / "cut"
     run(out)
     for name, count in (("verdicts.jsonl", 7), ("records.jsonl", 33), ("records.jsonl", 4)):

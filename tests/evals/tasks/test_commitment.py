@@ -226,6 +226,11 @@ RED_TEAM: Cases = {
         "twice 18",
         "18 thousand",
         "18k",
+        "The answer is 18 million.",
+        "He has 18 billion pens.",
+        "\\boxed{18 \\text{ million}}",
+        "#### 18 trillion",
+        "18-million",
         "minus 18",
         "nineteen or eighteen",
         "seventeen, eighteen",
@@ -706,6 +711,14 @@ def test_a_call_or_an_address_beside_an_answer_is_no_second_one(
     answer: str, question: str, text: str
 ) -> None:
     assert read(Gold(answer, (), question), text, "exact").final
+
+
+@pytest.mark.parametrize("reply", ["It is 18 million.", "18 million people", "18"])
+@pytest.mark.parametrize("question", ["How many million people live there?", "In millions?", ""])
+def test_a_number_in_millions_is_the_answer_where_millions_may_be_asked_for(
+    question: str, reply: str
+) -> None:
+    assert read(Gold("18", question=question), reply, "numeric").final
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.evals.tasks.gold import Gold, Reading
+from holdfast.evals.tasks.gold import Checked, Gold, Reading
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.numbers import first_number, last_number
 from holdfast.evals.tasks.reader import read, right
@@ -298,6 +298,15 @@ def math() -> Iterator[MathCheck]:
     pytest.importorskip("math_verify", reason="math-verify is not installed")
     with MathCheck(limit=60) as checker:
         yield checker
+
+
+def test_another_statement_that_cannot_be_compared_is_an_error() -> None:
+    class Late:
+        def check(self, gold: str, reply: str) -> Checked | None:
+            return None if "y" in reply else Checked(right=True, comparable=True)
+
+    reading = read(Gold("\\sqrt{x}"), "\\boxed{\\sqrt{y}}, so \\boxed{\\sqrt{x}}", "math", Late())
+    assert reading.strict and reading.error and not reading.final
 
 
 @pytest.mark.parametrize(("answer", "reply", "expected"), MATHEMATICS)

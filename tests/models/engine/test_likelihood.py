@@ -69,12 +69,6 @@ def test_a_score_is_the_sum_of_the_log_probabilities_of_its_tokens(kind: str) ->
     close(scores, [[plain(subject, ask, option) for option in OPTIONS] for ask in asks()])
 
 
-def test_the_mean_per_token_is_the_other_way_to_score() -> None:
-    sums = backend().likelihoods(asks(), [OPTIONS] * 3)
-    means = backend().likelihoods(asks(), [OPTIONS] * 3, per_token=True)
-    close(means, [[s / len(o) for s, o in zip(row, OPTIONS, strict=True)] for row in sums])
-
-
 @pytest.mark.parametrize("control", CONTROLS)
 def test_under_a_control_scores_are_those_of_a_held_model(control: str) -> None:
     subject, ask = backend(), asks(control)[0]

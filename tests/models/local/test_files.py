@@ -11,7 +11,8 @@ from peft import LoraConfig
 
 from holdfast.core.errors import ModelError
 from holdfast.models import load
-from holdfast.models.local.files import MINI, ModelSource, find_source, hash_source
+from holdfast.models.catalogue import MINI
+from holdfast.models.local.files import ModelSource, find_source, hash_source
 from tiny_adapters import adapted_model
 from tiny_models import TEMPLATES, tokenizer
 

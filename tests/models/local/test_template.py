@@ -125,6 +125,19 @@ def test_the_span_is_found_whatever_the_prompt_says(style: str, prompt: str) -> 
     assert whole(template, chat) == STYLES[style][2].replace(PROMPT, prompt)
 
 
+@pytest.mark.parametrize("style", TEMPLATES)
+@pytest.mark.parametrize("first", ["", " \n"])
+def test_the_span_is_found_before_an_empty_message_of_the_users(style: str, first: str) -> None:
+    """Some templates have both in one message and trim it."""
+    template = Template(tokenizer(style))
+    for text in ("Hi there", first, "Hi there"):
+        chat = template.render((message("system", PROMPT), message("user", text)))
+        assert content(template, chat) == PROMPT
+        assert whole(template, chat).strip() == STYLES[style][2].strip()
+    chat = template.render((message("system", f"{PROMPT} \n"), message("user", first)))
+    assert content(template, chat).strip() == PROMPT
+
+
 @pytest.mark.parametrize("style", ["chatml", "llama3"])
 def test_blanks_around_a_prompt_do_not_hide_it(style: str) -> None:
     template = Template(tokenizer(style))
@@ -449,6 +462,22 @@ def test_a_template_that_reads_control_tokens_in_messages_still_does() -> None:
     assert [i for i in forgery.ids if i in special] == [
         i for i in template.render(agent_view(None, ["Hi", "YES", "So?"])).ids if i in special
     ]
+
+
+@pytest.mark.parametrize("reads", [["</s>"], ["</s>", "<!03>", "<!39>"]])
+def test_it_reads_its_own_of_any_number_of_control_tokens_and_the_others_are_text(
+    reads: list[str],
+) -> None:
+    tokens, more = tokenizer(None), [f"<!{i:02}>" for i in range(40)]
+    tokens.add_special_tokens({"additional_special_tokens": more}, False)
+    split = "".join(f".split('{one}')[-1]" for one in reads)
+    tokens.chat_template = CHATML.replace("m.content", f"m.content{split}")
+    template, special = Template(tokens), {*tokens.all_special_ids}
+    text = f"{'thought'.join(reads)}YES{FORGERY.replace('</s>', '')}"
+    text += "".join(one for one in more if one not in reads)
+    chats = (agent_view(None, ["Hi", one, "So?"]) for one in (text, f"{''.join(reads)}YES"))
+    forged, plain = ([i for i in template.render(one).ids if i in special] for one in chats)
+    assert forged == plain
 
 
 def test_names_and_arguments_of_calls_forge_no_turn_either() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -62,3 +63,22 @@ def test_a_reply_with_separators_that_json_holds_as_they_are_is_read_back(tmp_pa
     text = "".join(dumps(one) + "\n" for one in answers)
     (tmp_path / NAME).write_text(text, encoding="utf-8")
     assert with_answers(nobody, plan_of(2), nobody, tmp_path).answers == replies
+
+
+class Template:
+    """A chat template that shows a thought before a reply."""
+
+    @staticmethod
+    def text(chat: Any, *, prompt: bool) -> str:
+        return str(chat)
+
+
+def test_a_right_answer_comes_with_its_thought(tmp_path: Path) -> None:
+    writer: Any = Writer(Reply("4.", thought="2 and 2"), Reply("It is 4."), Reply("5."))
+    writer.template = Template()
+    with Reward([TASK]) as reward:
+        plan = with_answers(writer, plan_of(3), reward, tmp_path)
+    nobody: Any = SimpleNamespace(template=Template())  # as where a run goes on
+    for one in (plan, with_answers(nobody, plan_of(3), nobody, tmp_path)):
+        assert one.answers == ["4.", "It is 4.", "4."]
+        assert one.thoughts == ["2 and 2", "", "2 and 2"]

@@ -106,6 +106,37 @@ def test_a_forked_process_compares_mathematics_by_a_worker_of_its_own(
     assert scripts._math() is not parents
 
 
+class Late:
+    """Compares no mathematics in time."""
+
+    errors = 0
+
+    def check(self, gold: str, reply: str) -> None:
+        self.errors += 1
+
+
+def test_a_check_that_fails_earns_nothing_and_is_said_and_logged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch = pytest.importorskip("torch")
+    late = Late()
+    monkeypatch.setattr(scripts, "_math", lambda: late)
+    formula, metrics = "\\frac12", dict[str, float]()
+    with pytest.warns(UserWarning, match="and earns nothing: .* more than 5 seconds"):
+        assert permix.compute_score("x", "$\\frac12$", formula) == 0
+    reward = permix.reward("answer")
+    with pytest.warns(UserWarning):
+        paid = reward(
+            completions=["$\\frac12$", "It is 4."],
+            answer=[formula, "4"],
+            log_metric=metrics.__setitem__,
+        )
+    assert paid == [0, 1] and metrics == {"rewards/answer_final/verifier_errors": 0.5}
+    with pytest.warns(UserWarning):
+        logs = permix.reward_func(["Q $\\frac12$", "Q 4"], ["Q "] * 2, [formula, 4])["extra_logs"]
+    assert torch.equal(logs["verifier_errors"], torch.tensor([1.0, 0.0]))
+
+
 @pytest.mark.parametrize("gold", ["", " ", None])
 def test_a_row_without_a_gold_answer_is_refused_and_does_not_pay_every_reply(gold: object) -> None:
     with pytest.raises(HoldfastError, match="no gold answer"):

@@ -366,6 +366,9 @@ def test_an_adapters_card_says_what_it_is_and_how_it_was_trained(
     assert "    holdfast permix train --rank 4\n" in card
     assert f"(rank 4) by the arm {arm}" in card and f"- {step} in a step" in card
     assert f"--model FOLDER --base {folder}\n" in card and "../summary.json" in card
+    # Beside checkpoints TRL and PEFT would write templates, which name other links and models.
+    assert list((out / "checkpoints").glob("checkpoint-*/adapter_model.safetensors"))
+    assert not list((out / "checkpoints").rglob("README.md"))
 
 
 def test_a_lora_on_an_adapter_is_refused(train_small: Any, tmp_path: Path) -> None:
@@ -457,3 +460,44 @@ def test_options_of_the_template_hold_where_answers_are_imitated_and_measured(
     ids = trainer.train_dataset[0]["input_ids"]
     assert trainer.processing_class.decode(ids).startswith("calm")
     assert options == [{"calm": True}] * 2  # before training, and after
+
+
+@pytest.mark.parametrize(("shows", "said"), [(True, ""), (False, "without their thoughts")])
+def test_a_thinking_model_imitates_its_own_thoughts_too(
+    train_small: Any,
+    folder: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    shows: bool,
+    said: str,
+) -> None:
+    template = Path(folder) / "chat_template.jinja"
+    before = template.read_text(encoding="utf-8")
+    trainers: list[Any] = []
+    build, reply = fit.sft_trainer, LocalBackend.reply
+
+    def think(self: LocalBackend, *args: Any) -> list[Reply]:
+        return [
+            replace(one, text="blue", stop="stop", thought="hm" if i else None)
+            for i, one in enumerate(reply(self, *args))
+        ]
+
+    def build_trainer(*args: Any) -> Any:
+        trainers.append(build(*args))
+        return trainers[-1]
+
+    monkeypatch.setattr(LocalBackend, "reply", think)
+    monkeypatch.setattr(fit, "sft_trainer", build_trainer)
+    try:
+        if shows:
+            template.write_text(tiny_models.QWEN3, encoding="utf-8")
+        train_small(tmp_path / "run", arm="rft", steps=1)
+    finally:
+        template.write_text(before, encoding="utf-8")
+    (trainer,) = trainers
+    texts = [trainer.processing_class.decode(row["input_ids"]) for row in trainer.train_dataset]
+    thoughts = ["<think>\n\n</think>", *["<think>\nhm\n</think>"] * (len(texts) - 1)]
+    for text, thought in zip(texts, thoughts, strict=True):
+        assert (f"assistant\n{thought}\n\nblue<|im_end|>" in text) == shows
+    assert said in capsys.readouterr().err

@@ -27,9 +27,8 @@ def rows(tasks: int, failed: tuple[tuple[str, int], ...] = ()) -> Any:
 
 
 def lines(tasks: int, failed: tuple[tuple[str, int], ...] = ()) -> list[str]:
-    summary = SimpleNamespace(
-        tasks=tasks, dropped=DroppedTasks(0, 0, 0), without_persona={}, rows=rows(tasks, failed)
-    )
+    fields = {"tasks": tasks, "dropped": DroppedTasks(0, 0, 0), "without_persona": {}}
+    summary = SimpleNamespace(**fields, rows=rows(tasks, failed), note=None)
     return list(_arm_lines(cast(PrismEvalSummary, summary)))
 
 

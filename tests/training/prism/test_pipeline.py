@@ -15,7 +15,7 @@ from peft import PeftModel
 
 from actors import Actor, persona
 from commands import run_command
-from holdfast.cli.prism import _training_lines
+from holdfast.cli.prism import _arm_lines, _training_lines
 from holdfast.core.backend import Ask, Reply, Sampling
 from holdfast.core.chat import agent_view, message
 from holdfast.core.control import NONE, parse
@@ -30,8 +30,10 @@ from holdfast.models import load as models
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import ABOUT, GatedAdapter, read_about
 from holdfast.models.local.hold.hold import hold
+from holdfast.models.notes import NOTES
 from holdfast.persona.experts import Expert
 from holdfast.persona.suite import Suite
+from holdfast.report.words import notes
 from holdfast.results.training.prism import DroppedTasks
 from holdfast.serve.app import create_app
 from holdfast.training.prism import deciders, pipeline, stages
@@ -98,6 +100,7 @@ def test_the_stages_leave_a_gate_and_a_stock_adapter_and_say_what_they_are_worth
     tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "prism"
+    monkeypatch.setitem(NOTES, "small", "It is a toy.")
     result = train_with_wins(out, tasks, monkeypatch)
     summary = result.summary
     assert summary.queries == 32 == summary.wins + summary.losses + summary.ties
@@ -106,7 +109,7 @@ def test_the_stages_leave_a_gate_and_a_stock_adapter_and_say_what_they_are_worth
     assert summary.kl_last < summary.kl_first
     assert summary.kl_first > 10 * summary.kl_same
     assert {"auc", "accuracy", "majority"} <= as_record(summary)["gate"].keys()
-    assert summary.note == deciders.gate_warning(summary.gate)
+    assert summary.note == notes("It is a toy.", deciders.gate_warning(summary.gate))
     noted = replace(result, summary=replace(summary, note="The gate is no use."))
     assert list(_training_lines(noted))[-2:] == ["The gate is no use.", str(out)]
     ((pair, comparison),) = result.examples(count=1)
@@ -341,7 +344,9 @@ def test_every_arm_is_scored_and_the_gate_costs_nothing_where_it_is_off(
 ) -> None:
     train_with_wins(tmp_path / "prism", tasks, monkeypatch)
     others = other_tasks(tasks, tmp_path)
+    monkeypatch.setitem(NOTES, "small", "It is a toy.")
     summary = evaluate(backend(), tmp_path / "prism", tasks=str(others), samples=1, **BRIEF).summary
+    assert list(_arm_lines(summary))[-1] == summary.note == "It is a toy."
     rows = {row.arm: row for row in summary.rows}
     assert tuple(rows) == tuple(arm for arm in ARMS if arm != "every turn")
     assert rows["base"].against["base"].delta == 0

@@ -59,10 +59,10 @@ class PoolModel:
         return None if why is None else str(why)
 
     def likelihoods(
-        self, asks: Sequence[Ask], options: Sequence[Sequence[str]], *, per_token: bool = False
+        self, asks: Sequence[Ask], options: Sequence[Sequence[str]]
     ) -> list[list[float]]:
         """As the backend on a worker scores them."""
-        return list(self._call("likelihoods", asks, options, per_token=per_token))
+        return list(self._call("likelihoods", asks, options))
 
     def count(self, text: str) -> int:
         """Tokens in a text, by a worker's tokenizer."""

@@ -43,6 +43,7 @@ from holdfast.evals.tasks.batches import (
     estimate_batches,
 )
 from holdfast.evals.tasks.model_judge import count_verdicts, judge_tasks, reach_judge
+from holdfast.evals.tasks.near_duplicates import describe_trained
 from holdfast.evals.tasks.tasks import Task, load_tasks_with_form
 from holdfast.models.notes import NOTES, own_source
 from holdfast.persona.experts import (
@@ -269,6 +270,7 @@ class _EffectPlan:
             **run.of_work(seconds=round(time.monotonic() - start, 1)),
             note=notes(
                 *dict.fromkeys(map(NOTES.get, names)),
+                *(describe_trained(name, self.tasks) for name in names),
                 describe_missing(numbers.failed, numbers.answers),
                 describe_unread(count_verdicts(run)),
             ),

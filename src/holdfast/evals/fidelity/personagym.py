@@ -36,6 +36,7 @@ from holdfast.evals.fidelity.answers import (
 from holdfast.evals.fidelity.questionnaire import GRADES, Questionnaire
 from holdfast.evals.fidelity.score import Graded, persona_scores, with_weakest
 from holdfast.evals.fidelity.settings import FidelitySettings, QuestionnaireSettings
+from holdfast.evals.tasks.model_judge import reach_judge
 from holdfast.judge.rubric import Item, Verdict
 from holdfast.results.fidelity import (
     JudgeScores,
@@ -88,6 +89,9 @@ def measure_questionnaire(
         QuestionnaireAnswer | WrittenTexts,  # type: ignore[arg-type]
         QuestionnaireVerdict,
     )
+    writes = [writer] if options.examples and writer not in judges else []
+    for one in (*judges, *writes):
+        reach_judge(run, one, needed=True)
     failed_requests = 0
     if people:
         n = options.questions_per_task or author.USUAL

@@ -37,7 +37,7 @@ class TextBackend:
         return None if control == NONE else f"{self.name} takes no control: it only sees messages."
 
     def likelihoods(
-        self, asks: Sequence[Ask], options: Sequence[Sequence[str]], *, per_token: bool = False
+        self, asks: Sequence[Ask], options: Sequence[Sequence[str]]
     ) -> list[list[float]]:
         """Raise `ServiceError`: only text comes back."""
         raise ServiceError(f"{self.name} returns text only, without likelihoods.")

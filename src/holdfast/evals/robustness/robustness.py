@@ -34,13 +34,14 @@ from holdfast.evals.robustness.settings import RobustnessSettings
 from holdfast.evals.robustness.summary import Answers, lost_items, summarise
 from holdfast.evals.tasks.batches import TaskBatch, TaskUnit, ask, batches, estimate_batches
 from holdfast.evals.tasks.math_equality import MathCheck
+from holdfast.evals.tasks.near_duplicates import describe_trained
 from holdfast.evals.tasks.tasks import Task, load_items
 from holdfast.evals.tasks.verifier import verifier
 from holdfast.models.notes import NOTES, own_source
 from holdfast.persona import pool
 from holdfast.persona.files import find_repeat
 from holdfast.report.robustness import headline
-from holdfast.report.words import inconclusive
+from holdfast.report.words import inconclusive, notes
 from holdfast.results.robustness import (
     PersonaAccuracy,
     PoolPersona,
@@ -196,7 +197,7 @@ class _RobustnessPlan:
             verifiers=dict(Counter(self.verifiers.values())),
             left_out=self.left_out,
             **run.of_work(seconds=round(time.monotonic() - start, 1)),
-            note=NOTES.get(self.model.name),
+            note=notes(NOTES.get(self.model.name), describe_trained(self.model.name, self.tasks)),
             report=run.page,
         )
 

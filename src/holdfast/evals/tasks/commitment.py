@@ -169,14 +169,16 @@ _BOUND = re.compile(
 _BOUND_AFTER = re.compile(
     r"(?i)^(?:[*_)]|\s[^\W\d_]+)?"
     r"(?:\s?\+(?!\s*\d)|\s(?:or|and) (?:more|less|fewer|above|below|up)\b)"
-    r"|^\s(?:[<>≤≥≠]|!=)=?\s|^k\b|^\s(hundred|thousand|dozen|squared|cubed)\b"
+    r"|^\s(?:[<>≤≥≠]|!=)=?\s|^k\b"
+    r"|^(?:\s+|[‑-])(hundred|thousand|dozen|million|billion|trillion|squared|cubed)s?\b"
 )
+_UNIT = frozenset({"million", "billion", "trillion"})  # a question that is not known may be in them
 
 
 def is_bound(text: str, answer: Decimal, question: str) -> bool:
-    """Whether a number is only a bound ("at least 18", "> 18") or a part of one ("18 thousand").
+    """Whether a number is only a bound ("at least 18", "> 18") or a part of one ("18 million").
 
-    A bound in the words of the question is what was asked for.
+    A bound in the words of the question is what was asked for ("How many million?").
     """
     places = [one for one in (*digits(text), *read_spelled_numbers(text)) if answer in one.values]
     wording = question.lower().replace("?", "")
@@ -184,7 +186,8 @@ def is_bound(text: str, answer: Decimal, question: str) -> bool:
         match = _BOUND.search(text[max(0, one.start - _NEAR) : one.start]) or _BOUND_AFTER.match(
             text[one.end :]
         )
-        if match is None or (match[1] or "?").lower() in wording:
+        word = (match[1] or "?").lower() if match else ""
+        if word in wording or (not wording and word in _UNIT):
             return False
     return bool(places)
 

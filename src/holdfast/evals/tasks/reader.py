@@ -302,17 +302,17 @@ def _read_math(gold: Gold, text: str, finished: bool, math: MathEquality) -> Rea
     bare = re.split(r"\b(?:is|are|be)\s", text)[-1].strip(" .$*")  # a formula without signs
     if not statement and is_formula(bare) and not (whole and whole.right):
         whole = _compare(answer, bare, math)
-    error = whole is None or (strict is None and place is not None)
     others = {"".join(_latex_words(one).split()) for one in find_statements(text) if one}
-    agree = len(others) < 2 or all(
-        (same := _compare(answer, one, math)) is not None and same.right
-        for one in find_statements(text)
-    )
-    committed = agree and not (statement and wavers(text, re.escape(statement)))
+    several = find_statements(text) if len(others) > 1 else []
+    outcomes = (_compare(answer, one, math) for one in several)
+    other = next((one for one in outcomes if not (one and one.right)), Checked(True, True))
+    error = whole is None or (strict is None and place is not None) or other is None
+    committed = other is not None and other.right
+    committed = committed and not (statement and wavers(text, re.escape(statement)))
     ending = statement or _ending(text)
     committed = committed and not (asks(ending) or HEDGE.search(ending) or OR.search(ending))
-    several = is_row(ending) or (not statement and gives_another(text))
-    committed = committed and not ("," not in gold.answer and several)
+    another = is_row(ending) or (not statement and gives_another(text))
+    committed = committed and not ("," not in gold.answer and another)
     committed = committed and not is_relation(ending, gold.answer)
     denied = number(gold.answer) is not None and _denies(ending, gold.answer)
     result = reading(

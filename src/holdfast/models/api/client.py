@@ -156,7 +156,7 @@ class ApiBackend:
         )
 
     def likelihoods(
-        self, asks: Sequence[Ask], options: Sequence[Sequence[str]], *, per_token: bool = False
+        self, asks: Sequence[Ask], options: Sequence[Sequence[str]]
     ) -> list[list[float]]:
         """Raise `ServiceError`: an API gives text only."""
         raise ServiceError(

@@ -165,23 +165,19 @@ class LocalBackend:
         ]
 
     def likelihoods(
-        self, asks: Sequence[Ask], options: Sequence[Sequence[str]], *, per_token: bool = False
+        self, asks: Sequence[Ask], options: Sequence[Sequence[str]]
     ) -> list[list[float]]:
         """Return the log-likelihood of each ask's options as its reply, under the ask's control.
 
-        It is the sum over an option's tokens, or their mean with `per_token`; the token that would
-        end the reply needs room but does not count. A thought that the template opens is empty.
-        If one option does not fit the context, all options of that ask get -inf.
+        It is the sum over an option's tokens; the token that would end the reply needs room but
+        does not count. A thought that the template opens is empty. If one option does not fit the
+        context, all options of that ask get -inf.
         """
         if any(ask.control.prism for ask in asks):
             raise ControlError("options are scored without an adapter: use generation.")
         requests = [self.request(ask).with_prompts(self.thoughts.close) for ask in asks]
         tails = [[self.encode(option) for option in each] for each in options]
-        sums = likelihoods(self.engine, requests, tails)
-        return [
-            [score / len(tail) if per_token else score for score, tail in zip(*pair, strict=True)]
-            for pair in zip(sums, tails, strict=True)
-        ]
+        return likelihoods(self.engine, requests, tails)
 
     def count(self, text: str) -> int:
         """Count the tokens in a text, without a template's."""

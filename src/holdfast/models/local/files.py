@@ -19,11 +19,10 @@ from transformers import PreTrainedModel
 
 from holdfast.core.errors import ModelError
 from holdfast.core.settings import expand_home
-from holdfast.models.catalogue import CATALOGUE, find_model
+from holdfast.models.catalogue import CATALOGUE, MINI, find_model
 from holdfast.models.fetch import fetch
 from holdfast.models.ollama_store import OLLAMA, find_weights
 
-MINI = Path(__file__).parents[1] / "mini" / "weights"
 ADAPTER = "adapter_config.json"
 # Files of more bytes in all are hashed by headers, sizes and samples: all of them takes minutes.
 HASH_LIMIT = 1 << 30

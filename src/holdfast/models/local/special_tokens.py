@@ -29,7 +29,6 @@ Encoding = tuple[tuple[int, ...], list[Span]]
 
 _STEMS = re.compile(r"qzx(\d{1,9})token")
 _TEXTS = ("content", "reasoning_content")  # fields of a message that templates show as they are
-_TRIES = 16  # mentioned tokens that are tested: a template may read them itself
 _splitting: WeakKeyDictionary[PreTrainedTokenizerBase, Tokenizer] = WeakKeyDictionary()
 
 
@@ -145,12 +144,18 @@ class SpecialTokens:
             if words.with_tokens(result := render(changed)) == text:
                 return result
         # It may read some of them itself, such as the end of a thought: these stay.
-        mentions = {one for one in every if self._with_words(chat, words, {one}, _TEXTS) != chat}
-        for one in sorted(mentions)[:_TRIES]:
-            if words.with_tokens(render(self._with_words(chat, words, {one}, _TEXTS))) != text:
-                mentions.remove(one)
-        result = render(self._with_words(chat, words, mentions, _TEXTS))
-        return result if mentions and words.with_tokens(result) == text else None
+        mentions = [one for one in every if self._with_words(chat, words, {one}, _TEXTS) != chat]
+        best, plain = None, set[str]()
+        parts = [sorted(mentions)]
+        while parts:  # halved where it reads one, so that a few renderings tell them apart
+            part = parts.pop()
+            result = render(self._with_words(chat, words, plain.union(part), _TEXTS))
+            if words.with_tokens(result) == text:
+                plain.update(part)
+                best = result
+            elif len(part) > 1:
+                parts += part[: len(part) // 2], part[len(part) // 2 :]
+        return best
 
     def _with_words(
         self, chat: Chat, words: _Words, tokens: Collection[str], fields: Collection[str] | None

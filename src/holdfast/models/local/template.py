@@ -172,11 +172,14 @@ class Template:
             span = self._find_tokens(text, ids, offsets, len(before), len(text) - len(after))
             return RenderedChat(ids, span, span)
         bounds = self._bounds.get(system) or self._find_bounds(system)
-        if bounds is None or not text.startswith(bounds.head):
+        # Before an empty message of the user's a template may trim the blanks at the head's end.
+        heads = (bounds.head, bounds.head.rstrip()) if bounds else ()
+        opening = next(filter(text.startswith, heads), None)
+        if bounds is None or opening is None:
             return RenderedChat(ids)
         self._bounds.put(system, bounds, 4 * len(bounds.head))
-        content = self._find_tokens(text, ids, offsets, bounds.start, bounds.end)
-        whole = (0, self._find_tokens(text, ids, offsets, 0, len(bounds.head))[1])
+        content = self._find_tokens(text, ids, offsets, bounds.start, min(bounds.end, len(opening)))
+        whole = (0, self._find_tokens(text, ids, offsets, 0, len(opening))[1])
         # One token more than the message, so that a token grown across its end is noticed.
         head = RenderedChat(ids[: whole[1] + 1], content, whole)
         self._heads.put(system, head, _TOKEN * len(head.ids))
@@ -284,15 +287,12 @@ class Template:
         prompt = message("system", system)
         with_mark = self.text(self.fold((_SYSTEM, _USER)))
         text = self.text(self.fold((prompt, _USER)))
-        start = with_mark.find(MARK)
-        tail = with_mark[start + len(MARK) :]
+        before, mark, tail = with_mark.partition(MARK)
+        if not mark or _cut_out(before, text, tail) != system.strip():
+            return None
         end = len(text) - len(tail)
-        if start < 0 or text[:start] != with_mark[:start] or not text.endswith(tail):
-            return None
-        if text[start:end].strip() != system.strip():
-            return None
         # Blanks around the prompt (a template that does not trim) are content as well.
-        return _Bounds(start, end, text[: self._find_message_end(prompt, text, end)])
+        return _Bounds(len(before), end, text[: self._find_message_end(prompt, text, end)])
 
     def _find_message_end(self, prompt: Message, text: str, end: int) -> int:
         """Find where the rendered system message ends in `text`; its content ends at `end`."""

@@ -167,9 +167,9 @@ class VllmBackend:
         return [reply for reply in replies if reply is not None]
 
     def likelihoods(
-        self, asks: Sequence[Ask], options: Sequence[Sequence[str]], *, per_token: bool = False
+        self, asks: Sequence[Ask], options: Sequence[Sequence[str]]
     ) -> list[list[float]]:
-        """Log-likelihood of each ask's options as its reply, or `per_token` the mean of tokens.
+        """Log-likelihood of each ask's options as its reply.
 
         -inf for all of an ask's options if one of them and a token more do not fit the context.
         """
@@ -189,8 +189,7 @@ class VllmBackend:
         outputs = self._generate(prompts, parameters)
         for (i, j, tail), output in zip(places, outputs, strict=True):
             steps = output.prompt_logprobs[len(output.prompt_token_ids) - len(tail) :]
-            total = sum(step[token].logprob for step, token in zip(steps, tail, strict=True))
-            scores[i][j] = total / len(tail) if per_token else total
+            scores[i][j] = sum(step[token].logprob for step, token in zip(steps, tail, strict=True))
         return scores
 
     @property

@@ -50,6 +50,10 @@ class PermixManifest:
     """Verifier and reading of the reward."""
 
 
+ITEMS = "items.jsonl"
+"""The file of a run that lists what is trained on."""
+
+
 @dataclass(frozen=True)
 class TrainedItem:
     """A task that was trained on, a line of items.jsonl."""
@@ -71,6 +75,8 @@ class OwnAnswer:
     reply: str
     right: bool
     """Whether it was paid and not cut; only such replies are imitated."""
+    thought: str | None = optional_field()
+    """The thought before it."""
 
 
 @dataclass(frozen=True)

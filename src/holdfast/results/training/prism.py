@@ -193,7 +193,7 @@ class PrismSummary:
     seconds: float
     """Seconds of wall clock."""
     note: str | None = None
-    """What to know and do where the gate is no better than chance."""
+    """What to know of the model, and to do where the gate is no better than chance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,3 +335,5 @@ class PrismEvalSummary:
     """The command that was given."""
     seconds: float
     """Seconds of wall clock."""
+    note: str | None = None
+    """What to know of the model."""

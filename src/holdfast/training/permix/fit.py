@@ -18,7 +18,7 @@ from transformers.utils import logging
 from trl import GRPOConfig, SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
 from holdfast.core.backend import Ask
-from holdfast.core.chat import Chat
+from holdfast.core.chat import Chat, Message, message
 from holdfast.core.progress import Progress
 from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
@@ -170,13 +170,16 @@ def sft_trainer(backend: LocalBackend, plan: TrainingPlan, checkpoints: Path) ->
     )
     prompts = chats(plan.rows, plan.tasks, plan.personas)
     options = backend.template.options
+    completions: list[Message] = [message("assistant", answer) for answer in plan.answers]
+    for completion, thought in zip(completions, plan.thoughts, strict=False):
+        completion["reasoning_content"] = thought
     rows = [
         {
             "prompt": _messages(backend, chat),
-            "completion": [{"role": "assistant", "content": answer}],
+            "completion": [completion],
             **({"chat_template_kwargs": options} if options else {}),
         }
-        for chat, answer in zip(prompts, plan.answers, strict=True)
+        for chat, completion in zip(prompts, completions, strict=True)
     ]
     return SFTTrainer(
         model=backend.engine.model,

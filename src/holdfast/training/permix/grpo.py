@@ -129,7 +129,7 @@ class MixedGRPOTrainer(GRPOTrainer):
 
 
 class StepCallback(TrainerCallback):
-    """Writes the metrics of every step, and ends a step cleanly on an interrupt."""
+    """Writes the metrics of every step, ends a step cleanly on an interrupt, and clears up."""
 
     def __init__(
         self, metrics: MetricsLog, progress: Progress, samples: Callable[[], Sequence[Rollout]]
@@ -147,6 +147,12 @@ class StepCallback(TrainerCallback):
         if self.stopped:
             control.should_save = control.should_training_stop = True
         return control
+
+    def on_save(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        """Remove the cards that TRL and PEFT write beside checkpoints: templates, half empty."""
+        if state.is_world_process_zero:
+            for card in Path(args.output_dir).rglob("README.md"):
+                card.unlink()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
         if logs and "loss" in logs:

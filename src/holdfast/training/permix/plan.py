@@ -16,7 +16,7 @@ from holdfast.results.training.permix import TrainedItem
 from holdfast.training.permix.mixing import PromptRow
 from holdfast.training.permix.settings import TrainerSettings
 
-MODEL, ADAPTER, CHECKPOINTS, ITEMS = "model", "adapter", "checkpoints", "items.jsonl"
+MODEL, ADAPTER, CHECKPOINTS = "model", "adapter", "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class TrainingPlan:
     """The trainer's settings."""
     answers: Sequence[str] = ()
     """What an arm that imitates learns from, an answer for each row."""
+    thoughts: Sequence[str] = ()
+    """The thought before each answer, "" where there is none; none at all of answers without."""
 
 
 def processes() -> int:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -28,7 +29,7 @@ from holdfast.core.seeds import seed_of
 from holdfast.core.settings import require_name
 from holdfast.evals.tasks.gold import Gold, is_number_list
 from holdfast.evals.tasks.gold_columns import gold_answer, is_number, letter_of, read_list
-from holdfast.evals.tasks.math_equality import MathCheck
+from holdfast.evals.tasks.math_equality import LIMIT, MathCheck
 from holdfast.evals.tasks.numbers import number
 from holdfast.evals.tasks.questions import REFUSAL, Question
 from holdfast.evals.tasks.reader import read
@@ -132,7 +133,8 @@ def reward(
     """A reward function for TRL's `GRPOTrainer(reward_funcs=…)`, and for Unsloth, which uses it.
 
     Columns named as in `LISTS`, lists of texts, are read where the data set has them (`score`).
-    Trainers log it under the names of column and reading, as `answer_final`.
+    Trainers log it under the names of column and reading, as `answer_final`; TRL also logs
+    `rewards/answer_final/verifier_errors`, the share of replies of which a check failed.
 
     Args:
         column: The column of the data set with the gold answer: words, a number or LaTeX.
@@ -152,6 +154,7 @@ def reward(
         completions: Sequence[Any],
         prompts: Sequence[Any] | None = None,
         completion_ids: Sequence[Sequence[int]] | None = None,
+        log_metric: Callable[[str, float], None] | None = None,
         **columns: Any,
     ) -> list[float]:
         if column not in columns:
@@ -161,14 +164,18 @@ def reward(
                 f"on of the data set ({names or 'nothing'}): name another, or set "
                 "remove_unused_columns=False."
             )
-        rewards = []
+        rewards, failed = [], 0
         for i, (completion, gold) in enumerate(zip(completions, columns[column], strict=True)):
             ids = completion_ids[i] if completion_ids is not None else ()
             prompt = prompts[i] if prompts is not None else ""
             lists = {name: columns[name][i] for name in LISTS if name in columns}
             reply = find_opening(prompt) + read_completion(completion)
-            right = score(reply, gold, find_question(prompt), reading, **lists)
+            right, error = _try_score(reply, gold, find_question(prompt), reading, **lists)
             rewards.append(0.0 if reading == "final" and is_cut(ids, end_ids) else right)
+            failed += error
+        if log_metric and rewards:
+            name = f"rewards/{rewards_of.__name__}/verifier_errors"
+            log_metric(name, failed / len(rewards))
         return rewards
 
     rewards_of.__name__ = f"{column}_{reading}"  # by which trainers log it
@@ -197,6 +204,8 @@ def score(
     **lists: Sequence[str] | None,
 ) -> float:
     """1 where a reply has the gold answer by a reading, else 0.
+
+    Where mathematics cannot be compared it is 0, and a warning names the gold answer.
 
     Args:
         reply: The whole reply, thoughts included.
@@ -231,7 +240,22 @@ def score(
     # A list of numbers in a box is a set, as in MATH; elsewhere its order may matter.
     boxed = number(answer) is None and is_number_list(answer) and "\\boxed" in str(gold)
     kind = kind or ("choice" if right.choices else "math" if boxed else choose_kind([answer]))
-    return float(getattr(read(right, reply, kind, _math()), reading))
+    found = read(right, reply, kind, _math())
+    paid = float(getattr(found, reading))
+    if found.error and not paid:
+        warnings.warn(
+            f"a reply could not be compared with the gold answer {answer[:80]!r} and earns "
+            f"nothing: the check took more than {LIMIT:g} seconds, or failed.",
+            stacklevel=2,
+        )
+    return paid
+
+
+def _try_score(*reply: Any, **lists: Any) -> tuple[float, bool]:
+    """What `score` gives, and whether a check of mathematics failed."""
+    errors = _math().errors
+    right = score(*reply, **lists)
+    return right, _math().errors > errors
 
 
 def _check_kind(gold: Gold, kind: str | None) -> None:
@@ -290,20 +314,21 @@ def reward_func(
         rest: What else it passes.
 
     Returns:
-        `rewards` and `scores`, tensors of 0 and 1, and `extra_logs`.
+        `rewards` and `scores`, tensors of 0 and 1, and `extra_logs`, where `verifier_errors` is 1
+        for a reply of which a check failed.
 
     Raises:
         HoldfastError: A query does not begin with its prompt.
     """
     import torch
 
-    rewards = torch.tensor(
-        [
-            score(find_opening(prompt) + read_reply(query, prompt), gold)
-            for query, prompt, gold in zip(queries, prompts, labels, strict=True)
-        ]
-    )
-    return {"rewards": rewards, "scores": rewards, "extra_logs": {"right": rewards}}
+    scores = [
+        _try_score(find_opening(prompt) + read_reply(query, prompt), gold)
+        for query, prompt, gold in zip(queries, prompts, labels, strict=True)
+    ]
+    rewards, errors = torch.tensor(scores, dtype=torch.float).unbind(1)
+    logs = {"right": rewards, "verifier_errors": errors}
+    return {"rewards": rewards, "scores": rewards, "extra_logs": logs}
 
 
 def _math() -> MathCheck:

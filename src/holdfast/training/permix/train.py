@@ -36,6 +36,7 @@ from holdfast.models.notes import NOTES
 from holdfast.persona import pool
 from holdfast.results.training.permix import (
     IMITATIONS,
+    ITEMS,
     LearningMeans,
     PermixManifest,
     PermixSummary,
@@ -50,7 +51,6 @@ from holdfast.training.permix.metrics import learning_means, read_metrics
 from holdfast.training.permix.mixing import PersonaMix
 from holdfast.training.permix.plan import (
     ADAPTER,
-    ITEMS,
     MODEL,
     TrainingPlan,
     main_process,

@@ -47,7 +47,7 @@ from holdfast.evals.tasks.near_duplicates import groups, overlapping_tasks, task
 from holdfast.evals.tasks.tasks import Task, load_tasks_with_form
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import GatedAdapter, read_about
-from holdfast.models.notes import own_source
+from holdfast.models.notes import NOTES, own_source
 from holdfast.persona.experts import Expert, read_described, roles, without_persona
 from holdfast.results.training.prism import (
     ArmAnswer,
@@ -121,8 +121,7 @@ def evaluate(
     with GatedAdapter(model.engine, model.name, model.digest, folder) as gated_adapter:
         evaluation = _Evaluation(model, gated_adapter, settings, experts, usable)
         _ask_arms(evaluation, run, arms, progress or Progress(enabled=False))
-    if judge_model is not None:
-        _judge(run, usable, judge_model)
+    _judge(run, usable, judge_model)
     scores = EvaluationScores.of(run, usable, settings.samples, (*arms, "oracle"))
     summary = PrismEvalSummary(
         model=model.name,
@@ -137,6 +136,7 @@ def evaluate(
         rows=scores.rows(),
         gate=about.summary.gate,
         command=command,
+        note=NOTES.get(model.name),
         **run.of_work(seconds=round(time.monotonic() - start, 1)),
     )
     run.finish(summary)
@@ -238,7 +238,11 @@ def _manifest(
     )
 
 
-def _judge(run: Run[ArmAnswer, JudgeVerdict], tasks: Sequence[Task], judge_model: Backend) -> None:
+def _judge(
+    run: Run[ArmAnswer, JudgeVerdict], tasks: Sequence[Task], judge_model: Backend | None
+) -> None:
+    if judge_model is None:
+        return
     replies = {answer_key(record): (record.task, record.replies) for record in run.records}
     judge_tasks(run, tasks, replies, judge_model)
 

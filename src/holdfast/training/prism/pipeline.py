@@ -34,8 +34,9 @@ from holdfast.evals.tasks.tasks import load_tasks_with_form
 from holdfast.models.local import gate
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.gated_adapter import ABOUT, read_about
-from holdfast.models.notes import own_source
+from holdfast.models.notes import NOTES, own_source
 from holdfast.persona.experts import Expert, describe_experts, load_experts
+from holdfast.report.words import notes
 from holdfast.results.training.prism import (
     AnswerComparison,
     AnswerPair,
@@ -155,7 +156,7 @@ def train(
         adapter=str(training.folder),
         command=command,
         seconds=round(time.monotonic() - start, 1),
-        note=gate_warning(gate_scores),
+        note=notes(NOTES.get(training.model.name), gate_warning(gate_scores)),
     )
     _write_about(training, summary, queries, distillation)
     return PrismResult(summary, answers, comparisons)

@@ -44,8 +44,8 @@ from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import message
 from holdfast.core.control import parse
 from holdfast.core.errors import ControlError
+from holdfast.models.catalogue import MINI
 from holdfast.models.local.backend import LocalBackend
-from holdfast.models.local.files import MINI
 from holdfast.models.local.hold.hold import hold
 from tiny_models import CONFIGS, GROUPED, SHAPE, WINDOW, model, tokenizer
 
@@ -771,6 +771,24 @@ def test_a_block_in_which_no_row_has_the_persona_says_so() -> None:
             pass
         with hold(subject, "boost:6", tokenizer=TOKENS):
             subject.generate(**batch(ids_of(BARE), ids_of(SHORT)), **OPTIONS)
+
+
+def test_a_block_that_nobody_enters_says_so() -> None:
+    with pytest.warns(UserWarning, match=r"^`hold` did nothing: .* `with holdfast") as caught:
+        hold(model(), "anchor", tokenizer=TOKENS)
+    assert caught[0].filename == __file__
+
+
+def test_a_block_may_be_entered_later_and_again_and_be_a_decorator() -> None:
+    subject, inputs = model(), batch(ids_of(SHORT))
+    with torch.no_grad():
+        plain = subject(**inputs).logits
+        block = hold(subject, "boost:6", tokenizer=TOKENS)
+        for _ in range(2):
+            with block:
+                held = subject(**inputs).logits
+            assert torch.equal(subject(**inputs).logits, plain) and not torch.equal(held, plain)
+        assert torch.equal(block(subject)(**inputs).logits, held)
 
 
 def test_the_tokenizer_is_found_by_the_models_name_or_asked_for() -> None:

@@ -18,7 +18,7 @@ import inspect
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -41,12 +41,13 @@ from holdfast.control.switch import (
 )
 from holdfast.core.control import Control, parse
 from holdfast.core.errors import ControlError
+from holdfast.models.local.hold.block import as_block
 from holdfast.models.local.hold.positions import check_positions
 from holdfast.models.local.hold.rows import BatchRows
 from holdfast.models.local.hold.targets import HoldTargets, find_targets, lazy_tokenizer
 
 
-@contextmanager
+@as_block
 def hold(
     model: Any,
     control: str | Control,
@@ -163,7 +164,7 @@ class _Block:
             warnings.warn(
                 f"`{self.control.text}` did nothing: no row had the persona's tokens and others"
                 " after them. Give `span` as the persona's text, its token ids, or columns.",
-                stacklevel=4,  # this method, the block's generator, contextlib, and the user
+                stacklevel=5,  # this method, the generator, contextlib, the block, and the user
             )
 
     def _before(
