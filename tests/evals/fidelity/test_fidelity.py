@@ -137,6 +137,15 @@ def test_a_persona_that_a_model_judges_needs_one_and_every_judge_counts(tmp_path
         fidelity(Actor(obey), suite=path, judges=[mild, mild])
 
 
+def test_no_judge_model_sees_a_reply_that_failed(tmp_path: Path) -> None:
+    path = tmp_path / "suite.toml"
+    path.write_text(RUBRIC_SUITE, encoding="utf-8")
+    model = Actor(lambda ask: Reply("I would be so", stop="error"))  # type: ignore[misc]
+    judge = Actor(lambda ask: Reply('{"score": 5}'), name="mild")  # type: ignore[misc]
+    s = fidelity(model, suite=path, judges=[judge]).summary
+    assert (s.scores.score, s.details.judge_calls, s.details.failed_replies) == (0.0, 0, 2)
+
+
 def test_a_suites_run_goes_on_where_it_stopped(suite: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     whole = fidelity(Actor(obey), suite=suite, samples=2, out=out)

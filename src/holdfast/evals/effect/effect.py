@@ -39,10 +39,14 @@ from holdfast.evals.tasks.batches import (
     TaskUnit,
     ask,
     batches,
-    check_judge,
     estimate_batches,
 )
-from holdfast.evals.tasks.model_judge import count_verdicts, judge_tasks, reach_judge
+from holdfast.evals.tasks.model_judge import (
+    check_judge,
+    count_verdicts,
+    judge_tasks,
+    reach_judge,
+)
 from holdfast.evals.tasks.near_duplicates import describe_trained
 from holdfast.evals.tasks.tasks import Task, load_tasks_with_form
 from holdfast.models.notes import NOTES, own_source

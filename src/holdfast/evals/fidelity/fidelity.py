@@ -32,6 +32,7 @@ from holdfast.evals.fidelity.answers import Measurement
 from holdfast.evals.fidelity.personagym import measure_questionnaire, questionnaire_asks
 from holdfast.evals.fidelity.settings import FidelitySettings
 from holdfast.evals.fidelity.suite import measure_suite, suite_asks
+from holdfast.evals.tasks.model_judge import check_judge
 from holdfast.models.notes import NOTES
 from holdfast.results.fidelity import FidelitySummary, PersonaFidelity
 
@@ -132,9 +133,7 @@ def estimate_fidelity(
 def _check(model: Backend, judges: Sequence[Backend], settings: FidelitySettings) -> None:
     settings.check()
     names = [judge.name for judge in judges]
-    if model.name in names:
-        raise HoldfastError(
-            f"{model.name} cannot judge its own replies: name another --judge-model."
-        )
+    for judge in judges:
+        check_judge([model], judge)
     if len(set(names)) < len(names):
         raise HoldfastError(f"each judge is named once, not {', '.join(names)}.")

@@ -108,12 +108,13 @@ def _questions(
 
 def _judge(run: SuiteRun, personas: Sequence[Persona], judges: Sequence[Backend]) -> None:
     """Have the judge models score what only a model can, persona by persona."""
+    answers = [answer for answer in run.records if answer.stop not in FAILED_STOPS]
     for persona in personas:
-        answers = [answer for answer in run.records if answer.persona == persona.id]
         for judge in judges if persona.needs_model else ():
             batch = {
                 (one.key, judge.name): Item(persona.prompt, persona.probes[one.probe], one.text)
                 for one in answers
+                if one.persona == persona.id
             }
             ask = partial(_ask_judge, persona, judge)
             ask_missing([batch], run.verdict_file, judge, ask, key_of=lambda v: (v.answer, v.judge))

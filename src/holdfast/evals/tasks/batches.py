@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from holdfast.core.backend import Ask, Backend, Reply, Sampling, tokens_drawn
 from holdfast.core.chat import Chat
-from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.run import Run
 from holdfast.core.seeds import seed_of
@@ -43,14 +42,6 @@ class TaskBatch(NamedTuple):
     def keys(self) -> list[UnitKey]:
         """The keys of the records that the batch gives."""
         return [(self.model, unit.task.id, unit.sample) for unit in self.units]
-
-
-def check_judge(models: Sequence[Backend], judge: Backend | None) -> None:
-    """Refuse a judge model that is one of those whose replies it would judge."""
-    if judge is not None and judge.name in [model.name for model in models]:
-        raise HoldfastError(
-            f"{judge.name} cannot judge its own replies: name another model with --judge-model."
-        )
 
 
 def batches(model: int, units: Iterable[TaskUnit]) -> Iterator[TaskBatch]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from holdfast.core.backend import Ask, Backend
 from holdfast.core.chat import agent_view
+from holdfast.core.errors import HoldfastError
 from holdfast.core.run import Run
 from holdfast.evals.fixed_batches import ask_missing
 from holdfast.evals.tasks.tasks import Task
@@ -18,6 +19,14 @@ from holdfast.results.verdict import JudgeVerdict, VerdictCount
 
 VerdictKey = tuple[Any, ...]
 """What identifies a verdict."""
+
+
+def check_judge(models: Sequence[Backend], judge: Backend | None) -> None:
+    """Refuse a judge model that is one of those whose replies it would judge."""
+    if judge is not None and judge.name in [model.name for model in models]:
+        raise HoldfastError(
+            f"{judge.name} cannot judge its own replies: name another model with --judge-model."
+        )
 
 
 def reach_judge(run: Run[Any, Any], judge: Backend | None, needed: bool) -> None:

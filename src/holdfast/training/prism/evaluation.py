@@ -41,8 +41,7 @@ from holdfast.core.settings import settle
 from holdfast.core.version import __version__
 from holdfast.evals.estimate import RunEstimate, estimate_asks
 from holdfast.evals.fixed_batches import ask_missing
-from holdfast.evals.tasks.batches import check_judge
-from holdfast.evals.tasks.model_judge import judge_tasks, reach_judge
+from holdfast.evals.tasks.model_judge import check_judge, judge_tasks, reach_judge
 from holdfast.evals.tasks.near_duplicates import groups, overlapping_tasks, task_text
 from holdfast.evals.tasks.tasks import Task, load_tasks_with_form
 from holdfast.models.local.backend import LocalBackend
