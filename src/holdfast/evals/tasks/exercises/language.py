@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from itertools import permutations
 from string import ascii_uppercase
-from typing import NamedTuple
 
 from holdfast.evals.tasks.exercises.lexicon import Lexicon, LexiconFact, facts
 from holdfast.evals.tasks.letters import LETTERS
 from holdfast.evals.tasks.questions import Question
 
-
-class Statement(NamedTuple):
-    """A sentence that says something, and the two questions that it answers."""
-
-    text: str
-    question: str
-    answer: str
-    back: str
-    subject: str
+# What is said of things and of people, and the two questions that it answers, by what varies.
+_STATEMENTS = {
+    "places": ("The {} is in the {}.", "Where is the {}?", "What is in the {}?"),
+    "towns": ("{} lives in {}.", "Where does {} live?", "Who lives in {}?"),
+    "jobs": ("{} works as a {}.", "What is {}'s job?", "Who works as a {}?"),
+    "prices": (
+        "The {} costs {} euros.",
+        "How many euros does the {} cost?",
+        "Which thing costs {} euros?",
+    ),
+    "days": ("{} comes on {}.", "On which day does {} come?", "Who comes on {}?"),
+}
 
 
 def extraction(lexicon: Lexicon, level: int) -> Question:
@@ -32,63 +34,33 @@ def extraction(lexicon: Lexicon, level: int) -> Question:
 
 def extraction_among(lexicon: Lexicon, number: int, *, backwards: bool = False) -> Question:
     """One of `number` statements answers the question; with `backwards` half are asked so."""
-    make = lexicon.rng.choice([_places, _homes, _trades, _prices, _visits])
-    statements = make(lexicon, number)
-    target = lexicon.rng.choice(statements)
-    in_order = [target, *(one for one in statements if one != target)]
-    subjects, answers = [one.subject for one in in_order], [one.answer for one in in_order]
-    question = target.question
+    kind = lexicon.rng.choice(list(_STATEMENTS))
+    statement, question, back = _STATEMENTS[kind]
+    subjects, answers = _draw_pairs(lexicon, kind, number)
+    statements = [statement.format(*pair) for pair in zip(subjects, answers, strict=True)]
+    target = lexicon.rng.choice(range(number))
+    for row in (subjects, answers):
+        row.insert(0, row.pop(target))
     if backwards and lexicon.rng.random() < 0.5:
-        subjects, answers, question = answers, subjects, target.back
+        subjects, answers, question = answers, subjects, back
     return Question(
         "",
-        " ".join([*(one.text for one in statements), question]),
+        " ".join([*statements, question.format(subjects[0])]),
         answers[0],
         alternatives=tuple(answers[1:]),
         subjects=tuple(subjects),
     )
 
 
-def _places(lexicon: Lexicon, n: int) -> list[Statement]:
-    things = lexicon.some("things", n)
-    places = [f"{colour} {lexicon.one('containers')}" for colour in lexicon.some("colours", n)]
-    question, back = "Where is the {x}?", "What is in the {y}?"
-    return _statements(things, places, "The {x} is in the {y}.", question, back)
-
-
-def _homes(lexicon: Lexicon, n: int) -> list[Statement]:
-    names, towns = lexicon.some("names", n), lexicon.some("towns", n)
-    question, back = "Where does {x} live?", "Who lives in {y}?"
-    return _statements(names, towns, "{x} lives in {y}.", question, back)
-
-
-def _trades(lexicon: Lexicon, n: int) -> list[Statement]:
-    names, jobs = lexicon.some("names", n), lexicon.some("jobs", n)
-    question, back = "What is {x}'s job?", "Who works as a {y}?"
-    return _statements(names, jobs, "{x} works as a {y}.", question, back)
-
-
-def _prices(lexicon: Lexicon, n: int) -> list[Statement]:
-    prices = list(map(str, lexicon.rng.sample(range(2, 100), n)))
-    things = lexicon.some("things", n)
-    question, back = "How many euros does the {x} cost?", "Which thing costs {y} euros?"
-    return _statements(things, prices, "The {x} costs {y} euros.", question, back)
-
-
-def _visits(lexicon: Lexicon, n: int) -> list[Statement]:
-    names, days = lexicon.some("names", n), lexicon.some("days", n)
-    question, back = "On which day does {x} come?", "Who comes on {y}?"
-    return _statements(names, days, "{x} comes on {y}.", question, back)
-
-
-def _statements(
-    subjects: Sequence[str], answers: Sequence[str], text: str, question: str, back: str
-) -> list[Statement]:
-    """A statement of each subject, {x}, and its answer, {y}."""
-    return [
-        Statement(text.format(x=x, y=y), question.format(x=x), y, back.format(y=y), x)
-        for x, y in zip(subjects, answers, strict=True)
-    ]
+def _draw_pairs(lexicon: Lexicon, kind: str, n: int) -> tuple[list[str], list[str]]:
+    """Subjects of a kind of statement, and what is said of each."""
+    if kind == "places":
+        things, colours = lexicon.some("things", n), lexicon.some("colours", n)
+        return things, [f"{colour} {lexicon.one('containers')}" for colour in colours]
+    if kind == "prices":
+        prices = list(map(str, lexicon.rng.sample(range(2, 100), n)))
+        return lexicon.some("things", n), prices
+    return lexicon.some("names", n), lexicon.some(kind, n)
 
 
 def knowledge(lexicon: Lexicon, level: int) -> Question:
