@@ -11,8 +11,7 @@ import pytest
 
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.tasks import math_equality as mathcheck
-from holdfast.evals.tasks.gold import Checked
-from holdfast.evals.tasks.math_equality import MathCheck
+from holdfast.evals.tasks.math_equality import Checked, MathCheck
 
 pytest.importorskip("math_verify", reason="math-verify is not installed")
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True)
@@ -80,22 +79,6 @@ def is_formula(answer: str) -> bool:
     operators = _OPERATOR.findall(answer.strip("+*/ "))
     known = re.search(r"^[-−]|\d|[=^+*√π]", answer) or any(one.lower() in _NAMES for one in names)
     return bool(operators and known) and not is_words
-
-
-class Checked(NamedTuple):
-    """What a comparison of two mathematical answers gave."""
-
-    right: bool
-    """Whether the reply is equal to the gold answer."""
-    comparable: bool
-    """Whether the reply has anything to compare."""
-
-
-class MathEquality(Protocol):
-    """Compares mathematical answers: `math_equality.MathCheck`."""
-
-    def check(self, gold: str, reply: str) -> Checked | None:
-        """Compare a reply with the gold answer; None where that failed."""
 
 
 def reading(

@@ -20,15 +20,23 @@ import subprocess
 import sys
 import threading
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.extras import install
-from holdfast.evals.tasks.gold import Checked
 
 LIMIT = 5.0  # seconds for one check, of which most take a millisecond
 _MOST = 4096  # answers remembered, the last ones asked for
 _START = 120.0  # seconds for the worker to import sympy on a busy machine
+
+
+class Checked(NamedTuple):
+    """What a comparison of two mathematical answers gave."""
+
+    right: bool
+    """Whether the reply is equal to the gold answer."""
+    comparable: bool
+    """Whether the reply has anything to compare."""
 
 
 class MathCheck:

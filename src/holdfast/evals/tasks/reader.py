@@ -34,8 +34,9 @@ from holdfast.evals.tasks.commitment import (
     is_unworked,
     wavers,
 )
-from holdfast.evals.tasks.gold import Checked, Gold, MathEquality, Reading, is_formula, reading
+from holdfast.evals.tasks.gold import Gold, Reading, is_formula, reading
 from holdfast.evals.tasks.letters import LETTERS, chosen_letter, committed_letters, names_another
+from holdfast.evals.tasks.math_equality import Checked, MathCheck
 from holdfast.evals.tasks.numbers import (
     dates,
     digits,
@@ -79,7 +80,7 @@ from holdfast.evals.tasks.statements import (
 )
 
 
-def read(gold: Gold, reply: str, kind: str, math: MathEquality | None = None) -> Reading:
+def read(gold: Gold, reply: str, kind: str, math: MathCheck | None = None) -> Reading:
     """Read a reply.
 
     Args:
@@ -292,7 +293,7 @@ def _gives(text: str, form: str, question: str) -> bool:
 # --- mathematics ------------------------------------------------------------------
 
 
-def _read_math(gold: Gold, text: str, finished: bool, math: MathEquality) -> Reading:
+def _read_math(gold: Gold, text: str, finished: bool, math: MathCheck) -> Reading:
     place, statement = find_strict_answer(text), find_statement(text)
     answer = _latex_words(gold.answer)
     strict = None if place is None else _compare(answer, place, math)
@@ -332,7 +333,7 @@ def _latex_words(text: str) -> str:
     return _TEXT.sub(r" \1 ", text).strip()
 
 
-def _compare(answer: str, statement: str, math: MathEquality) -> Checked | None:
+def _compare(answer: str, statement: str, math: MathCheck) -> Checked | None:
     """Whether a stated answer equals the gold one: as words, as a date, or as mathematics."""
     answer_text = _latex_words(statement)
     if not re.search(r"\d", answer) and words(answer) and is_same(answer_text, answer):
