@@ -28,6 +28,8 @@ EXTENSIONS = judge.build(
         "The library is on two-oh-nine, the workshop on four one seven, the kitchen on 760.",
         "Library, workshop and kitchen are 209, 417 and 760 respectively.",
         "Library 209, workshop 417, kitchen 760. Not like the house where you used to work!",
+        "Library 209, workshop 417, kitchen 760. Breakfast is no longer served after ten.",
+        "I used to have the night shift here. Library 209, workshop 417, kitchen 760.",
     ],
 )
 def test_facts_in_their_places_pass(text: str) -> None:

@@ -88,8 +88,12 @@ _UNSURE = re.compile(
 )
 _CORRECTION = re.compile(
     r"\b(?:sorry,? i mean\w*|i mean\w*,? to say|scratch that|correction|or rather|no,? wait|"
-    r"wait,? no|no longer|(?<!where you )(?<!where we )(?<!what you )(?<!as you )used to (?:be|"
-    r"have|live|work)|i take that back|just kidding|actually,? no)\b"
+    r"wait,? no|i take that back|just kidding|actually,? no)\b"
+)
+# What was so once, in the sentence of a value: "209, or so it used to be".
+_FORMER = re.compile(
+    r"\b(?:no longer|(?<!where you )(?<!where we )(?<!what you )(?<!as you )used to (?:be|have|live|"
+    r"work))\b"
 )
 
 
@@ -179,8 +183,11 @@ def _contradiction(text: str, all_facts: Sequence[Fact], values: Sequence[Mentio
         after_name = "'s" + after if text[mention.start : mention.end].endswith("'s") else after
         start = max((m.end() for m in _SENTENCE.finditer(before)), default=0)
         before = before[start:]
-        if REFUSAL.search(_sentence_of(text, mention)):
+        sentence = _sentence_of(text, mention)
+        if REFUSAL.search(sentence):
             return "refuses in the same breath"
+        if former := _FORMER.search(sentence):
+            return f"takes something back: {quote(former.group())}"
         value = quote(text[mention.start : mention.end])
         if is_denied(text, mention.start, mention.end):
             return f"denies {value}"
