@@ -10,7 +10,7 @@ from typing import NoReturn
 def main() -> NoReturn:
     """Import the commands, which takes a moment, and run one."""
     if not sys.stderr.isatty():
-        # Libraries' bars are for terminals: in a log each of their steps is another piece of a line.
+        # Libraries' bars are for terminals: in a log each step is another piece of a line.
         os.environ.setdefault("TQDM_DISABLE", "1")
     try:
         from holdfast.cli import main as run

@@ -44,8 +44,9 @@ def columns_of(header: Sequence[str]) -> Mapping[str, str]:
         Unfit: there are neither a role and a text nor a prompt and a reply, or one column twice.
     """
     by_name = {_bare(name): name for name in header if name}
-    if repeat := find_repeat(name.strip().lower() for name in header if name.strip()):
-        raise Unfit(f"two columns are named {repeat[:_LONGEST_NAME]}: rename or remove one")
+    if repeat := find_repeat(filter(None, map(_bare, header))):
+        twice = by_name[repeat].strip()[:_LONGEST_NAME]
+        raise Unfit(f"two columns are named {twice}: rename or remove one")
     matches = {
         what: by_name[name]
         for what, names in COLUMNS.items()

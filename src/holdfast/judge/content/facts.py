@@ -92,8 +92,8 @@ _CORRECTION = re.compile(
 )
 # What was so once, in the sentence of a value: "209, or so it used to be".
 _FORMER = re.compile(
-    r"\b(?:no longer|(?<!where you )(?<!where we )(?<!what you )(?<!as you )used to (?:be|have|live|"
-    r"work))\b"
+    r"\b(?:no longer|(?<!where you )(?<!where we )(?<!what you )(?<!as you )"
+    r"used to (?:be|have|live|work))\b"
 )
 
 
