@@ -112,7 +112,7 @@ def test_checks_that_failed_are_said(
 ) -> None:
     monkeypatch.setattr(Reward, "errors", 1)
     assert run("train", *inputs, *FEW, "--arm", "sft", "--out", str(tmp_path / "run")) == 0
-    assert "1 check of mathematics failed or ran out of time" in capsys.readouterr().out
+    assert "1 check of mathematics failed or took too long" in capsys.readouterr().out
 
 
 def test_an_overlap_with_the_evaluation_tasks_ends_in_one_sentence(

@@ -73,7 +73,7 @@ def test_an_arm_shows_what_it_has(values: dict[str, Any], there: str, missing: s
 
 def test_checks_of_mathematics_that_failed_are_said() -> None:
     page = render(summary(verifier_errors=2), [line(1)])
-    assert "2 checks of mathematics failed or ran out of time, and paid nothing." in page
+    assert "2 checks of mathematics failed or took too long, and paid nothing." in page
     assert "checks of mathematics" not in render(summary(), [line(1)])
 
 

@@ -279,14 +279,13 @@ def describe_unread(verdicts: VerdictCount | None) -> str | None:
 
 def describe_checks(errors: int) -> str | None:
     """A sentence about a reward's checks of mathematics that failed; None without any."""
-    checks = f"{quantity(errors, 'check')} of mathematics"
-    return f"{checks} failed or ran out of time, and paid nothing." if errors else None
+    text = f"{quantity(errors, 'check')} of mathematics failed or took too long, and paid nothing."
+    return text if errors else None
 
 
 def count_failures(counts: Mapping[str, int]) -> str:
     """The replies that went wrong by kind: "2 empty, 1 cut at the token limit, of 420 messages"."""
-    text = list_failures(counts)
-    if not text:
+    if not (text := list_failures(counts)):
         return "no reply was empty, cut, too long or lost"
     return f"{text}, of {quantity(counts['of'], 'message')}" if counts.get("of") else text
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.evals.tasks.gold import Checked, Gold, Reading
-from holdfast.evals.tasks.math_equality import MathCheck
+from holdfast.evals.tasks.gold import Gold, Reading
+from holdfast.evals.tasks.math_equality import Checked, MathCheck
 from holdfast.evals.tasks.numbers import first_number, last_number
 from holdfast.evals.tasks.reader import read, right
 
@@ -301,7 +301,7 @@ def math() -> Iterator[MathCheck]:
 
 
 def test_another_statement_that_cannot_be_compared_is_an_error() -> None:
-    class Late:
+    class Late(MathCheck):
         def check(self, gold: str, reply: str) -> Checked | None:
             return None if "y" in reply else Checked(right=True, comparable=True)
 
