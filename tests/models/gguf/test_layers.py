@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from holdfast.core.errors import ModelError
+from holdfast.models.gguf import layers
 from holdfast.models.local.files import find_source
 from holdfast.models.local.weights import load_weights
 from tiny_gguf import random_model, write_family
@@ -27,6 +28,7 @@ from tiny_models import GROUPED, WINDOW
 
 IDS = torch.arange(3, 60)[None]
 GEMMA: dict[str, Any] = GROUPED | {"head_dim": 8, "sliding_window": WINDOW}
+SIX = GEMMA | {"num_hidden_layers": 6}  # the sixth has no window
 STEEP = {"rope_type": "default", "rope_theta": 1e6}
 
 
@@ -54,22 +56,8 @@ def read(file: Path) -> Any:
         ("starcoder2", Starcoder2Config(**GROUPED), None),
         ("starcoder2", Starcoder2Config(**GROUPED, rope_parameters=STEEP), None),
         ("gemma2", Gemma2Config(**GEMMA, query_pre_attn_scalar=256), None),
-        # As the 27B, whose scores are scaled by 32 / 4.
-        (
-            "gemma2",
-            Gemma2Config(**GEMMA | {"num_hidden_layers": 46}, query_pre_attn_scalar=8),
-            None,
-        ),
-        ("gemma3", Gemma3TextConfig(**GEMMA, query_pre_attn_scalar=256), None),
-        (
-            "gemma3",
-            Gemma3TextConfig(
-                **GEMMA | {"num_hidden_layers": 62},
-                query_pre_attn_scalar=8,
-                rope_parameters=far(8.0),
-            ),
-            state_factor,
-        ),
+        ("gemma3", Gemma3TextConfig(**SIX, query_pre_attn_scalar=256), None),
+        ("gemma3", Gemma3TextConfig(**SIX, rope_parameters=far(8.0)), state_factor),
     ],
 )
 def test_a_file_gives_the_logits_of_the_model_that_it_was_made_from(
@@ -78,6 +66,23 @@ def test_a_file_gives_the_logits_of_the_model_that_it_was_made_from(
     network = random_model(config)
     more = {} if state is None else {"state": state}
     subject = read(write_family(tmp_path / "tiny.gguf", network, family, **more))
+    with torch.inference_mode():
+        torch.testing.assert_close(subject(IDS).logits, network(IDS).logits)
+
+
+@pytest.mark.parametrize(
+    ("family", "config"),
+    [
+        ("gemma2", Gemma2Config(**GEMMA, query_pre_attn_scalar=8)),
+        ("gemma3", Gemma3TextConfig(**SIX, query_pre_attn_scalar=8)),
+    ],
+)
+def test_scores_of_the_largest_gemmas_are_scaled_by_the_width_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, config: PreTrainedConfig
+) -> None:
+    monkeypatch.setattr(layers, "_LARGEST", {family: config.num_hidden_layers})
+    network = random_model(config)
+    subject = read(write_family(tmp_path / "tiny.gguf", network, family))
     with torch.inference_mode():
         torch.testing.assert_close(subject(IDS).logits, network(IDS).logits)
 
