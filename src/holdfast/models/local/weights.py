@@ -36,7 +36,7 @@ from holdfast.models.gguf.rope import restore_frequencies
 from holdfast.models.gguf.tokenizer import restore_split
 from holdfast.models.local.files import ModelSource, base_error
 from holdfast.models.local.gate import find_layers_name
-from holdfast.models.local.load_errors import check_hub, model_errors
+from holdfast.models.local.load_errors import check_hub, model_errors, refuse_adapter_beside
 from holdfast.models.quantisation import (
     quantisation,
     refuse_format,
@@ -65,6 +65,7 @@ def read_small_files(
                 raise
             raise base_error(name, source.path, error) from error
     with model_errors(name):
+        refuse_adapter_beside(name, source.path)
         config = AutoConfig.from_pretrained(
             source.path, trust_remote_code=False, **source.arguments
         )
