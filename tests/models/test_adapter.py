@@ -10,6 +10,7 @@ import pytest
 import torch
 from peft import LoraConfig, PromptTuningConfig
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.errors import ModelError
@@ -33,17 +34,50 @@ def test_a_model_with_an_adapter_replies_as_the_merged_model_does(tmp_path: Path
     assert backend.reply([Ask(CHAT, 0)], Sampling(max_new_tokens=3, temperature=0))
 
 
-@pytest.mark.parametrize("end", ["embed_tokens", "lm_head"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"target_modules": ["embed_tokens"]},
+        {"target_modules": ["lm_head"]},
+        {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
+        {
+            "target_modules": ["q_proj"],
+            "trainable_token_indices": {"embed_tokens": [20, 30], "lm_head": [40]},
+        },
+    ],
+)
 def test_an_adapter_on_one_end_of_tied_embeddings_leaves_the_other_as_it_was(
-    tmp_path: Path, end: str
+    tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    peft_model = adapted_model(tmp_path, LoraConfig(r=4, target_modules=[end]), tied=True)
-    backend: Any = load.load(str(tmp_path / "adapter"), dtype="float32", device="cpu")
+    subject, side_by_side = _load_beside(tmp_path, LoraConfig(r=4, **options), tied=True)
+    plain: Any = load.load(str(tmp_path / "base"), dtype="float32", device="cpu")
+    subject.save_pretrained(tmp_path / "again")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "again")
+    with torch.inference_mode():
+        torch.testing.assert_close(subject(IDS).logits, side_by_side, rtol=0, atol=1e-3)
+        torch.testing.assert_close(again(IDS).logits, side_by_side, rtol=0, atol=1e-3)
+        assert (plain.engine.model(IDS).logits - side_by_side).abs().max() > 1e-3
+
+
+def test_an_adapter_that_repeats_layers_changes_each_of_them_alone(tmp_path: Path) -> None:
+    config = LoraConfig(r=4, target_modules=["q_proj"], layer_replication=[(0, 2), (1, 2)])
+    subject, side_by_side = _load_beside(tmp_path, config)
+    assert len(subject.model.layers) == 3
+    with torch.inference_mode():
+        torch.testing.assert_close(subject(IDS).logits, side_by_side, rtol=0, atol=1e-3)
+
+
+def _load_beside(folder: Path, config: LoraConfig, *, tied: bool = False) -> tuple[Any, Any]:
+    """A model with an adapter as it is loaded, and the logits of the two side by side."""
+    peft_model = adapted_model(folder, config, tied=tied)
+    for name, weight in peft_model.named_parameters():
+        if "modules_to_save" in name or "trainable_tokens" in name:
+            torch.nn.init.normal_(weight, std=0.5)
+    peft_model.save_pretrained(folder / "adapter")
     with torch.inference_mode():
         side_by_side = peft_model(IDS).logits
-        plain = load.load(str(tmp_path / "base"), dtype="float32", device="cpu")
-        torch.testing.assert_close(backend.engine.model(IDS).logits, side_by_side)
-        assert (plain.engine.model(IDS).logits - side_by_side).abs().max() > 1e-3  # type: ignore[attr-defined]
+    backend: Any = load.load(str(folder / "adapter"), dtype="float32", device="cpu")
+    return backend.engine.model, side_by_side
 
 
 def test_loading_an_adapter_warns_of_nothing(

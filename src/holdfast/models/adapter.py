@@ -6,6 +6,7 @@ This module knows models and adapters. It knows no names of models.
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from typing import Any
 
 from torch import nn
@@ -38,7 +39,7 @@ def merge_adapter(name: str, model: Any, folder: str | None) -> Any:
     with model_errors(name), warnings.catch_warnings():
         # PEFT makes the matrices up that a file lacks, so that they change nothing.
         warnings.filterwarnings("error", "Found missing adapter keys")
-        # Which are parted below.
+        # Whose weights are parted below.
         warnings.filterwarnings("ignore", ".*tie_word_embeddings")
         # It uses old names of transformers, which no user can change.
         warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
@@ -55,8 +56,9 @@ def merge_adapter(name: str, model: Any, folder: str | None) -> Any:
                 " into its model: choose a LoRA."
             )
         _refuse_unread_matrices(name, peft_model, folder)
-        _part_embeddings(peft_model)
+        _part_shared_weights(peft_model)
         merged: Any = peft_model.merge_and_unload()
+        merged.config.tie_word_embeddings = _are_tied(merged)
         for weight in merged.parameters():  # PEFT has frozen them, and a training may follow
             weight.requires_grad_(weight.is_floating_point())
         return merged
@@ -76,19 +78,26 @@ def _refuse_unread_matrices(name: str, peft_model: Any, folder: str) -> None:
         )
 
 
-def _part_embeddings(peft_model: Any) -> None:
-    """Give a model whose embeddings are its head's weights two copies, where one is adapted.
+def _part_shared_weights(peft_model: Any) -> None:
+    """Give adapted layers weights of their own, where other layers have the same ones.
 
-    Side by side an adapter changes the one that it is on. Merged into weights that both share, it
-    would change the other as well.
+    Side by side an adapter changes the layer that it is on. Merged into weights that are shared, by
+    tied embeddings or by layers that an adapter repeats, it would change the others as well.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     model = peft_model.get_base_model()
-    ends = [model.get_input_embeddings(), model.get_output_embeddings()]
-    if not any(isinstance(end, BaseTunerLayer) for end in ends):
-        return
-    embeddings, head = (getattr(end, "base_layer", end) for end in ends)
-    if head is not None and head.weight is embeddings.weight:
-        head.weight = nn.Parameter(head.weight.detach().clone(), requires_grad=False)
-        model.config.tie_word_embeddings = False
+    weights = [weight for part in model.modules() for weight in part._parameters.values()]
+    owners = Counter(map(id, weights))
+    for layer in [part for part in model.modules() if isinstance(part, BaseTunerLayer)]:
+        base = layer.get_base_layer()
+        for name, weight in base._parameters.items():
+            if weight is not None and owners[id(weight)] > 1:
+                owners[id(weight)] -= 1
+                setattr(base, name, nn.Parameter(weight.detach().clone(), requires_grad=False))
+
+
+def _are_tied(model: Any) -> bool:
+    """Whether a model's embeddings are its head's weights."""
+    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    return head is not None and head.weight is embeddings.weight

@@ -1,12 +1,12 @@
 """A GGUF file's weights as transformers saves them, unpacked once and kept in the cache.
 
-    CACHE/dense/SHA256-VERSION/     config.json, tokenizer.json, model.safetensors in float32
+    CACHE/dense/SHA256-VERSION-READING/   config.json, tokenizer.json, model.safetensors in float32
 
 transformers reads a GGUF file's vocabulary token by token and several times over, which takes
 minutes; a folder takes seconds. Unpacked weights are float32, so that a copy gives in every dtype
-what the file gives. The folder is named after the file's SHA-256 and transformers' version, and
-may be deleted at any time. What a process that was killed left half unpacked goes at the next
-unpacking.
+what the file gives. The folder is named after the file's SHA-256, with that of a chat template
+beside it, and transformers' version, and may be deleted at any time. What a process that was killed
+left half unpacked goes at the next unpacking.
 
 This module knows files. What is in them is `models.local`'s matter.
 """
@@ -25,9 +25,8 @@ import transformers
 from filelock import FileLock, Timeout
 
 from holdfast.models.fetch import cache_folder
-from holdfast.models.gguf_rope import read_scaling
 from holdfast.models.local.files import ModelSource
-from holdfast.models.local.weights import load_weights, read_small_files
+from holdfast.models.local.weights import TEMPLATE, load_weights, read_small_files
 
 LIMIT = 1 << 30
 """Bytes of a file up to which a copy is kept without being asked for."""
@@ -80,9 +79,10 @@ def dense_copy(name: str, source: ModelSource) -> Path:
     file = Path(source.path) / source.gguf
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    # Copies from before frequencies were read have another name.
-    rope = "-rope" if read_scaling(file) else ""
-    place = cache_folder() / "dense" / f"{digest[:32]}-{transformers.__version__}{rope}"
+    if (template := file.with_name(TEMPLATE)).exists():  # it goes into the copy
+        digest = hashlib.sha256(digest.encode() + template.read_bytes()).hexdigest()
+    name_of_copy = f"{digest[:32]}-{transformers.__version__}-{_READING}"
+    place = cache_folder() / "dense" / name_of_copy
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(place.parent)
@@ -99,6 +99,7 @@ def dense_copy(name: str, source: ModelSource) -> Path:
 
 
 _PREFIX, _LOCK = "unpacking-", "lock"
+_READING = 3  # grows with what is read of a file, so that older copies are not taken for newer ones
 
 
 def _remove_leftovers(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -18,6 +19,7 @@ from holdfast.core.chat import Chat, agent_view, message, user_view
 from holdfast.core.control import parse
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.local.backend import LocalBackend
+from holdfast.models.local.load import load
 from holdfast.models.local.template import Template
 from holdfast.models.local.turns import find_reply_closing
 from tiny_models import CONFIGS, GROUPED, SHAPE, TEMPLATES, model, tokenizer
@@ -336,6 +338,29 @@ def test_the_description_is_json_and_tells_weights_apart() -> None:
     assert one["weights"] != other.describe()["weights"]
     assert one["dtype"] == "float64"
     assert {"torch", "transformers", "batch_size", "device", "template"} <= set(one)
+
+
+def test_the_description_tells_settings_in_a_models_folder_apart(tmp_path: Path) -> None:
+    """As the length that a model's page says how to raise, in config.json."""
+    model().save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+
+    def describe(place: Path = tmp_path) -> dict[str, object]:
+        return dict(load(str(place)).describe()) | {"name": "it"}
+
+    def change(name: str, **values: object) -> set[str]:
+        before, file = describe(), tmp_path / name
+        file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | values), "utf-8")
+        after = describe()
+        return {key for key in before if before[key] != after[key]}
+
+    moved = tmp_path / "moved"
+    shutil.copytree(tmp_path, moved)
+    assert describe(moved) == describe()
+    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024}
+    assert change("config.json", rope_parameters=yarn | {"rope_theta": 1e4}) == {"configuration"}
+    assert change("generation_config.json", eos_token_id=[2, 9]) == {"configuration"}
+    assert change("tokenizer.json", normalizer={"type": "Lowercase"}) == {"tokenizer"}
 
 
 def test_end_tokens_come_from_generation_config_and_tokenizer() -> None:

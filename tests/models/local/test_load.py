@@ -148,6 +148,35 @@ def test_the_hub_is_asked_once_for_a_model_that_it_does_not_have(
     assert calls == ["https://huggingface.co/nobody/no-such-model/resolve/main/config.json"]
 
 
+def test_an_adapter_on_the_hub_has_to_be_brought_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    has = {"adapter_config.json": "in/the/cache.json"}
+    monkeypatch.setattr(load_errors, "try_to_load_from_cache", lambda name, file: has.get(file))
+    monkeypatch.setattr(load_errors, "find_adapter_config_file", lambda name: "in/the/cache.json")
+    with pytest.raises(ModelError, match="adapter on the hub: bring it here by `hf download me/it"):
+        load("me/it")
+
+
+def test_files_on_the_hub_without_a_config_are_perhaps_gguf(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*args: Any, **options: Any) -> None:
+        raise OSError("me/it does not appear to have a file named config.json. Checkout …")
+
+    monkeypatch.setattr(load_errors, "get_hf_file_metadata", lambda url: None)
+    monkeypatch.setattr(weights.AutoConfig, "from_pretrained", refuse)
+    with pytest.raises(ModelError, match=r"has no config\.json: if it has GGUF files on the hub"):
+        load("me/it")
+
+
+def test_an_adapter_beside_weights_is_not_put_onto_them_unasked(
+    folder: Path, tmp_path: Path
+) -> None:
+    copy_folder(folder, tmp_path)
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "me/it"}')
+    with pytest.raises(ModelError, match=r"an adapter, which may be in the model's weights alr"):
+        load(str(tmp_path))
+
+
 def test_no_chat_template_is_said_before_weights_are_read(folder: Path, tmp_path: Path) -> None:
     copy_folder(folder, tmp_path)
     (tmp_path / "chat_template.jinja").unlink()

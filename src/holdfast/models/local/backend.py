@@ -31,7 +31,7 @@ from holdfast.models.engine.engine import Engine
 from holdfast.models.engine.grammar import Grammars
 from holdfast.models.engine.likelihood import likelihoods
 from holdfast.models.engine.request import Continuation, Guide, Request, Spans
-from holdfast.models.local.files import hash_parameters
+from holdfast.models.local.files import hash_parameters, hash_settings
 from holdfast.models.local.gated_adapter import GatedAdapter
 from holdfast.models.local.memory import total_memory
 from holdfast.models.local.prompt_cache import BYTES, PromptCache
@@ -211,6 +211,7 @@ class LocalBackend:
             "backend": "local",
             "architecture": type(model).__name__,
             "weights": self.digest,
+            **hash_settings(model.config, self.ends, self.tokenizer),
             "template": hashlib.sha256(str(self.tokenizer.chat_template).encode()).hexdigest(),
             "template_options": self.template.options,
             "folds_system": self.folds_system,

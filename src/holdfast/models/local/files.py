@@ -9,13 +9,13 @@ import hashlib
 import json
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from holdfast.core.errors import ModelError
 from holdfast.core.settings import expand_home
@@ -208,3 +208,39 @@ def hash_parameters(model: PreTrainedModel) -> str:
             entry = [name, list(tensor.shape), str(tensor.dtype), repr(total)]
             digest.update(json.dumps(entry).encode())
     return digest.hexdigest()
+
+
+# What a configuration says of its own saving, and not of the model.
+_INCIDENTAL = {"architectures", "dtype", "transformers_version", "quantization_config"}
+
+
+def hash_settings(
+    config: PreTrainedConfig, ends: Iterable[int], tokenizer: PreTrainedTokenizerBase
+) -> dict[str, str]:
+    """sha256 over what beside weights and template makes a model's replies, for the manifest.
+
+    Args:
+        config: the configuration. Where the model lies and in what numbers it runs does not count.
+        ends: ids of the tokens that end a reply.
+        tokenizer: the tokenizer; a slow one shows its vocabulary alone.
+    """
+    if tokenizer.is_fast:
+        backend: Any = tokenizer
+        parts = json.loads(backend.backend_tokenizer.to_str())
+        parts |= {"truncation": None, "padding": None}  # of the last call
+    else:
+        parts = tokenizer.get_vocab()
+    settings = [_without_incidentals(config.to_dict()), sorted(ends)]
+    return {"configuration": _hash_json(settings), "tokenizer": _hash_json(parts)}
+
+
+def _without_incidentals(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    kept = {str(name): one for name, one in value.items() if name not in _INCIDENTAL}
+    return {n: _without_incidentals(one) for n, one in kept.items() if not n.startswith("_")}
+
+
+def _hash_json(value: Any) -> str:
+    text = json.dumps(value, default=str, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -56,10 +56,10 @@ def load(
         ModelError: the name is not found, the files cannot be read, or the model is no chat model.
     """
     source = find_source(name, base)
-    if base and source.adapter is None:
-        print(f"{name} is no adapter, so that its base {base} is left out", file=sys.stderr)
     files = dense_source(name, source)
     config, tokenizer = read_small_files(name, files)
+    if base and source.adapter is None:
+        print(f"{name} is no adapter, so that its base {base} is left out", file=sys.stderr)
     # The template is checked before the weights are read, so that its errors come sooner.
     Template(tokenizer, name, options)
     return LocalBackend(

@@ -13,15 +13,18 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
 from huggingface_hub import errors as hub
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from safetensors import SafetensorError
+from transformers.utils.peft_utils import find_adapter_config_file
 
 from holdfast.core.errors import ModelError, first_line
 from holdfast.models.catalogue import CATALOGUE
+from holdfast.models.local.files import ADAPTER
 from holdfast.models.quantisation import refuse_missing_packages
 
 # What transformers and its readers raise over wrong or damaged files.
@@ -41,13 +44,36 @@ def check_hub(name: str) -> None:
         ModelError: the hub has no such model, does not give it, or cannot be reached.
     """
     try:
-        if try_to_load_from_cache(name, "config.json") is not None:
+        if any(try_to_load_from_cache(name, file) for file in ("config.json", ADAPTER)):
             return
         get_hf_file_metadata(hf_hub_url(name, "config.json"))
     except hub.EntryNotFoundError:
         return  # no config.json, which transformers explains
     except Exception as error:  # of the hub's client, whose HTTP library varies
         raise ModelError(_explain(name, error)) from error
+
+
+def refuse_adapter_beside(name: str, path: str) -> None:
+    """Refuse an adapter on the hub, or one beside weights: transformers puts it onto them unasked.
+
+    Args:
+        name: the model's name, for the sentence.
+        path: a folder on this machine, or a hub id.
+
+    Raises:
+        ModelError: there is such an adapter.
+    """
+    if find_adapter_config_file(path) is None:
+        return
+    if Path(path).is_dir():
+        raise ModelError(
+            f"{path} holds a model and an adapter, which may be in the model's weights already:"
+            f" move {ADAPTER} elsewhere, or give the adapter a folder of its own."
+        )
+    raise ModelError(
+        f"{path} has an adapter on the hub: bring it here by `hf download {path} --local-dir"
+        " FOLDER`, and give the folder in place of the hub id."
+    )
 
 
 @contextmanager
@@ -144,6 +170,11 @@ def _explain_files(name: str, error: BaseException, causes: Sequence[BaseExcepti
         )
     if isinstance(error, json.JSONDecodeError):
         return f"a JSON file of {name} is damaged ({error}): copy its small files here once more."
+    if "not appear to have a file named config.json" in str(error):
+        return (
+            f"{name} has no config.json: if it has GGUF files on the hub, bring one here by `hf"
+            f" download {name} FILE.gguf --local-dir FOLDER`, and give the file as the model."
+        )
     if "no file named" in str(error):
         return f"{name} has no weights that can be read: it needs model.safetensors or its index."
     if "backend tokenizer" in str(error):

@@ -9,6 +9,7 @@ This module knows dtypes and devices. It knows no chats.
 from __future__ import annotations
 
 import copy
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,10 +30,13 @@ from transformers.utils import logging
 from holdfast.core.errors import ModelError, suggestion
 from holdfast.models.adapter import merge_adapter
 from holdfast.models.engine.packed import can_pack, multiplies_bfloat16
-from holdfast.models.gguf_rope import restore_scaling
+from holdfast.models.gguf.header import read_header
+from holdfast.models.gguf.layers import restore_layers
+from holdfast.models.gguf.rope import restore_frequencies
+from holdfast.models.gguf.tokenizer import restore_split
 from holdfast.models.local.files import ModelSource, base_error
 from holdfast.models.local.gate import find_layers_name
-from holdfast.models.local.load_errors import check_hub, model_errors
+from holdfast.models.local.load_errors import check_hub, model_errors, refuse_adapter_beside
 from holdfast.models.quantisation import (
     quantisation,
     refuse_format,
@@ -61,23 +65,43 @@ def read_small_files(
                 raise
             raise base_error(name, source.path, error) from error
     with model_errors(name):
+        refuse_adapter_beside(name, source.path)
         config = AutoConfig.from_pretrained(
             source.path, trust_remote_code=False, **source.arguments
         )
         refuse_format(name, config)
-        return config, _read_tokenizer(source, config)
+        return config, _read_tokenizer(name, source, config)
 
 
-def _read_tokenizer(source: ModelSource, config: PreTrainedConfig) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model, or an adapter's own: it may be trained in another template."""
+def _read_tokenizer(
+    name: str, source: ModelSource, config: PreTrainedConfig
+) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, or an adapter's own: it may be trained in another template.
+
+    A template beside an adapter or a GGUF file replaces the model's.
+    """
     own = Path(source.adapter or source.path)
     if source.adapter and (own / "tokenizer_config.json").exists():
         return AutoTokenizer.from_pretrained(own, config=config, trust_remote_code=False)
-    tokenizer = AutoTokenizer.from_pretrained(
-        source.path, trust_remote_code=False, **source.arguments
-    )
-    if source.adapter and (own / TEMPLATE).exists():
-        tokenizer.chat_template = (own / TEMPLATE).read_text(encoding="utf-8")
+    if source.gguf:
+        tokenizer = _read_gguf_tokenizer(name, Path(source.path) / source.gguf)
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(source.path, trust_remote_code=False)
+    beside = [Path(source.path)] * bool(source.gguf) + [own] * bool(source.adapter)
+    for template in (folder / TEMPLATE for folder in beside):
+        if template.exists():
+            tokenizer.chat_template = template.read_text(encoding="utf-8")
+    return tokenizer
+
+
+def _read_gguf_tokenizer(name: str, file: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in a GGUF file; transformers would prefer one that lies beside the file."""
+    with tempfile.TemporaryDirectory() as empty:
+        tokenizer = AutoTokenizer.from_pretrained(
+            empty, gguf_file=str(file.resolve()), trust_remote_code=False
+        )
+    if header := read_header(file):
+        restore_split(name, tokenizer, header)
     return tokenizer
 
 
@@ -122,8 +146,9 @@ def load_weights(
                 **_dense(source),
             )
         weights, info = outcome
-        if source.gguf:
-            restore_scaling(name, weights, Path(source.path) / source.gguf)
+        if header := read_header(Path(source.path) / source.gguf) if source.gguf else None:
+            restore_frequencies(name, weights, header)
+            restore_layers(name, weights, header)
         if device_map is None:
             weights = weights.to(place)
     _refuse_incomplete(name, weights, info, method)

@@ -11,7 +11,8 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from holdfast.core.errors import ModelError
-from holdfast.models.gguf_rope import read_scaling
+from holdfast.models.gguf.header import read_header
+from holdfast.models.gguf.rope import read_parameters
 from holdfast.models.local.load import load
 from models.test_dense_copy import cache, write_gguf  # noqa: F401
 from tiny_models import GROUPED
@@ -66,13 +67,15 @@ def test_frequencies_that_transformers_does_not_know_are_refused(tmp_path: Path)
 @pytest.mark.parametrize("divisors", [(), (1.0, 1.0, 1.0, 1.0)])
 def test_a_file_that_changes_none_says_so(tmp_path: Path, divisors: tuple[float, ...]) -> None:
     file = write_gguf(tmp_path / "tiny.gguf", divisors=divisors)
-    assert read_scaling(file) is None
+    header = read_header(file)
+    assert header is not None
+    assert read_parameters(header) == {"rope_theta": 10000.0}
     file.write_bytes(file.read_bytes()[:3000])
-    assert read_scaling(file) is None
+    assert read_header(file) is None
 
 
 def test_a_value_of_no_known_kind_is_left_to_transformers(tmp_path: Path) -> None:
     file, key = tmp_path / "odd.gguf", b"general.odd"
     header = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1)
     file.write_bytes(header + struct.pack("<Q", len(key)) + key + struct.pack("<I", 99) + bytes(32))
-    assert read_scaling(file) is None
+    assert read_header(file) is None

@@ -1,0 +1,1 @@
+"""What a GGUF file states and transformers leaves unread: frequencies, layers, how texts split."""
