@@ -132,3 +132,11 @@ def test_a_sentence_beside_a_row_of_words_does_not_make_it_text(text: str) -> No
 )
 def test_text_without_a_full_stop_and_short_lists_pass(text: str) -> None:
     assert PROSE(text).value == 1.0
+
+
+def test_a_spelled_word_and_a_picture_within_a_word_are_no_single_letters() -> None:
+    prose = judge.build({"name": "prose"})
+    for text in ("L, U, N, A! Like the moon.", "M-A-X, like my rye.", "B🎈sy? Y🎈u bet, s🎈nny!"):
+        assert prose(text).value == 1.0
+    for text in ("a, b, c, d, e", "B 🎈 S 🎈 Y 🎈 U"):
+        assert prose(text).value == 0.0
