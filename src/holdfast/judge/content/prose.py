@@ -55,6 +55,13 @@ _ENGLISH = (
     "aren't wasn't weren't haven't hasn't hadn't wouldn't couldn't shouldn't doesn't didn't ain't "
     "now never always again ever"
 )
+# What joins words in slang and in old English, and is what their personas are asked for: it makes
+# no row of keywords a sentence, and no sentence a row.
+_SLANG_WORDS = (
+    "ya yer yo gonna gotta wanna gimme lemme ain't em cuz til bout o th wi nae ye thee thou thy "
+    "thine hath doth art wilt shalt tis twas"
+)
+_SLANG = frozenset(_SLANG_WORDS.split())
 _FUNCTION_WORDS = {
     "en": _ENGLISH,
     "fr": (
@@ -237,6 +244,7 @@ def _row(text: str, tokens: Sequence[str], glue: frozenset[str]) -> str | None:
 def _is_unjoined(fragment: Sequence[str]) -> bool:
     """True where an English fragment has too long a run of words that no function word joins."""
     run = 0
+    fragment = [word for word in fragment if word.lower() not in _SLANG]
     for word in fragment:
         coded = any(char.isdigit() or char == "_" for char in word)
         run = 0 if coded or word.lower() in GLUE["en"] else run + 1
