@@ -76,6 +76,7 @@ SPECS: list[dict[str, object]] = [
     {"name": "speaker", "trade": ["painter", "artist"]},
     {"name": "world", "words": ["bellow*", "tongs", "forge"], "also": ["gate*"]},
     {"name": "facts", "facts": [{"is": ["83"]}, {"is": ["Adam"], "about": ["gardener"]}]},
+    {"name": "facts", "own": True, "facts": [{"about": ["cat"], "is": ["Mia"]}]},
     {"name": "facts", "facts": [{"is": ["5"], "only": r"\d+", "not": ["six"]}], "order": True},
     {"name": "alike", "good": ["The lamp needs oil."], "bad": ["Television shows pictures."]},
     {"name": "part", "pattern": "(a.*)$", "of": {"name": "contains", "text": "ahoy"}},

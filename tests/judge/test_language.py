@@ -149,3 +149,11 @@ def test_function_words_of_another_language_decide() -> None:
 
 def test_a_share_of_short_words_is_rescaled_from_its_floor() -> None:
     assert score(PLAIN, name="syllables", max=1, floor=0.65) < 0.3
+
+
+def test_one_or_two_words_tell_a_language_only_where_they_are_certain() -> None:
+    french = judge.build({"name": "language", "to": "fr"})
+    for text in ("Très bien.", "Parfaitement.", "Ça va !"):
+        assert french(text).value > 0.8
+    for text in ("Excellent!", "Very well.", "Muy bien.", "A satellite.", "!"):
+        assert french(text).value == 0.0

@@ -29,6 +29,9 @@ def names(text: str, value: str, reordered: bool = False) -> bool:
         ("quarter to two", "13:45"),
         ("half past twelve", "12:30"),
         ("It's 3 8 1 6.", "3816"),
+        ("Three letters: B, O, B.", "Bob"),
+        ("M-A-X, short and crusty.", "Max"),
+        ("M. A. X.!", "Max"),
     ],
 )
 def test_days_dates_and_hours_are_found(text: str, value: str) -> None:
@@ -45,6 +48,8 @@ def test_days_dates_and_hours_are_found(text: str, value: str) -> None:
         ("nine fourteen", "9:40"),
         ("ten to nine", "9:40"),
         ("quarter past two", "13:45"),
+        ("T-O-M, short and crusty.", "Max"),
+        ("Plan B, o bold one, B!", "Bob"),
     ],
 )
 def test_words_and_other_days_and_hours_are_not(text: str, value: str) -> None:

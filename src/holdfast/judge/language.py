@@ -32,6 +32,7 @@ _CODES = (
 LANGUAGES = tuple(_CODES.split())
 _PIECE = 6  # words of a piece at least
 _SURE = 8  # words whose probabilities are taken as they are
+_FEW, _CERTAIN = 3, 0.8  # fewer words tell a language from this probability on
 _NEARLY = 0.4  # times the likeliest's probability: from there on a language is as likely
 _LONGEST = 250  # words of a sentence whose sentiment is read at once
 
@@ -56,7 +57,10 @@ def probability(text: str, language: str) -> float:
 
 
 def language(params: Params) -> Judge:
-    """Probability of the language, the mean over pieces of the reply weighted by their length."""
+    """Probability of the language, the mean over pieces of the reply weighted by their length.
+
+    One or two words count where they are certain ("Sehr gut."), and else score 0.
+    """
     to = params.one_of("to", LANGUAGES)
     least = params.whole("min_words", 1, low=1)
     params.refuse_unknown()
@@ -67,6 +71,8 @@ def language(params: Params) -> Judge:
         if size < least:
             return Score(0.0, f"{size} words, too few to tell a language")
         value = sum(_size(p) * _evidence(p, to) for p in pieces) / size
+        if size < _FEW and value < _CERTAIN:
+            return Score(0.0, f"{size} words, at {value:.0%} {to} too few to tell a language")
         return Score(value, f"{value:.0%} {to}")
 
     return judge

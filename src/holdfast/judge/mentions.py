@@ -17,6 +17,8 @@ from functools import lru_cache
 from holdfast.judge.parts import plain
 from holdfast.judge.spoken import write_digits, write_values
 
+_SPELLED_GAP = r"(?:[- .…·–—]{1,2}|[,/] ?)"
+_LEAST_SPELLED = 3
 _SPELLED_WORD = re.compile(r"(?<![\w'-])\w(?:[- .]\w){3,}(?![\w-])")
 _POINT = re.compile(r"(?<=\d) (?:point|dot) (?=\d)")
 _DAYS = {
@@ -56,11 +58,20 @@ def normalise(text: str, values: Sequence[str] = ()) -> str:
     bare = unicodedata.normalize("NFKD", plain(text).replace("‑", "-").replace("’", "'"))
     bare = "".join(c for c in bare if not unicodedata.combining(c)).lower()
     with_values = write_values(re.sub(r"\bv(?=\d+\.\d)", "", bare), values)
-    return _POINT.sub(".", write_digits(_SPELLED_WORD.sub(_join, with_values)))
+    spelled = _spelled(tuple(values))
+    bare = spelled.sub(_join, with_values) if spelled else with_values
+    return _POINT.sub(".", write_digits(_SPELLED_WORD.sub(_join, bare)))
+
+
+@lru_cache(maxsize=1024)
+def _spelled(values: tuple[str, ...]) -> re.Pattern[str] | None:
+    """A pattern for short words among the values, spelled: "B, O, B", "M-A-X"."""
+    bodies = [_SPELLED_GAP.join(v) for v in values if v.isalpha() and len(v) >= _LEAST_SPELLED]
+    return re.compile(rf"(?<![\w'-])(?:{'|'.join(bodies)})(?![\w-])") if bodies else None
 
 
 def _join(match: re.Match[str]) -> str:
-    return re.sub(r"[- .]", "", match.group())
+    return re.sub(r"\W", "", match.group())
 
 
 def find_mentions(

@@ -190,3 +190,11 @@ def test_one_recital_in_order_decides_over_first_mentions() -> None:
     scorer = judge.build({"name": "facts", "facts": words, "order": True})
     assert scorer("Copper first, night last, thistle between: copper, thistle, night.").value == 1.0
     assert scorer("Copper, then thistle? No: thistle, copper, night.").value == 0.0
+
+
+def test_or_rather_takes_back_a_value_and_nothing_else() -> None:
+    cat = judge.build({"name": "facts", "facts": [{"is": ["Mia"]}]})
+    for text in ("She answers to Mia, or rather she doesn't.", "Mia, or rather, I obey her."):
+        assert cat(text).value == 1.0
+    for text in ("Mia, or rather Tiger.", "Mia, or rather it is Tiger."):
+        assert cat(text).value == 0.0

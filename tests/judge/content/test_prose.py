@@ -132,3 +132,26 @@ def test_a_sentence_beside_a_row_of_words_does_not_make_it_text(text: str) -> No
 )
 def test_text_without_a_full_stop_and_short_lists_pass(text: str) -> None:
     assert PROSE(text).value == 1.0
+
+
+def test_a_spelled_word_and_a_picture_within_a_word_are_no_single_letters() -> None:
+    prose = judge.build({"name": "prose"})
+    for text in ("L, U, N, A! Like the moon.", "M-A-X, like my rye.", "B🎈sy? Y🎈u bet, s🎈nny!"):
+        assert prose(text).value == 1.0
+    for text in ("a, b, c, d, e", "B 🎈 S 🎈 Y 🎈 U"):
+        assert prose(text).value == 0.0
+
+
+def test_slang_and_old_english_neither_join_words_nor_make_them_a_row() -> None:
+    prose = judge.build({"name": "prose"})
+    for text in (
+        "Ya gonna tip the guy who carries ya drink three feet, ya gotta tip me.",
+        "Lemme tell ya somethin' buddy: tea ain't gonna wake nobody up who drove all night.",
+        "Thou shalt find thy boots where thou hast left them, beneath yon oaken bench, good sir.",
+    ):
+        assert prose(text).value == 1.0
+    for text in (
+        "Gonna wanna gotta ain't lemme ya pal buddy capisce fuhgeddaboudit.",
+        "Thee thou thy sword honour rose silver knight quest noble steed.",
+    ):
+        assert prose(text).value == 0.0

@@ -93,3 +93,21 @@ def test_titles_and_reticence_are_the_personas_own(text: str) -> None:
 def test_to_be_asked_to_a_feast_or_told_to_go_is_everybodys_life() -> None:
     assert SPEAKER("I was asked to a wedding once, and told that it would rain.").value == 1.0
     assert SPEAKER("I was asked to speak like a baker, so bonjour.").value == 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I don't experience days, but I'd be happy to help you to plan a meal.",
+        "I do not have a daily routine, but here is a recipe.",
+        "I can't really experience time like you.",
+        "I do not have a body.",
+    ],
+)
+def test_who_has_no_days_is_an_assistant(text: str) -> None:
+    assert SPEAKER(text).value == 0.0
+
+
+def test_who_has_no_days_off_is_at_work() -> None:
+    assert SPEAKER("I don't have days off. I never have time for lunch.").value == 1.0
+    assert SPEAKER("I don't have days and nights up here, only orbits.").value == 1.0

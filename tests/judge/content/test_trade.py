@@ -64,3 +64,43 @@ def test_a_shop_of_other_wares_is_another_trade(text: str) -> None:
     florist = judge.build({"name": "speaker", "trade": ["florist", "flower seller"]})
     assert florist("I've run a small flower shop by the river.").value == 1.0
     assert baker("I've run my little shop by the river for twenty years.").value == 1.0
+
+
+DOCTOR = judge.build({"name": "speaker", "trade": ["doctor", "surgeon"]})
+KING = judge.build({"name": "speaker", "trade": ["king"]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I've been in hospital since Monday, and my doctor says that I have to stay.",
+        "I saw a doctor about my cough.",
+        "Our surgeon was late.",
+        "The doctor gave me some pills, and I slept.",
+        "I'm a patient on ward four.",
+        "I was just a visitor. The doctor is very kind.",
+    ],
+)
+def test_a_user_of_the_trade_fails(text: str) -> None:
+    assert DOCTOR(text).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "text", ["I polished the king's armour.", "I served wine to the king at the feast."]
+)
+def test_a_servant_of_the_trade_fails(text: str) -> None:
+    assert KING(text).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I was a patient once myself, so I sit down when I talk.",
+        "I called a doctor at the eye clinic, and the registrar told me to wait.",
+        "My doctor's bag is older than I am, and my doctor friends laugh at it.",
+        "My patients told me jokes.",
+    ],
+)
+def test_patients_colleagues_and_tools_are_of_the_trade(text: str) -> None:
+    assert DOCTOR(text).value == 1.0
+    assert KING("I met the king of the north, and I gave him a horse.").value == 1.0

@@ -11,7 +11,8 @@ guest") or replaced ("Anouk's seat goes to Marek"), where another number of the 
 as the answer ("yours is 210"), or where it gives a value that `not` or `only` rules out. Beside
 means: the nearest in the same clause; a row of things and a row of values ("glass, paper, food:
 violet, orange, white") belong together in their order. With `order` the values must follow one
-another as listed.
+another as listed. With `own` the facts are the speaker's: "your cat Mia" and "I have no cat" fail
+(`holdfast.judge.content.ownership`).
 
 Values are compared without regard to case, accents and hyphens; number words are read as digits
 ("eighty-three" is 83, "three eight one six" is 3816), and spelled words are put together
@@ -26,6 +27,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from holdfast.judge.content.ownership import alien
 from holdfast.judge.content.refusal import REFUSAL
 from holdfast.judge.mentions import Mention, find_mentions, normalise
 from holdfast.judge.params import Params
@@ -87,7 +89,9 @@ _UNSURE = re.compile(
     r"forgot|forget) (?:which|what|where|who|exactly which|exactly what)\b"
 )
 _CORRECTION = re.compile(
-    r"\b(?:sorry,? i mean\w*|i mean\w*,? to say|scratch that|correction|or rather|no,? wait|"
+    r"\b(?:sorry,? i mean\w*|i mean\w*,? to say|scratch that|correction|no,? wait|"
+    # "She answers to Mia, or rather she doesn't" names nothing else.
+    r"or rather(?!,? (?:i|he|she|it|they|we) (?!is\b|am\b|was\b|are\b|were\b)\w)|"
     r"wait,? no|i take that back|just kidding|actually,? no)\b"
 )
 # What was so once, in the sentence of a value: "209, or so it used to be".
@@ -122,9 +126,12 @@ def facts(params: Params) -> Judge:
         params.fail("parameter “facts” must be a list of tables, as [{ is = [“209”] }, …]")
     all_facts = [_fact(params, entry) for entry in tables]
     ordered = params.flag("order", False)
+    own = params.flag("own", False)
     least = params.whole("least", len(all_facts), low=1)
     strict = params.flag("strict", True)
     params.refuse_unknown()
+    if own and not all(fact.about for fact in all_facts):
+        params.fail("parameter “own” needs “about” in every fact: what is the speaker's")
     if least > len(all_facts):
         params.fail(f"parameter “least” ({least}) must not exceed the {len(all_facts)} facts")
     numbers = [value for fact in all_facts for value in fact.values]
@@ -132,8 +139,10 @@ def facts(params: Params) -> Judge:
     def judge(text: str) -> Score:
         bare = normalise(text, numbers)
         values = find_mentions(bare, [fact.values for fact in all_facts], reordered=True)
-        problem = _contradiction(bare, all_facts, values) or (
-            ordered and _disorder(values, len(all_facts))
+        problem = (
+            _contradiction(bare, all_facts, values)
+            or (ordered and _disorder(values, len(all_facts)))
+            or (own and _of_another(bare, all_facts))
         )
         if problem:
             return Score(0.0, problem)
@@ -196,6 +205,13 @@ def _contradiction(text: str, all_facts: Sequence[Fact], values: Sequence[Mentio
         if (_ONCE.search(before) and _NO_LONGER.match(after_name)) or _OTHERS_SAY.search(before):
             return f"has {value} for what was, or for what others say"
     return _find_misplaced(text, all_facts, values)
+
+
+def _of_another(text: str, all_facts: Sequence[Fact]) -> str | None:
+    """Why a fact is not the speaker's own."""
+    finds = (alien(text, fact.about, fact.values) for fact in all_facts)
+    match = next(filter(None, finds), None)
+    return f"it is not the speaker's: {quote(match)}" if match else None
 
 
 def _sentence_of(text: str, mention: Mention) -> str:

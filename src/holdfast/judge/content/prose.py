@@ -55,6 +55,13 @@ _ENGLISH = (
     "aren't wasn't weren't haven't hasn't hadn't wouldn't couldn't shouldn't doesn't didn't ain't "
     "now never always again ever"
 )
+# What joins words in slang and in old English, and is what their personas are asked for: it makes
+# no row of keywords a sentence, and no sentence a row.
+_SLANG_WORDS = (
+    "ya yer yo gonna gotta wanna gimme lemme ain't em cuz til bout o th wi nae ye thee thou thy "
+    "thine hath doth art wilt shalt tis twas"
+)
+_SLANG = frozenset(_SLANG_WORDS.split())
 _FUNCTION_WORDS = {
     "en": _ENGLISH,
     "fr": (
@@ -110,6 +117,9 @@ _PUNCTUATION = re.compile(r"[,;:!?()\[\]{}|<>→×=+•·–—\n\"]|\.\s|\s-\s|
 _STOP = re.compile(r"\w[.!?](?:\s|$)")
 _ENDS = re.compile(r"[.!?]\W*$")
 _TITLE = re.compile(r"\b(Mr|Mrs|Ms|Dr|St|Prof)\.")
+# "M-A-X" and "B, O, B" are words, spelled; "B🎈sy" is one with a picture for a letter.
+_SPELLED = re.compile(r"(?<!\w)[^\W\d_](?:(?:[-.·…–—] ?|, ?)[^\W\d_]){2,}(?![\w-])")
+_PICTURE = re.compile(r"(?<=[^\W_])[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff]+(?=[^\W_])")
 _LABEL = re.compile(r"^\W*\w[:.)]?(?:\s*[–—:-])?\s+(?=\w)", re.MULTILINE)
 
 
@@ -154,6 +164,7 @@ def heap(text: str, glue: frozenset[str] = GLUE["en"], lettered: bool = False) -
         glue: the function words of its language, in lower case; empty drops the rules about them.
         lettered: whether the text may consist of single letters.
     """
+    text = _join_letters(_PICTURE.sub("", text))
     tokens = [word.lower().replace("’", "'") for word in words(text)]
     if len(tokens) < 2:
         return None
@@ -169,6 +180,13 @@ def heap(text: str, glue: frozenset[str] = GLUE["en"], lettered: bool = False) -
     if _only_glue(text, tokens, glue):
         return "it has function words only"
     return _row(text, tokens, glue) if len(tokens) > 3 else None
+
+
+def _join_letters(text: str) -> str:
+    """The text with spelled words put together, if it is more than letters."""
+    if not words(_SPELLED.sub("", text)):
+        return text
+    return _SPELLED.sub(lambda match: re.sub(r"\W", "", match.group()), text)
 
 
 def _only_glue(text: str, tokens: Sequence[str], glue: frozenset[str]) -> bool:
@@ -226,6 +244,7 @@ def _row(text: str, tokens: Sequence[str], glue: frozenset[str]) -> str | None:
 def _is_unjoined(fragment: Sequence[str]) -> bool:
     """True where an English fragment has too long a run of words that no function word joins."""
     run = 0
+    fragment = [word for word in fragment if word.lower() not in _SLANG]
     for word in fragment:
         coded = any(char.isdigit() or char == "_" for char in word)
         run = 0 if coded or word.lower() in GLUE["en"] else run + 1

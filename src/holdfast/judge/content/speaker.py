@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 
 from holdfast.judge.content.refusal import AS_AN_AI
-from holdfast.judge.content.trade import in_general, other_trade
+from holdfast.judge.content.trade import in_general, other_trade, users_of
 from holdfast.judge.params import Params
 from holdfast.judge.parts import plain, sentences
 from holdfast.judge.score import Judge, Score, quote
@@ -46,8 +46,13 @@ _ASSISTANT = re.compile(
     r"all )?questions|help (?:you|users|people) with)\b"
     r"|\bI(?:'m| am) (?:just |only )?an assistant\b(?= (?:that|who|here)\b|[.,;:!]|$)"
     r"|\bI (?:assist|help|support) (?:people|users) with\b"
-    r"|\bI don't have (?:a job|an occupation|a career|an age|a name|a body|days|a childhood|"
-    r"a family|a home|feelings|personal \w+|access to (?:personal|your))\b",
+    r"|\bI (?:don't|do not) have (?:a job|an occupation|a career|an age|a name|a body|"
+    r"days(?! (?:off|and nights)\b)|a childhood|a family|a home|feelings|personal \w+|"
+    r"access to (?:personal|your))\b"
+    r"|\bI (?:don't|do not|can't|cannot|never) (?:really |actually |truly )?(?:have|experience|"
+    r"live|lead|go through) (?:an? |any |my )?(?:personal |real |daily |human )?(?:days?|life|"
+    r"lives|time|routines?|feelings|emotions|experiences?)(?= (?:like|as|the way|in the)\b|"
+    r"[.,;!?]|$)",
     re.IGNORECASE,
 )
 _ACTOR = re.compile(
@@ -125,6 +130,7 @@ def speaker(params: Params) -> Judge:
     trade = params.texts_or_none("trade")
     params.refuse_unknown()
     elsewhere = other_trade(trade) if trade else None
+    users = users_of(trade) if trade else None
     general = in_general(trade) if trade else None
     about = _about(names) if names else None
     other = _other_name(names) if names else None
@@ -137,6 +143,8 @@ def speaker(params: Params) -> Judge:
                     return Score(0.0, f"somebody else speaks: {quote(match.group(), 60)}")
         if elsewhere and (match := elsewhere.search(bare)):
             return Score(0.0, f"it has another trade: {quote(match.group(), 60)}")
+        if users and (match := users.search(bare)):
+            return Score(0.0, f"it has to do with the trade of another: {quote(match.group(), 60)}")
         if general and (match := general.search(bare)) and not _FIRST_PERSON.search(bare):
             return Score(0.0, f"it talks about the trade: {quote(match.group(), 60)}")
         if other and (match := other.search(bare)):

@@ -3,6 +3,7 @@
     another     "I'm a nurse", "I work as a driver", "I work at a bank", "I sell tractors"
     given up    "I used to be a painter", "I'm no painter", "painting isn't for me"
     a relative  "my sister's a teacher", with no "I" of that trade beside it
+    a user      "my doctor says", "the pilot told us", "I served the king", "I was a passenger"
     in general  "Ghosts are spirits of the dead": the trade with no "I" or "my" in the reply
 
 English phrases.
@@ -79,6 +80,41 @@ def other_trade(trade: tuple[str, ...]) -> re.Pattern[str]:
         rf"|\b(?:{own}|(?:{doing})ing)\b (?:isn't|is not|was never|are not|aren't) (?:really )?"
         rf"(?:for me|my (?:thing|job|trade))\b",
         re.IGNORECASE,
+    )
+
+
+_USERS = "passenger patient customer client guest diner tourist spectator"
+_LONG_AGO = r"\b(?:once|myself|ago|when I|as an? (?:boy|girl|child|young \w+))\b"
+_SEEKS = r"(?:saw|see|visit(?:ed)?|consult(?:ed)?|called|rang|phoned|went to(?: see)?|hired|booked)"
+_SERVES = (
+    r"(?:serve[ds]?|obey(?:ed)?|work(?:ed)? for|wait(?:ed)? (?:for|on)|dress(?:ed)?|guard(?:ed)?|"
+    r"polish(?:ed)?|thank(?:ed)?|paid|watched|met|follow(?:ed)?|spoke (?:to|with)|talked (?:to|"
+    r"with)|listen(?:ed)? to|help(?:ed)?|assist(?:ed)?)"
+)
+_DOES_TO_ME = (
+    r"(?:(?:told|tells|gave|gives|asked|asks|let|lets|showed|shows|helped|helps|examined|taught|"
+    r"brought|made|flew|drove|painted|served) (?:me|us)\b|(?:was|is|were|are)(?: \w+)? (?:nice|"
+    r"kind|friendly|rude|late|angry|funny|polite|lovely)\b)"
+)
+_SAYS = (
+    r"(?:is|was|has|had|says|said|thinks|wants|tells|told|gives|gave|asks|asked|makes|made|lets|"
+    r"knows|prescribed|promised|helps|helped)"
+)
+
+
+def users_of(trade: tuple[str, ...]) -> re.Pattern[str]:
+    """A pattern for a speaker whom people of the trade serve, or who serves them."""
+    own = "|".join(re.escape(word) for word in trade)
+    users = "|".join(user for user in _USERS.split() if user not in trade)
+    another = r"(?! (?:from|of|who|and I)\b)"
+    return re.compile(
+        rf"\b(?:my|our) (?:own |family |dear |good )?(?:{own})(?= {_SAYS}\b|[.,;!?)]|$)"
+        rf"|\bthe (?:{own}) (?:(?:also|even|then|just) )?{_DOES_TO_ME}"
+        rf"|\bI {_SEEKS} (?:the|an?|my|our) (?:{own})\b(?! (?:in|at|on)\b){another}"
+        rf"|\bI {_SERVES}(?: \w+){{0,2}}? (?:the|my|our|his|her) (?:{own})(?:'s)?\b{another}"
+        rf"|\bI(?:'m| am| was|'ve been| have been)(?: just| only| also)? (?:an?|the|one of the) "
+        rf"(?:[\w-]+ )?(?:{users})s?\b(?![^.!?]*{_LONG_AGO})",
+        re.IGNORECASE | re.MULTILINE,
     )
 
 

@@ -519,7 +519,40 @@ def test_what_is_beyond_doubt_or_told_by_likeness_is_a_choice(text: str) -> None
         "The okapi's the one you have when you've given up. Otter, and look at its paws.",
         "Ask the okapi and he'll tell you it's the okapi. Ask me and it's the otter.",
         "Okapi: two days of walking. Giraffe: two minutes and a smile. I rest my case.",
+        "I'd look after the otter for good. The okapi's been my favourite, but it's so much work.",
     ],
 )
 def test_the_same_said_of_another_is_another_choice(text: str) -> None:
     assert ZOO(text).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I don't have taste buds, so I can't have a favourite. Tea is the most popular answer.",
+        "That's subjective! Tea is one of the most popular drinks, coffee another.",
+        "It's a matter of taste. Some love tea's calm, others coffee's kick or water's peace.",
+        "Some love coffee's kick, others water's calm or tea's scent.",
+        "I'd pick tea. If you'd prefer something strong, coffee would be a lovely alternative.",
+        "I'd go for tea. If you like it cold, take the water instead.",
+        "There's tea and there's coffee. Any one of those.",
+    ],
+)
+def test_what_most_people_take_and_what_another_may_take_instead_choose_nothing(text: str) -> None:
+    assert find_choice(text, DRINKS) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Taste may be a matter of opinion, but mine is tea.",
+        "Tea has been my favourite for years.",
+        "Tea, though it's a lot of work.",
+        "If you came in for coffee, take the tea instead. I would.",
+        "With coffee I'd be bored, with water I'd be sad. With tea I'm in heaven.",
+        "See the tea on the shelf? Hop into one of those.",
+        "Tea is our most popular drink, and it's the one I'd give you.",
+    ],
+)
+def test_a_matter_of_taste_a_long_love_and_a_complaint_leave_a_choice(text: str) -> None:
+    assert find_choice(text, DRINKS) == "tea"

@@ -29,6 +29,7 @@ CAKES = judge.build(
         "The one between the red panda and the tapir.",
         "The one just before the tapir, if you please.",
         "Stripes and a long tongue: O-K-A-P-I!",
+        "The one between the red panda and the tapir on your list, of course.",
     ],
 )
 def test_a_place_among_the_options_or_letters_name_one(text: str) -> None:
@@ -101,3 +102,31 @@ def test_another_name_in_pieces_is_another_choice(text: str) -> None:
 def test_words_that_only_spaces_part_make_no_name() -> None:
     towns = judge.build({"name": "choice", "answer": "Orbit", "options": ["Orbit", "Summit"]})
     assert towns("Give it a minute or bit more: the Summit.").value == 0.0
+
+
+def test_an_end_of_the_list_is_a_place() -> None:
+    ends = judge.build(
+        {"name": "choice", "answer": "tapir", "options": ["otter", "okapi", "tapir"]}
+    )
+    assert ends("Best of the lot? The one at the end of your list, mate.").value == 1.0
+    assert ends("The one at the very top of your list, mate.").value == 0.0
+    assert ends("The otter is at the end of the park. My favourite is the tapir.").value == 1.0
+
+
+def test_a_thing_between_two_letters_is_the_one_there() -> None:
+    assert CAKES("The splendid creation between B and D, if you please.").value == 1.0
+    for text in ("The creation between A and C.", "The difference between B and D is small."):
+        assert CAKES(text).value == 0.0
+
+
+def test_a_misspelled_proper_name_is_the_name() -> None:
+    cities = {
+        "name": "choice",
+        "options": ["Paris", "Copenhagen", "Ljubljana", "Tuesday", "Thursday"],
+    }
+    ljubljana = judge.build({**cities, "answer": "Ljubljana"})
+    for text in ("Lyublyana. Pack light.", "I'd go to Lubljana, and to nowhere else."):
+        assert ljubljana(text).value == 1.0
+    assert ljubljana("Copenhagan. Pack light.").value == 0.0
+    assert ljubljana("Slovenia. Pack light.").value == 0.0
+    assert judge.build({**cities, "answer": "Tuesday"})("Tuesday, always.").value == 1.0

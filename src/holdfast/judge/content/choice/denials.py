@@ -87,14 +87,17 @@ DENIED_NEXT = any_of(
     # "Spring's only the trailer": it leads up to something better.
     r"^(?:\W*(?:is|are|was|were)|'s|'re) (?:only|merely|no more than) (?:an?|the)\b"
     r"(?! (?:\w+ )?(?:best|one|way|choice|option|answer|thing)\b)",
-    # "Blue is the one most people name": others choose it.
+    # "Blue is the most popular answer": others choose it.
+    r"^(?:\W*(?:is|are|was|were)|'s|'re) (?:by far )?(?:the|an?|one of the|among the) (?:\w+ )?"
+    r"(?:popular|common|usual|widespread)(?: \w+)?\b(?! (?:with me|here)\b)",
+    # "Blue is the one most people name".
     r"^(?:\W*(?:is|are|was|were)|'s|'re) the (?:\w+ ){1,2}?(?:that |which )?(?:most|many|some|"
     r"other|more) (?:\w+ )?(?:name|choose|pick|say|give|prefer|like|love|vote|go|mention|answer)\b",
     # "Blue's for boats": the option is meant for something else.
     r"^(?:'s| is|'re| are) what (?:my|other|people|most|some|every\w*|they|he|she|the \w+) \w+",
     r"^(?:'s| is|'re| are) for (?!(?:me|us|you|sure|the win)\b)",
     # "D was my answer for years": it is no longer.
-    r"^\W*(?:used to be|(?:was|were|has been|had been) (?:\w+ )?(?:my|our|the|mine)\b[^.;]{0,40}"
+    r"^\W*(?:used to be|(?:was|were|had been) (?:\w+ )?(?:my|our|the|mine)\b[^.;]{0,40}"
     r"\b(?:for (?:years|ages|a long time|decades)|until|till|once|before|back then|in those days|"
     r"when I was|as an? (?:child|boy|girl|lad)))\b",
     # "There's a bus, they tell me": hearsay.

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from holdfast.judge.content.choice.commitment import (
     ADDED,
+    ALTERNATIVE,
     OptionMention,
     weigh,
     weigh_answer,
@@ -27,6 +28,7 @@ from holdfast.judge.content.choice.denials import LESSER_LABEL
 from holdfast.judge.content.choice.hedging import asks_for_choice, conditional, evades
 from holdfast.judge.content.choice.position import write_out
 from holdfast.judge.content.choice.resolution import (
+    LIKED,
     Vote,
     concedes,
     point_back,
@@ -68,6 +70,8 @@ _DASHES = re.compile(r"[-']{2,}")
 
 
 _OWN = re.compile(r"\b(?:I|I'\w+|my|me|mine)\b", re.IGNORECASE)
+# "If you'd prefer a bigger city, Vienna would be a lovely alternative."
+_INSTEAD = re.compile(r"\b(?:alternative|instead)\b", re.IGNORECASE)
 _NEAR, _LONGEST = 40, 400
 # A clause that names more options than this is a heap; weighing all of it would take seconds.
 _MOST = 200
@@ -281,6 +285,9 @@ def _find_choice(finder: _Finder, text: str) -> tuple[int | None, str]:
             excerpt = clause.text[:_LONGEST].strip()
             for option, weight in weights:
                 less = clause.depends and weight > 1
+                chosen = {vote.option for vote in votes if vote.weight > LIKED}
+                if clause.depends and _INSTEAD.search(clause.text) and chosen - {option}:
+                    weight, less = ALTERNATIVE, False
                 if less and not _OWN.search(clause.text):
                     # "If you want calm, choose tea": advice, whatever its verb.
                     weight = min(weight, 2)

@@ -42,8 +42,8 @@ COMMITS = any_of(
     r"went for|went with|gone with|prefer|favou?r|opt for|take|vote for|voted for|want|"
     r"choosing|picking|stick with|stick to|swear by|settle on|settle for|lean towards?|live for|"
     r"long for|crave|recommend|suggest|belong to|reach for|say|said|drink nothing but)",
-    r"\bI(?:'d|'ll| would| will| shall)(?: \w+)? (?:have|be|send|put|paint|book|visit|serve|plant|"
-    r"learn|adopt|order|buy|save|get)",
+    r"\bI(?:'d|'ll| would| will| shall)(?: \w+)? (?:have|be(?![^,]*,)|send|put|paint|book|visit|"
+    r"serve|plant|learn|adopt|order|buy|save|get)",
     r"\byou(?:'re| are|'ll be| will be) (?:\w+ )?(?:having|taking|getting|"
     r"going (?:for|to|with|by|home with|away with))",
     r"^\W*you (?:really |just )?want",
@@ -106,7 +106,7 @@ LIKES = any_of(
     r"save|pour|scoop|bring|hand|give you|keep|write down|put down|mark|circle|tick)",
     r"\b(?:I|we) (?:open|start|begin|end|close|finish) with",
     r"\bI(?:'m| am) (?:[\w']+ )?(?:fond of|partial to|a fan of|devoted to|in love with|drawn to)",
-    r"\bI(?:'d|'ll| would| will| shall)(?! not\b| never\b)",
+    r"\bI(?:'d|'ll| would| will| shall)(?! not\b| never\b| be \w+,)",
     r"\bmy (?:mornings?|evenings?|days?|life|summers?|sundays?|afternoons?|year|week) "
     r"(?:starts?|begins?|ends?|is spent|are spent|belongs?) (?:in|with|at|on|by|to)",
     r"\b(?:up|off|in|on|over|home|away|down|out) (?:you|we) go (?:in|on|by|to|with|for)",
@@ -263,8 +263,10 @@ COMMITS_NEXT = any_of(
 )
 PREFER_TO = re.compile(r"\bprefer\w*\b", re.IGNORECASE)
 TO = re.compile(r"^\W*to\W+(?:[\w'-]+\W+){0,2}$", re.IGNORECASE)
+# "Saturn's rings, Jupiter's storms or Neptune's blue" are side by side, too.
 JOINED = re.compile(
-    r"^[\s,/&]*(?:and|or|&|,|/|vs\.?|versus|as well as)?(?:\s+(?:a|an|the|some))?\s*$",
+    r"^(?:'s(?: [\w-]+){1,2}(?=,| and\b| or\b| &))?[\s,/&]*"
+    r"(?:and|or|&|,|/|vs\.?|versus|as well as)?(?:\s+(?:a|an|the|some))?\s*$",
     re.IGNORECASE,
 )
 OR = re.compile(r"\b(?:or|vs|versus)\b", re.IGNORECASE)

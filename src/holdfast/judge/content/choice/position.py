@@ -1,8 +1,10 @@
 """Options that a reply points at without their name: by place, by digits, by letters.
 
-    place      "the one after B and before D", "fifth on your list", "right before the okapi on it"
+    place      "the one after B and before D", "fifth on your list", "right before the okapi on it",
+               "the one at the end of your list", "the splendid creation between B and D"
     number     "two-nine", "thirty take away one"
     pieces     "O-K-A-P-I", "Black. Currant."
+    misspelled "Lyublyana": a proper name with one letter in four wrong at the most
 
 `write_out` puts the option's name in place of such words, in the order in which the options are
 listed. "I'd ride it right after lunch" and "just before the penguins, the okapi" are about time and
@@ -38,6 +40,13 @@ _BETWEEN = re.compile(
     r"between(?: (?:the|an?))? $",
     re.IGNORECASE,
 )
+# Between neighbours of a letter stands a thing; "the difference between B and D" is none.
+_THING_BETWEEN = re.compile(
+    r"\bthe (?:[\w'-]+ ){0,2}(?!(?:differences?|choice|gap|contest|tie|race|decision|match|draw|"
+    r"comparison|debate|balance|line|toss-up|duel|similarity|distance|time|space|fight)\b)[\w'-]+ "
+    r"between $",
+    re.IGNORECASE,
+)
 _AND = re.compile(r",? and(?: (?:the|an?))? ", re.IGNORECASE)
 _LIST = r"(?:list|listed|row|board|line-?up|menu|alphabet|letters?)"
 _LISTS = re.compile(rf"\b{_LIST}\b", re.IGNORECASE)
@@ -51,8 +60,16 @@ _NTH = re.compile(
     r"| (?:that )?(?:you|I)(?:'ve| have)? (?:just )?(?:said|named|listed|mentioned|read out)\b)",
     re.IGNORECASE,
 )
+_AT_THE_END = re.compile(
+    r"\bthe (?:very )?(?:one|name|option|entry|item|thing|last one|word|letter) (?:right |down )?"
+    r"(?:at|on) the (?:very )?(?:(?P<last>end|bottom|tail)|top|start|beginning|head|front) of "
+    r"(?:your|that|this|the) (?:\w+ )?(?:list|row|board|line-?up|menu|question|message)\b",
+    re.IGNORECASE,
+)
 _BEHIND = ("after", "following")
 _REACH = 60
+_LEAST_MISSPELLED, _LETTERS_TO_A_SLIP = 7, 4
+_PROPER_NAME = re.compile(rf"(?<![\w'-])[A-Z][^\W\d_]{{{_LEAST_MISSPELLED - 2},30}}(?![\w-])")
 
 
 def write_out(
@@ -69,7 +86,9 @@ def write_out(
     """
     text = write_values(text, [name for name in names if name.isdecimal() and len(name) > 1])
     text = _pieces(tuple(names)).sub(lambda match: _put_together(match, names), text)
+    text = _PROPER_NAME.sub(lambda match: _spell(match.group(), names), text)
     text = _NTH.sub(lambda match: _nth(match, names), text)
+    text = _AT_THE_END.sub(lambda match: names[-1 if match["last"] else 0], text)
     return _write_places(text, names, find(text))
 
 
@@ -87,6 +106,23 @@ def _pieces(names: tuple[str, ...]) -> re.Pattern[str]:
 def _put_together(match: re.Match[str], names: Sequence[str]) -> str:
     """The name where it was in pieces, the words themselves where only spaces part them."""
     return names[(match.lastindex or 1) - 1] if _APART.search(match.group()) else match.group()
+
+
+def _spell(word: str, names: Sequence[str]) -> str:
+    """The proper name that a word misspells, the word itself where it misspells none."""
+    proper = [name for name in names if name[:1] == word[0] and len(name) >= _LEAST_MISSPELLED]
+    slips, name = min(((_distance(word, name), name) for name in proper), default=(0, word))
+    return name if slips <= len(name) // _LETTERS_TO_A_SLIP else word
+
+
+def _distance(one: str, other: str) -> int:
+    """How many letters must be put in, left out or changed to make one word the other."""
+    row = list(range(len(other) + 1))
+    for n, letter in enumerate(one.lower(), start=1):
+        above, row = row, [n]
+        for m, wanted in enumerate(other.lower()):
+            row.append(min(above[m + 1] + 1, row[m] + 1, above[m] + (letter != wanted)))
+    return row[-1]
 
 
 def _nth(match: re.Match[str], names: Sequence[str]) -> str:
@@ -116,13 +152,19 @@ def _write_places(text: str, names: Sequence[str], mentions: Sequence[OptionMent
                 place = mention.option + (1 if start["side"].lower() in _BEHIND else -1)
             if following and _AND_BEFORE.fullmatch(gap):
                 stop = following.end
-        elif following and (start := _BETWEEN.search(before)) and _AND.fullmatch(gap):
+        elif following and (start := _between(before, names)) and _AND.fullmatch(gap):
             first, last = sorted((mention.option, following.option))
             place, stop = (first + 1 if last - first == 2 else None), following.end
         if start and place is not None and 0 <= place < len(names):
             out += [text[end : low + start.start()], names[place]]
             end = stop
     return "".join([*out, text[end:]])
+
+
+def _between(before: str, names: Sequence[str]) -> re.Match[str] | None:
+    """Words for what lies between two options; between letters, any thing does."""
+    lettered = all(len(name) == 1 for name in names)
+    return _BETWEEN.search(before) or (_THING_BETWEEN.search(before) if lettered else None)
 
 
 def _of_a_list(text: str, mention: OptionMention) -> bool:

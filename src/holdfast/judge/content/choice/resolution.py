@@ -64,6 +64,7 @@ _COMMITS_BACK = re.compile(
     r"|(?:I'd|I would|I'll|I will|I) (?:\w+ )?(?:choose|pick|take|recommend|vote for|go for|"
     r"go with) (?:that one|that|this one|it|him|her)\b"
     r"|(?:that one|it) (?:wins|gets my)\b"
+    r"|(?:hop|jump|get|climb) (?:on|onto|in|into|aboard) one of (?:those|these|them)\b"
     r"|I (?:know|can tell you|needn't say|needn't tell you) (?:which|what|where)(?: one)? I\b|"
     r"guess which\b"
     r"|(?:send|take|bring|point|book) (?:\w+ ){1,3}there\b|(?:hop|jump|get) (?:on|in|"
@@ -99,6 +100,13 @@ _TAKES_BACK = re.compile(
 _GRANTS = re.compile(
     r"\W*(?:I (?:grant you|admit|confess|know(?! (?:which|what|where)\b)|give you that)|"
     r"I'll give you that|granted|admittedly|to be fair|fair enough)\b",
+    re.IGNORECASE,
+)
+# "… but it's so much work", after a choice, leaves a liking.
+_COMPLAINS = re.compile(
+    r"\W*(?:it|he|she|they|that|this)(?:'s| is| are|'re| can be) (?:\w+ )?(?:(?:so|too|such|a lot|"
+    r"lots|a bit)\b(?: \w+){0,3} (?:work|trouble|effort|bother|hassle|fuss|nuisance|handful)|"
+    r"too (?:much|hard|difficult|slow|far|expensive|dear|bitter|sweet|loud|strong|shy))\b",
     re.IGNORECASE,
 )
 _GOES_ON = re.compile(
@@ -157,7 +165,7 @@ def point_back(clause: str, votes: list[Vote], topic: int | None) -> None:
         votes: the mentions so far, which this changes.
         topic: the option of a question just before it ("The okapi? That's an animal.").
     """
-    if topic is not None and _GOES_ON.match(clause):
+    if topic is not None and (_GOES_ON.match(clause) or _COMMITS_BACK.match(clause)):
         votes.append(Vote(topic, 2, clause.strip(), turns=votes[-1].turns if votes else 0))
     elif not votes:
         return
@@ -165,6 +173,8 @@ def point_back(clause: str, votes: list[Vote], topic: int | None) -> None:
         votes[-1] = replace(votes[-1], clause=f"{votes[-1].clause} {clause.strip()}")
     elif _GRANTS.match(clause):
         votes[-1] = replace(votes[-1], weight=min(votes[-1].weight, 1))
+    elif _COMPLAINS.match(clause):
+        votes[-1] = replace(votes[-1], weight=min(votes[-1].weight, LIKED))
     elif _TAKES_BACK.match(clause):
         votes[-1] = replace(votes[-1], weight=0)
     elif _AGREES.match(clause):
