@@ -131,7 +131,7 @@ def _strength(name: str, colon: bool, strength: str, text: str) -> float:
     low, high, _, meaning = _STRENGTHS[name]
     pattern = r"[0-9]+" if name in _WHOLE else r"[0-9]+\.?[0-9]*|\.[0-9]+"
     if not re.fullmatch(pattern, strength):
-        raise ControlError(f"`{name}` in `{text}` needs a strength: {name}:{meaning}.")
+        raise ControlError(f"`{name}` in `{text}` needs a strength after a colon, {meaning}.")
     if not low <= float(strength) <= high or float(strength) == math.inf:
         raise ControlError(f"`{name}:{strength}` is out of range: {name} takes {meaning}.")
     return float(strength)
