@@ -303,9 +303,10 @@ def refuse_another_run(old: Record, new: Record, folder: Path) -> None:
         verb = "differs" if len(rest) == 1 else "differ"
         others = f", and {names} {verb} too" if names else ""
         moved = all(name.endswith(_ADDRESS) for name, _, _ in every)
+        was, now = _value(old, place, old_value), _value(new, place, new_value)
         raise RunError(
-            f"{folder} holds another run: {_label(place)} was {_value(old, place, old_value)}, is "
-            f"{_value(new, place, new_value)}{others}; choose another --out{_MOVED if moved else ''}"
+            f"{folder} holds another run: {_label(place)} was {was}, is {now}{others}; "
+            f"choose another --out{_MOVED if moved else ''}"
         )
 
 
