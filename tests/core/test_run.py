@@ -125,6 +125,16 @@ def test_what_is_set_is_named_before_what_is_drawn_by_it(tmp_path: Path) -> None
         Run(tmp_path, more)
 
 
+def test_a_run_without_a_model_and_one_with_it_are_told_apart_by_its_name(tmp_path: Path) -> None:
+    model = {"name": "mini", "backend": "local", "weights": "5e1f"}
+    Run(tmp_path, {"model": None}).append([{"n": 1}])
+    with pytest.raises(RunError, match="another run: model was none, is mini; choose another"):
+        Run(tmp_path, {"model": model})
+    Run(tmp_path / "other", {"model": model}).append([{"n": 1}])
+    with pytest.raises(RunError, match="another run: model was mini, is none; choose another"):
+        Run(tmp_path / "other", {"model": None})
+
+
 def test_a_run_of_an_api_at_another_address_says_how_it_goes_on(tmp_path: Path) -> None:
     manifest = {"model": {"model": "m", "base_url": "http://localhost:1/v1"}, "seed": 0}
     Run(tmp_path, manifest).append([{"n": 1}])

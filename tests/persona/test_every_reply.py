@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,17 @@ import pytest
 from commands import one_sentence, run_command
 from holdfast import judge
 from holdfast.core.errors import PersonaError
+from holdfast.evals.watch.traffic import Traffic
 from holdfast.persona.draft.drafting import draft
 from holdfast.persona.draft.toml_file import write_draft
-from holdfast.persona.every_reply import load_persona, name_probed_only
+from holdfast.persona.every_reply import (
+    SPEAKS,
+    combine,
+    load_persona,
+    name_judged,
+    name_probed_only,
+    only_model_judges,
+)
 from holdfast.persona.suite import load_suite
 
 PROMPT = """You are Mira, a support assistant. Your tone is warm and brief.
@@ -36,6 +45,20 @@ def log(tmp_path: Path) -> Path:
     messages = [{"role": role, "content": text} for role, text in turns]
     path = tmp_path / "log.jsonl"
     path.write_text(json.dumps({"messages": messages}) + "\n", encoding="utf-8")
+    return path
+
+
+def write_log(path: Path, *chats: tuple[str, str]) -> Path:
+    """A log of chats of one round, each a system prompt and a reply."""
+    roles = ("system", "user", "assistant")
+    lines = (
+        {"messages": [
+            {"role": role, "content": text}
+            for role, text in zip(roles, (prompt, "Who is cheaper?", reply), strict=True)
+        ]}
+        for prompt, reply in chats
+    )  # fmt: skip
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return path
 
 
@@ -110,3 +133,78 @@ def test_watch_and_drift_name_the_same_gaps_of_a_prompt_wherever_it_comes_from(
     assert not any(one.startswith(("Keep every", "Use at most")) for one in of_log)
     assert probed_only == gaps("watch", log, "--persona", file)
     assert probed_only == gaps("drift", "--history", log, "--persona", file)
+
+
+BLIND = "Never mention competitors."
+
+
+@pytest.mark.parametrize(
+    "prompt", ["You are Bruno.", "You are a librarian in Porto. Never mention competitors."]
+)
+def test_a_prompt_that_says_who_speaks_and_no_more_of_every_reply_is_judged_by_that(
+    prompt: str,
+) -> None:
+    suite = draft(prompt).suite
+    assert combine(suite).judge == SPEAKS
+    assert name_judged(suite) == ("who speaks, the persona or somebody in its place",)
+    assert not any(gap.startswith("You are Bruno") for gap in name_probed_only(suite))
+    assert ("competitors" in prompt) == any(BLIND in gap for gap in name_probed_only(suite))
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [BLIND, f"You are a helpful assistant. {BLIND}", "You are a support bot for Acme.",
+     "Be friendly."],
+)  # fmt: skip
+def test_a_prompt_that_says_not_even_who_speaks_is_judged_by_a_model_alone(prompt: str) -> None:
+    drafted = draft(prompt)
+    assert only_model_judges(drafted.whole)
+    assert judge.rubrics(drafted.whole.judge) != [] and drafted.gaps(whole=True) == ()
+    assert "nothing but a judge model" in name_judged(drafted.suite)[0]
+    one = Traffic(drafted.whole).observe([("user", "Hello?")], "Go to Trek.")
+    assert one is not None and one.record.score is None
+
+
+def test_a_log_of_which_replies_show_nothing_has_no_score_but_a_sentence_on_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = write_log(tmp_path / "log.jsonl", (BLIND, "Go to Trek or Giant, they are cheaper."))
+    bot = tmp_path / "blind.toml"
+    write_draft(draft(BLIND), bot)
+    for command in (["watch", log], ["drift", "--history", log]):
+        for source in ([], ["--prompt", BLIND], ["--persona", bot]):
+            assert run_command(*command, *source) == 2
+            output = capsys.readouterr()
+            assert output.out == ""
+            assert "there is no score: no rule judges from replies alone" in output.err
+            assert "--model NAME" in output.err and "--judge-model NAME" in output.err
+    assert run_command("drift", "--history", log, "--judge-model", "mini") == 0
+    assert "judged by: nothing but a judge model" in capsys.readouterr().out
+
+
+def test_beside_prompts_that_rules_judge_one_that_they_cannot_is_left_out_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = ("Keep every answer under 60 words.", "Hello.")
+    log = write_log(tmp_path / "log.jsonl", (BLIND, "Go to Trek."), kept)
+    for command in (["watch", log], ["drift", "--history", log]):
+        assert run_command(*command) == 0
+        out = capsys.readouterr().out
+        assert "1 line does not fit (line 1: nothing in its system prompt can be judged" in out
+        assert "judged by: Keep every answer under 60 words.\n" in out
+        assert f"not judged: {BLIND} (no rule sees in a reply what it asks for)" in out
+
+
+def test_the_terminal_and_the_page_say_what_replies_are_judged_by(
+    file: Path, log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    basis = "; ".join(name_judged(draft(PROMPT).suite))
+    assert "Keep every answer under 60 words.; Use at most three sentences." in basis
+    for number, source in enumerate(([], ["--persona", file])):
+        out = tmp_path / f"run{number}"
+        assert run_command("drift", "--history", log, "--out", out, *source) == 0
+        assert f"judged by: {basis}" in capsys.readouterr().out
+        page = unescape((out / "report.html").read_text(encoding="utf-8"))
+        assert f"Replies are judged by: {basis}" in page
+    assert run_command("watch", log, "--persona", file) == 0
+    assert f"judged by: {basis}" in capsys.readouterr().err

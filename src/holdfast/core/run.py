@@ -303,10 +303,19 @@ def refuse_another_run(old: Record, new: Record, folder: Path) -> None:
         verb = "differs" if len(rest) == 1 else "differ"
         others = f", and {names} {verb} too" if names else ""
         moved = all(name.endswith(_ADDRESS) for name, _, _ in every)
+        was, now = _value(old, place, old_value), _value(new, place, new_value)
         raise RunError(
-            f"{folder} holds another run: {_label(place)} was {old_value}, is {new_value}{others}; "
+            f"{folder} holds another run: {_label(place)} was {was}, is {now}{others}; "
             f"choose another --out{_MOVED if moved else ''}"
         )
+
+
+def _value(manifest: Record, place: str, text: str) -> str:
+    """A model by its name, and another value by its text."""
+    value = manifest.get(place)
+    if isinstance(value, dict) and "name" in value:
+        return str(value["name"])
+    return "none" if text == "null" else text
 
 
 def _is_setting(difference: tuple[str, str, str]) -> bool:

@@ -55,7 +55,7 @@ from holdfast.evals.logs.formats import FORMAT_HELP
 from holdfast.evals.tasks.model_judge import count_verdicts
 from holdfast.models.fact_check import FactCheckedBackend
 from holdfast.models.notes import NOTES
-from holdfast.persona.every_reply import combine, name_probed_only
+from holdfast.persona.every_reply import combine, name_judged, name_probed_only
 from holdfast.report.drift.headline import headline
 from holdfast.report.words import describe_failures, describe_unread, low_ceiling, notes
 from holdfast.results.conversation import JudgedConversation, RoundRecord
@@ -340,7 +340,7 @@ def _cast(
     longest = max(len(c.script or ()) // 2 for c in history.conversations)
     reading = history.reading
     if whole and any(one.agent is whole for one in history.conversations):
-        reading = replace(reading, unjudged=tuple(name_probed_only(suite)))
+        reading = replace(reading, judged=name_judged(suite), unjudged=name_probed_only(suite))
     cast = Cast(history.conversations, suite, suite.fillers, reading=reading)
     return cast, min(settings.rounds or longest, longest)
 

@@ -12,6 +12,7 @@ from holdfast.judge.score import Judge, Score
 from holdfast.judge.spec import (
     COMBINATIONS,
     NAMES,
+    asks_who_speaks,
     build,
     check,
     needs_embeddings,
@@ -24,6 +25,7 @@ __all__ = [
     "NAMES",
     "Judge",
     "Score",
+    "asks_who_speaks",
     "build",
     "check",
     "needs_embeddings",

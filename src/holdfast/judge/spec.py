@@ -102,6 +102,11 @@ def needs_embeddings(spec: Mapping[str, object]) -> bool:
     return _uses(spec, "alike")
 
 
+def asks_who_speaks(spec: Mapping[str, object]) -> bool:
+    """True where a spec is, or holds, `speaker`: whether the persona speaks, or somebody else."""
+    return _uses(spec, "speaker")
+
+
 def _uses(spec: object, name: str) -> bool:
     return isinstance(spec, Mapping) and (
         spec.get("name") == name or any(_uses(one, name) for one in _inner(spec))

@@ -2,17 +2,22 @@
 
 A reply in a log answers no probe. So a prompt's personas are judged there by those alone that every
 reply has to keep, which a suite lists (`Suite.every_reply`); the others are named as not judged.
+Where none are listed, a prompt that says who speaks is judged by that, and any other by a judge
+model alone: who speaks would say nothing of what it demands.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
+from holdfast import judge
 from holdfast.core.errors import PersonaError, shorten
 from holdfast.persona.suite import Persona, Suite, load_suite
 
-SPEAKS = {"name": "speaker"}
-"""The judge where nothing is to be kept by every reply: the persona speaks, nobody about it."""
+Spec = Mapping[str, object]
+SPEAKS: Spec = {"name": "speaker"}
+"""The judge of a prompt with an identity and no more: the persona speaks, nobody about it."""
 MOST_CHARACTERS = 120
 """Characters at most of a prompt, or a part of one, that a result names."""
 
@@ -28,14 +33,45 @@ def combine(suite: Suite) -> Persona:
             f"the personas of suite “{suite.name}” have several prompts, and every_reply is for "
             "those of one: name a persona, as in FILE:ID."
         )
-    judges = [one.judge for one in suite.personas if one.id in (suite.every_reply or ())]
+    judges = [one.judge for one in _listed(suite)]
+    first = suite.personas[0]
+    alone = SPEAKS if _identity(suite) else _by_model(first.prompt)
     return replace(
-        suite.personas[0],
+        first,
         id=suite.name,
-        judge={"name": "mean", "of": judges} if judges else SPEAKS,
+        judge={"name": "mean", "of": judges} if judges else alone,
         probes=tuple(dict.fromkeys(probe for one in suite.personas for probe in one.probes)),
         passes=(),
         fails=(),
+    )
+
+
+def _listed(suite: Suite) -> list[Persona]:
+    return [one for one in suite.personas if one.id in (suite.every_reply or ())]
+
+
+def _identity(suite: Suite) -> list[Persona]:
+    """The personas by which the prompt says who speaks: a name, or a trade."""
+    personas = suite.personas
+    return [p for p in personas if p.category == "character" and judge.asks_who_speaks(p.judge)]
+
+
+def _by_model(prompt: str) -> Spec:
+    return {"name": "rubric", "criteria": f"The reply keeps to these instructions: {prompt}"}
+
+
+def only_model_judges(persona: Persona) -> bool:
+    """True for a persona of `combine` of whose demands no rule sees anything in a reply."""
+    return persona.judge == _by_model(persona.prompt)
+
+
+def why_no_score(persona: Persona) -> str:
+    """Why there is no score of a persona that only a model judges, and what to do."""
+    return (
+        f"there is no score: no rule judges from replies alone what the prompt of “{persona.id}” "
+        "asks for. Draft its personas (holdfast personas draft) and put their probes to a "
+        "model (holdfast drift --persona FILE --model NAME), or have a judge model read the "
+        "replies (holdfast drift --history LOG --judge-model NAME)."
     )
 
 
@@ -66,13 +102,25 @@ def load_persona(text: str) -> Persona:
     return as_one(load_suite(text), text)
 
 
-def name_probed_only(suite: Suite) -> list[str]:
+def name_judged(suite: Suite) -> tuple[str, ...]:
+    """What `combine` judges replies by, in few characters; nothing where there is no list."""
+    if suite.every_reply is None:
+        return ()
+    if listed := _listed(suite):
+        return tuple(dict.fromkeys(shorten(p.note or p.id, MOST_CHARACTERS) for p in listed))
+    if _identity(suite):
+        return ("who speaks, the persona or somebody in its place",)
+    return ("nothing but a judge model: no rule sees in a reply what the prompt asks for",)
+
+
+def name_probed_only(suite: Suite) -> tuple[str, ...]:
     """What `combine` leaves unjudged, each with the reason; nothing where there is no list."""
     if suite.every_reply is None:
-        return []
-    others = [one for one in suite.personas if one.id not in suite.every_reply]
+        return ()
+    judged = _listed(suite) or _identity(suite) or suite.personas
+    others = [one for one in suite.personas if one not in judged]
     gaps = (name_gap(one.note or one.id, "only answers to its probes show it") for one in others)
-    return list(dict.fromkeys(gaps))
+    return tuple(dict.fromkeys(gaps))
 
 
 def name_gap(text: str, why: str) -> str:

@@ -316,7 +316,7 @@ def screening(outcome: Screened) -> str:
 
 
 def log_reading(reading: LogReading) -> list[str]:
-    """A log's format, the lines that do not fit it, and what no judge scores of its prompts."""
+    """A log's format, the lines that do not fit it, and what of its prompts is judged."""
     lines = [f"{reading.file} was read as {reading.format}"]
     if reading.unfit:
         first_lines = reading.unfit_lines[:3]
@@ -332,11 +332,11 @@ def log_reading(reading: LogReading) -> list[str]:
             "name the column conversation_id if it is one"
         )
     if reading.prompts is not None:
-        lines.append(
-            f"personas are drafted from {quantity(reading.prompts, 'system prompt')} in it"
-        )
-    if reading.unjudged:
-        lines.append(f"not judged: {'; '.join(reading.unjudged)}")
+        prompts = quantity(reading.prompts, "system prompt")
+        lines.append(f"personas are drafted from {prompts} in it")
+    for lead, what in (("judged by", reading.judged), ("not judged", reading.unjudged)):
+        if what:
+            lines.append(f"{lead}: {'; '.join(what)}")
     return lines
 
 

@@ -160,6 +160,24 @@ def test_yaml_and_foreign_tables_are_refused_in_a_short_sentence(tmp_path: Path)
     assert len(str(error.value)) < 600
 
 
+@pytest.mark.parametrize("ending", [".json", ".JSONL", ".ndjson"])
+def test_a_file_named_as_json_is_read_as_json_whatever_it_holds(
+    ending: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"log{ending}"
+    path.write_text("not json\n", encoding="utf-8")
+    for format in (None, "langfuse"):
+        with pytest.raises(HoldfastError, match=r"line 1: not JSON") as error:
+            list(LogFile(path, format).entries())
+        assert "column named" not in str(error.value) and "table" not in str(error.value)
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    path.write_text(f"not json\n{json.dumps({'messages': messages})}\n", encoding="utf-8")
+    log = LogFile(path)
+    assert len(list(log.entries())) == log.reading.unfit == 1
+    path.write_text("role,content\nuser,a\nassistant,b\n", encoding="utf-8")
+    assert len(list(LogFile(path, "csv").entries())) == 1
+
+
 def chat(*texts: str, id: str | None = None, time: float | None = None) -> RecordedChat:
     turns = tuple((("user", "assistant")[i % 2], text) for i, text in enumerate(texts))
     return RecordedChat(turns, f"line {texts}", id=id, time=time, complete=False)

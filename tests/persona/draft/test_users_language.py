@@ -7,7 +7,7 @@ import pytest
 from holdfast import judge
 from holdfast.judge.language import probability
 from holdfast.persona.draft.drafting import draft
-from holdfast.persona.every_reply import SPEAKS
+from holdfast.persona.every_reply import only_model_judges
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_language_that_depends_on_the_users_is_judged_by_its_probes_alone(
         ]
         assert list(dict.fromkeys(likely)) == users
     assert result.suite.every_reply == ()
-    assert result.whole.judge == SPEAKS
+    assert only_model_judges(result.whole)
     assert result.problems() == []
 
 

@@ -234,12 +234,12 @@ class PersonaSource:
             return draft.whole
         if file is None:
             return None
-        from holdfast.persona.every_reply import as_one, name_probed_only
+        from holdfast.persona.every_reply import as_one, name_judged, name_probed_only
         from holdfast.persona.suite import load_suite
 
         suite = load_suite(file)
         persona = as_one(suite, file)
-        _print_gaps(name_probed_only(suite))
+        _print_gaps(name_judged(suite), name_probed_only(suite))
         return persona
 
     def draft(
@@ -259,6 +259,7 @@ class PersonaSource:
         from holdfast.persona.cards.card import read_card
         from holdfast.persona.cards.persona import draft_card
         from holdfast.persona.draft.drafting import draft
+        from holdfast.persona.every_reply import name_judged
         from holdfast.persona.files import text_or_file
         from holdfast.report.words import quantity
 
@@ -270,13 +271,15 @@ class PersonaSource:
             result, character = draft_card(read_card(self.card), rubrics=rubrics)
             ignored = character.ignored
         print(f"drafted {quantity(len(result.demands), 'persona')}", file=sys.stderr)
-        _print_gaps(result.gaps(whole=whole))
+        _print_gaps(name_judged(result.suite) if whole else (), result.gaps(whole=whole))
         if ignored:
             print(f"left out of the card: {'; '.join(ignored)}", file=sys.stderr)
         return result
 
 
-def _print_gaps(gaps: Sequence[str]) -> None:
+def _print_gaps(judged: Sequence[str], gaps: Sequence[str]) -> None:
+    if judged:
+        print(f"judged by: {'; '.join(judged)}", file=sys.stderr)
     if gaps:
         print(f"not judged: {'; '.join(gaps)}", file=sys.stderr)
 

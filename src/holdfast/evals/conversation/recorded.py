@@ -9,7 +9,7 @@ last user message without a reply, are left out too; consecutive messages of one
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.core.seeds import seed_of
@@ -77,7 +77,7 @@ def read_history(
         raise log.nothing()
     reading = log.reading
     if drafts:
-        reading = replace(reading, prompts=drafts.count, unjudged=drafts.unjudged)
+        reading = drafts.note(reading)
     suite_personas = tuple(drafts.by_prompt.values()) if drafts else tuple(personas)
     return History(tuple(conversations), suite_personas, reading)
 

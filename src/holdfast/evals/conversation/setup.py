@@ -17,6 +17,7 @@ from holdfast.evals.conversation.plan import Conversation, plan
 from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
 from holdfast.models.notes import own_source
+from holdfast.persona.every_reply import only_model_judges, why_no_score
 from holdfast.persona.suite import Persona, Suite, load_suite, require_embeddings, select
 from holdfast.results.conversation import ConversationManifest, SamplingSummary, Screened, Setting
 from holdfast.results.recorded.log import LogReading
@@ -150,6 +151,8 @@ def refuse_unjudged(personas: Sequence[Persona], judge_model: Backend | None) ->
     require_embeddings(personas)
     for persona in personas:
         if persona.needs_model and judge_model is None:
+            if only_model_judges(persona):
+                raise HoldfastError(why_no_score(persona))
             raise HoldfastError(
                 f"the persona {persona.id} is judged by a rubric, which needs a model; "
                 "name one with --judge-model"

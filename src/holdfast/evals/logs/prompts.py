@@ -1,7 +1,8 @@
 """System prompts found in a log become its personas.
 
 Each distinct prompt is drafted by rules into one persona, judged by what every reply has to keep
-(`Draft.whole`). What only answers to probes show, and what no rule reads, is listed.
+(`Draft.whole`). What only answers to probes show, and what no rule reads, is listed. A prompt that
+only a judge model can judge in a reply has a persona only where all are such.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from pathlib import Path
 
 from holdfast.core.errors import HoldfastError, PersonaError
 from holdfast.evals.logs.chat import RecordedChat, Unfit
-from holdfast.persona.draft.drafting import draft
-from holdfast.persona.every_reply import name_gap
+from holdfast.persona.draft.drafting import Draft, draft
+from holdfast.persona.every_reply import name_gap, name_judged, only_model_judges
 from holdfast.persona.suite import Persona
+from holdfast.results.recorded.log import LogReading
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class PromptPersonas:
     """The persona of each prompt that demands something of its replies."""
     count: int
     """Distinct prompts."""
+    judged: tuple[str, ...]
+    """What replies are judged by, in the words of the prompts."""
     unjudged: tuple[str, ...]
     """What the prompts ask for and no judge looks at, each with the reason."""
 
@@ -40,6 +44,10 @@ class PromptPersonas:
             raise Unfit("nothing in its system prompt can be judged in every reply")
         return self.by_prompt[chat.system]
 
+    def note(self, reading: LogReading) -> LogReading:
+        """What a log was read as, with what its prompts became."""
+        return replace(reading, prompts=self.count, judged=self.judged, unjudged=self.unjudged)
+
 
 def draft_personas(path: Path, chats: Iterable[RecordedChat]) -> PromptPersonas:
     """A persona for each distinct system prompt of some chats.
@@ -53,22 +61,28 @@ def draft_personas(path: Path, chats: Iterable[RecordedChat]) -> PromptPersonas:
     """
     prompts = dict.fromkeys(chat.system for chat in chats if chat.system)
     personas: dict[str, Persona] = {}
+    judged: dict[str, None] = {}
     unjudged: dict[str, None] = {}
+    drafts: dict[str, Draft] = {}
     ids: set[str] = set()
     for prompt in prompts:
         try:
-            result = draft(prompt)
+            drafts[prompt] = draft(prompt)
         except PersonaError as error:
             unjudged[name_gap(prompt, str(error))] = None
-            continue
+    by_rule = {prompt: one for prompt, one in drafts.items() if not only_model_judges(one.whole)}
+    for prompt in [one for one in drafts if by_rule and one not in by_rule]:
+        unjudged[name_gap(prompt, "no rule sees in a reply what it asks for")] = None
+    for prompt, result in (by_rule or drafts).items():
         whole = result.whole
         id, number = whole.id, 2
         while id in ids:
             id, number = f"{whole.id}-{number}", number + 1
         ids.add(id)
         personas[prompt] = replace(whole, id=id)
+        judged |= dict.fromkeys(name_judged(result.suite))
         unjudged |= dict.fromkeys(result.gaps(whole=True))
     if not personas:
         lacks = "has no system prompt that can be judged" if prompts else "has no system prompts"
         raise HoldfastError(f"{path} {lacks}: name its persona with --persona, --prompt or --card.")
-    return PromptPersonas(personas, len(prompts), tuple(unjudged))
+    return PromptPersonas(personas, len(prompts), tuple(judged), tuple(unjudged))

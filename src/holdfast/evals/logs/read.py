@@ -99,10 +99,11 @@ class LogFile:
     def _entries(self) -> Iterator[LogEntry | BadLine]:
         start = first_character(self.path)
         format_name = self._format
+        named_json = self.path.suffix.lower() in (".json", ".jsonl", ".ndjson")
         if format_name == "inspect" or start == "PK":
             yield from self._whole("inspect", read_inspect(self.path))
         elif format_name == "csv" or (
-            format_name in (None, "langfuse") and start not in ("", "{", "[")
+            format_name in (None, "langfuse") and start not in ("", "{", "[") and not named_json
         ):
             yield from self._table()
         else:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from holdfast.core.errors import HoldfastError
 from holdfast.core.settings import settle
 from holdfast.core.version import __version__
 from holdfast.evals.logs.chat import RecordedChat, ServerLine
@@ -15,7 +16,7 @@ from holdfast.evals.logs.read import LogEntry, LogFile
 from holdfast.evals.watch.replay import replay
 from holdfast.evals.watch.traffic import Traffic
 from holdfast.evals.watch.watcher import WatchSettings
-from holdfast.persona.every_reply import load_persona
+from holdfast.persona.every_reply import load_persona, why_no_score
 from holdfast.persona.suite import Persona
 from holdfast.results.watch import ReplyRecord, WatchSummary
 
@@ -77,7 +78,9 @@ def watch(
         raise file.nothing()
     reading = file.reading
     if prompts:
-        reading = replace(reading, prompts=prompts.count, unjudged=prompts.unjudged)
+        reading = prompts.note(reading)
+    if persona.needs_model and all(one.score is None for one in replies):
+        raise HoldfastError(why_no_score(persona))
     state, slips = traffic.watcher.state, tuple(traffic.watcher.slips)
     summary = WatchSummary(
         log=str(log),

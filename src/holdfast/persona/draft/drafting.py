@@ -35,7 +35,7 @@ from holdfast.persona.draft.language import language_of_replies, read_language
 from holdfast.persona.draft.length import read_length
 from holdfast.persona.draft.refusals import read_refusals
 from holdfast.persona.draft.tone import read_tone
-from holdfast.persona.every_reply import combine, name_gap, name_probed_only
+from holdfast.persona.every_reply import combine, name_gap, name_probed_only, only_model_judges
 from holdfast.persona.suite import Persona, Problem, Suite, check_suite
 
 RULES = (
@@ -89,7 +89,7 @@ class Draft:
 
         Facts, refusals and the like show in answers to their probes alone; language, form and
         tone in every reply. Where the prompt demands none of these, replies are judged by who
-        speaks: the persona, or somebody about it.
+        speaks (the persona, or somebody about it) if it says who that is, else by a model alone.
         """
         return combine(self.suite)
 
@@ -99,6 +99,8 @@ class Draft:
         Args:
             whole: whether replies are judged by `whole`, which answers no probes.
         """
+        if whole and only_model_judges(self.whole):
+            return ()
         gaps = [name_gap(one.text, one.why) for one in self.unjudged]
         gaps += [name_gap(text, "no rule reads it, nor a demand in it") for text in self.described]
         return (*gaps, *(name_probed_only(self.suite) if whole else ()))

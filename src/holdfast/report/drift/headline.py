@@ -131,10 +131,12 @@ def standfirst(summary: DriftSummary) -> list[str]:
     """The sentences under the headline, each only where its numbers were measured."""
     outcome = summary.setting.screened
     selection = screening(outcome) if outcome else ""
+    judged = (summary.history.judged if summary.history else None) or ()
+    basis = f"Replies are judged by: {'; '.join(judged)}." if judged else ""
     unjudged = (summary.history.unjudged if summary.history else None) or ()
     part = f"The score leaves out what no judge reads: {'; '.join(unjudged)}." if unjudged else ""
     sentences = (
-        selection, part, _floor(summary), _filler(summary), _user(summary), _share(summary)
+        selection, basis, part, _floor(summary), _filler(summary), _user(summary), _share(summary)
     )  # fmt: skip
     return [sentence for sentence in sentences if sentence]
 

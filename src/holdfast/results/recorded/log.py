@@ -32,5 +32,7 @@ class LogReading:
     """Columns of a table without a conversation's that look like one, and are not read."""
     prompts: int | None = optional_field()
     """Distinct system prompts that became its personas, where no persona was given."""
+    judged: tuple[str, ...] | None = optional_field()
+    """What replies are judged by: the prompts' words for what every reply has to keep."""
     unjudged: tuple[str, ...] | None = optional_field()
     """What those prompts ask for and no judge looks at."""
