@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -46,6 +47,22 @@ def test_the_extra_all_is_every_extra_for_users() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= 120
+
+
+def test_git_ignores_what_the_readmes_commands_write() -> None:
+    outputs = set(re.findall(r"--out ([\w.]+)", README))
+    lines = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {"run", "choice", "mine.toml"} <= outputs
+    assert not [one for one in outputs if not {f"/{one}", f"/{one}/"} & set(lines)]
+
+
+def test_git_ignores_no_file_of_the_project() -> None:
+    command = ["git", "ls-files", "--cached", "--ignored", "--exclude-standard"]
+    try:
+        listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        pytest.skip("this is no checkout of git")
+    assert listing.stdout == ""
 
 
 def find_mapped() -> set[Path]:

@@ -55,6 +55,7 @@ def test_a_prompt_is_the_only_persona_in_one_length(
     assert "You are Bo, a baker." in manifest
     for wrong, sentence in (
         (["--prompt", "x", "--personas", "mini"], "not both"),
+        (["--prompt", "x", "--lengths", "half"], "--lengths is of --personas"),
         (["--prompt", " "], "needs a system prompt"),
         (["--prompt", "@nope.txt"], "no prompts in"),
     ):

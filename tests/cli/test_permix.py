@@ -78,6 +78,8 @@ def test_json_prints_the_object_that_the_contract_names(
         (["--bare", "2"], "share"),
         (["--tasks-per-category", "0"], "--tasks-per-category is 1 or more, not 0"),
         (["--report-to", "nonsense"], "steps cannot be logged to nonsense: nonsense is not"),
+        (["--vllm-url", "http://gpu:8000"], "--vllm-url is of --vllm colocate or server"),
+        (["--vllm", "off", "--vllm-memory", "0.5"], "--vllm-memory is of --vllm colocate"),
         (["--vllm", "colocate"], "--vllm colocate needs vLLM here: pip install vllm"),
     ],
 )

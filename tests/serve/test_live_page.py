@@ -25,6 +25,9 @@ ALARM = Alarm(rounds="5", drop=0.31, conversation="c1", round=5, delay=12, conve
               replies=400, time=1_700_000_000.0)  # fmt: skip
 
 
+MORE = {"enough": 300, "control": "anchor", "prompt": "You guide guests through the museum."}
+
+
 def state(
     alarms: Sequence[Alarm] = (), replies: int = 400, tested: Sequence[int] = (320, 310)
 ) -> WatchState:
@@ -34,7 +37,8 @@ def state(
               for name, x in scores]  # fmt: skip
     return WatchState(
         persona="guide", judged=True, drop=0.1, per_false_alarm=1000, conversations=80,
-        replies=replies, first=0.975 if replies else None, rounds=tuple(rounds) if replies else (),
+        replies=replies, others=12, first=0.975 if replies else None,
+        rounds=tuple(rounds) if replies else (),
         tests=tuple(DropTest(rounds=rounds, conversations=n, drop=0.31, evidence=0.4)
                     for rounds, n in zip(("8", "9-12"), tested, strict=True)),
         drifts=bool(alarms), alarms=tuple(alarms), alarm_count=len(alarms), slips=3,
@@ -51,7 +55,7 @@ def live(
 
     app = base_app("x", Keys(keys), Limits(), Metrics(), lifespan, LiveTenants())
     add_page(app, PageSettings(None, None, "none", weights=False))
-    state = None if watch is None else {**as_record(watch), "enough": 300}
+    state = None if watch is None else {**as_record(watch), **MORE}
     if state is not None and aliases:
         state["aliases"] = [{**state, "alias": one} for one in aliases]
     app.get("/holdfast/traffic")(lambda: state)
@@ -90,7 +94,7 @@ def test_a_drift_is_the_headline_with_its_rounds_and_drop(page: Page) -> None:
 def test_what_holds_and_what_has_not_begun_say_so(page: Page) -> None:
     for watch, words in ((state(), "It holds up to round 12: no drop of 0.10 is seen in 310 conv"),
                            (state(tested=(300, 299)), "It holds up to round 8: no drop"),
-                           (state(replies=0), "No reply has been scored yet")):  # fmt: skip
+                           (state(replies=0), "No reply under anchor has been")):  # fmt: skip
         with live(watch) as address:
             page.goto(f"{address}/live")
             expect(page.locator(".verdict")).to_contain_text(words)
@@ -103,6 +107,26 @@ def test_fewer_conversations_than_a_drop_takes_to_show_are_too_few_to_say(page: 
         expect(verdict).to_contain_text("Too early to say: 2 conversations went on")
         expect(verdict).to_contain_text("a drop of 0.10 can take 300 to show")
         expect(verdict.locator(".own")).to_have_count(0)  # nothing in green
+
+
+def test_the_page_is_about_the_served_control_and_has_others_in_columns_of_their_own(
+    page: Page,
+) -> None:
+    watch = state()
+    apart = RoundScores(rounds="9-16", replies=0, score=None, controls={"none": 0.0})
+    with live(replace(watch, rounds=(*watch.rounds, apart))) as address:
+        page.goto(f"{address}/live")
+        expect(page.locator("h1")).to_contain_text("You guide guests through the museum.")
+        counts = "guide under anchor: 80 conversations, 400 scored replies; 3 conversations lost"
+        expect(page.locator(".hint").first).to_contain_text(f"{counts} the persona for certain.")
+        expect(page.locator(".hint").nth(1)).to_contain_text("Beside them 12 scored replies")
+        expect(page.locator("thead").first.locator("th")).to_have_text(
+            ["round", "replies", "score", "under none"]
+        )
+        expect(page.locator("tbody").first.locator("tr").last.locator("td")).to_have_text(
+            ["9-16", "0", "–", "0.00"]
+        )
+        assert page.locator("rect.bar").count() == 4
 
 
 def test_a_look_that_brings_nothing_new_leaves_the_page_and_its_focus_alone(page: Page) -> None:

@@ -13,7 +13,11 @@ from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.session import own_command, print_estimate, print_result, print_summary, resumable
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.evals.fidelity.settings import FidelitySettings
+from holdfast.core.settings import changed_flags
+from holdfast.evals.fidelity.settings import GENERATE, FidelitySettings
+
+_OF_ANSWERS = ("suite", "category", "questions", "samples", "seed", "sampling")
+_OF_QUESTIONS = ("personas", "questions_per_task", "people", "examples")
 
 
 @flatten_options
@@ -40,6 +44,7 @@ def fidelity(
     """Ask what a persona decides, and grade how well the model stays in character."""
 
     loading.require_use(*([] if calibrate else [model]), *(judge_model or []), author_model)
+    _refuse_unread(settings, source, author_model, calibrate)
     settings = source.into(settings, "suite", rubrics=bool(judge_model))
     judges = [loading.open(name) for name in judge_model or []]
     calls = settings.questionnaire.calls
@@ -65,12 +70,39 @@ def fidelity(
             loading.open(model),
             settings,
             judges=judges,
-            author_model=loading.open(author_model)
-            if settings.questions and author_model
-            else None,
+            author_model=loading.open(author_model) if author_model else None,
             out=folder,
             command=own_command(),
             progress=Progress(stage="fidelity"),
         ).summary
     lines = (f"{summary.model}: {headline(summary)}.", *remarks(summary))
     print_summary(summary, lines, output.as_json)
+
+
+def _refuse_unread(
+    settings: FidelitySettings,
+    source: PersonaSource,
+    author_model: str | None,
+    calibrate: Path | None,
+) -> None:
+    """Refuse options that nothing reads beside the others."""
+    given = {"--prompt": source.prompt, "--card": source.card, "--author-model": author_model}
+    unread = [name for name, value in given.items() if value is not None]
+    if calibrate:
+        unread += changed_flags(settings, *_OF_ANSWERS)
+        unread += changed_flags(settings.questionnaire, *_OF_QUESTIONS)
+        if unread:
+            raise HoldfastError(
+                f"{unread[0]} is about a model's answers, and --calibrate asks none: leave it out."
+            )
+    writes = settings.questionnaire.examples or str(settings.questions) == GENERATE
+    if author_model and (settings.questions is None or not writes):
+        raise HoldfastError(
+            "--author-model writes the questions of --questions generate and the example answers "
+            "of a questionnaire, and neither is asked for: leave it out."
+        )
+    if settings.questions is not None and unread and unread[0] != "--author-model":
+        raise HoldfastError(
+            f"{unread[0]} has personas drafted, and --questions has its own: leave one of the two "
+            "out."
+        )

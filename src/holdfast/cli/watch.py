@@ -74,7 +74,7 @@ def _lines(summary: WatchSummary) -> Iterator[str]:
         yield from log_reading(summary.reading)
     yield f"  {quantity(state.slips, 'conversation')} lost the persona for certain"
     for row in state.rounds:
-        yield f"  round {row.rounds:>5}  {row.score:.2f}  {quantity(row.replies, 'reply')}"
+        yield f"  round {row.rounds:>5}  {number(row.score)}  {quantity(row.replies, 'reply')}"
 
 
 def _drop(state: WatchState, alarm: Alarm) -> str:

@@ -72,10 +72,11 @@ class RoundScores:
     rounds: str
     """The rounds, as "1" or "9-16"."""
     replies: int
-    score: float
-    """Their mean score."""
+    """Replies under the deployment's control."""
+    score: float | None
+    """Their mean score; None where there are none."""
     controls: dict[str, float]
-    """The same by control."""
+    """The mean score by control, those that clients chose too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +110,8 @@ class WatchState:
     """Conversations seen."""
     replies: int
     """Replies scored."""
+    others: int
+    """Replies scored under a control that a client chose: neither among `replies` nor tested."""
     first: float | None
     """Mean score of the first rounds."""
     rounds: tuple[RoundScores, ...]

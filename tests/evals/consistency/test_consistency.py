@@ -120,9 +120,11 @@ def test_labels_of_ones_own_are_read_and_bad_ones_named(log: Path, tmp_path: Pat
         consistency(log, Actor(judging), labels=own)
 
 
-def test_labels_without_a_judge_are_refused(log: Path) -> None:
-    with pytest.raises(HoldfastError, match="name a --judge-model"):
+def test_options_of_a_judge_are_refused_without_one(log: Path) -> None:
+    with pytest.raises(HoldfastError, match="--labels is of a judge: name a --judge-model"):
         consistency(log, labels=LABELS)
+    with pytest.raises(HoldfastError, match="--least is of a judge: name a --judge-model"):
+        consistency(log, least=0.9)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,14 @@ def test_a_card_comes_back_as_it_was(raw: dict[str, Any], suffix: str, tmp_path:
     assert card.text("name") == "Ada"
 
 
+@pytest.mark.parametrize("name", ["ada.json", "ada.charx"])
+def test_a_picture_for_a_card_that_has_none_is_refused(name: str, tmp_path: Path) -> None:
+    card = parse_card(json.dumps(V2).encode())
+    with pytest.raises(PersonaError, match=f"a picture is for a card in a PNG, and {name} is none"):
+        write_card(card, tmp_path / name, tmp_path / "picture.png")
+    assert not (tmp_path / name).exists()
+
+
 def test_a_pictures_own_chunks_stay_when_a_card_is_written_into_it(tmp_path: Path) -> None:
     picture = tmp_path / "picture.png"
     picture.write_bytes(with_texts(blank_picture(), {"Comment": b"dusk", "chara": b"old"}))

@@ -169,12 +169,38 @@ def test_a_break_raises_the_alarm_in_metrics_and_state() -> None:
     assert live.state()["drifts"] and live.state()["alarms"][0]["rounds"] == "5"
 
 
-def test_replies_under_another_control_are_counted_and_not_tested() -> None:
+def test_replies_under_another_control_are_counted_apart_and_not_tested() -> None:
     live = LiveTraffic(SHOUT, parse("window:3"), Figures(Metrics()), LiveSettings())
     broken(live)
     state = live.state()
-    assert not state["drifts"] and state["conversations"] == 0
-    assert state["replies"] == 240
+    assert not state["drifts"] and state["conversations"] == state["replies"] == 0
+    assert state["others"] == 240
+    first = {"rounds": "1", "replies": 0, "score": None, "controls": {"none": 1.0}}
+    assert state["rounds"][0] == first and state["prompt"] == "Shout."
+
+
+def test_the_scores_by_round_are_of_the_servers_own_control() -> None:
+    live = LiveTraffic(SHOUT, parse("anchor"), Figures(Metrics()), LiveSettings())
+    for control, text in (("anchor", "YES"), ("none", "no")):
+        for number in (1, 2, 3):
+            live.reply(reply(number, number, text, control=parse(control), id=control))
+    state = live.state()
+    assert [(row["replies"], row["score"]) for row in state["rounds"]] == [(1, 1.0)] * 3
+    assert {row["controls"]["none"] for row in state["rounds"]} == {0.0}
+    assert (state["conversations"], state["replies"], state["others"]) == (1, 3, 3)
+
+
+def test_two_sides_that_begin_alike_stay_two_conversations() -> None:
+    live = LiveTraffic(SHOUT, parse("anchor"), Figures(Metrics()), LiveSettings())
+    turns: list[tuple[str, str]] = []
+    for number in range(1, 5):
+        turns = [*turns, ("user", f"{number}?")]
+        for control in ("anchor", "none"):  # the page's two sides, which a control may not part
+            live.reply(LiveReply(turns=turns, text="YES", control=parse(control), model="m"))
+        turns = [*turns, ("assistant", "YES")]
+    state = live.state()
+    assert (state["conversations"], state["replies"], state["others"]) == (1, 4, 4)
+    assert [one["conversations"] for one in state["tests"]][:2] == [1, 1]
 
 
 def test_an_alarm_is_posted_once_with_its_numbers() -> None:

@@ -35,7 +35,7 @@ from holdfast.core.errors import HoldfastError, PersonaError
 from holdfast.core.intervals import Sample
 from holdfast.core.records import dumps
 from holdfast.core.run import Run
-from holdfast.core.settings import option, settle
+from holdfast.core.settings import changed_flags, option, settle
 from holdfast.core.stats import Array, mean, numbers
 from holdfast.core.version import __version__
 from holdfast.evals.consistency.dialogues import Dialogue, read_dialogues
@@ -99,8 +99,8 @@ def consistency(
         HoldfastError: something the user can mend, such as a judge that is no better than chance.
     """
     settings = settle(settings, ConsistencySettings, changes)
-    if settings.labels and judge_model is None:
-        raise HoldfastError("--labels tries a judge: name a --judge-model, or leave --labels out.")
+    if judge_model is None and (unread := changed_flags(settings, "labels", "least")):
+        raise HoldfastError(f"{unread[0]} is of a judge: name a --judge-model, or leave it out.")
     prompt = text_or_file(settings.user_prompt) if settings.user_prompt else None
     dialogues, reading = read_dialogues(Path(log), settings.format, prompt)
     faults, counts = find_faults(dialogues)

@@ -35,7 +35,7 @@ from holdfast.evals.fidelity.answers import (
 )
 from holdfast.evals.fidelity.questionnaire import GRADES, Questionnaire
 from holdfast.evals.fidelity.score import Graded, persona_scores, with_weakest
-from holdfast.evals.fidelity.settings import FidelitySettings, QuestionnaireSettings
+from holdfast.evals.fidelity.settings import GENERATE, FidelitySettings, QuestionnaireSettings
 from holdfast.evals.tasks.model_judge import reach_judge
 from holdfast.judge.rubric import Item, Verdict
 from holdfast.results.fidelity import (
@@ -49,7 +49,6 @@ from holdfast.results.fidelity import (
     WrittenTexts,
 )
 
-GENERATE = "generate"
 SCALE = (1, GRADES)
 """Lowest and highest grade."""
 _PLAIN = "What do you do on a free afternoon, and why?"  # stands for questions not yet written

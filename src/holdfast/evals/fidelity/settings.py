@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.core.errors import HoldfastError
-from holdfast.core.settings import option
+from holdfast.core.settings import changed_flags, option
 from holdfast.evals.fidelity.questionnaire import Questionnaire
 from holdfast.evals.tasks.settings import TaskSampling
 from holdfast.persona.suite import Suite
@@ -16,6 +16,8 @@ PROMPT = (  # PersonaGym's, as its appendix and its code have it
     "Adopt the identity of {persona}. Answer the questions while staying in strict accordance with "
     "the nature of this identity."
 )
+GENERATE = "generate"
+"""The value of `questions` for which an author model writes them."""
 CALL = "call of a judge"
 """What is counted where judges' calls are."""
 
@@ -51,6 +53,9 @@ class QuestionnaireSettings:
                 check_count(number, what)
 
 
+_OF_A_QUESTIONNAIRE = ("questions_per_task", "people", "calls", "examples")
+
+
 def check_count(number: int, what: str) -> None:
     """Raise `HoldfastError` for a number below 1; `what` names one of what is counted."""
     if number < 1:
@@ -81,6 +86,19 @@ class FidelitySettings:
     """How answers are drawn."""
 
     def check(self) -> None:
-        """Raise `HoldfastError` for a number that cannot be, or a prompt of the questionnaire's."""
+        """Raise `HoldfastError` for what cannot be, and for an option that nothing would read."""
         check_count(self.samples, "sample of each answer")
         self.questionnaire.check()
+        if self.questionnaire.personas is not None and str(self.questions) != GENERATE:
+            raise HoldfastError(
+                "--personas is for --questions generate, which has questions written for them: "
+                "add that, or leave it out (personas of a TOML file go with --suite)."
+            )
+        if self.questions is None:
+            unread = changed_flags(self.questionnaire, *_OF_A_QUESTIONNAIRE)
+            where = "is for a questionnaire: name one with --questions, or leave it out."
+        else:
+            unread = changed_flags(self, "suite", "category")
+            where = "is about personas with their own probes: leave it or --questions out."
+        if unread:
+            raise HoldfastError(f"{unread[0]} {where}")

@@ -46,7 +46,7 @@ class Traffic:
     def __init__(self, persona: Persona, settings: WatchSettings | None = None) -> None:
         self.persona = persona
         self.watcher = Watcher(persona, settings)
-        self._conversations = Conversations()
+        self._conversations = {True: Conversations(), False: Conversations()}  # by `tested`
         self._judges: dict[str, judge.Judge | None] = {persona.id: persona.build_judge()}
 
     def observe(
@@ -74,16 +74,18 @@ class Traffic:
             model: the model.
             time: seconds since 1970.
             score: the reply's score, where it is known already.
-            tested: False counts the reply in the scores by round only.
+            tested: False counts the reply in the scores of its control only, and keeps it apart
+                from tested conversations that begin with the same words.
             persona: the conversation's own persona, where it is not the deployment's.
         """
         if not reply.strip() or not any(role == "user" for role, _ in turns):
             return None
+        conversations = self._conversations[tested]
         if id is not None and round is not None:
-            place = self._conversations.in_chat(id, round)
+            place = conversations.in_chat(id, round)
         else:
-            place = self._conversations.locate(turns, id)
-            self._conversations.remember(place, turns, reply)
+            place = conversations.locate(turns, id)
+            conversations.remember(place, turns, reply)
         record = ReplyRecord(
             conversation=place.conversation,
             round=place.round,

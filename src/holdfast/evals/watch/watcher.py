@@ -141,6 +141,7 @@ class Watcher:
         self.slips: deque[Slip] = deque(maxlen=CAPACITY)
         self.slip_count = 0
         self._replies = 0
+        self._others = 0
 
     def add(
         self, reply: ReplyRecord, earlier: Sequence[float] = (), tested: bool = True
@@ -148,16 +149,17 @@ class Watcher:
         """Take a scored reply into account; returns the alarm that it raises, if it does.
 
         A reply to a round that was answered already (made again, or on another branch) counts in
-        the scores by round, and in no test.
+        the scores by round, and in no test. One that is not tested, as it is not under the
+        deployment's control, counts in the scores of its own control only.
 
         Args:
             reply: the reply.
             earlier: scores of the first rounds of a conversation that is met in its middle.
-            tested: False counts the reply in the scores by round only.
+            tested: False counts the reply in the scores of its control only.
         """
         if reply.score is None:
             return None
-        self._count(reply, reply.score)
+        self._count(reply, reply.score, tested)
         if not tested:
             return None
         conversation = self._conversation(reply.conversation)
@@ -173,10 +175,13 @@ class Watcher:
         alarm_tests = [test for test, drop in drops if self._tests[test].add(drop)]
         return self._alarm(alarm_tests[0], reply) if alarm_tests else None
 
-    def _count(self, reply: ReplyRecord, score: float) -> None:
-        self._replies += 1
+    def _count(self, reply: ReplyRecord, score: float, tested: bool) -> None:
         label = round_label(reply.round)
-        self._scores.setdefault(label, _Sum()).add(score)
+        if tested:
+            self._replies += 1
+            self._scores.setdefault(label, _Sum()).add(score)
+        else:
+            self._others += 1
         key = (label, reply.control)
         if key not in self._by_control and len(self._by_control) >= CONTROLS:
             key = (label, "other")
@@ -287,6 +292,7 @@ class Watcher:
             per_false_alarm=self.settings.per_false_alarm,
             conversations=self.conversation_count,
             replies=self._replies,
+            others=self._others,
             first=round(self._first.mean, 4) if self._first.count else None,
             rounds=tuple(self._round_scores()),
             tests=tuple(
@@ -305,17 +311,16 @@ class Watcher:
         )
 
     def _round_scores(self) -> list[RoundScores]:
-        return [
-            RoundScores(
-                rounds=label,
-                replies=self._scores[label].count,
-                score=round(self._scores[label].mean, 4),
-                controls={
-                    control: round(own.mean, 4)
-                    for (at, control), own in self._by_control.items()
-                    if at == label
-                },
-            )
-            for label in ROUNDS
-            if label in self._scores
-        ]
+        rows = []
+        for label in ROUNDS:
+            controls = {
+                control: round(one.mean, 4)
+                for (at, control), one in self._by_control.items()
+                if at == label
+            }
+            if controls:
+                own = self._scores.get(label, _Sum())
+                mean = round(own.mean, 4) if own.count else None
+                row = RoundScores(rounds=label, replies=own.count, score=mean, controls=controls)
+                rows.append(row)
+        return rows

@@ -151,12 +151,15 @@ def write_card(card: Card, path: Path, picture: Path | None = None) -> None:
         picture: of a PNG, the picture; by default a grey one.
 
     Raises:
-        PersonaError: the suffix is another, the picture is no PNG, or the file cannot be written.
+        PersonaError: the suffix is another, the picture is no PNG or goes with none, or the file
+            cannot be written.
     """
     write_new(path, _encode(card, path, picture))
 
 
 def _encode(card: Card, path: Path, picture: Path | None) -> bytes:
+    if picture is not None and path.suffix.lower() != ".png":
+        raise PersonaError(f"a picture is for a card in a PNG, and {path.name} is none: leave it.")
     text = json.dumps(card.raw, ensure_ascii=False, indent=2).encode()
     match path.suffix.lower():
         case ".json":

@@ -155,7 +155,7 @@ def name_demand(name: str, clause: str) -> Demand:
         ("Sorry, who am I talking to?", "What's your name?"),
         judge,
         (f"I'm {name}. What can I do for you?", f"My name is {first}, nice to meet you!"),
-        (*stock("nobody"), *stock("replies")[:1], f"{first} would say that she is fine."),
+        (*stock("nobody"), *stock("replies")[:1], f"{first} would say that all is well."),
     )
 
 

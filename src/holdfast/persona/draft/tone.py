@@ -11,6 +11,7 @@ from holdfast.persona.draft.demand import (
     Demand,
     Reader,
     Spec,
+    Unjudged,
     every,
     find_word,
     material,
@@ -33,16 +34,22 @@ _SAID_OF_USER = re.compile(
     rf"(?:{USERS}\b|{USER}(?=\W*$|[,.;]| who\b))",
     re.IGNORECASE,
 )
+_OTHER_SENSES = re.compile(r"\bkinds\b|\bkind of\b|\bpatients\b|\bwarm[- ]?ups?\b", re.IGNORECASE)
 
 
-def read_tone(clause: str, reader: Reader) -> Iterator[Demand]:
+def read_tone(clause: str, reader: Reader) -> Iterator[Demand | Unjudged]:
     """Tones by the words that ask for them; English replies only."""
     bare = _SAID_OF_USER.sub(" ", CONDITIONS.sub(" ", unquote(clause)))
+    bare = _OTHER_SENSES.sub(" ", bare)
     if not reader.english or not _ABOUT.search(bare):
         return
     for tone in material("tones")["tone"]:
         if find_word(bare, tone["words"]) and not _is_denied(bare, tone["words"]):
             yield _tone(tone, clause)
+    manners = material("tones")["unjudged"]
+    if (first := find_word(bare, manners)) and not _is_denied(bare, manners):
+        word = re.split(r"(?!\w)", bare[first.start() :], maxsplit=1)[0]
+        yield Unjudged(clause, f"no rule judges “{word}”")
 
 
 def _is_denied(clause: str, words: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ slower one, and a rubric's model, run in one background thread behind a queue of
 What does not fit the queue is left out and counted.
 
 Replies under another control than the server's own, as clients may choose, count in the metrics and
-in no test. Of several choices the first counts.
+in the scores of their control, and in no test. Of several choices the first counts.
 
 This module knows chats and scores. It knows no HTTP but that of the webhook.
 """
@@ -116,7 +116,7 @@ class LiveTraffic:
                 self.settings.judge_model is None
                 or self._random.random() >= self.settings.sample_share
             ):
-                self._try(lambda: self._take(one, moment, judged=False))
+                self._try(lambda: self._take(one, moment))
             else:
                 self._defer(lambda: self._judge(one, moment))
         elif self._queue.unfinished_tasks or (self._seconds > IN_LINE and one.score is None):
@@ -128,7 +128,8 @@ class LiveTraffic:
         """Where the watch stands, as JSON."""
         with self._lock:
             record: Record = as_record(self.traffic.watcher.state)
-        return {**record, "enough": self._enough, "control": self.control.text}
+        more = {"enough": self._enough, "control": self.control.text, "prompt": self.persona.prompt}
+        return {**record, **more}
 
     def wait(self) -> None:
         """Return when everything handed over so far is taken into account, and posted."""
@@ -166,7 +167,7 @@ class LiveTraffic:
         (verdict,) = judge_answers(self.persona.judge, [item], model)
         self._take(replace(one, score=verdict.value if verdict.parsed else None), moment)
 
-    def _take(self, one: LiveReply, moment: Moment, judged: bool = True) -> None:
+    def _take(self, one: LiveReply, moment: Moment) -> None:
         start = time.thread_time()  # what others do on this machine is not the judge's time
         try:
             with self._lock:
@@ -178,7 +179,7 @@ class LiveTraffic:
                     model=one.model,
                     time=round(time.time(), 3),
                     score=one.score,
-                    tested=judged and one.control == self.control,
+                    tested=one.control == self.control,
                 )
         finally:  # a judge that gives up has taken its time, too
             seconds = time.thread_time() - start

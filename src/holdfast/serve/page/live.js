@@ -7,6 +7,8 @@ let shown = null; // the server's answer that is on the page
 
 const count = (n, one) => `${n.toLocaleString("en")} ${one}${n === 1 ? "" : "s"}`;
 
+const replies = (n) => (n === 1 ? "1 scored reply" : `${n.toLocaleString("en")} scored replies`);
+
 function verdict(state) {
   const last = state.alarms[state.alarms.length - 1];
   if (state.drifts && last) {
@@ -24,7 +26,7 @@ function verdict(state) {
 
 // What can be said without an alarm. Few conversations raise none, whether the persona holds or not.
 function quiet(state, later, sure) {
-  if (!state.replies) return "No reply has been scored yet.";
+  if (!state.replies) return state.others ? `No reply under ${state.control} has been scored yet.` : "No reply has been scored yet.";
   if (sure) return `It holds up to round ${sure.rounds.split("-").pop()}: no drop of ${number(state.drop)} is seen in ${count(sure.conversations, "conversation")}.`;
   const most = Math.max(0, ...later.map((one) => one.conversations));
   return `Too early to say: ${count(most, "conversation")} went on after the first rounds, and a drop of ${number(state.drop)} can take ${state.enough.toLocaleString("en")} to show.`;
@@ -41,6 +43,7 @@ function chart(state) {
   }
   const step = (right - left) / Math.max(state.rounds.length, 1);
   state.rounds.forEach((one, i) => {
+    if (one.score === null) return; // replies under other controls only
     const x = left + step * i + step * 0.2;
     const dropped = state.first !== null && state.first - one.score > state.drop;
     made.append(svg("rect", { class: dropped ? "bar slipped" : "bar", x, y: y(one.score), width: step * 0.6, height: Math.max(1, low - y(one.score)) }),
@@ -58,17 +61,18 @@ function table(head, rows) {
 }
 
 function section(state) {
-  const controls = [...new Set(state.rounds.flatMap((one) => Object.keys(one.controls)))];
+  const others = [...new Set(state.rounds.flatMap((one) => Object.keys(one.controls)))].filter((one) => one !== state.control);
   const parts = [
-    element("h1", {}, element("span", { class: "label" }, state.alias ? `The persona of the alias ${state.alias}` : "The persona"), state.persona), verdict(state),
-    element("p", { class: "hint" }, `${count(state.conversations, "conversation")}, ${count(state.replies, "scored reply").replace("replys", "replies")}; ${count(state.slips, "conversation")} lost the persona.`),
+    element("h1", {}, element("span", { class: "label" }, state.alias ? `The persona of the alias ${state.alias}` : "The persona"), element("q", { dir: "auto" }, state.prompt)), verdict(state),
+    element("p", { class: "hint" }, `${state.persona} under ${state.control}: ${count(state.conversations, "conversation")}, ${replies(state.replies)}; ${count(state.slips, "conversation")} lost the persona for certain.`),
   ];
   if (!state.judged) parts.push(element("p", { class: "hint" }, "Only a model can judge this persona: a sample of the replies is scored in the background."));
+  if (state.others) parts.push(element("p", { class: "hint" }, `Beside them ${replies(state.others)} under controls that clients chose, as the page where you talk to the persona does: they are in the table, and in no bar and no test.`));
   if (state.rounds.length) {
     parts.push(
-      element("figure", {}, element("figcaption", {}, "Mean score of the replies by round of their conversation. The dotted line is the first rounds' mean; a bar in red is lower by more than the drop that the test looks for."), chart(state)),
-      table(["round", "replies", "score", ...controls.map((one) => `under ${one}`)],
-        state.rounds.map((one) => [one.rounds, `${one.replies}`, number(one.score), ...controls.map((name) => number(one.controls[name]))])));
+      element("figure", {}, element("figcaption", {}, `Mean score of the replies under ${state.control} by round of their conversation. The dotted line is the first rounds' mean; a bar in red is lower by more than the drop that the test looks for.`), chart(state)),
+      table(["round", "replies", "score", ...others.map((one) => `under ${one}`)],
+        state.rounds.map((one) => [one.rounds, `${one.replies}`, number(one.score), ...others.map((name) => number(one.controls[name]))])));
   }
   if (state.tests.length) {
     parts.push(element("details", {}, element("summary", {}, "The tests"),

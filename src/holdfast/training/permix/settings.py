@@ -12,7 +12,7 @@ from typing import Any
 
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import HoldfastError
-from holdfast.core.settings import option, require_at_least, require_name
+from holdfast.core.settings import changed_flags, option, require_at_least, require_name
 from holdfast.evals.tasks.settings import form_option
 from holdfast.results.training.permix import IMITATIONS
 from holdfast.training.permix.mixing import PersonaMix
@@ -163,6 +163,11 @@ class PermixSettings:
             )
         if arm == "permix" and self.data.bare == 1:
             raise HoldfastError("with a share of 1 no prompt has a persona: use --arm rlvr.")
+        vllm_options = changed_flags(self, "vllm_url", "vllm_memory", "vllm_parallel")
+        if vllm_options and self.vllm in (None, "off"):
+            raise HoldfastError(
+                f"{vllm_options[0]} is of --vllm colocate or server: choose one, or leave it out."
+            )
         if self.vllm == "server" and mixing == "rollout":
             raise HoldfastError(
                 "a vLLM server gets one prompt of each group and would give all of its rollouts "
