@@ -88,18 +88,33 @@ def recommend(
         chosen_by = control_rows(chosen_on, choosing, length, question_rounds)
         rows = control_rows(reported_on, reporting, length, question_rounds)
     able = set.intersection(*map(_able, (chosen_by, rows, all_rows)))
-    choice, best = _choose(chosen_on, chosen_by, choosing, able, length)
+    choice = _choose(chosen_on, chosen_by, choosing, able, length)
     by_control = {row.control: row for row in rows}
     evidence = _Evidence(measurements, conversations, second, length, halved)
     sentence = _sentence(
-        by_control[choice],
-        by_control[best] if best else None,
+        by_control[choice.control],
+        by_control[choice.best] if choice.best else None,
         rows,
         len(first),
         evidence,
     )
-    control = choice if evidence.confirms(choice) else NONE
+    control = choice.control if evidence.confirms(choice.control) else NONE
+    if control != NONE:
+        sentence += _passed_over(choice, all_rows, able, len(first))
     return Recommendation(control, sentence, [c.id for c in choosing], [c.id for c in reporting])
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The able control to use, and those that it was chosen of, by their names."""
+
+    control: str
+    best: str | None
+    """The best able control other than `none`."""
+    as_good: Collection[str] = ()
+    """Those as good as the best."""
+    cheap: Collection[str] = ()
+    """Of these, those that no cost tells from the cheapest."""
 
 
 @dataclass(frozen=True)
@@ -169,12 +184,12 @@ def _choose(
     conversations: Sequence[Conversation],
     names: Collection[str],
     length: int,
-) -> tuple[str, str | None]:
-    """The able control to use, and the best one other than `none`, by their names."""
+) -> _Choice:
+    """The able control to use, on the conversations to choose on."""
     none, by_control = rows[0], {one.control.text: one for one in measurements}
     able = [row for row in rows if row.control in names]
     if not able:
-        return none.control, None
+        return _Choice(none.control, None)
     best = max(able, key=_late)
     sample, late = sample_of(conversations), late_rounds(length)
 
@@ -184,9 +199,15 @@ def _choose(
         return bool(gap[0] <= 0)
 
     equals = [row for row in able if row is best or as_good(row)]
-    choice = none if none in equals else _cheapest(equals, by_control, length)
+    cheap = _cheap(equals, by_control, length)
+    choice = none if none in equals else max(cheap, key=_late)
     others = [row for row in able if row is not none]
-    return choice.control, max(others, key=_late).control if others else None
+    return _Choice(
+        choice.control,
+        max(others, key=_late).control if others else None,
+        {row.control for row in equals},
+        {row.control for row in cheap},
+    )
 
 
 def _late(row: ControlRow) -> float:
@@ -208,10 +229,10 @@ def _loses(row: ControlRow) -> bool:
     return interval is not None and interval[1] < -LOSS
 
 
-def _cheapest(
+def _cheap(
     rows: Sequence[ControlRow], by_control: Mapping[str, Measurements], length: int
-) -> ControlRow:
-    """The most stable row among those with the fewest tokens and, of these, the least time."""
+) -> list[ControlRow]:
+    """The rows with the fewest tokens and, of these, the least time."""
     fewest = min(_cost(row.relative_tokens) for row in rows)
     rows = [row for row in rows if _cost(row.relative_tokens) <= fewest + NEAR]
     fastest = min(rows, key=lambda row: _cost(row.relative_ms_per_token))
@@ -222,7 +243,7 @@ def _cheapest(
         _, ratio = relative_time(*timing)
         return time > least + NEAR and (time == inf or (ratio is not None and ratio[0] > 1))
 
-    return max((row for row in rows if not slower(row)), key=_late)
+    return [row for row in rows if not slower(row)]
 
 
 def _cost(value: float | None) -> float:
@@ -312,10 +333,56 @@ def _figures(row: ControlRow, none: ControlRow, evidence: _Evidence) -> list[str
         figures.append("capability was not measured")
     else:
         figures.append(f"capability changes by {_change(row, 'capability')}")
+    return [*figures, *_costs(row)]
+
+
+def _costs(row: ControlRow) -> list[str]:
+    """What it costs; nothing where that was not measured."""
     tokens, time = row.relative_tokens, row.relative_ms_per_token
     costs = [f"{tokens:.2f} times the tokens a reply"] if tokens else []
     costs += [f"{time:.2f} times the time a token"] if time else []
-    return [*figures, f"at {' and '.join(costs)}"] if costs else figures
+    return [f"at {' and '.join(costs)}"] if costs else []
+
+
+def _passed_over(
+    choice: _Choice, rows: Sequence[ControlRow], able: Collection[str], choosing: int
+) -> str:
+    """Why not the control that a reader finds higher in the table, and that loses no capability.
+
+    Args:
+        choice: the control that is recommended, and of which.
+        rows: those over all conversations, which the table has.
+        able: the controls that could be chosen.
+        choosing: conversations to choose on.
+    """
+    of = {row.control: row for row in rows}
+    chosen = of.pop(choice.control)
+    rivals = [row for row in of.values() if row.n >= rows[0].n and not _clearly_falls(row)]
+    top = max(rivals, key=_late)
+    if round(_late(top), 2) <= round(_late(chosen), 2):
+        return ""
+    if top.control not in able:
+        why = f"on some of them it clearly loses more than {LOSS:.2f} of capability"
+    elif top.control not in choice.as_good:
+        why = f"the {choosing} to choose on show it below the best"
+    elif top.control not in choice.cheap:
+        why = (
+            f"of controls that the {choosing} to choose on do not tell from the best, compare "
+            "takes the cheapest"
+        )
+    else:
+        why = (
+            f"on the {choosing} to choose on both are as good as the best and cost alike, and "
+            f"{chosen.control} is at least as high"
+        )
+    figures = [f"{_late(top):.2f} against {_late(chosen):.2f}", *_costs(top)]
+    return f" Over all conversations {top.control} ends higher, {', '.join(figures)}: {why}."
+
+
+def _clearly_falls(row: ControlRow) -> bool:
+    """Whether the interval of its change in capability lies below 0."""
+    interval = row.capability_delta_interval
+    return interval is not None and interval[1] < 0
 
 
 def _change(row: ControlRow, measure: Literal["late", "capability"]) -> str:
