@@ -34,6 +34,7 @@ from holdfast.evals.compare.intervals import (
     paired_difference,
     relative_time,
 )
+from holdfast.evals.compare.passed_over import LOSS, ControlChoice, costs, late, passed_over
 from holdfast.evals.compare.tradeoff import control_rows
 from holdfast.evals.conversation.curves import sample_of
 from holdfast.evals.conversation.plan import Conversation
@@ -44,8 +45,6 @@ NONE = "none"
 """The control that the others are held against."""
 FEWEST = 8
 """Conversations from which on one half chooses and the other is reported on."""
-LOSS = 0.02
-"""Loss of capability; a control that clearly loses more is left out."""
 GAIN = 0.05
 """Gain of late stability that a run should be large enough to show, where it saw none."""
 POWER = (1.96 + 0.84) ** 2
@@ -100,21 +99,8 @@ def recommend(
     )
     control = choice.control if evidence.confirms(choice.control) else NONE
     if control != NONE:
-        sentence += _passed_over(choice, all_rows, able, len(first))
+        sentence += passed_over(choice, all_rows, able, len(first))
     return Recommendation(control, sentence, [c.id for c in choosing], [c.id for c in reporting])
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """The able control to use, and those that it was chosen of, by their names."""
-
-    control: str
-    best: str | None
-    """The best able control other than `none`."""
-    as_good: Collection[str] = ()
-    """Those as good as the best."""
-    cheap: Collection[str] = ()
-    """Of these, those that no cost tells from the cheapest."""
 
 
 @dataclass(frozen=True)
@@ -184,34 +170,30 @@ def _choose(
     conversations: Sequence[Conversation],
     names: Collection[str],
     length: int,
-) -> _Choice:
+) -> ControlChoice:
     """The able control to use, on the conversations to choose on."""
     none, by_control = rows[0], {one.control.text: one for one in measurements}
     able = [row for row in rows if row.control in names]
     if not able:
-        return _Choice(none.control, None)
-    best = max(able, key=_late)
-    sample, late = sample_of(conversations), late_rounds(length)
+        return ControlChoice(none.control, None)
+    best = max(able, key=late)
+    sample, part = sample_of(conversations), late_rounds(length)
 
     def as_good(row: ControlRow) -> bool:
         first, other = (by_control[one.control].scores for one in (best, row))
-        _, gap = paired_difference(first, other, late, sample)
+        _, gap = paired_difference(first, other, part, sample)
         return bool(gap[0] <= 0)
 
     equals = [row for row in able if row is best or as_good(row)]
     cheap = _cheap(equals, by_control, length)
-    choice = none if none in equals else max(cheap, key=_late)
+    choice = none if none in equals else max(cheap, key=late)
     others = [row for row in able if row is not none]
-    return _Choice(
+    return ControlChoice(
         choice.control,
-        max(others, key=_late).control if others else None,
+        max(others, key=late).control if others else None,
         {row.control for row in equals},
         {row.control for row in cheap},
     )
-
-
-def _late(row: ControlRow) -> float:
-    return row.late_stability or 0.0
 
 
 def _able(rows: Sequence[ControlRow]) -> set[str]:
@@ -333,56 +315,7 @@ def _figures(row: ControlRow, none: ControlRow, evidence: _Evidence) -> list[str
         figures.append("capability was not measured")
     else:
         figures.append(f"capability changes by {_change(row, 'capability')}")
-    return [*figures, *_costs(row)]
-
-
-def _costs(row: ControlRow) -> list[str]:
-    """What it costs; nothing where that was not measured."""
-    tokens, time = row.relative_tokens, row.relative_ms_per_token
-    costs = [f"{tokens:.2f} times the tokens a reply"] if tokens else []
-    costs += [f"{time:.2f} times the time a token"] if time else []
-    return [f"at {' and '.join(costs)}"] if costs else []
-
-
-def _passed_over(
-    choice: _Choice, rows: Sequence[ControlRow], able: Collection[str], choosing: int
-) -> str:
-    """Why not the control that a reader finds higher in the table, and that loses no capability.
-
-    Args:
-        choice: the control that is recommended, and of which.
-        rows: those over all conversations, which the table has.
-        able: the controls that could be chosen.
-        choosing: conversations to choose on.
-    """
-    of = {row.control: row for row in rows}
-    chosen = of.pop(choice.control)
-    rivals = [row for row in of.values() if row.n >= rows[0].n and not _clearly_falls(row)]
-    top = max(rivals, key=_late)
-    if round(_late(top), 2) <= round(_late(chosen), 2):
-        return ""
-    if top.control not in able:
-        why = f"on some of them it clearly loses more than {LOSS:.2f} of capability"
-    elif top.control not in choice.as_good:
-        why = f"the {choosing} to choose on show it below the best"
-    elif top.control not in choice.cheap:
-        why = (
-            f"of controls that the {choosing} to choose on do not tell from the best, compare "
-            "takes the cheapest"
-        )
-    else:
-        why = (
-            f"on the {choosing} to choose on both are as good as the best and cost alike, and "
-            f"{chosen.control} is at least as high"
-        )
-    figures = [f"{_late(top):.2f} against {_late(chosen):.2f}", *_costs(top)]
-    return f" Over all conversations {top.control} ends higher, {', '.join(figures)}: {why}."
-
-
-def _clearly_falls(row: ControlRow) -> bool:
-    """Whether the interval of its change in capability lies below 0."""
-    interval = row.capability_delta_interval
-    return interval is not None and interval[1] < 0
+    return [*figures, *costs(row)]
 
 
 def _change(row: ControlRow, measure: Literal["late", "capability"]) -> str:
