@@ -83,6 +83,15 @@ def test_only_a_difference_whose_interval_leaves_out_0_is_marked() -> None:
     assert 'class="shade level">–' in page
 
 
+def test_the_column_that_the_headline_is_of_is_framed_and_says_so() -> None:
+    top = replace(row("math", 0.12, 0.05, 0.2), of_advice=True)
+    other = replace(top, length="half", of_advice=False)
+    numbers = replace(summary().numbers, rows=(other, top), matrix=())
+    page = render(summary(numbers=numbers), {})
+    assert page.count(' advised"') == 1
+    assert '<th scope="col">half</th><th scope="col">full<small>at the top</small></th>' in page
+
+
 def test_what_a_model_or_a_user_wrote_is_never_markup() -> None:
     page = render(summary(), PAIRS)
     assert HOSTILE not in page

@@ -1,8 +1,9 @@
 """The page of an effect study: a heat map per model and place, and the pairs behind its cells.
 
 A cell's shade says how large a difference is, its colour the sign, and a mark that it
-is shown, corrected for the number of cells. A cell leads to the replies with and without
-the persona that differ most in score; all of them are in the run's records.
+is shown, corrected for many cells. The column that the headline is of says so. A cell leads
+to the replies with and without the persona that differ most in score; all of them are in the
+run's records.
 
 This module knows the summary and the pairs. It knows no charts: the map is a table.
 """
@@ -58,6 +59,7 @@ def _map(summary: EffectSummary, model: str, place: str) -> dict[str, Any]:
         row for row in summary.numbers.overall if (row.model, row.placement) == (model, place)
     ]
     columns = list(dict.fromkeys((row.persona, row.length) for row in mine))
+    advised = {(row.persona, row.length) for row in mine if row.of_advice}
     kinds = dict.fromkeys(kind for kind, _ in columns)
     rows = []
     for category in [*dict.fromkeys(row.category for row in mine), "all"]:
@@ -73,7 +75,7 @@ def _map(summary: EffectSummary, model: str, place: str) -> dict[str, Any]:
         "model": model,
         "place": _PLACES[place],
         "groups": [(kind, sum(column[0] == kind for column in columns)) for kind in kinds],
-        "lengths": [length for _, length in columns],
+        "lengths": [(length, (kind, length) in advised) for kind, length in columns],
         "rows": rows,
     }
 
@@ -88,6 +90,7 @@ def _cell(row: EffectRow | None) -> dict[str, Any] | None:
         "n": row.n,
         "shade": f"{'up' if row.delta > 0 else 'down'}-{shade}" if shade else "level",
         "significant": row.sign != 0,
+        "of_advice": row.of_advice,
         "key": row.cell if row.category != "all" else "",
     }
 

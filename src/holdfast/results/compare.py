@@ -88,7 +88,7 @@ class CompareSummary:
     recommended: str | None
     """The control to use; None where personas began too low to say."""
     recommendation: str
-    """Which control to use and why, in one sentence."""
+    """Which control to use and why, and why no higher one."""
     chosen_on: list[int]
     """Conversations that the recommended control was chosen on."""
     reported_on: list[int]

@@ -67,11 +67,14 @@ class EffectRow:
     p_value: float | None = None
     """p-value of no difference, from the interval; None where there is no interval."""
     adjusted_p: float | None = None
-    """The same corrected for the number of cells of the table (Benjamini and Hochberg)."""
+    """The same corrected (Benjamini and Hochberg) for the number of cells of the advice, or for
+    that of the table's other cells."""
+    of_advice: bool = False
+    """Whether it is one of the cells that the advice is of."""
 
     @property
     def sign(self) -> int:
-        """1 or -1 where a difference is shown, corrected for the number of cells, else 0."""
+        """1 or -1 where a difference is shown, corrected for many cells, else 0."""
         low, high = self.interval
         if low is None or high is None or (self.adjusted_p is not None and self.adjusted_p > 0.05):
             return 0

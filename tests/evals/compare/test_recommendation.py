@@ -146,6 +146,63 @@ def test_a_difference_in_time_that_is_noise_does_not_decide_either() -> None:
     assert advice(none, untimed, faster).control == "anchor"
 
 
+def uneven(control: str, seconds: float = 1.0) -> Measurements:
+    """Late .92 over all 24, and .90 on the half to choose on, which does not tell it from .86."""
+    one = lane(control, 1.0, seconds=seconds, spread=0)
+    one.scores[[0, 8, 12, 3, 9]] = 0.6
+    return one
+
+
+HIGHER = " Over all conversations restore:1 ends higher, 0.92 against 0.86, at 1.00 times the "
+
+
+def test_a_higher_control_is_named_with_the_cost_that_it_was_passed_over_for() -> None:
+    none, anchor = lane("none", 0.5), lane("anchor", 0.86, spread=0)
+    dear, loses = uneven("restore:1", seconds=1.2), lane("window:7", 0.99, 0.7)
+    for rivals in ([anchor, dear], [loses, anchor, dear]):
+        recommendation = advice(none, *rivals)
+        assert recommendation.control == "anchor"
+        assert recommendation.sentence.endswith(
+            f"{HIGHER}tokens a reply and 1.20 times the time a token: of controls that the 12 to "
+            "choose on do not tell from the best, compare takes the cheapest."
+        )
+
+
+def test_a_higher_control_is_named_that_was_lower_where_the_choice_was_made() -> None:
+    none, anchor = lane("none", 0.5), lane("anchor", 0.86, spread=0)
+    alike = uneven("restore:1")
+    alike.scores[[1, 2]] = 0.6  # .83 there, and more on the other half
+    alike.scores[[3, 9]] = 1.0
+    recommendation = advice(none, anchor, alike)
+    assert recommendation.control == "anchor"
+    assert recommendation.sentence.endswith(
+        f"{HIGHER}tokens a reply and 1.00 times the time a token: on the 12 to choose on both are "
+        "as good as the best and cost alike, and anchor is at least as high."
+    )
+    alike.scores[recommendation.chosen_on] = 0.83
+    alike.scores[recommendation.reported_on] = 1.0
+    assert advice(none, anchor, alike).sentence.endswith(
+        f"{HIGHER}tokens a reply and 1.00 times the time a token: the 12 to choose on show it "
+        "below the best."
+    )
+
+
+def test_a_higher_control_is_named_that_loses_capability_on_one_half_alone() -> None:
+    none, anchor, window = lane("none", 0.5), lane("anchor", 0.86, spread=0), uneven("window:3")
+    first = advice(none, anchor)
+    window.correct["sum"][first.reported_on] = 0.85
+    window.correct["sum"][first.chosen_on] = 0.95
+    assert advice(none, anchor, window).sentence.endswith(
+        ": on some of them it clearly loses more than 0.02 of capability."
+    )
+
+
+def test_no_higher_control_is_named_where_there_is_none_or_it_loses_capability() -> None:
+    none, anchor = lane("none", 0.5), lane("anchor", 0.86, spread=0)
+    for rival in (lane("boost:2", 0.8), lane("window:7", 0.99, 0.7)):
+        assert "ends higher" not in advice(none, anchor, rival).sentence
+
+
 @pytest.mark.parametrize("tokens", [50.0, 100.0])
 def test_none_is_chosen_where_nothing_beats_it(tokens: float) -> None:
     recommendation = advice(lane("none", 0.9), lane("window:7", 0.9, tokens=tokens))

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
-from holdfast.evals.effect.summary import _rows, adjust, advice
+from holdfast.evals.effect.summary import _rows, adjust_table
+from holdfast.evals.effect.summary import advice as advice_of
+from holdfast.persona.experts import LENGTHS
 from holdfast.results.effect import EffectRow
 
 ARM = "matched/full/system"
+
+
+def advice(rows: list[EffectRow]) -> str:
+    return advice_of(adjust_table(rows))
 
 
 def table(rng: np.random.Generator, gain: float, categories: int = 8) -> list[EffectRow]:
@@ -29,7 +38,7 @@ def test_without_an_effect_at_most_one_run_in_twenty_says_helps_or_hurts() -> No
     tables = [table(rng, 0.0) for _ in range(runs)]
     sentences = [advice(rows) for rows in tables]
     false = sum("helps" in s or "hurts" in s for s in sentences)
-    marks = sum(any(row.sign for row in adjust(rows)) for rows in tables)
+    marks = sum(any(row.sign for row in adjust_table(rows)) for rows in tables)
     assert false <= 0.05 * runs + 2 and marks == false
 
 
@@ -69,3 +78,46 @@ def test_the_advice_takes_the_longest_length_in_whatever_order_they_are_named() 
     scores = {"none": np.zeros((4, 1)), ARM: np.zeros((4, 1))}
     scores["matched/minimal/system"] = np.zeros((4, 1))
     assert advice(list(_rows(scores, "m", "c", range(4)))).partition(": ")[2].startswith("full ")
+
+
+def cell(category: str, delta: float, p: float, **changes: Any) -> EffectRow:
+    row = EffectRow(
+        model="m",
+        category=category,
+        length="full",
+        persona="matched",
+        placement="system",
+        score=0.5,
+        base=0.5 - delta,
+        delta=delta,
+        interval=(delta - 0.2, delta + 0.2),
+        n=20,
+        p_value=p,
+    )
+    return replace(row, **changes)
+
+
+def test_a_cell_that_the_advice_calls_shown_is_marked_in_a_table_of_many_cells() -> None:
+    own = [cell("recall", -0.3, 0.02), cell("math", 0.0, 1.0)]
+    others = [
+        cell(one.category, 0.0, 1.0, persona=kind, length=length)
+        for one in own
+        for kind in ("other", "safety")
+        for length in LENGTHS
+    ]
+    rows = adjust_table([*others, *own])
+    assert advice_of(rows).startswith("The matched persona hurts recall: ")
+    assert [row.cell for row in rows] == [row.cell for row in (*others, *own)]
+    assert [row.category for row in rows if row.sign] == ["recall"]
+    assert [row.category for row in rows if row.of_advice] == ["recall", "math"]
+
+
+def test_the_advice_names_a_category_that_other_cells_alone_show_an_effect_for() -> None:
+    own = [cell("recall", 0.3, 0.01), cell("extraction", -0.1, 0.5), cell("math", 0.0, 1.0)]
+    others = [replace(one, placement="user") for one in own]
+    others[1] = cell("extraction", -0.3, 0.001, placement="user")
+    assert advice([*own, *others]).endswith(
+        "no effect is shown for extraction and math, though under another persona, length or "
+        "placement one is for extraction."
+    )
+    assert advice([*own, others[0], others[2]]).endswith("for extraction and math.")

@@ -217,6 +217,16 @@ def test_a_control_is_said_to_move_only_what_its_interval_says(
     assert expected in tell(controls__1__share_delta=share, controls__1__stability_delta=stability)
 
 
+def test_a_control_is_said_to_do_nothing_only_with_how_much_the_conversations_can_tell() -> None:
+    wide = tell(controls__1__stability_delta=value(-0.01, -0.24, 0.16))
+    assert wide.count("no change of the score is shown (−0.01, −0.24 to +0.16, over 12 ") == 1
+    assert "over 12 conversations: too few to tell a change of 0.10 from none)." in wide
+    narrow = tell(controls__1__stability_delta=value(-0.01, -0.04, 0.03))
+    assert "(−0.01, −0.04 to +0.03, over 12 conversations)." in narrow
+    shown = tell(controls__1__stability_delta=value(0.2, 0.1, 0.3))
+    assert "raises the score (+0.20, +0.10 to +0.30, over 12 conversations)." in shown
+
+
 def test_growth_and_its_absence_are_told_and_so_is_other_text() -> None:
     assert "(20) the intrinsic dimension of the values in view grows from round 1" in tell()
     assert "Beside conversations without any persona it grows more (+0.40" in tell()

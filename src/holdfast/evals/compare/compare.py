@@ -66,7 +66,7 @@ class Comparison:
 
     @property
     def recommendation(self) -> str:
-        """Which control to use, in one sentence."""
+        """Which control to use, and why it and no higher one."""
         return self.summary.recommendation
 
     @property

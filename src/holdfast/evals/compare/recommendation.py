@@ -34,6 +34,7 @@ from holdfast.evals.compare.intervals import (
     paired_difference,
     relative_time,
 )
+from holdfast.evals.compare.passed_over import LOSS, ControlChoice, costs, late, passed_over
 from holdfast.evals.compare.tradeoff import control_rows
 from holdfast.evals.conversation.curves import sample_of
 from holdfast.evals.conversation.plan import Conversation
@@ -44,8 +45,6 @@ NONE = "none"
 """The control that the others are held against."""
 FEWEST = 8
 """Conversations from which on one half chooses and the other is reported on."""
-LOSS = 0.02
-"""Loss of capability; a control that clearly loses more is left out."""
 GAIN = 0.05
 """Gain of late stability that a run should be large enough to show, where it saw none."""
 POWER = (1.96 + 0.84) ** 2
@@ -88,17 +87,19 @@ def recommend(
         chosen_by = control_rows(chosen_on, choosing, length, question_rounds)
         rows = control_rows(reported_on, reporting, length, question_rounds)
     able = set.intersection(*map(_able, (chosen_by, rows, all_rows)))
-    choice, best = _choose(chosen_on, chosen_by, choosing, able, length)
+    choice = _choose(chosen_on, chosen_by, choosing, able, length)
     by_control = {row.control: row for row in rows}
     evidence = _Evidence(measurements, conversations, second, length, halved)
     sentence = _sentence(
-        by_control[choice],
-        by_control[best] if best else None,
+        by_control[choice.control],
+        by_control[choice.best] if choice.best else None,
         rows,
         len(first),
         evidence,
     )
-    control = choice if evidence.confirms(choice) else NONE
+    control = choice.control if evidence.confirms(choice.control) else NONE
+    if control != NONE:
+        sentence += passed_over(choice, all_rows, able, len(first))
     return Recommendation(control, sentence, [c.id for c in choosing], [c.id for c in reporting])
 
 
@@ -169,28 +170,30 @@ def _choose(
     conversations: Sequence[Conversation],
     names: Collection[str],
     length: int,
-) -> tuple[str, str | None]:
-    """The able control to use, and the best one other than `none`, by their names."""
+) -> ControlChoice:
+    """The able control to use, on the conversations to choose on."""
     none, by_control = rows[0], {one.control.text: one for one in measurements}
     able = [row for row in rows if row.control in names]
     if not able:
-        return none.control, None
-    best = max(able, key=_late)
-    sample, late = sample_of(conversations), late_rounds(length)
+        return ControlChoice(none.control, None)
+    best = max(able, key=late)
+    sample, part = sample_of(conversations), late_rounds(length)
 
     def as_good(row: ControlRow) -> bool:
         first, other = (by_control[one.control].scores for one in (best, row))
-        _, gap = paired_difference(first, other, late, sample)
+        _, gap = paired_difference(first, other, part, sample)
         return bool(gap[0] <= 0)
 
     equals = [row for row in able if row is best or as_good(row)]
-    choice = none if none in equals else _cheapest(equals, by_control, length)
+    cheap = _cheap(equals, by_control, length)
+    choice = none if none in equals else max(cheap, key=late)
     others = [row for row in able if row is not none]
-    return choice.control, max(others, key=_late).control if others else None
-
-
-def _late(row: ControlRow) -> float:
-    return row.late_stability or 0.0
+    return ControlChoice(
+        choice.control,
+        max(others, key=late).control if others else None,
+        {row.control for row in equals},
+        {row.control for row in cheap},
+    )
 
 
 def _able(rows: Sequence[ControlRow]) -> set[str]:
@@ -208,10 +211,10 @@ def _loses(row: ControlRow) -> bool:
     return interval is not None and interval[1] < -LOSS
 
 
-def _cheapest(
+def _cheap(
     rows: Sequence[ControlRow], by_control: Mapping[str, Measurements], length: int
-) -> ControlRow:
-    """The most stable row among those with the fewest tokens and, of these, the least time."""
+) -> list[ControlRow]:
+    """The rows with the fewest tokens and, of these, the least time."""
     fewest = min(_cost(row.relative_tokens) for row in rows)
     rows = [row for row in rows if _cost(row.relative_tokens) <= fewest + NEAR]
     fastest = min(rows, key=lambda row: _cost(row.relative_ms_per_token))
@@ -222,7 +225,7 @@ def _cheapest(
         _, ratio = relative_time(*timing)
         return time > least + NEAR and (time == inf or (ratio is not None and ratio[0] > 1))
 
-    return max((row for row in rows if not slower(row)), key=_late)
+    return [row for row in rows if not slower(row)]
 
 
 def _cost(value: float | None) -> float:
@@ -312,10 +315,7 @@ def _figures(row: ControlRow, none: ControlRow, evidence: _Evidence) -> list[str
         figures.append("capability was not measured")
     else:
         figures.append(f"capability changes by {_change(row, 'capability')}")
-    tokens, time = row.relative_tokens, row.relative_ms_per_token
-    costs = [f"{tokens:.2f} times the tokens a reply"] if tokens else []
-    costs += [f"{time:.2f} times the time a token"] if time else []
-    return [*figures, f"at {' and '.join(costs)}"] if costs else figures
+    return [*figures, *costs(row)]
 
 
 def _change(row: ControlRow, measure: Literal["late", "capability"]) -> str:

@@ -4,8 +4,8 @@ Every figure is a difference paired by task: its score under a persona less its 
 without, each a mean over the samples that both have. Intervals are 95%, over tasks
 (`core.intervals`), of which near-duplicates are drawn together.
 The sentence takes one length and one place, fixed beforehand, since the best of many
-looks better than it is, and its p-values are corrected for the number of categories; those of
-a table are corrected for its cells.
+looks better than it is. So its cells are corrected for their own number, that of the
+categories, and the others of the table for theirs.
 
 This module knows records and tasks. It knows no models.
 """
@@ -63,14 +63,18 @@ def summarise(run: EffectRun, tasks: Sequence[Task], models: Sequence[str]) -> E
         for category in categories
         for row in _rows(scores[m, category], model, category, texts[category])
     ]
-    rows = tuple(row for row in every if row.persona != "each")
+    rows = tuple(
+        row
+        for model in models
+        for row in adjust_table([r for r in every if r.model == model and r.persona != "each"])
+    )
     overall = (
         row
         for m, model in enumerate(models)
         for row in _rows(_join([scores[m, c] for c in categories]), model, "all", everywhere)
     )
     return EffectNumbers(
-        rows=_by_model(rows, models),
+        rows=rows,
         matrix=_by_model([row for row in every if row.persona == "each"], models),
         overall=_by_model([row for row in overall if row.persona != "each"], models),
         advice={
@@ -189,18 +193,28 @@ def adjust(rows: Sequence[EffectRow]) -> tuple[EffectRow, ...]:
     )
 
 
-def advice(rows: Sequence[EffectRow]) -> str:
-    """What a persona helps with, from the matched personas at the longest length.
+def adjust_table(rows: Sequence[EffectRow]) -> tuple[EffectRow, ...]:
+    """A model's rows: the advice's corrected for their own number, and the others for theirs.
 
-    Length and place are fixed beforehand, so only the categories are corrected for. Up to its
-    first ": " it is the page's headline.
+    The advice is of the matched personas at the longest length in the first place. That is
+    fixed beforehand, so only its categories are corrected for.
     """
-    matched_rows = [row for row in rows if row.persona == "matched"]
-    if not matched_rows:
+    matched = [row for row in rows if row.persona == "matched"]
+    length = max((row.length for row in matched), key=LENGTHS.index, default=None)
+    cells = {r.cell for r in matched if (r.length, r.placement) == (length, matched[0].placement)}
+    own = iter(adjust([replace(row, of_advice=True) for row in rows if row.cell in cells]))
+    others = iter(adjust([row for row in rows if row.cell not in cells]))
+    return tuple(next(own if row.cell in cells else others) for row in rows)
+
+
+def advice(rows: Sequence[EffectRow]) -> str:
+    """What a persona helps with, from a model's adjusted rows.
+
+    Up to its first ": " it is the page's headline.
+    """
+    cells = [row for row in rows if row.of_advice]
+    if not cells:
         return "No persona is matched to any of the tasks."
-    length = max((row.length for row in matched_rows), key=LENGTHS.index)
-    place = matched_rows[0].placement
-    cells = adjust([r for r in matched_rows if (r.length, r.placement) == (length, place)])
     helped, hurt, unclear = ([row for row in cells if row.sign == sign] for sign in (1, -1, 0))
     finding = " and ".join(
         f"{verb} {_names(some) if len(some) <= MOST_IN_HEADLINE else f'{len(some)} categories'}"
@@ -212,12 +226,23 @@ def advice(rows: Sequence[EffectRow]) -> str:
     if unclear:
         many = f"{'the other' if shown else 'any of the'} {len(unclear)} categories"
         names = _names(unclear) if len(unclear) <= MOST_NAMES else many
-        parts += [f"no effect is shown for {names}"]
-    where = "in the system prompt" if place == "system" else "before the user’s message"
+        parts += [f"no effect is shown for {names}{_elsewhere(unclear, rows)}"]
+    length, at_system = cells[0].length, cells[0].placement == "system"
+    where = "in the system prompt" if at_system else "before the user’s message"
     return (
         f"The matched persona {finding or 'is not shown to change any score'}: {length} and "
         f"{where}, {'; '.join(parts)}."
     )
+
+
+def _elsewhere(unclear: Sequence[EffectRow], rows: Sequence[EffectRow]) -> str:
+    """Which of these categories other cells of the table show an effect for."""
+    shown = {row.category for row in rows if row.sign and not row.of_advice}
+    some = [row for row in unclear if row.category in shown]
+    if not some:
+        return ""
+    names = _names(some) if len(some) <= MOST_NAMES else f"{len(some)} of them"
+    return f", though under another persona, length or placement one is for {names}"
 
 
 def _names(rows: Sequence[EffectRow]) -> str:

@@ -103,7 +103,10 @@ def _cost(none: ControlRow, row: ControlRow) -> str:
 
 
 def _steadier(other: ControlEntry, entries: Sequence[ControlEntry]) -> str:
-    """The control with the highest late stability, where it is not the chosen one."""
+    """The control with the highest late stability, where it is not the chosen one.
+
+    Of the highest that loses no capability the recommendation itself says why it was not chosen.
+    """
     row = other.row
     top = max((entry.row for entry in entries), key=lambda r: r.late_stability or 0.0)
     if (top.late_stability or 0.0) <= (row.late_stability or 0.0) + CLEAR:
@@ -111,13 +114,7 @@ def _steadier(other: ControlEntry, entries: Sequence[ControlEntry]) -> str:
     text = f"The highest is {top.control} at {number(top.late_stability)}"
     interval = top.capability_delta_interval
     if interval is None or interval[1] >= 0:
-        time, chosen = top.relative_ms_per_token, row.relative_ms_per_token
-        if not other.recommended or time is None or chosen is None or time <= chosen:
-            return f"{text}."
-        return (
-            f"{text}, at {time:.2f} times the time a token: of controls that the conversations to "
-            "choose on do not tell apart, compare takes the cheapest."
-        )
+        return "" if other.recommended and top.n >= entries[0].row.n else f"{text}."
     text += f", which loses capability ({signed_number(top.capability_delta, interval)})"
     own, plain = top.capability_by_kind, entries[0].row.capability_by_kind
     falls = {

@@ -25,6 +25,7 @@ from holdfast.report.words import (
 from holdfast.results.explain import (
     Association,
     ControlExplanation,
+    ConversationMean,
     DimensionSummary,
     ExplainSummary,
     RankCorrelation,
@@ -39,6 +40,8 @@ MEASURES = {
     "dimension": ("higher the intrinsic dimension", "intrinsic dimension"),
 }
 """A measure that goes with the score, as "The … the higher the score", and by its name."""
+CHANGE = 0.1
+"""Of the score: an interval that reaches it cannot tell a change that matters from none."""
 _UNMEASURED = (
     f"Whether the score goes with the {MEASURES['share'][1]} cannot be said: no prompt share was "
     "measured."
@@ -120,8 +123,19 @@ def _control(one: ControlExplanation) -> Iterator[str]:
     yield (
         f"{one.control} {share_moves} ({_points(share.value, share.interval)}) "
         f"{link} {score_moves} ({signed_number(stability.value, stability.interval)}, "
-        f"{span_or_why(stability.interval)})."
+        f"{span_or_why(stability.interval)}{_rests_on(stability)})."
     )
+
+
+def _rests_on(change: ConversationMean) -> str:
+    """How many conversations a change of the score is of, and whether they can tell."""
+    span = ends(change.interval)
+    if span is None:
+        return ""  # where the interval would be it says that they are too few
+    over = f", over {quantity(change.n, 'conversation')}"
+    if sign(span) or max(-span[0], span[1]) < CHANGE:
+        return over
+    return f"{over}: too few to tell a change of {number(CHANGE)} from none"
 
 
 def _points(change: float, interval: Sequence[Any]) -> str:
