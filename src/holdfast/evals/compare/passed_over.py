@@ -70,6 +70,7 @@ def _clearly_falls(row: ControlRow) -> bool:
 
 
 def late(row: ControlRow) -> float:
+    """Late stability; 0 where it was not measured."""
     return row.late_stability or 0.0
 
 
