@@ -32,6 +32,7 @@ def write_family(
     state: Callable[[Any], None] = lambda file: None,
     split: str | None = None,
     template: str | None = CHATML,
+    leave_out: str = "",
 ) -> Path:
     """A model as llama.cpp's converter writes its family, with the byte-level tokenizer.
 
@@ -42,6 +43,7 @@ def write_family(
         state: adds further values to the file.
         split: how the tokenizer splits texts.
         template: the chat template; None for a file without one.
+        leave_out: a tensor that the file lacks.
     """
     config, file = subject.config, gguf.GGUFWriter(str(path), family)
     rope = config.rope_parameters.get("full_attention", config.rope_parameters)
@@ -72,7 +74,9 @@ def write_family(
             pairs = weight.reshape(heads, 2, -1, *weight.shape[1:]).swapaxes(1, 2)
             weight = pairs.reshape(weight.shape)
         shift = 1 if family.startswith("gemma") and "norm" in module else 0
-        file.add_tensor(f"{names.get_name(module)}.{part}", (weight + shift).numpy())
+        name = f"{names.get_name(module)}.{part}"
+        if name != leave_out:
+            file.add_tensor(name, (weight + shift).detach().numpy())
     file.write_header_to_file()
     file.write_kv_data_to_file()
     file.write_tensors_to_file()

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from torch import Tensor
 
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import agent_view
@@ -24,20 +23,11 @@ from holdfast.models import dense_copy
 from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.files import find_source, hash_source
 from holdfast.models.local.load import load
-from tiny_models import SPECIALS, model, tokenizer
+from tiny_gguf import write_family
+from tiny_models import model, tokenizer
 
 ASK = Ask(agent_view("You are Bob.", ["Hi?"]), 0)
 GREEDY = Sampling(max_new_tokens=8, temperature=0.0)
-# By GGUF's names; queries and keys are stored in another order, as llama.cpp wants them.
-LAYER = {
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-    "attn_norm": "input_layernorm",
-    "ffn_norm": "post_attention_layernorm",
-}
 
 
 def write_gguf(
@@ -51,59 +41,16 @@ def write_gguf(
 ) -> Path:
     """A random Llama with the byte-level tokenizer as a GGUF file."""
     llama = model("llama", seed)
-    config, tokens = llama.config, tokenizer()
-    file = gguf.GGUFWriter(str(path), "llama")
-    file.add_context_length(config.max_position_embeddings)
-    file.add_embedding_length(config.hidden_size)
-    file.add_block_count(config.num_hidden_layers)
-    file.add_feed_forward_length(config.intermediate_size)
-    file.add_head_count(config.num_attention_heads)
-    file.add_head_count_kv(config.num_key_value_heads)
-    file.add_layer_norm_rms_eps(config.rms_norm_eps)
-    file.add_rope_freq_base(base)
-    file.add_vocab_size(config.vocab_size)
-    names = tokens.convert_ids_to_tokens(list(range(len(tokens))))
-    last = len(SPECIALS) - 1
-    names[last] = "ab"  # in place of a special token that ChatML does not use: BPE wants a merge
-    file.add_tokenizer_model("gpt2")
-    file.add_token_list(names)
-    file.add_token_types([3 if i < last else 1 for i in range(len(names))])
-    file.add_token_merges(["a b"])
-    file.add_bos_token_id(1)
-    file.add_eos_token_id(2)
-    file.add_pad_token_id(0)
-    file.add_chat_template(str(tokens.chat_template))
-    if divisors:
-        file.add_tensor("rope_freqs.weight", np.array(divisors, dtype=np.float32))
-    if scaling:
-        file.add_rope_scaling_type(gguf.RopeScalingType(scaling[0]))
-        file.add_rope_scaling_factor(scaling[1])
-    for name, weight in _tensors(llama).items():
-        if name != leave_out:
-            file.add_tensor(name, weight.detach().numpy().astype(np.float32))
-    file.write_header_to_file()
-    file.write_kv_data_to_file()
-    file.write_tensors_to_file()
-    file.close()
-    return path
+    llama.config.rope_parameters["rope_theta"] = base
 
+    def add_frequencies(file: Any) -> None:
+        if divisors:
+            file.add_tensor("rope_freqs.weight", np.array(divisors, dtype=np.float32))
+        if scaling:
+            file.add_rope_scaling_type(gguf.RopeScalingType(scaling[0]))
+            file.add_rope_scaling_factor(scaling[1])
 
-def _tensors(llama: Any) -> dict[str, Tensor]:
-    weights, config = llama.state_dict(), llama.config
-    tensors = {
-        "token_embd.weight": weights["model.embed_tokens.weight"],
-        "output_norm.weight": weights["model.norm.weight"],
-        "output.weight": weights["lm_head.weight"],
-    }
-    heads = {"q": config.num_attention_heads, "k": config.num_key_value_heads}
-    for i in range(config.num_hidden_layers):
-        for letter, count in heads.items():
-            weight = weights[f"model.layers.{i}.self_attn.{letter}_proj.weight"]
-            pairs = weight.reshape(count, 2, -1, weight.shape[1]).swapaxes(1, 2)
-            tensors[f"blk.{i}.attn_{letter}.weight"] = pairs.reshape(weight.shape)
-        for name, own in LAYER.items():
-            tensors[f"blk.{i}.{name}.weight"] = weights[f"model.layers.{i}.{own}.weight"]
-    return tensors
+    return write_family(path, llama, "llama", state=add_frequencies, leave_out=leave_out)
 
 
 @pytest.fixture
