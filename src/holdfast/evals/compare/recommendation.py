@@ -221,9 +221,11 @@ def _cheap(
 
     def slower(row: ControlRow) -> bool:
         time, least = (_cost(one.relative_ms_per_token) for one in (row, fastest))
+        if time <= least + NEAR or time == inf:
+            return time > least + NEAR
         timing = [by_control[one.control].timing[:, 1 : length + 1] for one in (row, fastest)]
         _, ratio = relative_time(*timing)
-        return time > least + NEAR and (time == inf or (ratio is not None and ratio[0] > 1))
+        return ratio is not None and ratio[0] > 1
 
     return [row for row in rows if not slower(row)]
 

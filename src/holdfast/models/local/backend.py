@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,10 @@ class LocalBackend:
         """Drop all kept keys and values: the next replies do not depend on earlier asks."""
         self.engine.forget()
 
+    @cached_property
+    def _settings(self) -> dict[str, str]:
+        return hash_settings(self.engine.model.config, self.ends, self.tokenizer)
+
     def describe(self) -> Mapping[str, object]:
         """Return what determines the replies, as JSON."""
         model = self.engine.model
@@ -211,7 +216,7 @@ class LocalBackend:
             "backend": "local",
             "architecture": type(model).__name__,
             "weights": self.digest,
-            **hash_settings(model.config, self.ends, self.tokenizer),
+            **self._settings,  # kept, since a large vocabulary takes a second
             "template": hashlib.sha256(str(self.tokenizer.chat_template).encode()).hexdigest(),
             "template_options": self.template.options,
             "folds_system": self.folds_system,
