@@ -12,11 +12,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import openai
+import pytest
 import torch
 import uvicorn
 from fastapi import FastAPI
 
+from holdfast.models.engine.batch import Batch
 from holdfast.models.local.backend import LocalBackend
+from holdfast.serve.engine.thread import EngineThread
 from holdfast.serve.server import configuration
 from tiny_models import model, tokenizer
 
@@ -75,6 +78,22 @@ def serve_app(app: FastAPI) -> Iterator[str]:
         server.should_exit = True
         thread.join(DEADLINE)
         assert not thread.is_alive(), "the server did not stop"
+
+
+def closed_gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """An event before which no engine of this process takes a decoding step.
+
+    A reply cannot end before a test has seen it under way, however quick the model and slow the
+    test.
+    """
+    gate, step = threading.Event(), EngineThread._step
+
+    def late_step(thread: EngineThread, batch: Batch) -> None:
+        assert gate.wait(DEADLINE), "the gate was not opened"
+        step(thread, batch)
+
+    monkeypatch.setattr(EngineThread, "_step", late_step)
+    return gate
 
 
 def client(url: str, key: str = "none", **options: Any) -> openai.OpenAI:
