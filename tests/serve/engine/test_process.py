@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -163,6 +164,36 @@ def test_an_engine_that_is_killed_fails_what_is_under_way_and_comes_back() -> No
         reply = client(url).chat.completions.create(**CHAT)
         assert reply.choices[0].message.content
     assert not engine.alive
+
+
+class _Pipe:
+    """The server's end of a pipe, which is still being written to when its process is killed."""
+
+    def __init__(self) -> None:
+        self.killed, self.closed, self.ended = (threading.Event() for _ in range(3))
+        self.closed_early = False
+
+    def send(self, message: object) -> None:
+        if message is not None:
+            assert self.killed.wait(30)
+            return
+        self.closed_early = self.closed.wait(0.2)
+        self.ended.set()
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def test_a_pipe_is_closed_only_when_nobody_writes_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = _Pipe()
+    process = SimpleNamespace(start=list, join=lambda *patience: None, kill=pipe.killed.set)
+    context = SimpleNamespace(Pipe=lambda: (pipe, _Pipe()), Process=lambda **options: process)
+    monkeypatch.setattr(engine_process.multiprocessing, "get_context", lambda kind: context)
+    worker = engine_process._Worker(RECIPE)
+    worker.send((1,))
+    worker.end()
+    assert pipe.closed.is_set() and pipe.ended.wait(30)
+    assert not pipe.closed_early
 
 
 def test_an_engine_that_stands_still_is_noticed_and_replaced() -> None:

@@ -59,7 +59,8 @@ class _Worker:
         # It ignores SIGTERM, by which Python ends processes that are left at its exit.
         atexit.register(self.process.kill)
         self._outbox: queue.SimpleQueue[_Outgoing] = queue.SimpleQueue()
-        threading.Thread(target=self._send_all, name="holdfast-outbox", daemon=True).start()
+        self._sender = threading.Thread(target=self._send_all, name="holdfast-outbox", daemon=True)
+        self._sender.start()
 
     def load(self, stopping: threading.Event) -> Ready:
         """Wait for the model. Raises `ModelError` where it cannot be loaded."""
@@ -97,7 +98,8 @@ class _Worker:
         self.process.join(patience)
         self.process.kill()
         self.process.join()
-        self.send(None)  # the thread ends
+        self.send(None)
+        self._sender.join()  # what it writes to is closed after it
         self.pipe.close()
         atexit.unregister(self.process.kill)
 
