@@ -288,7 +288,8 @@ def test_a_locked_server_takes_no_other_control(mini: LocalBackend) -> None:
     app = create_app(mini, persona=load_pinned(), control="boost:4", keys=["sesame"])
     with serve_app(app) as url, client(url, "sesame") as ai:
         assert ask(ai, TEA).holdfast["control"] == "boost:4"
-        for extra in (control("none"), {"chat_template_kwargs": {"custom": "x"}}):
+        unwatched = {"holdfast": {"watch": False}}
+        for extra in (control("none"), unwatched, {"chat_template_kwargs": {"custom": "x"}}):
             with pytest.raises(openai.PermissionDeniedError, match="locked"):
                 ask(ai, TEA, extra_body=extra)
 

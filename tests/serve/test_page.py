@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 from holdfast.models import load as models
 from holdfast.persona.suite import check_suite, load_suite, select
 from holdfast.serve.app import create_app
+from holdfast.serve.live.traffic import LiveSettings
 from serve.gateway.upstreams import FakeUpstream, gateway, make_answer
 from serve.running import serve_app
 
@@ -92,6 +93,25 @@ def test_each_side_answers_its_own_history_and_the_verdict_counts_both(
     assert page.locator("#numbers").evaluate("(one) => one.scrollTop") == 0
     assert page.locator("#share circle").count() == page.locator("#score circle").count() == 2
     expect(page.locator("#table tbody tr")).to_have_count(2)
+
+
+def test_what_the_page_asks_for_to_compare_with_is_no_traffic(
+    open_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    persona, log = select(load_suite("mini"), ["upper-1"])[0], tmp_path / "traffic.jsonl"
+    app = create_app(models.load("mini"), persona=persona, traffic=LiveSettings(log=log))
+    with serve_app(app) as url:
+        page = open_page(url.removesuffix("/v1"))
+        for text in ("What do you say about tea?", "Do you like cats?"):
+            say(page, text)
+        state = httpx.get(url.replace("/v1", "/holdfast/traffic")).json()
+        metrics = httpx.get(url.replace("/v1", "/metrics")).text
+    assert (state["replies"], state["conversations"], state["others"]) == (0, 0, 2)
+    assert [json.loads(line)["control"] for line in log.read_text().splitlines()] == ["anchor"] * 2
+    for of_replies in ("persona_score", "judge_score", "prompt_share"):
+        names = re.findall(rf"holdfast_{of_replies}_count{{(.*)}}", metrics)
+        assert names and all('control="anchor"' in one for one in names)
+    assert 'holdfast_replies_total{control="none"' in metrics  # it was work all the same
 
 
 def test_a_mark_of_the_reader_counts_before_the_judge(

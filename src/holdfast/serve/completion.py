@@ -208,7 +208,7 @@ class Completion:
     def _watch(self) -> None:
         """Hand the first choice to the watch, as a reply of its conversation."""
         live = self.context.live
-        if live is None:
+        if live is None or not self.body.options.watch:
             return
         message, finish = self._outcome(0)
         usage = self._usage()
@@ -234,6 +234,8 @@ class Completion:
         metrics.tokens.labels("cached").inc(result.cached_tokens)
         metrics.tokens.labels("completion").inc(result.steps)
         metrics.whole.observe(time.perf_counter() - self.began)
+        if not self.body.options.watch:
+            return
         if (share := _share(result)) is not None:
             metrics.share.labels(name).observe(share)
         if index in self.scores:

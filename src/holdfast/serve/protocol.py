@@ -92,6 +92,7 @@ class HoldfastOptions(BaseModel):
 
     control: ControlText | None = Field(None, description="In place of the server's default.")
     measure: bool = Field(True, description="Whether the prompt share is measured.")
+    watch: bool = Field(True, description="Whether the reply counts as live traffic.")
 
 
 class ChatRequest(BaseModel):
@@ -128,6 +129,11 @@ class ChatRequest(BaseModel):
     guided_choice: list[str] | None = None
     structured_outputs: dict[str, Any] | None = None
     holdfast: HoldfastOptions | None = None
+
+    @property
+    def options(self) -> HoldfastOptions:
+        """Holdfast's options, or their defaults."""
+        return self.holdfast or HoldfastOptions()
 
     @property
     def limit(self) -> int | None:

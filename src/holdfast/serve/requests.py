@@ -28,7 +28,7 @@ from holdfast.serve.http_errors import RequestError, invalid_value, unsupported_
 from holdfast.serve.limits import Limits
 from holdfast.serve.live.traffic import LiveTraffic
 from holdfast.serve.metrics import Metrics
-from holdfast.serve.protocol import ChatMessage, ChatRequest
+from holdfast.serve.protocol import ChatMessage, ChatRequest, HoldfastOptions
 
 if TYPE_CHECKING:  # the gateway reads controls here, and runs without torch
     from holdfast.models.engine.request import Request
@@ -100,8 +100,7 @@ class CompletionContext:
         if self.lock:
             options = {"chat_template_kwargs": body.chat_template_kwargs}
             check_locked({**(body.model_extra or {}), **options})
-        own = body.holdfast.control if body.holdfast else None
-        control = pick_control(own, self.control, self.lock)
+        control = pick_control(body.options, self.control, self.lock)
         ignored = body.unknown
         request = self._request(body, control, ignored)
         calls = find_call_format(self._template) if _may_call(body) else None
@@ -111,10 +110,9 @@ class CompletionContext:
         """The chat in token ids. Adds `chat_template_kwargs` to `ignored` if they do nothing."""
         options = self._template_options(body)
         seed = secrets.randbits(62) if body.seed is None else body.seed
-        measure = body.holdfast is None or body.holdfast.measure
         own = self.persona.judge if self.persona else None
         chat = read_chat(body.messages, self.persona)
-        ask = Ask(chat, seed, control, measure=measure, judge=own)
+        ask = Ask(chat, seed, control, measure=body.options.measure, judge=own)
         try:
             request = self.backend.request(ask, options, self._longest_chat)
             lacks_tools = _may_call(body) and not self._calls_tools(options)
@@ -244,23 +242,31 @@ def _may_call(body: ChatRequest) -> bool:
     return bool(body.tools) and body.tool_choice != "none"
 
 
-def pick_control(text: str | None, default: Control, lock: bool = False) -> Control:
+def pick_control(options: HoldfastOptions, default: Control, lock: bool = False) -> Control:
     """The control of a request. A client may not name files of the server (route, prism).
 
     Args:
-        text: the control that the request names, if it names one.
+        options: of the request.
         default: the server's.
-        lock: whether the request may name no other.
+        lock: whether the request may name no other, nor leave its reply out of the watch.
 
     Raises:
         RequestError: there is no such control, or the client may not choose it.
     """
+    text = options.control
     if lock and text is not None and text != default.text:
         raise RequestError(
             403,
             f"the control is locked to `{default.text}` here: leave holdfast.control out.",
             code="locked",
             param="holdfast.control",
+        )
+    if lock and not options.watch:
+        raise RequestError(
+            403,
+            "no request may keep its reply from the watch here: leave holdfast.watch out.",
+            code="locked",
+            param="holdfast.watch",
         )
     try:
         control = parse(text or default)

@@ -55,6 +55,12 @@ def test_a_client_cannot_choose_another_control(url: str, there: FakeUpstream, t
     assert there.requests == []
 
 
+def test_a_client_cannot_keep_its_reply_from_the_watch(url: str, there: FakeUpstream) -> None:
+    answer = httpx.post(f"{url}/chat/completions", json={**BODY, "holdfast": {"watch": False}})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (403, "holdfast.watch")
+    assert there.requests == []
+
+
 def test_the_locked_control_itself_may_be_named(url: str) -> None:
     body = {**BODY, "holdfast": {"control": "reminder:1"}}
     assert httpx.post(f"{url}/chat/completions", json=body).status_code == 200

@@ -80,6 +80,20 @@ def test_the_gateway_counts_rounds_scores_and_tells_where_it_stands(tmp_path: Pa
     assert [one.round for one in again.replies] == [1, 2, 3]
 
 
+def test_the_gateway_watches_no_reply_to_a_request_that_says_so() -> None:
+    there = FakeUpstream(lambda request: make_answer(completion("LOUD")))
+    body = {"messages": [{"role": "user", "content": "hi"}]}
+    with gateway(there, persona=SHOUT, lock=False) as url:
+        for watched in (False, True):
+            own = {"holdfast": {"watch": watched}}
+            assert httpx.post(f"{url}/chat/completions", json=body | own).status_code == 200
+        root = url.removesuffix("/v1")
+        page, state = httpx.get(f"{root}/metrics").text, httpx.get(f"{root}/holdfast/traffic")
+    assert state.json()["replies"] == state.json()["conversations"] == 1
+    assert value(page, 'holdfast_replies_total{control="none",finish="stop"}') == 2
+    assert all("holdfast" not in json.loads(one.content) for one in there.requests)
+
+
 def test_a_line_that_was_torn_off_costs_the_log_no_other(tmp_path: Path) -> None:
     log = tmp_path / "traffic.jsonl"
     live = LiveTraffic(SHOUT, NONE, Figures(Metrics()), LiveSettings(log=log))

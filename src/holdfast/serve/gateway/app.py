@@ -254,7 +254,7 @@ class _RewritingRoute:
             tokens = answer.tokens or (len(chat.body) // 4, len(answer.text.encode()) // 4)
             self.quotas.add(key, sum(tokens))
         live = self.watches.over(chat.persona)
-        if live is None or not whole:
+        if live is None or not whole or not chat.watch:
             return
         live.reply(
             LiveReply(

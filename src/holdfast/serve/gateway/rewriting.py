@@ -95,6 +95,8 @@ class RewrittenRequest:
     chat: Sequence[Record]
     """The messages with the persona, before the control."""
     persona: Persona | None
+    watch: bool = True
+    """Whether the reply counts as live traffic."""
 
 
 def rewrite_body(
@@ -114,8 +116,9 @@ def rewrite_body(
     fields = read_unique(body)
     if callable(rules):
         rules = rules(fields.get("model"))
-    options = fields.pop("holdfast", None)
-    control = pick_control(_options(options).control, rules.control, rules.lock)
+    own = fields.pop("holdfast", None)
+    options = _options(own)
+    control = pick_control(options, rules.control, rules.lock)
     if why := refusal(control, rules.persona, rules.choose is not None):
         raise invalid_value("holdfast.control", why)
     _check(fields, rules, control, dialect)
@@ -129,13 +132,14 @@ def rewrite_body(
             _, turns, system = _parts(own_fields, dialect)
             if adapter := rules.choose((*system, *map(_shadow, turns)), control):
                 fields["model"] = adapter
-        if fields != original or options is not None:
+        if fields != original or own is not None:
             body = json.dumps(fields).encode()
     except RecursionError:
         raise RequestError(400, "the body is nested too deeply.", code="invalid_json") from None
     except HoldfastError as error:  # as of a judge that does not get through a reply
         raise RequestError(400, str(error), param=dialect.messages) from error
-    return RewrittenRequest(body, fields, control, _items(own_fields, dialect), rules.persona)
+    chat = _items(own_fields, dialect)
+    return RewrittenRequest(body, fields, control, chat, rules.persona, options.watch)
 
 
 def roles_and_texts(chat: Sequence[Record], dialect: Dialect) -> list[tuple[str, str]]:

@@ -67,7 +67,7 @@ function section(state) {
     element("p", { class: "hint" }, `${state.persona} under ${state.control}: ${count(state.conversations, "conversation")}, ${replies(state.replies)}; ${count(state.slips, "conversation")} lost the persona for certain.`),
   ];
   if (!state.judged) parts.push(element("p", { class: "hint" }, "Only a model can judge this persona: a sample of the replies is scored in the background."));
-  if (state.others) parts.push(element("p", { class: "hint" }, `Beside them ${replies(state.others)} under controls that clients chose, as the page where you talk to the persona does: they are in the table, and in no bar and no test.`));
+  if (state.others) parts.push(element("p", { class: "hint" }, `Beside them ${replies(state.others)} under controls that clients chose: they are in the table, and in no bar and no test.`));
   if (state.rounds.length) {
     parts.push(
       element("figure", {}, element("figcaption", {}, `Mean score of the replies under ${state.control} by round of their conversation. The dotted line is the first rounds' mean; a bar in red is lower by more than the drop that the test looks for.`), chart(state)),

@@ -24,7 +24,7 @@ async function failure(response) {
 }
 
 // One reply, piece by piece; resolves with its text and what the server says of it.
-async function ask(messages, control, seed, signal, onText) {
+async function ask(messages, options, seed, signal, onText) {
   const response = await fetch("v1/chat/completions", {
     method: "POST",
     headers: headers(),
@@ -38,7 +38,7 @@ async function ask(messages, control, seed, signal, onText) {
       temperature: Number($("temperature").value),
       top_p: 0.9, // as `holdfast drift` samples
       max_tokens: Number($("tokens").value),
-      ...(state.server.locked ? {} : { holdfast: { control } }),
+      ...(state.server.locked ? {} : { holdfast: options }),
     }),
   });
   if (!response.ok) throw new Error(await failure(response));
@@ -157,7 +157,8 @@ async function send(text) {
   const ended = await Promise.allSettled(sides().map(async (side) => {
     const messages = [...system, ...state.histories[side], { role: "user", content: text }];
     const show = (so) => { round[side].card.text.textContent = so; follow(); };
-    const found = await ask(messages, side === "own" ? named : "none", seed, running.signal, show);
+    const options = side === "own" ? { control: named } : { control: "none", watch: false }; // no traffic: it is to compare with
+    const found = await ask(messages, options, seed, running.signal, show);
     Object.assign(round[side], found);
     round[side].card.text.textContent = found.text;
   }));
