@@ -264,7 +264,7 @@ def pick_control(options: HoldfastOptions, default: Control, lock: bool = False)
     if lock and not options.watch:
         raise RequestError(
             403,
-            "no request may keep its reply from the watch here: leave holdfast.watch out.",
+            "every reply is watched where the control is locked: leave holdfast.watch out.",
             code="locked",
             param="holdfast.watch",
         )
