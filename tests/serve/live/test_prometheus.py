@@ -42,11 +42,31 @@ def promtool(*args: str, text: str = "") -> str:
     return run.stdout
 
 
-def board_queries() -> list[str]:
+def board_curves() -> list[tuple[str, str]]:
+    """Every query of the board, and the legend of its curves."""
     board = json.loads((DEPLOY / "grafana.json").read_text(encoding="utf-8"))
-    queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-    expressions = [query.replace("$__rate_interval", "1m") for query in queries]
-    return [query.replace("$persona", ".*") for query in expressions]
+    targets = [target for panel in board["panels"] for target in panel["targets"]]
+    return [(target["expr"], target["legendFormat"]) for target in targets]
+
+
+def board_queries() -> list[str]:
+    expressions = [query.replace("$__rate_interval", "1m") for query, _ in board_curves()]
+    return [re.sub(r"\$\w+", ".*", query) for query in expressions]
+
+
+def rules() -> list[str]:
+    """The expressions of the alert rules, each in one line."""
+    text = (DEPLOY / "alerts.yml").read_text(encoding="utf-8")
+    found = re.findall(r"expr: (?:>\n)?(.*?)\n +(?:for|labels):", text, re.DOTALL)
+    return [" ".join(one.split()) for one in found]
+
+
+def labels(page: str) -> dict[str, set[str]]:
+    """The labels of each metric that there is, by its name."""
+    found: dict[str, set[str]] = {}
+    for name, inner in re.findall(r"^(holdfast_\w+)(?:\{(.*)\})? ", page, re.MULTILINE):
+        found.setdefault(name, set()).update(re.findall(r"(\w+)=", inner))
+    return found
 
 
 def converse(url: str, number: int, rounds: int) -> None:
@@ -70,6 +90,33 @@ def broken_gateway() -> Iterator[str]:
 
     with gateway(FakeUpstream(answer), persona=SHOUT) as url:
         yield url
+
+
+def test_no_curve_and_no_alert_adds_up_personas_or_controls() -> None:
+    with broken_gateway() as url:
+        converse(url, 0, 3)
+        known = labels(httpx.get(f"{url.removesuffix('/v1')}/metrics").text)
+    known["holdfast_engine_up"] = set()  # the local server's
+    known["holdfast_upstream_errors_total"] = {"kind"}  # there with the first error
+    for query, legend in [*board_curves(), *((rule, "") for rule in rules())]:
+        groups = re.findall(r"\bby \(([^)]*)\)", query)
+        for name, matchers in re.findall(r"(holdfast_\w+)(?:\{([^}]*)\})?", query):
+            assert set(re.findall(r"(\w+)[=!]", matchers)) <= known[name], query
+            for group in groups:
+                by = set(group.split(", "))
+                assert by <= known[name] | {"job", "instance"}, query
+                assert known[name] & {"persona", "alias", "control"} <= by, query
+                assert set(re.findall(r"{{(\w+)}}", legend)) <= by, query
+            aggregated = re.search(r"\b(sum|max|avg|histogram_quantile)\b", query)
+            assert groups or not (aggregated and known[name] & {"persona", "control"}), query
+            if legend and "persona" in known[name]:  # the board's choice is of every panel
+                assert 'persona=~"$persona"' in matchers, query
+
+
+def test_the_first_webhook_that_fails_is_a_rise_that_an_alert_sees() -> None:
+    with broken_gateway() as url:
+        page = httpx.get(f"{url.removesuffix('/v1')}/metrics").text
+    assert 'holdfast_drift_webhooks_total{outcome="failed"} 0.0' in page
 
 
 def test_rules_and_board_name_only_metrics_that_there_are() -> None:

@@ -236,6 +236,8 @@ class Figures:
         self.webhooks = Counter(
             "holdfast_drift_webhooks", "Alarms posted, by outcome", ["outcome"], registry=registry
         )
+        for outcome in ("sent", "failed"):  # at 0 from the start, as alarms are
+            self.webhooks.labels(outcome)
         self.drops = Counter(
             "holdfast_watch_dropped", "Replies left out: the queue was full, or watching failed",
             registry=registry,
