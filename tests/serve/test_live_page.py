@@ -129,6 +129,14 @@ def test_the_page_is_about_the_served_control_and_has_others_in_columns_of_their
         assert page.locator("rect.bar").count() == 4
 
 
+def test_replies_under_other_controls_alone_have_a_table_and_no_chart(page: Page) -> None:
+    apart = RoundScores(rounds="1", replies=0, score=None, controls={"none": 0.5})
+    with live(replace(state(replies=0), rounds=(apart,))) as address:
+        page.goto(f"{address}/live")
+        expect(page.locator("tbody").first.locator("td")).to_have_text(["1", "0", "–", "0.50"])
+        expect(page.locator("figure")).to_have_count(0)
+
+
 def test_a_look_that_brings_nothing_new_leaves_the_page_and_its_focus_alone(page: Page) -> None:
     with live(state()) as address:
         page.goto(f"{address}/live")

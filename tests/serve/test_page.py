@@ -286,6 +286,10 @@ def test_it_fits_a_phone_and_is_used_with_the_keyboard_alone(
     page.get_by_role("button", name="in character", exact=True).first.focus()
     page.keyboard.press("Space")
     assert page.evaluate(f"{focus}.tagName") in ("BUTTON", "BODY")
+    box = page.locator("#own-squares i").first
+    expect(box).to_have_text("✓")  # a colour alone tells not everybody
+    assert box.evaluate("(one) => parseFloat(getComputedStyle(one).fontSize)") >= 10
+    assert box.evaluate("(one) => one.scrollHeight <= one.clientHeight")
     heads = page.locator("#table th")
     page.click("#numbers-open")
     assert max(heads.evaluate_all("(all) => all.map((one) => one.offsetHeight)")) < 40  # a line

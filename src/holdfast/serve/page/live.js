@@ -68,11 +68,12 @@ function section(state) {
   ];
   if (!state.judged) parts.push(element("p", { class: "hint" }, "Only a model can judge this persona: a sample of the replies is scored in the background."));
   if (state.others) parts.push(element("p", { class: "hint" }, `Beside them ${replies(state.others)} under controls that clients chose: they are in the table, and in no bar and no test.`));
+  if (state.replies) {
+    parts.push(element("figure", {}, element("figcaption", {}, `Mean score of the replies under ${state.control} by round of their conversation. The dotted line is the first rounds' mean; a bar in red is lower by more than the drop that the test looks for.`), chart(state)));
+  }
   if (state.rounds.length) {
-    parts.push(
-      element("figure", {}, element("figcaption", {}, `Mean score of the replies under ${state.control} by round of their conversation. The dotted line is the first rounds' mean; a bar in red is lower by more than the drop that the test looks for.`), chart(state)),
-      table(["round", "replies", "score", ...others.map((one) => `under ${one}`)],
-        state.rounds.map((one) => [one.rounds, `${one.replies}`, number(one.score), ...others.map((name) => number(one.controls[name]))])));
+    parts.push(table(["round", "replies", "score", ...others.map((one) => `under ${one}`)],
+      state.rounds.map((one) => [one.rounds, `${one.replies}`, number(one.score), ...others.map((name) => number(one.controls[name]))])));
   }
   if (state.tests.length) {
     parts.push(element("details", {}, element("summary", {}, "The tests"),
