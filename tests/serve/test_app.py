@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Iterator
@@ -326,6 +327,38 @@ def test_what_cannot_be_done_raises_the_clients_own_exception(
     assert caught.value.param == param
     assert isinstance(caught.value.body, dict)
     assert {"message", "type", "param", "code"} == set(caught.value.body)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (rb'"messages": []', "messages: list should have at least 1 item, not 0."),
+        (rb'"messages": ["hi"]', "messages[0]: input should be an object."),
+        (rb'"stream_options": "x"', "stream_options: input should be an object."),
+        (rb'"holdfast": {"contrl": "x"}', "holdfast.contrl: there is no such field."),
+        (rb'"\ud83d": 1', "a field's name: half a character, as where an emoji was cut in two: "
+         "send whole ones."),
+        (rb'"reasoning_effort": "\ud83d"', "reasoning_effort: half a character, as where an emoji "
+         "was cut in two: send whole ones."),
+        (rb'"model": ""', "there is no model '' here: this server has mini."),
+        (rb'"model": "a\nb"', r"there is no model 'a\nb' here: this server has mini."),
+        (rb'"model": "%s"' % (b"m" * 900), f"there is no model '{'m' * 200}' here: this server has "
+         "mini."),
+        ('"stop": "é"'.encode("latin-1"), "the body is not valid JSON in UTF-8."),
+    ],
+)  # fmt: skip
+def test_what_is_refused_is_told_in_a_sentence(url: str, fields: bytes, message: str) -> None:
+    body = b'{"model": "mini", "messages": [{"role": "user", "content": "Hi"}], %s}' % fields
+    answer = httpx.post(f"{url}/chat/completions", content=body, headers=JSON)
+    assert answer.json()["error"]["message"] == message
+
+
+def test_a_body_in_another_encoding_is_refused(url: str) -> None:
+    body = json.dumps({"model": "mini", "messages": [TEA]})
+    for encoding, status in (("utf-8", 200), ("utf-8-sig", 200), ("utf-16", 400)):
+        content = body.encode(encoding)
+        answer = httpx.post(f"{url}/chat/completions", content=content, headers=JSON)
+        assert answer.status_code == status
 
 
 def test_a_chat_that_is_too_long_has_openais_code(ai: openai.OpenAI) -> None:

@@ -59,7 +59,7 @@ def _find_constraints(body: ChatRequest) -> Iterator[tuple[str, str, Any]]:
     outputs = {name: x for name, x in (body.structured_outputs or {}).items() if x is not None}
     for name, value in outputs.items():
         if name not in _KINDS:
-            name = f"structured_outputs.{name}"
+            name = f"structured_outputs.{name[:100]}"
             raise unsupported_value(name, f"{name} is not supported: use json, regex or choice.")
         yield f"structured_outputs.{name}", name, value
 

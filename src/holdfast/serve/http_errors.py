@@ -97,7 +97,7 @@ def _retry_after(seconds: float) -> dict[str, str]:
 
 def unknown_model(name: str) -> RequestError:
     """The error for a model that is not in the list."""
-    return RequestError(404, f"there is no model {name} here.", code="model_not_found")
+    return RequestError(404, f"there is no model {name[:200]!r} here.", code="model_not_found")
 
 
 def error_response(error: RequestError) -> Response:

@@ -21,12 +21,7 @@ LARGE_BODY = 65_536  # bytes; a larger one is read beside the event loop, where 
 
 def read_object(text: bytes) -> dict[str, Any]:
     """Read a JSON object. Raises `RequestError` if it is none, not valid or nested too deep."""
-    try:
-        value = json.loads(text)
-    except RecursionError:
-        raise _too_deep() from None
-    except ValueError:
-        raise _invalid("the body is not valid JSON.") from None
+    value = _read(text, "utf-8-sig")
     if text.count(b"[") + text.count(b"{") > DEPTH and is_deeper(value, DEPTH):
         raise _too_deep()
     return _object(value)
@@ -60,6 +55,16 @@ class Json(JSONResponse):
         return write_json(content, (",", ":"))
 
 
+def _read(text: bytes, encoding: str, **options: Any) -> Any:
+    """Any value. Of bytes Python's reader would take UTF-16, too, which other servers do not."""
+    try:
+        return json.loads(text.decode(encoding), **options)
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError:
+        raise _invalid("the body is not valid JSON in UTF-8.") from None
+
+
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RequestError(400, "the body must be a JSON object.", code="invalid_type")
@@ -89,8 +94,6 @@ def _unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def read_unique(body: bytes) -> dict[str, Any]:
     """A JSON object in which no name stands twice. Raises `RequestError`."""
     try:
-        return _object(json.loads(body.decode(), object_pairs_hook=_unique_fields))
+        return _object(_read(body, "utf-8", object_pairs_hook=_unique_fields))
     except _Twice as error:
         raise _invalid(f"the body has {str(error)[:100]!r} twice: write it once.") from None
-    except (ValueError, RecursionError):
-        raise _invalid("the body is not valid JSON.") from None

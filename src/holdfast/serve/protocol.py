@@ -43,6 +43,13 @@ _UNSUPPORTED: Mapping[str, Sequence[Any]] = {
     "tool_choice": (None, "none", "auto"),
 }  # fmt: skip
 
+# pydantic's words where they are of Python, or not of what a client sent.
+_WORDS: Mapping[str, str] = {
+    "dict_type": "input should be an object",
+    "model_type": "input should be an object",
+    "extra_forbidden": "there is no such field",
+    "string_unicode": "half a character, as where an emoji was cut in two: send whole ones",
+}
 _HALF = re.compile("[\ud800-\udfff]")
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 COLDEST = 1e-4  # the lowest temperature but 0
@@ -211,12 +218,13 @@ def invalid_request(errors: Sequence[Mapping[str, Any]]) -> RequestError:
     kind = str(error["type"])
     if kind == "json_invalid":
         return RequestError(400, "the body is not valid JSON.", code="invalid_json")
-    if not place:
+    if not place and kind in ("dict_type", "model_type"):
         return RequestError(400, "the body must be a JSON object.", code="invalid_type")
-    param = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
-    param = param.lstrip(".")
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part[:100]}" for part in place]
+    param = "".join(parts).lstrip(".")
     code = "missing_required_parameter" if kind == "missing" else "invalid_value"
-    return RequestError(400, f"{param}: {_sentence(error)}.", code=code, param=param)
+    where = param or "a field's name"
+    return RequestError(400, f"{where}: {_sentence(error)}.", code=code, param=param or None)
 
 
 def _clearest(errors: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -238,7 +246,7 @@ def _place(error: Mapping[str, Any]) -> list[str | int]:
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
-    message = str(error["msg"])
+    message = _WORDS.get(str(error["type"]), str(error["msg"]).replace(" after validation", ""))
     return message[:1].lower() + message[1:].rstrip(".")
 
 

@@ -88,7 +88,8 @@ class CompletionContext:
         if body.model != self.backend.name:
             raise RequestError(
                 404,
-                f"there is no model {body.model} here: this server has {self.backend.name}.",
+                f"there is no model {body.model[:200]!r} here: this server has "
+                f"{self.backend.name}.",
                 code="model_not_found",
                 param="model",
             )

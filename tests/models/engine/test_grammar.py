@@ -54,11 +54,17 @@ def test_expressions_and_choices_are_followed_to_their_end(backend: LocalBackend
 
 
 @pytest.mark.parametrize(
-    ("kind", "value"),
-    [("json", "{"), ("json", {"type": "nonsense"}), ("json", 3), ("regex", "("), ("choice", []),
-     ("choice", [""]), ("choice", [1]), ("regex", "a" * 70_000),
-     ("json", {"$ref": "http://elsewhere.example/schema.json"})],
+    ("kind", "value", "words"),
+    [("json", "{", "^the schema is not valid JSON"), ("json", 3, "^a JSON schema is an object$"),
+     ("json", {"type": "nonsense"}, "^Invalid type: nonsense$"),
+     ("json", {"type": "string", "pattern": "("}, "^wrong regular expression: unclosed group$"),
+     ("json", {"$ref": "http://elsewhere.example/schema.json"}, "not present"),
+     ("regex", "(", "^wrong regular expression: unclosed group$"),
+     ("regex", 3, "^a regular expression is a text$"), ("regex", "\ud83d", "half a character"),
+     ("regex", "a" * 70_000, "shorten it"), ("choice", [], "at least one"),
+     ("choice", [""], "at least one"), ("choice", [1], "are texts"), ("choice", 3, "are texts"),
+     ("choice", "yes", "are texts"), ("choice", ["\ud83d"], "half a character")],
 )  # fmt: skip
-def test_what_is_no_grammar_is_refused(kind: Kind, value: Any) -> None:
-    with pytest.raises(GrammarError):
+def test_what_is_no_grammar_is_refused_in_words(kind: Kind, value: Any, words: str) -> None:
+    with pytest.raises(GrammarError, match=words):
         compile_grammar(kind, value)

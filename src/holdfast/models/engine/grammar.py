@@ -43,22 +43,46 @@ def compile_grammar(kind: Kind, value: Any) -> str:
         # One way to write white space: a small model could go on with blanks for ever.
         strict = {"whitespace_flexible": False}
         if kind == "json":
-            schema = json.loads(value) if isinstance(value, str) else value
-            grammar = matcher.grammar_from_json_schema(schema, overrides=strict)
+            grammar = matcher.grammar_from_json_schema(_read_schema(value), overrides=strict)
         elif kind == "regex":
+            if not isinstance(value, str):
+                raise GrammarError("a regular expression is a text")
             grammar = matcher.grammar_from_regex(value)
         else:
-            if not value or not all(isinstance(text, str) and text for text in value):
-                raise ValueError("the choices are texts, and there is at least one")
-            rule = " | ".join(json.dumps(text, ensure_ascii=False) for text in value)
-            grammar = matcher.grammar_from_lark(f"start: {rule}")
+            grammar = matcher.grammar_from_lark(f"start: {_choice_rule(value)}")
+    except UnicodeEncodeError as error:
+        raise GrammarError("it has half a character, as where an emoji was cut in two") from error
     except (ValueError, TypeError, RecursionError) as error:
         raise GrammarError(str(error) or "it is not valid") from error
     if len(grammar) > LONGEST:
         raise GrammarError(f"it has more than {LONGEST} characters as a grammar: shorten it")
     if why := matcher.validate_grammar(grammar):
-        raise GrammarError(why.strip().splitlines()[0][:300])
+        raise GrammarError(_reason(why))
     return str(grammar)
+
+
+def _read_schema(value: Any) -> dict[str, Any]:
+    try:
+        schema = json.loads(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise GrammarError(f"the schema is not valid JSON ({error})") from error
+    if not isinstance(schema, dict):
+        raise GrammarError("a JSON schema is an object")
+    return schema
+
+
+def _choice_rule(value: Any) -> str:
+    texts = value if isinstance(value, list) else []
+    if not texts or not all(isinstance(text, str) and text for text in texts):
+        raise GrammarError("the choices are texts, and there is at least one")
+    return " | ".join(json.dumps(text, ensure_ascii=False) for text in texts)
+
+
+def _reason(report: str) -> str:
+    """The line of a report that says what is wrong: of a regular expression it is not the first."""
+    first, *others = report.strip().splitlines()
+    of_regex = [line.removeprefix("error: ") for line in others if line.startswith("error: ")]
+    return (f"wrong regular expression: {of_regex[0]}" if of_regex else first)[:300]
 
 
 def _import_llguidance() -> Any:
