@@ -22,7 +22,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from holdfast.core.version import __version__
-from holdfast.serve.access import Keys
+from holdfast.serve.access import Keys, route_path
 from holdfast.serve.http_errors import RequestError, error_response
 from holdfast.serve.limits import KEY_NAME, Asgi, AsgiMessage, Guard, Limits, Receive, Scope, Send
 from holdfast.serve.metrics import Metrics
@@ -84,15 +84,16 @@ def base_app(
 
     @app.exception_handler(RequestError)
     async def refuse_request(request: Request, error: RequestError) -> Response:
-        return error_response(error)
+        return error_response(error, route_path(request.scope))
 
     @app.exception_handler(RequestValidationError)
     async def refuse_invalid(request: Request, error: RequestValidationError) -> Response:
-        return error_response(invalid_request(error.errors()))
+        return error_response(invalid_request(error.errors()), route_path(request.scope))
 
     @app.exception_handler(HTTPException)
     async def refuse_path(request: Request, error: HTTPException) -> Response:
-        return error_response(_path_error(request.scope["path"], error))
+        scope = request.scope
+        return error_response(_path_error(scope["path"], error), route_path(scope))
 
     @app.exception_handler(ClientLeft)
     async def end_abandoned(request: Request, error: ClientLeft) -> Response:
@@ -184,7 +185,7 @@ class RequestLog:
             if status:
                 raise
             error = RequestError(500, "the server failed on this request; its log says why.")
-            await error_response(error)(scope, receive, send_with_id)
+            await error_response(error, route_path(scope))(scope, receive, send_with_id)
         finally:
             status = status or 499  # the client left before there was an answer
             self.metrics.requests.labels(str(status)).inc()

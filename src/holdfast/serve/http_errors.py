@@ -100,6 +100,11 @@ def unknown_model(name: str) -> RequestError:
     return RequestError(404, f"there is no model {name[:200]!r} here.", code="model_not_found")
 
 
-def error_response(error: RequestError) -> Response:
-    """An error as the whole response."""
-    return Response(error.content, error.status, error.headers, "application/json")
+def error_response(error: RequestError, path: str) -> Response:
+    """An error as the whole response to a request of a path below the mount.
+
+    Ollama's clients, whose paths are under /api, read a sentence where OpenAI's read an object.
+    """
+    of_ollama = path.startswith("/api/")
+    content = json.dumps({"error": error.message}).encode() if of_ollama else error.content
+    return Response(content, error.status, error.headers, "application/json")

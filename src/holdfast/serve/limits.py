@@ -118,7 +118,7 @@ class Guard:
                 scope, send = {**scope, "method": "GET"}, _without_body(send)
             await self.app(scope, receive, send)
         except RequestError as error:
-            await error_response(error)(scope, receive, send)
+            await error_response(error, route_path(scope))(scope, receive, send)
         finally:
             self.in_flight -= counted
 

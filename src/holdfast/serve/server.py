@@ -22,6 +22,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from holdfast.serve.access import route_path
 from holdfast.serve.http_errors import error_response, unavailable
 from holdfast.serve.limits import Asgi, AsgiMessage, Limits, Receive, Scope, Send
 
@@ -95,7 +96,7 @@ class _QuietStop:
         except asyncio.CancelledError:
             if not started:
                 error = unavailable("the server is stopping: try again.", 5)
-                await error_response(error)(scope, receive, send)
+                await error_response(error, route_path(scope))(scope, receive, send)
 
 
 def _until_cancelled(receive: Receive) -> Receive:

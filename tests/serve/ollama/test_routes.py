@@ -16,6 +16,7 @@ from holdfast.models.local.backend import LocalBackend
 from holdfast.models.local.load import load
 from holdfast.persona.suite import Persona
 from holdfast.serve.app import create_app
+from holdfast.serve.limits import Limits
 from holdfast.serve.tenants.live import LiveTenants
 from serve.running import JSON, SHOUT, TEA, serve_app
 
@@ -209,7 +210,9 @@ def test_a_request_without_a_prompt_loads_the_model(http: httpx.Client) -> None:
         ("chat", {"messages": [{**TEA, "images": ["aGk="]}]}, 400, "images"),
         ("chat", {"messages": [TEA], "options": 3}, 400, "object"),
         ("chat", {"messages": [TEA], "options": {"temperature": "hot"}}, 400, "temperature"),
-        ("chat", {"messages": [TEA], "options": {"num_predict": "12"}}, 400, "max_tokens"),
+        ("chat", {"messages": [TEA], "options": {"num_predict": "12"}}, 400, "num_predict: "),
+        ("chat", {"messages": [TEA], "options": {"repeat_penalty": 0}}, 400, "repeat_penalty: "),
+        ("chat", {"messages": [TEA], "format": {"type": "zebra"}}, 400, "format: Invalid type"),
         ("chat", {"messages": [TEA], "format": 3}, 400, "format"),
         ("generate", {"prompt": 3}, 400, "texts"),
         ("generate", {"prompt": "x", "suffix": "y"}, 400, "suffix"),
@@ -221,7 +224,23 @@ def test_errors_have_ollamas_shape(
 ) -> None:
     answer = http.post(f"/api/{path}", json={"model": "mini", **fields})
     assert answer.status_code == status
-    assert sentence in answer.json()["error"]
+    assert sentence in answer.json()["error"] and "response_format" not in answer.text
+
+
+def test_refusals_from_before_the_routes_have_ollamas_shape_too(mini: LocalBackend) -> None:
+    limits = Limits(body=100)
+    with serve_app(create_app(mini, keys=["sesame"], limits=limits)) as url:
+        base, key = url.removesuffix("/v1"), {"authorization": "Bearer sesame"}
+        long = {"model": "mini", "prompt": "x" * 200}
+        for answer, status in (
+            (httpx.post(f"{base}/api/chat", json={}), 401),
+            (httpx.post(f"{base}/api/chat", json=long, headers=key), 413),
+            (httpx.post(f"{base}/api/chat", content=b"{}", headers=key), 415),
+            (httpx.post(f"{base}/api/pull", json={}, headers=key), 404),
+            (httpx.get(f"{base}/api/chat", headers=key), 405),
+        ):
+            assert answer.status_code == status
+            assert isinstance(answer.json()["error"], str), answer.text
 
 
 TENANTS = f"""

@@ -73,6 +73,14 @@ def read_prompt(fields: dict[str, Any], context: CompletionContext) -> Completio
     return replace(plan, ignored=[*plan.ignored, *unused, *_find_ignored(fields)])
 
 
+def with_ollamas_name(error: RequestError) -> RequestError:
+    """The error of a completion's field under the name that Ollama's clients send."""
+    names = {own: name for name, own in _OPTIONS.items()} | {"response_format": "format"}
+    own = error.param or ""
+    message = error.message.replace(own, names[own]) if own in names else error.message
+    return RequestError(error.status, message, param=names.get(own, own), headers=error.headers)
+
+
 def _find_ignored(fields: Mapping[str, Any]) -> list[str]:
     """Fields and options that are set and change nothing."""
     options = fields.get("options") or {}

@@ -35,7 +35,7 @@ from holdfast.serve.http_errors import RequestError
 from holdfast.serve.json_body import Json, read_object, write_json
 from holdfast.serve.limits import KEY_NAME, ROUTE
 from holdfast.serve.live.reply import conversation_id
-from holdfast.serve.ollama.requests import read_chat, read_prompt
+from holdfast.serve.ollama.requests import read_chat, read_prompt, with_ollamas_name
 from holdfast.serve.requests import CompletionContext, CompletionPlan
 from holdfast.serve.stream import StreamingAnswer, until_client_leaves, with_end
 from holdfast.serve.tenants.live import LiveTenants
@@ -100,10 +100,7 @@ class Ollama:
 
         @app.post("/api/show", tags=["ollama"], summary="What is known of the model")
         async def show(request: Request) -> Json:
-            try:
-                context = self._context(read_object(await request.body()), request)
-            except RequestError as error:
-                return _error(error)
+            context = self._context(read_object(await request.body()), request)
             return Json(_about(context, card))
 
     def _context(self, fields: Mapping[str, Any], request: Request) -> CompletionContext:
@@ -112,27 +109,27 @@ class Ollama:
         context, alias = self.pick(name, request.scope[ROUTE], request.scope[KEY_NAME])
         if name not in (context.backend.name, alias):
             own = context.backend.name
-            raise RequestError(404, f"model '{name}' not found: this server has {own}")
+            raise RequestError(404, f"model '{name[:200]}' not found: this server has {own}.")
         return context
 
     async def _answer(self, request: Request, read: Read, line: LineFormat) -> Response:
         start, key = time.perf_counter(), request.scope[KEY_NAME]
+        fields = read_object(await request.body())
+        context, name = self._context(fields, request), _model_name(fields)
         try:
-            fields = read_object(await request.body())
-            context, name = self._context(fields, request), _model_name(fields)
             plan = await asyncio.to_thread(read, fields, context)
-            if plan is None:  # without a prompt the client asks for the model to be loaded
-                return Json(line(name, {"delta": {}, "done": True, "done_reason": "load"}))
-            plan = replace(plan, conversation=conversation_id(request.headers, fields))
-            completion = Completion(context, plan)
-            end = partial(self.on_end, completion, key)
-            lines = with_end(_lines(completion, name, line, start), end)
-            if fields.get("stream", True):
-                timeout = context.limits.write_timeout
-                return StreamingAnswer(_encode_lines(lines), timeout, headers=NDJSON)
-            return Json(await until_client_leaves(request.receive, _join_lines(lines)))
         except RequestError as error:
-            return _error(error)
+            raise with_ollamas_name(error) from error
+        if plan is None:  # without a prompt the client asks for the model to be loaded
+            return Json(line(name, {"delta": {}, "done": True, "done_reason": "load"}))
+        plan = replace(plan, conversation=conversation_id(request.headers, fields))
+        completion = Completion(context, plan)
+        end = partial(self.on_end, completion, key)
+        lines = with_end(_lines(completion, name, line, start), end)
+        if fields.get("stream", True):
+            timeout = context.limits.write_timeout
+            return StreamingAnswer(_encode_lines(lines), timeout, headers=NDJSON)
+        return Json(await until_client_leaves(request.receive, _join_lines(lines)))
 
 
 def _model_name(fields: Mapping[str, Any]) -> str:
@@ -279,11 +276,6 @@ def _call(function: Mapping[str, Any]) -> dict[str, Any]:
     arguments = function.get("arguments")
     fields = json.loads(arguments) if isinstance(arguments, str) and arguments else arguments or {}
     return {"name": function["name"], "arguments": fields}
-
-
-def _error(error: RequestError) -> Json:
-    """An error in Ollama's shape."""
-    return Json({"error": error.message}, error.status, headers=error.headers)
 
 
 def _name_card(card: Mapping[str, Any], name: str) -> dict[str, Any]:
