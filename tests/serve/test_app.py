@@ -336,10 +336,10 @@ def test_what_cannot_be_done_raises_the_clients_own_exception(
         (rb'"messages": ["hi"]', "messages[0]: input should be an object."),
         (rb'"stream_options": "x"', "stream_options: input should be an object."),
         (rb'"holdfast": {"contrl": "x"}', "holdfast.contrl: there is no such field."),
-        (rb'"\ud83d": 1', "a field's name: half a character, as where an emoji was cut in two: "
+        (rb'"\ud83d": 1', "a field's name: input has half a character, as of an emoji cut in two: "
          "send whole ones."),
-        (rb'"reasoning_effort": "\ud83d"', "reasoning_effort: half a character, as where an emoji "
-         "was cut in two: send whole ones."),
+        (rb'"reasoning_effort": "\ud83d"', "reasoning_effort: input has half a character, as of an "
+         "emoji cut in two: send whole ones."),
         (rb'"model": ""', "there is no model '' here: this server has mini."),
         (rb'"model": "a\nb"', r"there is no model 'a\nb' here: this server has mini."),
         (rb'"model": "%s"' % (b"m" * 900), f"there is no model '{'m' * 200}' here: this server has "

@@ -48,7 +48,7 @@ _WORDS: Mapping[str, str] = {
     "dict_type": "input should be an object",
     "model_type": "input should be an object",
     "extra_forbidden": "there is no such field",
-    "string_unicode": "half a character, as where an emoji was cut in two: send whole ones",
+    "string_unicode": "input has half a character, as of an emoji cut in two: send whole ones",
 }
 _HALF = re.compile("[\ud800-\udfff]")
 Finite = Annotated[float, Field(allow_inf_nan=False)]
