@@ -39,6 +39,8 @@ from holdfast.persona.suite import Persona
 
 _NAME = re.compile(r"[\w][\w.:/-]{0,99}")
 _ROUTE = re.compile(r"(?:/[\w.-]{1,60}){1,4}")
+_FORMS = {_NAME: "team-a or org/model:1, without blanks", _ROUTE: "/guide"}
+_KINDS = {str: "a text", bool: "true or false", int: "a whole number"}
 _RESERVED = {
     "api", "docs", "docs-files", "health", "holdfast", "live", "metrics", "page", "ready", "v1",
 }  # fmt: skip
@@ -132,7 +134,7 @@ def _tables(
         raise ServiceError(f"{path}: {kind} is written as [{kind}.NAME], a table for each.")
     for name in some:
         if not pattern.fullmatch(name):
-            raise ServiceError(f"{path}: {name!r} is no name of a {kind}.")
+            raise ServiceError(f"{path}: {kind} {name!r}: write its name as in {_FORMS[pattern]}.")
     return some
 
 
@@ -152,8 +154,8 @@ def _alias(path: Path, name: str, table: Mapping[str, Any]) -> Alias:
     try:
         return Alias(
             name,
-            load_persona(find_in_folder(persona, path.parent)) if persona else None,
-            parse(control) if control else None,
+            None if persona is None else load_persona(find_in_folder(persona, path.parent)),
+            None if control is None else parse(control),
             lock,
             model,
         )
@@ -164,10 +166,14 @@ def _alias(path: Path, name: str, table: Mapping[str, Any]) -> Alias:
 def _check_types(path: Path, place: str, values: Mapping[str, Any], kind: type) -> None:
     for name, value in values.items():
         if value is not None and type(value) is not kind:
-            raise ServiceError(f"{path}: {place}: {name} must be {kind.__name__}, not {value!r}.")
+            raise ServiceError(f"{path}: {place}: {name} must be {_KINDS[kind]}, not {value!r}.")
+        if value == "":  # as a variable that was not set leaves it
+            raise ServiceError(f"{path}: {place}: {name} is empty: give it, or leave it out.")
 
 
 def _alias_name(path: Path, place: str, name: Any, aliases: Mapping[str, Alias]) -> str:
+    if name is None:
+        raise ServiceError(f"{path}: {place} needs the name of its alias.")
     if not isinstance(name, str) or name not in aliases:
         raise ServiceError(f"{path}: {place}: there is no alias {name!r}.")
     return name
@@ -184,6 +190,8 @@ def _key(path: Path, name: str, table: Mapping[str, Any], aliases: Mapping[str, 
     if not isinstance(only, list) or ("only" in table and not only):
         raise ServiceError(f"{path}: {place}: only must be a list of aliases, one at least.")
     alias = table.get("alias")
+    if alias is not None and only and alias not in only:
+        raise ServiceError(f"{path}: {place}: its alias {alias!r} is none of those in only.")
     return KeyRule(
         name,
         _digest(path, place, table),
@@ -199,7 +207,7 @@ _QUOTAS = ("requests_per_minute", "tokens_per_day")
 
 def _digest(path: Path, place: str, table: Mapping[str, Any]) -> bytes:
     hexadecimal, variable = table.get("sha256"), table.get("env")
-    if (hexadecimal is None) == (variable is None):
+    if bool(hexadecimal) == bool(variable):
         raise ServiceError(f"{path}: {place} needs sha256 or env, one of them.")
     if hexadecimal is not None:
         if not isinstance(hexadecimal, str) or not _SHA256.fullmatch(hexadecimal):
