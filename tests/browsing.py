@@ -32,6 +32,7 @@ def browser(chromium: str) -> Iterator[Browser]:
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
                  "--disable-component-update", "--no-first-run"]  # fmt: skip
     api = pytest.importorskip("playwright.sync_api")
+    api.expect.set_options(timeout=30_000)  # a busy machine is slow to paint, and no worse
     with api.sync_playwright() as play:
         instance = play.chromium.launch(executable_path=chromium, args=arguments)
         yield instance

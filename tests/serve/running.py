@@ -23,7 +23,7 @@ from holdfast.serve.engine.thread import EngineThread
 from holdfast.serve.server import configuration
 from tiny_models import model, tokenizer
 
-DEADLINE = 60.0
+DEADLINE = 180.0  # a process with torch in it may take half a minute to start on a busy machine
 JSON = {"content-type": "application/json"}
 SHOUT = {"role": "system", "content": "You always write in capital letters."}
 TEA = {"role": "user", "content": "Do you like tea?"}

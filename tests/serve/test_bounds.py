@@ -39,9 +39,15 @@ def backend() -> LocalBackend:
 
 @pytest.fixture(scope="module")
 def url(backend: LocalBackend) -> Iterator[str]:
-    limits = Limits(
-        body=BODY, headers=HEADERS, connections=CONNECTIONS, head_timeout=1.0, read_timeout=1.0
-    )
+    limits = Limits(body=BODY, headers=HEADERS, connections=CONNECTIONS)
+    with serve_app(create_app(backend, limits=limits)) as address:
+        yield address.removesuffix("/v1")
+
+
+@pytest.fixture(scope="module")
+def hasty_url(backend: LocalBackend) -> Iterator[str]:
+    """A server that soon gives up what does not come: not for requests that have to arrive."""
+    limits = Limits(body=BODY, head_timeout=1.0, read_timeout=1.0)
     with serve_app(create_app(backend, limits=limits)) as address:
         yield address.removesuffix("/v1")
 
@@ -116,7 +122,9 @@ def test_an_endless_header_is_refused_after_its_bound(url: str) -> None:
         assert status(connection) == 431
 
 
-def test_headers_behind_a_request_and_behind_a_body_are_bounded_too(url: str) -> None:
+def test_headers_behind_a_request_and_behind_a_body_are_bounded_too(
+    url: str, hasty_url: str
+) -> None:
     whole = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
     with connect(url, whole) as connection:
         assert status(connection) == 200
@@ -125,7 +133,7 @@ def test_headers_behind_a_request_and_behind_a_body_are_bounded_too(url: str) ->
         connection.sendall(b"x" * (HEADERS + 1))
         assert status(connection) == 431
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    with connect(url, head + b"Transfer-Encoding: chunked\r\n\r\n0\r\n") as connection:
+    with connect(hasty_url, head + b"Transfer-Encoding: chunked\r\n\r\n0\r\n") as connection:
         try:
             for _ in range(300):
                 connection.sendall(b"x:y\r\n" * 100)
@@ -135,16 +143,16 @@ def test_headers_behind_a_request_and_behind_a_body_are_bounded_too(url: str) ->
 
 
 @pytest.mark.parametrize("start", [b"", b"G", b"GET / HTTP/1.1\r\nHost: x\r\n"])
-def test_a_head_that_does_not_come_is_given_up(url: str, start: bytes) -> None:
+def test_a_head_that_does_not_come_is_given_up(hasty_url: str, start: bytes) -> None:
     began = time.monotonic()
-    with connect(url, start) as connection:
+    with connect(hasty_url, start) as connection:
         assert is_closed(connection)
-    assert 0.5 < time.monotonic() - began < 10
+    assert time.monotonic() - began > 0.5
 
 
-def test_a_refused_request_that_goes_on_and_on_is_closed(url: str) -> None:
+def test_a_refused_request_that_goes_on_and_on_is_closed(hasty_url: str) -> None:
     head = b"POST /v1/nothing HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
-    with connect(url, head + b"Content-Length: 1000000\r\n\r\n") as connection:
+    with connect(hasty_url, head + b"Content-Length: 1000000\r\n\r\n") as connection:
         assert status(connection) == 415
         assert is_closed(connection)
 
@@ -163,14 +171,14 @@ def test_half_sent_requests_keep_nobody_out(url: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "GET"])
-def test_a_body_is_bounded_under_every_method(url: str, method: str) -> None:
+def test_a_body_is_bounded_under_every_method(url: str, hasty_url: str, method: str) -> None:
     large = b'"' + b"x" * BODY + b'"'
     answer = httpx.request(
         method, f"{url}/v1/chat/completions", content=large, headers=JSON, timeout=30
     )
     assert answer.status_code == 413
     head = f"{method} /v1/models HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    with connect(url, head.encode() + b"Content-Length: 100\r\n\r\n{") as connection:
+    with connect(hasty_url, head.encode() + b"Content-Length: 100\r\n\r\n{") as connection:
         assert status(connection) == 408
 
 
@@ -279,14 +287,14 @@ def test_what_a_template_keeps_about_prompts_is_bounded(monkeypatch: pytest.Monk
 def test_a_client_that_never_reads_is_cut_off_and_one_that_reads_slowly_is_not(
     backend: LocalBackend,
 ) -> None:
-    app, size = create_app(backend, limits=Limits(write_timeout=0.5)), 40 << 20
+    app, size = create_app(backend, limits=Limits(write_timeout=2.0)), 40 << 20
     app.add_api_route("/v1/large", lambda: Response(bytes(size)))
     with serve_app(app) as address:
         request = b"GET /v1/large HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         never, slow = connect(address, request), connect(address, request)
-        total, pause = 0, threading.Event()
-        while total < 10 << 20:
-            total += len(slow.recv(400_000))
+        total, pause, end = 0, threading.Event(), time.monotonic() + 3.0
+        while time.monotonic() < end:
+            total += len(slow.recv(100_000))
             pause.wait(0.04)
         assert count_received(never) < size
         assert total + count_received(slow) > size

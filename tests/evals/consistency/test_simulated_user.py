@@ -161,7 +161,8 @@ def test_the_work_grows_with_the_log_and_not_with_its_square() -> None:
 
     rng = random.Random(4)
     seconds(20)  # what is built once
-    assert seconds(800) < 8 * seconds(200)
+    # The least of some: what else a process does, as collecting garbage, is in others.
+    assert min(seconds(800) for _ in range(4)) < 8 * min(seconds(200) for _ in range(4))
 
 
 def test_a_fault_names_the_line_and_what_was_seen() -> None:

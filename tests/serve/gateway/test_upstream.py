@@ -31,7 +31,7 @@ Answer = Callable[[httpx.Request], httpx.Response]
 @pytest.fixture(scope="module")
 def shared() -> Iterator[tuple[FakeUpstream, str]]:
     there = FakeUpstream()
-    with gateway(there, retries=0, timeout=5.0) as url:
+    with gateway(there, retries=0, timeout=60.0) as url:
         yield there, url
 
 

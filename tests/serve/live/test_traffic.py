@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -298,12 +297,16 @@ def test_a_server_that_stops_finishes_what_it_judges_in_the_background(
         all_of_them = watches.Watches(SHOUT, NONE, Metrics(), settings, LiveTenants())
         live = all_of_them.own
         assert live is not None
-        live._defer(lambda: time.sleep(0.2))
+        busy = threading.Event()
+        live._defer(lambda busy=busy: busy.wait(60))  # type: ignore[misc]
         live.reply(reply(0, 1, "YES"))
         assert not log.read_text()
+        if lines:
+            threading.Timer(0.2, busy.set).start()
         all_of_them.stop()
         assert len(log.read_text().splitlines()) == lines
         assert ("before all replies" in caplog.text) == (lines == 0)
+        busy.set()
         live.wait()
 
 
