@@ -140,7 +140,7 @@ class ChatRequest(BaseModel):
     @property
     def options(self) -> HoldfastOptions:
         """Holdfast's options, or their defaults."""
-        return self.holdfast or HoldfastOptions()
+        return self.holdfast or HoldfastOptions.model_validate({})
 
     @property
     def limit(self) -> int | None:
