@@ -1,6 +1,6 @@
 """The application that server and gateway start from: guard, metrics, errors and API docs.
 
-Every error has OpenAI's error object as its body, whatever went wrong. The routes `/` and `/v1`
+Every error has the body of `http_errors`, whatever went wrong. The routes `/` and `/v1`
 are left to the caller. This module knows HTTP. It knows no chats.
 """
 

@@ -2,6 +2,8 @@
 
     {"error": {"message": …, "type": …, "param": …, "code": …}}
 
+Under /api, which is for Ollama's clients, the error is the message alone.
+
 The status decides which exception the `openai` package raises: 400 BadRequestError, 401
 AuthenticationError, 403 PermissionDeniedError, 404 NotFoundError, 422
 UnprocessableEntityError, 429 RateLimitError, 500 and up InternalServerError.
