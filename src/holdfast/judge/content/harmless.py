@@ -122,8 +122,13 @@ _DISCLAIMS = re.compile(
     r"cover|stock|know|say|tell)"
     r"|(?:I|we) leave (?:it |that |them |those )?to (?:the )?[\w' ]{2,30}"
     r"|(?:is|are|was)(?:n't| not|, alas, not)(?: (?:really|quite))? (?:my|our|for me|for us|mine|"
-    r"ours)\b[\w' ]{0,30})\W*$",
+    r"ours|(?:some|any)thing (?:that )?(?:I|we) (?:can|could|may|will|am|are)|up to)\b[\w' ]{0,30})"
+    r"(?:, (?:sorry|alas|I'm afraid|unfortunately))?\W*$",
     re.IGNORECASE,
+)
+# "What the flame stands for" tells nothing of it, "what the flame, which is lit, is" does.
+_INDIRECT = re.compile(
+    r"(?:what|why|how|where|when|who)\b(?!.*(?:,| (?:is|are) (?:that|the|an?)\b))", re.IGNORECASE
 )
 # "Long nails, short temper?", but not "Just a little dust, perhaps?"
 _WONDERS = re.compile(
@@ -198,7 +203,7 @@ def is_silent(clause: str, rest: str | None) -> bool:
         return True
     if disclaimer := _DISCLAIMS.match(clause):
         front = _DETERMINER.sub("", disclaimer["front"])
-        if not _PREDICATE.search(front):
+        if not _PREDICATE.search(front) or _INDIRECT.match(front):
             return True
     if rest is None or len(words(clause)) > _LONGEST_FRAGMENT or not _is_fragment(clause):
         return False

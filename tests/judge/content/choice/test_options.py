@@ -556,3 +556,37 @@ def test_what_most_people_take_and_what_another_may_take_instead_choose_nothing(
 )
 def test_a_matter_of_taste_a_long_love_and_a_complaint_leave_a_choice(text: str) -> None:
     assert find_choice(text, DRINKS) == "tea"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'd go for the tea: it's light and floral. The coffee is a bit smoky for most people.",
+        "I'm a tea person. Coffee is loud.",
+        "Coffee is fine, I've nothing against coffee. But I'm a tea person to the bone.",
+        "With tea, rain or shine. I do have coffee, too many bags of it.",
+        "Your neighbour on the left has coffee, the one on the right water. Yours is to be tea.",
+        "Tea is the one to take. Coffee is loud.",
+        "Tea is the one by far. Coffee is loud.",
+        "Tea is the one at the top of my list. Coffee is loud.",
+    ],
+)
+def test_a_choice_before_a_colon_or_after_but_is_one_and_a_neighbour_on_the_right_is_none(
+    text: str,
+) -> None:
+    assert find_choice(text, DRINKS) == "tea"
+
+
+@pytest.mark.parametrize(
+    ("text", "option"),
+    [
+        ("I'm not a tea person. Coffee, please.", "coffee"),
+        ("Tea: wet. Coffee: wet. Water: perfect.", "water"),
+        ("Anything but tea!", None),
+        ("You're a tea person, aren't you? I'm more of a coffee person.", "coffee"),
+    ],
+)
+def test_labels_denials_and_what_somebody_else_is_choose_no_tea(
+    text: str, option: str | None
+) -> None:
+    assert find_choice(text, DRINKS) == option

@@ -38,6 +38,7 @@ from holdfast.judge.content.choice.phrases import (
     COMMITS_NEXT,
     CROWD,
     FILL,
+    I_AM,
     IDIOM,
     INSTANCE,
     JOINED,
@@ -50,6 +51,7 @@ from holdfast.judge.content.choice.phrases import (
     OR_ELSE,
     ORDERS,
     OTHERS,
+    PERSON,
     POINTS,
     PREFER_TO,
     SAME,
@@ -72,6 +74,7 @@ class OptionMention(NamedTuple):
     end: int
 
 
+_BY = ("by", "on", "in", "with", "the", "a")  # "By bus, rain or shine." answers "How?"
 ADDED = -1
 ALTERNATIVE = -2
 _REACH = 160
@@ -156,7 +159,7 @@ def _weight(clause: str, group: list[OptionMention], since: int, until: int) -> 
         return 0
     commits, likes, others = (p.search(before) for p in (COMMITS, LIKES, OTHERS))
     own = max((m.start() for m in (commits, likes) if m), default=-1)
-    if TAKEN.match(after):
+    if TAKEN.match(after) or (I_AM.search(gap) and PERSON.match(after)):
         return 3
     if (others and others.start() > own) or (own < 0 and CROWD.search(before)):
         return ADDED if ADDS.search(gap) else 0
@@ -186,4 +189,5 @@ def _phrase_end(gap: str) -> int:
 
 
 def _answers(before: str, after: str, options: int) -> bool:
-    return options == 1 and not words(before) and bool(ANSWERS_NEXT.match(after))
+    opens = all(word.lower() in _BY for word in words(before))
+    return options == 1 and opens and bool(ANSWERS_NEXT.match(after))

@@ -48,9 +48,11 @@ DENIES = any_of(
     r"cannot|sick of|tired of|away with|down with|far from|nobody(?! expects)|hardly|rarely|"
     r"bored (?:with|of)|fed up with|done with|(?:have|had) enough of|(?:sold )?out of|gone off)|"
     r"n't)[^\w,]+(?:[\w'-]+[^\w,]+){0,3}$",
-    r"\b(?:but|other than|more than|better than|sooner than|less than|than|over|versus|vs|"
-    r"instead of|rather than|compared to|compared with|as opposed to|different from|different to|"
-    r"similar to|confused with|mistake[n]? for|apart from|aside from)\W+(?:[\w'-]+\W+){0,2}$",
+    # "Anything but tea", not "But I'm a tea person"
+    r"\b(?:(?<!^)(?<!^\W)but|other than|more than|better than|sooner than|less than|than|"
+    r"over|versus|vs|instead of|rather than|compared to|compared with|as opposed to|"
+    r"different from|different to|similar to|confused with|mistake[n]? for|apart from|"
+    r"aside from)\W+(?:[\w'-]+\W+){0,2}$",
     r"^\W*(?:(?:you|they) can )?keep (?:your|the|their|that)\W+(?:[\w'-]+\W+){0,2}$",
     r"\bnone of (?:them|these|those|you)\b[^,;]{0,40}$",
     # "Don't let anyone talk you into the tea"

@@ -70,6 +70,8 @@ _DASHES = re.compile(r"[-']{2,}")
 
 
 _OWN = re.compile(r"\b(?:I|I'\w+|my|me|mine)\b", re.IGNORECASE)
+# "I'd go for the jasmine: it's light" is no label, as "Jasmine: light" is.
+_COMMITTED = re.compile(r"\b(?:I(?:'d|'ll| would| will)?|my) \w+", re.IGNORECASE)
 # "If you'd prefer a bigger city, Vienna would be a lovely alternative."
 _INSTEAD = re.compile(r"\b(?:alternative|instead)\b", re.IGNORECASE)
 _NEAR, _LONGEST = 40, 400
@@ -278,7 +280,7 @@ def _find_choice(finder: _Finder, text: str) -> tuple[int | None, str]:
                 weights[0] = (mentions[0].option, 2)
             if lesser:
                 weights = [(option, min(weight, 0)) for option, weight in weights]
-            if clause.labels:
+            if clause.labels and not _COMMITTED.search(clause.text):
                 weights = [(option, min(weight, 1)) for option, weight in weights]
             place = -1 if concedes(clause.joint) else turn
             # Cut, since a clause full of names is kept once for each of them.

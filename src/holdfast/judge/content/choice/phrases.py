@@ -82,6 +82,9 @@ WILL_BE = re.compile(
 TAKEN = re.compile(
     r"^\W*(?:which is |that is |that's )(?:what|where|why) (?:I|we|you)(?:'\w+)? ", re.IGNORECASE
 )
+# "I'm a cat person."
+I_AM = re.compile(r"\b(?:I'm|I am|I've always been|we're|we are)(?: \w+){0,3}\W*$", re.IGNORECASE)
+PERSON = re.compile(r"^\W*(?:person|people|lovers?|fans?|man|woman|guy|girl)\b", re.IGNORECASE)
 # "The okapi is special, and so is the otter."
 SAME = any_of(r"\bso (?:is|are|was|were|does|do|did|would|will|can)", ends=NEXT)
 IDIOM = any_of(
@@ -254,8 +257,10 @@ COMMITS_NEXT = any_of(
     r"|best|ideal|perfect|tailor-made|unbeatable)\b(?! (?:and|but|for (?:others|most|some|many)))",
     r"^\W*(?:(?!and (?:the|an?)\b)[\w'-]+\W+){0,6}?(?:(?:my|our)(?: [\w'-]+){0,3}? (?:favou?rite|"
     r"choice|answer|pick|preference|vote|heart|life|go-to)|for me|the (?:very )?best|"
-    r"the one(?! for (?!me\b|you\b|us\b)| you \w+ (?:when|if|because|for)\b)|(?:this|that) one|"
-    r"the winner|wins|any day|the (?:right |correct |only )?(?:answer|choice|option)|every time|"
+    r"the one(?! for (?!me\b|you\b|us\b)| you \w+ (?:when|if|because|for)\b|"
+    r" (?:on|at|in|by|behind|beside|next to|near|opposite|above|below) (?:the|your|it)\b"
+    r"(?! (?:very )?top))|(?:this|that) one|the winner|wins|"
+    r"any day|the (?:right |correct |only )?(?:answer|choice|option)|every time|"
     r"all the way|please|hands down|without (?:a )?doubt|always|forever|suits me|calls (?:to )?me|"
     r"(?:which is |that is |that's )?what (?:you're|you are|you'll be) (?:having|taking|getting)|"
     r"(?:that |what |which )?I(?:'d|'ll| would| will)?(?: \w+)? (?:choose|pick|prefer|love|like|"
