@@ -13,6 +13,7 @@ from holdfast.cli.personas import app
 from holdfast.core.errors import HoldfastError, PersonaError
 from holdfast.persona.cards.card import parse_card, write_card
 
+ROOT = Path(__file__).parents[2]
 GOOD = """
 starters = ["Hi!"]
 [[persona]]
@@ -151,6 +152,15 @@ def test_check_prints_the_shares_of_wrong_scores_among_labelled_replies(
     table = run("check", mine, "--cases", cases).stdout
     assert 'captain: scores 0.00 but should pass: "aye"' in table
     assert "stuffed pass" in table and "50% of 2" in table and "100% of 1" in table
+
+
+@pytest.mark.parametrize("name", ["replies-470", "replies-500"])
+def test_the_page_of_judges_has_what_check_prints_of_the_labelled_replies(name: str) -> None:
+    command = f"holdfast personas check core --cases studies/judges/{name}.jsonl"
+    printed = run("check", "core", "--cases", ROOT / f"studies/judges/{name}.jsonl").stdout
+    table = printed[printed.index("category ") :]
+    page = (ROOT / "docs/reference/judges.md").read_text("utf-8")
+    assert f"{command}\n```\n\n```text\n{table}```" in page
 
 
 def test_check_prints_json_for_the_suites_own_examples(mine: Path) -> None:
