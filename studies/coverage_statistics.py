@@ -105,8 +105,10 @@ def extremes(
         truths["worst/best"] = truths["worst"] / truths["best"]
         for name, truth in truths.items():
             kind = f"robustness, {name}, {'un' if spread else ''}equal personas, {layout}"
-            # Personas that are all alike are at the end of what they can be.
-            yield Row.of(kind, np.array(limits[name]), float(truth), n, 0.5, spread == 0)
+            # Personas that are all alike are at the end of what they can be, and the outer limit of
+            # an extreme moves out (`halves`).
+            wide = spread == 0 or name != "std"
+            yield Row.of(kind, np.array(limits[name]), float(truth), n, 0.5, wide)
 
 
 def parts(quick: bool) -> Iterator[tuple[str, Part, int, float]]:
