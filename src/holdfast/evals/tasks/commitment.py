@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from holdfast.evals.tasks.numbers import dates, digits, number, plain
 from holdfast.evals.tasks.numbers.number import Number, Values
+from holdfast.evals.tasks.numbers.scales import SCALE, asked_unit, read_scale, unit_behind
 from holdfast.evals.tasks.numbers.spelled import UNITS, read_spelled_numbers
 from holdfast.evals.tasks.phrases import occurrences
 from holdfast.evals.tasks.statements import asks, find_box_places, sentences
@@ -150,7 +151,7 @@ _PARTS = re.compile(r"[.!?;,](?=\s|$)|\n")
 _WORD = re.compile(r"[^\W\d_]+")
 _UNWORKED = re.compile(
     r"[*_$ ]*(?:(?:√|∛|\\?(?:sqrt|log|ln|sin|cos|tan|exp)) ?[{(]?\d[\d.,]*[)}]?"
-    r"|[-−$€£(]{0,3}\d[\d.,)]*(?:(?: ?[+*×÷·] ?| [-−] )[$€£(]{0,3}\d[\d.,)]*)+)[*_$. ]*"
+    r"|[-−$€£(]{0,3}\d[\d.,)]*(?:(?: ?[+*×÷·x] ?| [-−] )[$€£(]{0,3}\d[\d.,)]*)+)[*_$. ]*"
 )
 
 
@@ -169,27 +170,59 @@ _BOUND = re.compile(
 _BOUND_AFTER = re.compile(
     r"(?i)^(?:[*_)]|\s[^\W\d_]+)?"
     r"(?:\s?\+(?!\s*\d)|\s(?:or|and) (?:more|less|fewer|above|below|up)\b)"
-    r"|^\s(?:[<>≤≥≠]|!=)=?\s|^k\b"
-    r"|^(?:\s+|[‑-])(hundred|thousand|dozen|million|billion|trillion|squared|cubed)s?\b"
+    r"|^\s(?:[<>≤≥≠]|!=)=?\s"
+    r"|^(?:\s+|[‑-])(dozen|squared|cubed)s?\b"
 )
-_UNIT = frozenset({"million", "billion", "trillion"})  # a question that is not known may be in them
+_PER_CENT = re.compile(r"(?i)^\s?(?:%|per ?cent\b)")
+_SCALE = re.compile(SCALE)
+_FULL = {
+    3: r"thousands?|kelvin|kilo",
+    6: r"millions?|met(?:re|er)s?|miles?|minutes?",
+    9: r"billions?",
+}
+"""What a question asks for where a power of ten behind the answer is part of no other number."""
 
 
 def is_bound(text: str, answer: Decimal, question: str) -> bool:
     """Whether a number is only a bound ("at least 18", "> 18") or a part of one ("18 million").
 
-    A bound in the words of the question is what was asked for ("How many million?").
+    A bound in the words of the question is what was asked for ("How many million?"). So is a share
+    where it asks for one: "18%" is no number of things.
     """
     places = [one for one in (*digits(text), *read_spelled_numbers(text)) if answer in one.values]
     wording = question.lower().replace("?", "")
     for one in places:
-        match = _BOUND.search(text[max(0, one.start - _NEAR) : one.start]) or _BOUND_AFTER.match(
-            text[one.end :]
-        )
-        word = (match[1] or "?").lower() if match else ""
-        if word in wording or (not wording and word in _UNIT):
+        after = text[one.end :]
+        match = _BOUND.search(text[max(0, one.start - _NEAR) : one.start])
+        match = match or _BOUND_AFTER.match(after)
+        if match and (match[1] or "?").lower() not in wording:
+            continue
+        counts = "how many" in wording and not re.search(r"%|per ?cent", wording)
+        if not (_is_scaled(one, after, answer, wording) or (counts and _PER_CENT.match(after))):
             return False
     return bool(places)
+
+
+def _is_scaled(one: Number, after: str, answer: Decimal, wording: str) -> bool:
+    """Whether the answer is but a part of a number: 18 of "18 million", "18M", "18k"."""
+    match = _SCALE.match(after)
+    if match is None or answer.scaleb(-read_scale(match)) in one.values:
+        return False
+    power = read_scale(match)
+    word = match["scale"] or ""
+    asked = re.search(rf"\b(?:{_FULL.get(power, '(?!)')})|\b{word or '(?!)'}", wording)
+    return not asked and bool(wording or power < 6)  # an unknown question may be in millions
+
+
+def is_in_another_unit(text: str, answer: Decimal, question: str) -> bool:
+    """Whether a number has a unit of the kind that is asked for, and another one ("90 hours")."""
+    asked = asked_unit(question)
+    places = [one for one in digits(text) if answer in one.values] if asked else []
+    units = [unit_behind(one, text) for one in places]
+    return bool(units) and all(
+        unit is not None and asked is not None and unit[0] == asked[0] and unit != asked
+        for unit in units
+    )
 
 
 _RELATION = re.compile(
@@ -206,5 +239,6 @@ def is_relation(text: str, answer: str) -> bool:
     The last of its relations counts; an answer may hold one itself.
     """
     relations = list(_RELATION.finditer(text))
-    is_set = answer[:1] in "([" or answer.startswith("\\{") or _RELATION.search(answer)
+    own = _RELATION.search(answer)
+    is_set = answer[:1] in "([" or answer.startswith("\\{") or (own and not own["same"])
     return bool(relations) and not relations[-1]["same"] and not is_set

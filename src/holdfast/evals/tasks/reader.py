@@ -28,6 +28,7 @@ from holdfast.evals.tasks.commitment import (
     gives_another,
     is_bound,
     is_hedged,
+    is_in_another_unit,
     is_menu,
     is_relation,
     is_row,
@@ -60,6 +61,7 @@ from holdfast.evals.tasks.phrases.candidates import (
     adds_words,
     is_denied_later,
     is_mention,
+    is_renamed,
     is_retracted,
     is_run,
     offers_several,
@@ -176,7 +178,10 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
     elif bindings.bound and answer is not None:
         values = frozenset([answer])  # "The key costs 18, and the map 40"
     committed &= not (everything.mixed or everything.recital)
-    committed &= answer is None or not is_bound(plain(statement or text), answer, gold.question)
+    said = plain(statement or text)
+    committed &= answer is None or not (
+        is_bound(said, answer, gold.question) or is_in_another_unit(said, answer, gold.question)
+    )
     return reading(
         strict=answer in strictly,
         lenient=answer in values,
@@ -187,7 +192,7 @@ def _read_number(gold: Gold, text: str, finished: bool) -> Reading:
 
 
 _OPERATOR = re.compile(
-    r"^\W*?[$€£]?[-−]?\.?\d[\d.,/]*\s*(?:[-+−*/×÷·^<>]|"
+    r"^\W*?[$€£]?[-−]?\.?\d[\d.,/]*\s*(?:[-+−*/×÷·^<>]|x(?=\s*\d)|"
     r"\\(?:times|cdot|div|le|ge)\b|plus\b|minus\b|times\b|divided\b)\s*[(\d$]"
 )
 
@@ -260,6 +265,7 @@ def _read_words(gold: Gold, text: str, finished: bool) -> Reading:
     alone = alone and not offers_several(where, gold.forms, gold.question)
     # Where subjects are known, `claims` tells a run of values from one with its subject.
     alone = alone and (bool(gold.subjects) or not is_run(where, gold.forms, gold.question))
+    alone = alone and not is_renamed(where, gold.forms, gold.question)
     alone = alone and not is_retracted(scope, gold.forms, gold.question)
     alone = alone and not is_denied_later(text, gold.forms, gold.question)
     alone = alone and not is_mention(where, gold.forms, gold.question)

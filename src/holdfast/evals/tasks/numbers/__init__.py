@@ -17,6 +17,7 @@ from decimal import Decimal
 
 from holdfast.evals.tasks.numbers.number import Number, Values
 from holdfast.evals.tasks.numbers.powers import EXPONENT, apply_exponent
+from holdfast.evals.tasks.numbers.scales import add_scale, read_in_asked_unit
 from holdfast.evals.tasks.numbers.spelled import DAYS, UNITS, add_part, read_spelled_numbers
 
 _MARKS = ",'’\u00a0\u202f\u2009"  # between thousands, beside the point; a plain space is none
@@ -61,15 +62,15 @@ def number(answer: str) -> Decimal | None:
 
 
 _MINUS = re.compile(r"(?i)(^\W*|(?:\bis|\bbe|[:=])\s+[*_$]*)(?:minus|negative) (?=\d)")
-
-
+_RAISED = re.compile(r"(?<=\d)[⁰¹²³⁴-⁹]+")
 _VULGAR = re.compile("[ ]?([¼-¾⅐-⅞])")
 
 
 def plain(text: str) -> str:
-    """A text without what LaTeX puts into numbers and around units; "minus 5" is -5."""
+    """A text without what LaTeX puts into numbers and around units; "minus 5" is -5, 2³ 2^3."""
     text = _VULGAR.sub(lambda m: f" {unicodedata.normalize('NFKC', m[1])}".replace("⁄", "/"), text)
     text = _MINUS.sub(r"\1-", text)
+    text = _RAISED.sub(lambda m: "^" + unicodedata.normalize("NFKC", m[0]), text)
     if "\\" not in text and "{,}" not in text:
         return text
     text = re.sub(r",?\\!\s*(?=\d)|\{,\}", ",", text).replace("\\$", "$").replace("\\%", "%")
@@ -126,7 +127,7 @@ def digits(text: str) -> list[Number]:
                 whole = places.pop()  # "3 1/2"
                 values = frozenset(a + b.copy_sign(a) for a in whole.values for b in number.values)
                 number = Number(values, whole.start, number.end)
-            places.append(add_part(number, text))
+            places.append(add_scale(add_part(number, text), text))
     return places
 
 
@@ -213,8 +214,9 @@ _LONGEST_TAG = 200  # characters at the end of a text; a search of all would mak
 def last_number(text: str, question: str = "") -> Values:
     """The last number of a text in every way of reading it; empty where there is none.
 
-    Labels count only where there is nothing else, number words where there are no digits or where
-    the last sentence states one ("So it is seven.").
+    Of "2 hours (120 minutes)" it is the one in the unit that the question asks for. Labels count
+    only where there is nothing else, number words where there are no digits or where the last
+    sentence states one ("So it is seven.").
 
     Args:
         text: what is read.
@@ -222,7 +224,8 @@ def last_number(text: str, question: str = "") -> Values:
     """
     body = plain(text)
     measures = _measures(without_tags(body), question)
-    return measures[-1].values if measures else frozenset()
+    values = measures[-1].values if measures else frozenset()
+    return read_in_asked_unit(digits(body), body, question) or values
 
 
 def without_tags(text: str) -> str:

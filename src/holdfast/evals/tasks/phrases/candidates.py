@@ -238,9 +238,10 @@ _BOTH = r"\bboth\b(?:(?!\b(?:is|was|it|say|to|in|of|at|by|on|for|from|with)\b)[^
 _RETRACTION = re.compile(
     r"(?i)[.!?;,\n–—-]\s*(?:(?:oh|but|and|ah|or|just),?\s+)*(?:(?:no|nope|wait|correction|sorry|"
     r"rather|i mean|scratch that|nein|non)\b\s*[,:.!;–—-]+\s*|"
-    r"(?:actually|kidding)\b\W*(?=(?:it|that)(?:['’]s|\s+(?:is|was))\b))"
+    r"(?:actually|kidding)\b\W*(?=(?:it|that)(?:['’]s|\s+(?:is|was))\b)|"
+    r"(?P<loose>(?:i meant?(?! (?:it|that|this)\b)|make (?:that|it)|or rather)\s+))"
     r"(?:(?:it|that|i|the answer|make|rather|actually|was|is|it['’]s|mean|meant|no|wait)\b,?\s*)*"
-    r"([^.!?,;\n]+)"
+    r"(?P<rival>[^.!?,;\n]+)"
 )
 
 
@@ -255,16 +256,41 @@ def is_retracted(text: str, forms: Sequence[str], question: str) -> bool:
     last = max(places, key=lambda one: one.end)
     length = len(words(text[last.start : last.end]).split())
     known = PLAIN | own_words(forms, question)
-    rivals = (words(match[1]).split() for match in _RETRACTION.finditer(text, last.end))
+    is_name = _is_name(text, last, forms)
+    rivals = (
+        words(match["rival"]).split()
+        for match in _RETRACTION.finditer(text, last.end)
+        # "Paris, I mean business", but not "Paris, I mean Lyon"
+        if not (match["loose"] and is_name and match["rival"][0].islower())
+    )
     if any(0 < len(one) <= length + 1 and one[0] not in known for one in rivals):
         return True
-    clauses = _CLAUSE_END.split(text[last.end :])[1:] if _is_name(text, last, forms) else []
+    clauses = _CLAUSE_END.split(text[last.end :])[1:] if is_name else []
     subjects = SMALL | set(words(question).split())
     for match in filter(None, map(_IS_NAME.fullmatch, clauses)):
         names = match[2].split()
         if set(words(match[1]).split()) <= subjects and len(names) <= length + 1:
             return not known.intersection(words(match[2]).split())
     return False
+
+
+def is_renamed(text: str, forms: Sequence[str], question: str) -> bool:
+    """Whether a name that is the answer is said to be another name ("Paris is Lyon").
+
+    What the question names is none, and neither are adjectives ("Paris is French").
+    """
+    known = PLAIN | own_words(forms, question) | question_words(forms, question)
+    places = [one for one in find_places(text, forms, question) if _is_name(text, one, forms)]
+    others = (_IS_ANOTHER.match(text, one.end) for one in places)
+    return any(one and not known.intersection(words(one[1]).split()) for one in others)
+
+
+# "… is Lyon.", up to the sentence's end; in a title all words are capitals, "Is" too.
+_IS_ANOTHER = re.compile(
+    r"[*_\"”’]*\s+(?:is|was|aka|=)\s+(?:[a-z]+ly )?[*_\"“‘]*"
+    r"(?!\w*(?:ish|ese|ian|ean|ican|German|French|Dutch|Czech|Greek|Swiss|Thai)\b)"
+    r"((?:[A-Z][a-z]+ ){0,2}[A-Z][a-z]+)[*_\"”’]*\s*(?:[.!]|\Z)"
+)
 
 
 def is_denied_later(text: str, forms: Sequence[str], question: str) -> bool:

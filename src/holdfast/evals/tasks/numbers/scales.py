@@ -1,0 +1,125 @@
+"""What is behind a number in digits: "million", "k", or a unit of measure.
+
+This module knows texts. It knows no gold answer; of the question it takes the unit that is asked
+for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from holdfast.evals.tasks.numbers.number import Number, Values
+
+_POWERS = {
+    "hundred": 2,
+    "thousand": 3,
+    "lakh": 5,
+    "million": 6,
+    "mn": 6,
+    "mln": 6,
+    "crore": 7,
+    "billion": 9,
+    "bn": 9,
+    "trillion": 12,
+}
+_LETTERS = {"k": 3, "K": 3, "M": 6, "B": 9}
+SCALE = (
+    rf"(?:[*_]*\s*[‑-]?(?P<scale>(?i:{'|'.join(_POWERS)}))s?|(?P<letter>[{''.join(_LETTERS)}]))\b"
+)
+"""A scale behind a number; letters have no blank before them."""
+_SCALE = re.compile(SCALE)
+
+
+def read_scale(match: re.Match[str]) -> int:
+    """The power of ten of a match of `SCALE`."""
+    return _LETTERS[match["letter"]] if match["letter"] else _POWERS[match["scale"].lower()]
+
+
+def add_scale(number: Number, text: str) -> Number:
+    """A number that may be meant in full ("71 million", "2.5k"): it is read both ways."""
+    match = _SCALE.match(text, number.end)
+    if match is None:
+        return number
+    full = {value.scaleb(read_scale(match)) for value in number.values}
+    return replace(number, values=number.values | full)
+
+
+_UNITS = {
+    "length": {
+        "mm": r"mm|millimet(?:re|er)s?",
+        "cm": r"cm|centimet(?:re|er)s?",
+        "m": r"m|met(?:re|er)s?",
+        "km": r"km|kilomet(?:re|er)s?",
+        "inch": r"inch(?:es)?",
+        "foot": r"ft|foot|feet",
+        "yard": r"yd|yards?",
+        "mile": r"mi|miles?",
+    },
+    "time": {
+        "second": r"s|secs?|seconds?",
+        "minute": r"mins?|minutes?",
+        "hour": r"h|hrs?|hours?",
+        "day": r"days?",
+        "week": r"weeks?",
+        "month": r"months?",
+        "year": r"yrs?|years?",
+    },
+    "mass": {
+        "mg": r"mg|milligram(?:me)?s?",
+        "g": r"g|grams?|grammes?",
+        "kg": r"kg|kilos?|kilogram(?:me)?s?",
+        "tonne": r"tonnes?|tons?",
+    },
+    "volume": {
+        "ml": r"ml|millilit(?:re|er)s?",
+        "l": r"l|lit(?:re|er)s?",
+        "gallon": r"gallons?",
+    },
+    "money": {
+        "cent": r"cents?|¢",
+        "dollar": r"dollars?|usd",
+        "euro": r"euros?|eur|€",
+        "penny": r"pence|penn(?:y|ies)",
+    },
+    "temperature": {
+        "C": r"°? ?C|degrees Celsius|degrees centigrade",
+        "F": r"°? ?F|degrees Fahrenheit",
+        "K": r"K|kelvins?",
+    },
+}
+_ORDER = tuple((kind, name) for kind, units in _UNITS.items() for name in units)
+_ANY = "|".join(f"(?P<u{i}>{_UNITS[kind][name]})" for i, (kind, name) in enumerate(_ORDER))
+_BEHIND = re.compile(rf"(?i)[*_`$)\]]*[\s‑-]?\s?(?:{_ANY})(?![^\W_]|['’/²³^])")
+_ASKED = re.compile(rf"(?i)\bhow many (?:{_ANY})\b")
+_ASKED_IN = re.compile(rf"(?i)\bin (?:{_ANY})\b")
+
+
+def asked_unit(question: str) -> tuple[str, str] | None:
+    """The kind and the name of the unit that a question asks for ("How many minutes", "in km")."""
+    match = _ASKED.search(question) or _ASKED_IN.search(question)
+    return _read_unit(match) if match else None
+
+
+def unit_behind(number: Number, text: str) -> tuple[str, str] | None:
+    """The kind and the name of the unit behind a number, None where there is none that we know."""
+    match = _BEHIND.match(text, number.end)
+    return _read_unit(match) if match else None
+
+
+def read_in_asked_unit(numerals: Sequence[Number], text: str, question: str) -> Values:
+    """The last number in the unit that is asked for, where the last of all has another of its kind.
+
+    "2 hours (120 minutes)"; a last number without a unit is no other.
+    """
+    asked = asked_unit(question)
+    units = [(unit_behind(one, text), one) for one in numerals] if asked else []
+    last = units[-1][0] if units else None
+    if asked is None or last is None or last[0] != asked[0] or last == asked:
+        return frozenset()
+    return next((one.values for unit, one in reversed(units) if unit == asked), frozenset())
+
+
+def _read_unit(match: re.Match[str]) -> tuple[str, str]:
+    return _ORDER[int(str(match.lastgroup)[1:])]
