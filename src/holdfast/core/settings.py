@@ -9,7 +9,8 @@ A command's settings are a frozen dataclass whose fields carry their sentence of
 
 The library takes the dataclass, or its fields as keyword arguments (`settle`); the command line
 makes an option of each field that has help, also of those of a dataclass within (`cli.options`);
-the manifest holds the values. A field without help is for the library alone.
+the manifest holds the values. A field without help is for the library alone. The help is the
+field's documentation too: a docstring under it adds what the command line has no room for.
 
 This module knows no command and no command line.
 """

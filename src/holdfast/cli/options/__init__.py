@@ -53,7 +53,6 @@ class TemplateOptions:
     """Whose chat template renders a model's chats, and how."""
 
     base: str | None = option(None, "The model that the folder of an adapter goes onto.")
-    """The model under an adapter, in place of the one that it names."""
     template_option: tuple[str, ...] = option(
         (), "An option of the chat template, as in enable_thinking=false (repeat)."
     )

@@ -73,7 +73,6 @@ class CompareSettings(ConversationSettings):
     each: int = option(
         2, "Questions of each kind, per conversation and length.", "--questions-per-kind"
     )
-    """Questions of each kind that a conversation is asked at a time."""
     question_rounds: tuple[int, ...] = option(
         (), "Ask them after this round (repeat; the last by default).", "--question-round"
     )

@@ -47,7 +47,6 @@ class RobustnessSettings:
     """Said after each question; by default what `FORMS` has for the source, "" for nothing."""
     pss: str = option("worst/best", "The one number: worst/best, worst, mean-std or all-correct.")
     search: bool = option(False, "Choose the best persona on half of the items.", "--search")
-    """Whether the best persona is chosen on half of the items and scored on the others."""
     sampling: GreedyTaskSampling = field(default_factory=GreedyTaskSampling)
     """How replies are drawn."""
 

@@ -25,7 +25,6 @@ class TaskSampling(Sampling):
     """How replies to tasks are drawn: they may be long."""
 
     max_new_tokens: int = with_default(Sampling, "max_new_tokens", 512)
-    """Tokens of a reply at most."""
 
 
 @dataclass(frozen=True)
@@ -33,4 +32,3 @@ class GreedyTaskSampling(TaskSampling):
     """How replies to tasks with one right answer are drawn: greedily."""
 
     temperature: float = with_default(Sampling, "temperature", 0.0)
-    """0 is greedy."""

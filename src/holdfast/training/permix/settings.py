@@ -57,25 +57,19 @@ class DataSettings:
     tasks_per_category: int | None = option(
         None, "Tasks of each category at most: 200, exercises 60."
     )
-    """Tasks of each category at most."""
     category: tuple[str, ...] = option(
         (), "Only this one, as extraction-2 or extraction (repeat); mini's recall only so."
     )
     """Categories to train on; by default all, and of mini's `dataset.SHORT`."""
     eval_tasks: str | None = option(None, "Tasks of the evaluation, which training leaves out.")
-    """Source of the tasks that are kept for evaluation."""
     eval_tasks_per_category: int = option(40, "Tasks of each category that are kept apart.")
-    """Tasks of each category that are kept at most."""
     form: str | None = form_option()
     """Said after each question, in training and evaluation; None is the source's own (`FORMS`)."""
     personas: str | None = option(None, "core, mini, or a TOML file of [[persona]] tables.")
     """Source of the personas (`pool.load`), of which those for training are taken."""
     held_out: str | None = option(None, "Another pool, whose held-out personas are for evaluation.")
-    """Source of the held-out personas; by default the same pool."""
     bare: float = option(0.25, "Share of prompts without a persona.")
-    """Share of prompts without a persona."""
     mixing: str = option("prompt", "A persona per prompt, or one per rollout of it.")
-    """What has a persona of its own: a prompt or a rollout."""
 
     def check(self) -> None:
         """Raise HoldfastError for what cannot be."""
@@ -91,61 +85,42 @@ class PermixSettings:
         "permix",
         "permix; rlvr, without personas; sft, on gold answers; rft, on its own right ones.",
     )
-    """What is trained: with personas, without them, or by imitating answers (`IMITATIONS`)."""
     steps: int = option(200, "Steps of the optimiser.")
-    """Steps of the optimiser."""
     data: DataSettings = DataSettings()
     """Where tasks and personas come from."""
     verifier: str = option(
         "auto", "How answers in words and numbers are checked: auto, exact, numeric or math."
     )
-    """How answers in words and numbers are compared (`verifier.CHOICES`)."""
     reading: str = option("final", "How the reward reads answers: final, lenient or strict.")
-    """Where the reward looks for an answer."""
     beta: float | None = option(None, "Weight of the KL to the model before training: 0.04.")
-    """Weight of the KL to the model before training."""
     scale: str | None = option(
         None, "Rewards are divided by the deviation of their group, batch, or none."
     )
-    """What a group's rewards are divided by."""
     prompts: int | None = option(None, "Prompts of a step: 8, or 4 below 1B parameters on a CPU.")
-    """Prompts of a step."""
     rollouts: int | None = option(None, "Rollouts of a prompt: 8, or 4 below 1B on a CPU.")
-    """Rollouts of a prompt."""
     parts: int | None = option(None, "Parts that a step is computed in, to save memory: 1.")
-    """Parts that a step is computed in."""
     learning_rate: float | None = option(
         None, "1e-6 (LoRA 1e-4, sft and rft 2e-5 and 2e-4), or more if small."
     )
-    """Learning rate."""
     temperature: float | None = option(
         None, "Temperature of the rollouts: 1, or 0.7 below 300M parameters on a CPU."
     )
-    """Temperature of the rollouts."""
     max_new_tokens: int | None = option(
         None, "Tokens of a rollout at most: 512, for exercises 64, or fewer if small."
     )
-    """Tokens of a rollout at most."""
     rank: int | None = option(None, "Rank of a LoRA; 0 trains all weights.")
-    """Rank of a LoRA; 0 trains all weights."""
     warmup: int | None = None
     """Steps over which the learning rate rises."""
     save_every: int | None = option(None, "Steps between checkpoints: 20.")
-    """Steps between checkpoints."""
     vllm: str | None = option(None, "Who writes the rollouts: off, colocate or server.")
     """Who writes the rollouts: transformers, vLLM in the same process, or a vLLM server."""
     vllm_url: str | None = option(None, "Address of the vLLM server, as http://host:8000.")
-    """Address of the vLLM server."""
     vllm_memory: float | None = option(None, "Share of a GPU's memory for vLLM beside it: 0.3.")
-    """Share of a GPU's memory that vLLM takes in the same process."""
     vllm_parallel: int | None = option(None, "GPUs that vLLM splits the model over: 1.")
-    """GPUs that vLLM in the same processes splits the model over."""
     report_to: str | None = option(None, "Log steps there too: trackio, wandb or tensorboard.")
-    """Where the trainer logs its steps, besides metrics.jsonl."""
     trial: bool = option(True, "Ask a few prompts first, and stop where nothing can be learned.")
     """Whether the untrained model is asked a few prompts first, which choose the exercises."""
     seed: int = option(0, "Decides everything that is drawn.")
-    """Decides everything that is drawn."""
 
     def check(self) -> None:
         """Raise HoldfastError for what would train something else than is asked for."""

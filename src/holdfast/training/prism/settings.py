@@ -33,23 +33,17 @@ class PrismSettings:
     form: str | None = form_option()
     """Said after each question of the tasks; None is the source's own (`FORMS`), "" nothing."""
     seed: int = option(0, "Decides everything that is drawn.")
-    """Decides everything that is drawn."""
     temperature: float = option(0.7, "Temperature of queries and answers.")
-    """Temperature of queries and answers."""
     max_new_tokens: int = option(512, "Tokens of an answer at most.")
-    """Tokens of a query or an answer at most."""
     epochs: int | None = option(None, "Times that the adapter sees every win: 10, or 20 if small.")
-    """Times that the adapter sees every win; by default by the model's size."""
     rank: int = option(16, "Rank of the adapter.")
     """Rank of the adapter, whose α is twice that."""
     learning_rate: float | None = option(
         None, "Learning rate of the adapter: 2e-4, or 2e-3 if the model is small."
     )
-    """Peak learning rate of the adapter; by default by the model's size."""
     top: int = option(0, "Teacher's tokens in the KL; 0 is all.")
     """Tokens of the teacher that the KL is taken over, the most probable ones; 0 is all."""
     trial: bool = option(True, "Stop where nearly all of the first answers are cut.")
-    """Whether to stop where the limit of tokens cuts nearly all of a persona's first answers."""
     batch: int = 16
     """Wins in a step of the distillation."""
 
@@ -78,17 +72,11 @@ class PrismEvalSettings:
     form: str | None = form_option()
     """Said after each question of the tasks; None is the source's own (`FORMS`), "" nothing."""
     tasks_per_category: int | None = option(None, "Tasks of each category at most.")
-    """Tasks of each category at most."""
     samples: int = option(3, "Times that each task is asked.")
-    """Times that each task is asked."""
     seed: int = option(0, "Decides everything that is drawn.")
-    """Decides everything that is drawn."""
     max_new_tokens: int = with_default(Sampling, "max_new_tokens", 512)
-    """Tokens of a reply at most."""
     temperature: float = with_default(Sampling, "temperature", 1.0)
-    """0 is greedy."""
     top_p: float = with_default(Sampling, "top_p", 0.9)
-    """Tokens are drawn from the most probable ones that have this mass together."""
 
     def check(self) -> None:
         """Raise HoldfastError for a number that cannot be used."""
