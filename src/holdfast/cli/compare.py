@@ -8,25 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import options
-from holdfast.cli.options import (
-    ModelOptions,
-    OtherModels,
-    OutputOptions,
-    PersonaSource,
-    PlanOptions,
-    SharingOptions,
-)
+from holdfast.cli import options, session
 from holdfast.cli.options.flatten import flatten_options
-from holdfast.cli.session import (
-    batch_hint,
-    open_models,
-    own_command,
-    print_estimate,
-    print_summary,
-    resumable,
-    verify_replies,
-)
 from holdfast.core.progress import Progress
 from holdfast.evals.compare.settings import CompareSettings
 from holdfast.evals.conversation.estimate import name_uncounted
@@ -41,12 +24,12 @@ if TYPE_CHECKING:
 @flatten_options
 def compare(
     settings: CompareSettings,
-    others: OtherModels,
-    source: PersonaSource,
-    models: ModelOptions,
-    sharing: SharingOptions,
-    output: OutputOptions,
-    planning: PlanOptions,
+    others: options.OtherModels,
+    source: options.PersonaSource,
+    models: options.ModelOptions,
+    sharing: options.SharingOptions,
+    output: options.OutputOptions,
+    planning: options.PlanOptions,
     model: options.Model = "mini",
     also: Annotated[
         list[str] | None,
@@ -63,13 +46,13 @@ def compare(
     open_model, user_model = partial(models.open, context=context), others.user_model
     names = [model, *([user_model] if user_model else [])]
     alone = [verify, *(also or ())]
+    place = session.open_models(sharing, names, open_model, models.device, output, alone=alone)
     with (
-        open_models(sharing, names, open_model, models.device, output, alone=alone) as (
-            where,
-            agents,
-        ),
-        verify_replies(agents[0], verify) as subject,
-        resumable(output.out, quiet=planning.plan, hint=batch_hint(settings, agents)) as folder,
+        place as (where, agents),
+        session.verify_replies(agents[0], verify) as subject,
+        session.resumable(
+            output.out, quiet=planning.plan, hint=session.batch_hint(settings, agents)
+        ) as folder,
     ):
         judge = open_model(others.judge_model) if others.judge_model else None
         checkpoints = [open_model(name) for name in also or ()]
@@ -78,11 +61,9 @@ def compare(
                 subject, settings, user_model=agents[-1], judge_model=judge, also=checkpoints
             )
             beside = name_uncounted(
-                rounds=settings.lengths()[-1],
-                screen=settings.screen,
-                judge=judge is not None,
+                rounds=settings.lengths()[-1], screen=settings.screen, judge=judge is not None
             )
-            print_estimate(estimate, output.as_json, beside)
+            session.print_estimate(estimate, output.as_json, beside)
             return
         result = compare(
             subject,
@@ -91,11 +72,11 @@ def compare(
             judge_model=judge,
             also=checkpoints,
             out=folder,
-            command=own_command(),
+            command=session.own_command(),
             progress=Progress(stage="compare"),
             where=where,
         )
-        print_summary(result.summary, _lines(result), output.as_json)
+        session.print_summary(result.summary, _lines(result), output.as_json)
 
 
 def _lines(result: Comparison) -> Iterator[str]:

@@ -9,25 +9,8 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli import options
-from holdfast.cli.options import (
-    ModelOptions,
-    OtherModels,
-    OutputOptions,
-    PersonaSource,
-    PlanOptions,
-    SharingOptions,
-)
+from holdfast.cli import options, session
 from holdfast.cli.options.flatten import flatten_options
-from holdfast.cli.session import (
-    batch_hint,
-    open_models,
-    own_command,
-    print_estimate,
-    print_summary,
-    resumable,
-    verify_replies,
-)
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.evals.conversation.estimate import name_uncounted
@@ -39,12 +22,12 @@ from holdfast.report.words import log_reading, screening
 @flatten_options
 def drift(
     settings: DriftSettings,
-    others: OtherModels,
-    source: PersonaSource,
-    models: ModelOptions,
-    sharing: SharingOptions,
-    output: OutputOptions,
-    planning: PlanOptions,
+    others: options.OtherModels,
+    source: options.PersonaSource,
+    models: options.ModelOptions,
+    sharing: options.SharingOptions,
+    output: options.OutputOptions,
+    planning: options.PlanOptions,
     model: Annotated[
         str | None, typer.Option(help="mini (the default), a folder, a hub id, or api:NAME.")
     ] = None,
@@ -67,24 +50,24 @@ def drift(
     _refuse_unread(settings, name, others.user_model, verify)
     models.require_use(name, others.user_model, others.judge_model, context=context, price=price)
     names = [name, *([others.user_model] if others.user_model else [])] if name else []
+    place = session.open_models(sharing, names, open_model, models.device, output, alone=[verify])
     with (
-        open_models(sharing, names, open_model, models.device, output, alone=[verify]) as (
-            where,
-            agents,
-        ),
-        verify_replies(agents[0], verify) if agents else contextlib.nullcontext() as subject,
-        resumable(output.out, quiet=planning.plan, hint=batch_hint(settings, agents)) as folder,
+        place as (where, agents),
+        session.verify_replies(agents[0], verify)
+        if agents
+        else contextlib.nullcontext() as subject,
+        session.resumable(
+            output.out, quiet=planning.plan, hint=session.batch_hint(settings, agents)
+        ) as folder,
     ):
         if planning.plan:
             if subject is None:
                 raise HoldfastError("--plan measures a model: name one with --model.")
             estimate = estimate_drift(subject, settings, user_model=agents[-1])
             beside = name_uncounted(
-                rounds=settings.rounds,
-                screen=settings.screen,
-                judge=others.judge_model is not None,
+                rounds=settings.rounds, screen=settings.screen, judge=others.judge_model is not None
             )
-            print_estimate(estimate, output.as_json, beside)
+            session.print_estimate(estimate, output.as_json, beside)
             return
         result = measure_drift(
             subject,
@@ -92,11 +75,11 @@ def drift(
             user_model=agents[-1] if agents and (others.user_model or verify) else None,
             judge_model=open_model(others.judge_model) if others.judge_model else None,
             out=folder,
-            command=own_command(),
+            command=session.own_command(),
             progress=Progress(stage="drift"),
             where=where,
         )
-        print_summary(result.summary, _lines(result), output.as_json)
+        session.print_summary(result.summary, _lines(result), output.as_json)
 
 
 def _refuse_unread(

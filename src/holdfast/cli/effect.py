@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import options
-from holdfast.cli.options import ModelOptions, OutputOptions, PlanOptions, SharingOptions
+from holdfast.cli import options, session
 from holdfast.cli.options.flatten import flatten_options
-from holdfast.cli.session import (
-    open_models,
-    own_command,
-    print_estimate,
-    print_summary,
-    resumable,
-    verify_replies,
-)
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.settings import changed_flags
@@ -45,10 +36,10 @@ def effect(
     ] = None,
     judge_model: options.TaskJudge = None,
     verify: options.Verify = None,
-    loading: ModelOptions,
-    sharing: SharingOptions,
-    output: OutputOptions,
-    planning: PlanOptions,
+    loading: options.ModelOptions,
+    sharing: options.SharingOptions,
+    output: options.OutputOptions,
+    planning: options.PlanOptions,
 ) -> None:
     """Ask the same tasks with and without personas, and say when to use one."""
     from holdfast.evals.effect.effect import effect, estimate_effect
@@ -57,27 +48,29 @@ def effect(
         settings = _alone(settings, text_or_file(prompt).strip())
     names = model or ["mini"]
     loading.require_use(*names, judge_model)
-    place = open_models(sharing, names, loading.open, loading.device, output, alone=[verify])
+    place = session.open_models(
+        sharing, names, loading.open, loading.device, output, alone=[verify]
+    )
     with (
         place as (where, models),
         contextlib.ExitStack() as checks,
-        resumable(output.out, quiet=planning.plan) as folder,
+        session.resumable(output.out, quiet=planning.plan) as folder,
     ):
         judge = loading.open(judge_model) if judge_model else None
         if planning.plan:
             estimate = estimate_effect(models, settings, judge_model=judge)
-            print_estimate(estimate, output.as_json, "A judge's replies come on top.")
+            session.print_estimate(estimate, output.as_json, "A judge's replies come on top.")
             return
         summary = effect(
-            [checks.enter_context(verify_replies(one, verify)) for one in models],
+            [checks.enter_context(session.verify_replies(one, verify)) for one in models],
             settings,
             judge_model=judge,
             out=folder,
-            command=own_command(),
+            command=session.own_command(),
             progress=Progress(stage="effect"),
             where=where,
         ).summary
-        print_summary(summary, _lines(summary), output.as_json)
+        session.print_summary(summary, _lines(summary), output.as_json)
 
 
 def _alone(settings: EffectSettings, prompt: str) -> EffectSettings:

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from holdfast.cli import options
-from holdfast.cli.options import (
-    LocalOptions,
-    OtherModels,
-    OutputOptions,
-    PersonaSource,
-    PlanOptions,
-)
+from holdfast.cli import options, session
 from holdfast.cli.options.flatten import flatten_options
-from holdfast.cli.session import batch_hint, own_command, print_estimate, print_summary, resumable
 from holdfast.core.progress import Progress
 from holdfast.evals.conversation.estimate import name_uncounted
 from holdfast.evals.explain.settings import ExplainSettings
@@ -20,11 +12,11 @@ from holdfast.evals.explain.settings import ExplainSettings
 @flatten_options
 def explain(
     settings: ExplainSettings,
-    others: OtherModels,
-    source: PersonaSource,
-    models: LocalOptions,
-    output: OutputOptions,
-    planning: PlanOptions,
+    others: options.OtherModels,
+    source: options.PersonaSource,
+    models: options.LocalOptions,
+    output: options.OutputOptions,
+    planning: options.PlanOptions,
     model: options.LocalModel = "mini",
 ) -> None:
     """Measure prompt share and intrinsic dimension by round, and whether the score follows."""
@@ -41,25 +33,20 @@ def explain(
         estimate = estimate_explain(
             subject, settings, user_model=user_model, judge_model=judge_model
         )
-        print_estimate(
-            estimate,
-            output.as_json,
-            name_uncounted(
-                rounds=settings.rounds,
-                screen=settings.screen,
-                judge=judge_model is not None,
-                vectors=True,
-            ),
+        judged = judge_model is not None
+        beside = name_uncounted(
+            rounds=settings.rounds, screen=settings.screen, judge=judged, vectors=True
         )
+        session.print_estimate(estimate, output.as_json, beside)
         return
-    with resumable(output.out, hint=batch_hint(settings, [subject])) as folder:
+    with session.resumable(output.out, hint=session.batch_hint(settings, [subject])) as folder:
         result = explain(
             subject,
             settings,
             user_model=user_model,
             judge_model=judge_model,
             out=folder,
-            command=own_command(),
+            command=session.own_command(),
             progress=Progress(stage="explain"),
         )
-    print_summary(result.summary, result.findings, output.as_json)
+    session.print_summary(result.summary, result.findings, output.as_json)

@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli import options
-from holdfast.cli.options import ModelOptions, OutputOptions, PersonaSource, PlanOptions
+from holdfast.cli import options, session
 from holdfast.cli.options.flatten import flatten_options
-from holdfast.cli.session import own_command, print_estimate, print_result, print_summary, resumable
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.settings import changed_flags
@@ -36,10 +34,10 @@ def fidelity(
         typer.Option(help="A CSV file of answers graded by people: compare a judge with them."),
     ] = None,
     settings: FidelitySettings,
-    source: PersonaSource,
-    loading: ModelOptions,
-    output: OutputOptions,
-    planning: PlanOptions,
+    source: options.PersonaSource,
+    loading: options.ModelOptions,
+    output: options.OutputOptions,
+    planning: options.PlanOptions,
 ) -> None:
     """Ask what a persona decides, and grade how well the model stays in character."""
 
@@ -53,9 +51,9 @@ def fidelity(
             raise HoldfastError("--plan measures the model's answers, and --calibrate asks none.")
         from holdfast.evals.fidelity.calibration import calibration, sentences
 
-        with resumable(output.out) as folder:
+        with session.resumable(output.out) as folder:
             agreement = calibration(calibrate, judges=judges, calls=calls, out=folder)
-        print_result(agreement, sentences(agreement), output.as_json)
+        session.print_result(agreement, sentences(agreement), output.as_json)
         return
     from holdfast.evals.fidelity.fidelity import estimate_fidelity, fidelity
     from holdfast.report.fidelity import headline, remarks
@@ -63,25 +61,25 @@ def fidelity(
     if planning.plan:
         estimate = estimate_fidelity(loading.open(model), settings, judges=judges)
         beside = "What judges and authors write comes on top." if judges or author_model else ""
-        print_estimate(estimate, output.as_json, beside)
+        session.print_estimate(estimate, output.as_json, beside)
         return
-    with resumable(output.out) as folder:
+    with session.resumable(output.out) as folder:
         summary = fidelity(
             loading.open(model),
             settings,
             judges=judges,
             author_model=loading.open(author_model) if author_model else None,
             out=folder,
-            command=own_command(),
+            command=session.own_command(),
             progress=Progress(stage="fidelity"),
         ).summary
     lines = (f"{summary.model}: {headline(summary)}.", *remarks(summary))
-    print_summary(summary, lines, output.as_json)
+    session.print_summary(summary, lines, output.as_json)
 
 
 def _refuse_unread(
     settings: FidelitySettings,
-    source: PersonaSource,
+    source: options.PersonaSource,
     author_model: str | None,
     calibrate: Path | None,
 ) -> None:

@@ -13,9 +13,8 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.options import AsJson
+from holdfast.cli import options, session
 from holdfast.cli.options.flatten import flatten_options
-from holdfast.cli.session import print_result
 from holdfast.core.errors import RunError
 from holdfast.evals.gate.gate import GateSettings, exit_code
 from holdfast.evals.gate.gate import gate as compare_runs
@@ -32,7 +31,7 @@ def gate(
     summary: Annotated[
         Path | None, typer.Option(help="Append it as Markdown, as to $GITHUB_STEP_SUMMARY.")
     ] = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Compare two drift runs: exit code 0 holds, 1 slips, 2 cannot tell, 3 no verdict."""
     outcome = compare_runs(baseline, candidate, settings)
@@ -40,7 +39,7 @@ def gate(
         _write(junit, as_junit(outcome), "w")
     if summary is not None:
         _write(summary, markdown(outcome), "a")
-    print_result(outcome, lines(outcome), as_json)
+    session.print_result(outcome, lines(outcome), as_json)
     raise typer.Exit(exit_code(outcome.decision.verdict))
 
 

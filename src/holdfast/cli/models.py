@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.session import print_json, print_result
+from holdfast.cli import session
 
 app = typer.Typer(
     help="List small chat models with short names, and bring one here.", no_args_is_help=True
@@ -51,7 +51,7 @@ def list_models(as_json: AsJson = False) -> None:
         f"{row['licence']:<12}{row['hub'] or 'in this package'}{'  here' if row['file'] else ''}"
         for row in rows
     )
-    print_result({"models": rows}, lines, as_json)
+    session.print_result({"models": rows}, lines, as_json)
 
 
 @app.command("get")
@@ -71,7 +71,7 @@ def get(
     hashes = hash_weights(path)
     if as_json:
         about = {"name": model.name, "hub": model.hub, "licence": model.licence}
-        print_json({**about, "path": str(path), "sha256": hashes})
+        session.print_json({**about, "path": str(path), "sha256": hashes})
         return
     lines = [f"licence {model.licence}", *(f"{one}  {file}" for file, one in hashes.items())]
     print(*lines, sep="\n", file=sys.stderr)

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import options
-from holdfast.cli.options import LocalOptions, OutputOptions, TemplateOptions
+from holdfast.cli import options, session
 from holdfast.cli.options.flatten import flatten_options
-from holdfast.cli.session import own_command, print_plan, print_summary, require_folder, resumable
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.report.words import describe_checks
@@ -33,8 +31,8 @@ app = typer.Typer(
 @flatten_options
 def train(
     settings: PermixSettings,
-    loading: LocalOptions,
-    output: OutputOptions,
+    loading: options.LocalOptions,
+    output: options.OutputOptions,
     model: options.LocalModel = "mini",
     plan: options.Plan = False,
 ) -> None:
@@ -42,23 +40,23 @@ def train(
     from holdfast.training.permix.plan import main_process
     from holdfast.training.permix.train import plan_training, train
 
-    folder = require_folder(output.out, plan)
+    folder = session.require_folder(output.out, plan)
     if plan:
         estimate = plan_training(model, settings, out=folder, **loading.arguments())
-        print_plan(estimate, output.as_json)
+        session.print_plan(estimate, output.as_json)
         return
-    with resumable(folder):
+    with session.resumable(folder):
         summary = train(
             model,
             settings,
             out=folder,
             **loading.arguments(),
-            command=own_command(),
+            command=session.own_command(),
             progress=Progress(enabled=main_process(), stage="permix train"),
         ).summary
     if not main_process():
         return
-    print_summary(summary, _lines(summary), output.as_json)
+    session.print_summary(summary, _lines(summary), output.as_json)
 
 
 def _lines(summary: PermixSummary) -> Iterator[str]:
@@ -85,7 +83,7 @@ def _lines(summary: PermixSummary) -> Iterator[str]:
 @flatten_options
 def export(
     data: DataSettings,
-    template: TemplateOptions,
+    template: options.TemplateOptions,
     out: Annotated[Path, typer.Option(help="The parquet file to write.")],
     model: Annotated[str, typer.Option(help="Whose own tasks and personas are meant.")] = "mini",
     prompts: Annotated[

@@ -8,17 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli import options
-from holdfast.cli.options import ModelOptions, OutputOptions
+from holdfast.cli import options, session
 from holdfast.cli.options.flatten import flatten_options
-from holdfast.cli.session import (
-    own_command,
-    print_estimate,
-    print_plan,
-    print_result,
-    require_folder,
-    resumable,
-)
 from holdfast.core.errors import ModelError, shorten
 from holdfast.core.progress import Progress
 from holdfast.report.words import number, quantity
@@ -39,7 +30,7 @@ app = typer.Typer(
 @flatten_options
 def train(
     settings: PrismSettings,
-    loading: ModelOptions,
+    loading: options.ModelOptions,
     model: options.LocalModel = "mini",
     out: Annotated[
         Path | None, typer.Option(help="Folder of adapter and gate; the same command resumes it.")
@@ -58,20 +49,20 @@ def train(
     if model.startswith(BEHIND_URL):
         raise ModelError(f"{model} cannot be trained for: name a model that runs on this machine.")
     loading.require_use(model, judge_model)
-    folder, backend = require_folder(out, plan), loading.open(model)
+    folder, backend = session.require_folder(out, plan), loading.open(model)
     if plan:
-        print_plan(plan_training(backend, settings, out=folder), as_json)
+        session.print_plan(plan_training(backend, settings, out=folder), as_json)
         return
-    with resumable(folder):
+    with session.resumable(folder):
         result = train(
             backend,
             settings,
             out=folder,
             judge=loading.open(judge_model) if judge_model else None,
-            command=own_command(),
+            command=session.own_command(),
             progress=Progress(stage="prism train"),
         )
-    print_result(result.summary, _training_lines(result), as_json)
+    session.print_result(result.summary, _training_lines(result), as_json)
 
 
 def _training_lines(result: PrismResult) -> Iterator[str]:
@@ -112,8 +103,8 @@ def _describe_gate(gate: GateScores) -> str:
 @flatten_options
 def evaluation(
     settings: PrismEvalSettings,
-    loading: ModelOptions,
-    output: OutputOptions,
+    loading: options.ModelOptions,
+    output: options.OutputOptions,
     adapter: Annotated[Path, typer.Option(help="A folder of holdfast prism train.")],
     model: Annotated[
         str | None, typer.Option(help="The model it was trained on, where it is not by that name.")
@@ -134,19 +125,19 @@ def evaluation(
     judge = loading.open(judge_model) if judge_model else None
     if plan:
         estimate = estimate_evaluation(subject, adapter, settings, judge_model=judge)
-        print_estimate(estimate, output.as_json, "A judge's replies come on top.")
+        session.print_estimate(estimate, output.as_json, "A judge's replies come on top.")
         return
-    with resumable(output.out, quiet=True):
+    with session.resumable(output.out, quiet=True):
         summary = evaluate(
             subject,
             adapter,
             settings,
             judge_model=judge,
             out=output.out,
-            command=own_command(),
+            command=session.own_command(),
             progress=Progress(stage="prism eval"),
         ).summary
-    print_result(summary, _arm_lines(summary), output.as_json)
+    session.print_result(summary, _arm_lines(summary), output.as_json)
 
 
 def _arm_lines(summary: PrismEvalSummary) -> Iterator[str]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.options import LocalOptions, PersonaSource
 from holdfast.cli.options.flatten import flatten_options
 from holdfast.core.control import Control, parse
 from holdfast.core.errors import ModelError, ServiceError
@@ -122,7 +121,7 @@ def serve(
         str | None,
         typer.Option(help="api:NAME, which judges a sample where --persona has a rubric."),
     ] = None,
-    loading: LocalOptions,
+    loading: options.LocalOptions,
 ) -> None:
     """Serve a model, or another API, under a persona and a control (OpenAI's protocol)."""
     # Long: one parameter for each option.
@@ -177,7 +176,7 @@ def serve(
         hosts=LOOPBACK if not has_keys else (),
         origins=tuple(origin or ()),
     )
-    own_persona = PersonaSource(prompt=prompt, card=card).as_one(persona)
+    own_persona = options.PersonaSource(prompt=prompt, card=card).as_one(persona)
     if own_persona is None and tenants is None:
         _check_persona_options(
             {"traffic-log": traffic_log, "webhook": webhook, "judge-model": judge_model}
@@ -233,7 +232,7 @@ def _check_place(
         raise ServiceError(f"--{name} is for an --upstream: name one, or leave it.")
 
 
-def _loading_options(model: str, loading: LocalOptions) -> dict[str, object]:
+def _loading_options(model: str, loading: options.LocalOptions) -> dict[str, object]:
     """The options that say which model this server loads and how; None for a default."""
     options = {"model": (model, "mini"), "dtype": (loading.dtype, "auto")}
     options["device"] = (loading.device, "auto")
@@ -251,7 +250,7 @@ def _check_persona_options(options: Mapping[str, object]) -> None:
 
 
 def _adapter_choice(
-    control: Control, lora: str | None, model: str, loading: LocalOptions
+    control: Control, lora: str | None, model: str, loading: options.LocalOptions
 ) -> ChooseAdapter | None:
     """Which adapter of the API answers a chat; None unless the control is `prism:PATH`."""
     if control.prism is None:
@@ -275,7 +274,7 @@ def _adapter_choice(
 
 
 def _local(
-    model: str, loading: LocalOptions, cache: int | None, common: Mapping[str, Any]
+    model: str, loading: options.LocalOptions, cache: int | None, common: Mapping[str, Any]
 ) -> FastAPI:
     from holdfast.models import load as models
 

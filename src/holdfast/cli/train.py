@@ -7,18 +7,16 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli import options
-from holdfast.cli.options import LocalOptions, OutputOptions
+from holdfast.cli import options, session
 from holdfast.cli.options.flatten import flatten_options
-from holdfast.cli.session import print_plan, print_result, require_folder, resumable
 from holdfast.core.progress import Progress
 
 
 @flatten_options
 def train(
     recipe: Annotated[Path, typer.Argument(help="A TOML file, as in recipes/.")],
-    loading: LocalOptions,
-    output: OutputOptions,
+    loading: options.LocalOptions,
+    output: options.OutputOptions,
     model: Annotated[
         str | None, typer.Option(help="What every arm begins with, in place of the recipe's.")
     ] = None,
@@ -29,12 +27,14 @@ def train(
     from holdfast.training.recipe.reading import read_recipe
     from holdfast.training.recipe.runs import run_recipe
 
-    folder = require_folder(output.out, plan)
+    folder = session.require_folder(output.out, plan)
     if plan:
         recipe_plan = read_recipe(recipe, model)
-        print_plan(estimate_recipe(recipe_plan, folder, loading.arguments()), output.as_json)
+        session.print_plan(
+            estimate_recipe(recipe_plan, folder, loading.arguments()), output.as_json
+        )
         return
-    with resumable(folder):
+    with session.resumable(folder):
         summary = run_recipe(
             recipe,
             folder,
@@ -43,4 +43,4 @@ def train(
             loading=loading.arguments(),
         )
     table = Path(summary.table).read_text(encoding="utf-8").removesuffix("\n")
-    print_result(summary, (table, summary.table), output.as_json)
+    session.print_result(summary, (table, summary.table), output.as_json)

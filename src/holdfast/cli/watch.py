@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.options import AsJson, PersonaSource
+from holdfast.cli import options, session
 from holdfast.cli.options.flatten import flatten_options
-from holdfast.cli.session import print_summary
 from holdfast.evals.logs.formats import FORMAT_HELP
 from holdfast.evals.watch.watch import watch as watch_log
 from holdfast.evals.watch.watcher import WatchSettings
@@ -33,19 +32,19 @@ def watch(
         ),
     ] = None,
     format: Annotated[str | None, typer.Option(help=FORMAT_HELP)] = None,
-    source: PersonaSource,
+    source: options.PersonaSource,
     settings: WatchSettings,
     fail: Annotated[
         bool, typer.Option("--fail", help="End with exit code 1 where a drift is certain.")
     ] = False,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Replay a log of conversations: does the persona drift, and when was that certain?"""
     subject = source.as_one(persona)
     if subject and source.prompt is not None:  # whose id would be one that we made up
         subject = replace(subject, id="the prompt’s persona")
     result = watch_log(log, subject, settings, format=format)
-    print_summary(result.summary, _lines(result.summary), as_json)
+    session.print_summary(result.summary, _lines(result.summary), as_json)
     if fail and result.summary.state.drifts:
         raise typer.Exit(1)
 

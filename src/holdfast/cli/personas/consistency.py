@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.options import ModelOptions, OutputOptions
+from holdfast.cli import options, session
 from holdfast.cli.options.flatten import flatten_options
-from holdfast.cli.session import print_result, resumable
 from holdfast.core.errors import HoldfastError
 from holdfast.evals.consistency.consistency import ConsistencySettings
 from holdfast.evals.consistency.consistency import consistency as measure
@@ -48,17 +47,17 @@ def consistency(
         str | None, typer.Option(help="A model that judges lines against the prompts.")
     ] = None,
     settings: ConsistencySettings,
-    models: ModelOptions,
-    output: OutputOptions,
+    models: options.ModelOptions,
+    output: options.OutputOptions,
 ) -> None:
     """Was the simulated user valid, and do both sides keep to their prompts?"""
     models.require_use(judge_model)
     if output.out and not judge_model:
         raise HoldfastError("--out keeps a judge's replies: name a --judge-model, or leave it out.")
-    with resumable(output.out, quiet=True) as folder:
+    with session.resumable(output.out, quiet=True) as folder:
         judge = models.open(judge_model) if judge_model else None
         summary = measure(log, judge, settings, out=folder)
-    print_result(summary, _lines(summary), output.as_json)
+    session.print_result(summary, _lines(summary), output.as_json)
 
 
 def _lines(summary: ConsistencySummary) -> Iterator[str]:

@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.options import AsJson, DraftOptions, ModelOptions
+from holdfast.cli import options, session
 from holdfast.cli.options.flatten import flatten_options
 from holdfast.cli.personas.check import wrong_score
-from holdfast.cli.session import print_json
 from holdfast.core.errors import shorten
 from holdfast.persona.draft.drafting import Draft
 from holdfast.persona.draft.drafting import draft as draft_personas
@@ -32,9 +31,9 @@ def draft(
         str | None, typer.Option(help="What ids begin with; by default the persona's name.")
     ] = None,
     *,
-    helpers: DraftOptions,
-    models: ModelOptions,
-    as_json: AsJson = False,
+    helpers: options.DraftOptions,
+    models: options.ModelOptions,
+    as_json: options.AsJson = False,
 ) -> None:
     """Draft personas from a system prompt: what it demands, with probes, judges and examples."""
     models.require_use(helpers.author_model)
@@ -48,7 +47,7 @@ def draft(
     if out is not None:
         write_draft(result, out)
     if as_json:
-        print_json(_summary(result, [wrong_score(one) for one in problems]))
+        session.print_json(_summary(result, [wrong_score(one) for one in problems]))
         return
     _print(result)
     if out is not None:

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.options import AsJson, DraftOptions, ModelOptions
+from holdfast.cli import options, session
 from holdfast.cli.options.flatten import flatten_options
-from holdfast.cli.session import print_result
 from holdfast.core.errors import PersonaError
 from holdfast.persona.cards.card import parse_card, read_card, write_card
 from holdfast.persona.cards.chat import is_role_play, read_role_play
@@ -39,9 +38,9 @@ def import_file(
     ] = None,
     user_name: Annotated[str, typer.Option(help="What {{user}} stands for.")] = USER,
     *,
-    helpers: DraftOptions,
-    models: ModelOptions,
-    as_json: AsJson = False,
+    helpers: options.DraftOptions,
+    models: options.ModelOptions,
+    as_json: options.AsJson = False,
 ) -> None:
     """Make personas of a character card, or recorded conversations of a SillyTavern chat."""
     models.require_use(helpers.author_model)
@@ -72,11 +71,11 @@ def import_file(
         *(f"  left out: {field}" for field in character.ignored),
         f"{out}: read it and edit it, then holdfast personas check {out}",
     )
-    print_result(summary, lines, as_json)
+    session.print_result(summary, lines, as_json)
 
 
 def _refuse_options_of_cards(
-    file: Path, lorebook: Path | None, user_name: str, helpers: DraftOptions
+    file: Path, lorebook: Path | None, user_name: str, helpers: options.DraftOptions
 ) -> None:
     """Refuse options that nothing reads where a chat is imported."""
     given = {
@@ -99,7 +98,7 @@ def _import_chat(file: Path, out: Path, as_json: bool) -> None:
         f"left out) in {out}: holdfast drift --history {out} --card CARD"
     )
     summary = {"messages": len(chat.messages), "left_out": chat.left_out}
-    print_result(summary, [sentence], as_json)
+    session.print_result(summary, [sentence], as_json)
 
 
 def export(
