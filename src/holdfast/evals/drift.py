@@ -208,10 +208,10 @@ def drift(
         settings, model, judge_model=judge_model, out=out, progress=progress, where=where
     )
     cast, rounds = _cast(settings, model, screening)
-    plan, suite = cast.conversations, cast.suite.name
+    plan = cast.conversations
     chat = SelfChat(model, user_model or model, settings.protocol(rounds), cast.fillers)
     check(model, judge_model, plan, chat.protocol)
-    run_manifest = manifest("drift", chat, plan, suite, judge_model, screened=cast.screened)
+    run_manifest = manifest("drift", chat, cast, judge_model)
     run = open_run(out, run_manifest, RoundRecord, JudgeVerdict, where)
     reach_judge_of(run, plan, judge_model)
     converse(chat, plan, run, progress, where=where, resume=settings.resume)
@@ -267,7 +267,7 @@ def _summarise(
     model, plan, rounds = chat.agent, cast.conversations, chat.protocol.rounds
     by_round = curves(conversations, plan, rounds)
     long = full_length(conversations, run.records, plan, rounds)
-    of_run = setting(chat, plan, cast.suite.name, cast.screened)
+    of_run = setting(chat, cast)
     # Recorded chats are as they are: nobody can choose other personas for them.
     ceiling = long.curves.ceiling if long else by_round.ceiling
     spent, verdicts = costs(run.records), count_verdicts(run)

@@ -20,9 +20,9 @@ from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.judging import judge_conversations, reach_judge_of
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.rounds import SelfChat
-from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings, Resume
-from holdfast.evals.conversation.setup import Screening, check, draw_cast, manifest, setting
-from holdfast.results.conversation import JudgedConversation, RoundRecord, Screened, Setting
+from holdfast.evals.conversation.settings import ConversationSettings, Resume, own_probes
+from holdfast.evals.conversation.setup import Cast, Screening, check, draw_cast, manifest, setting
+from holdfast.results.conversation import JudgedConversation, RoundRecord, Setting
 
 ROWS = 384
 """Conversations of one batch, counted under each control."""
@@ -77,31 +77,21 @@ class ControlledSetup:
     """The models and what is asked in a round."""
     plan: ControlledPlan
     """The conversations and the controls."""
-    suite: str
-    """Name of the suite of the agents' personas."""
+    cast: Cast
+    """Who meets whom in them."""
     judge_model: Backend | None
     """Scores the answers of personas that a rubric judges."""
-    screened: Screened | None = None
-    """What a screening kept of the agents' personas."""
 
     def manifest(self, command: str, **more: Any) -> Record:
         """What determines the records, as JSON; `more` is what the command adds."""
         controls = self.plan.controls
-        base = manifest(
-            command,
-            self.chat,
-            self.plan.conversations,
-            self.suite,
-            self.judge_model,
-            controls,
-            self.screened,
-        )
-        record: Record = as_record(base)
+        cast = replace(self.cast, conversations=self.plan.conversations)
+        record: Record = as_record(manifest(command, self.chat, cast, self.judge_model, controls))
         return record | {"controls": [control.text for control in controls], **more}
 
     def setting(self) -> Setting:
         """What was run, as the summary begins."""
-        return setting(self.chat, self.plan.conversations, self.suite, self.screened)
+        return setting(self.chat, self.cast)
 
     def hold(
         self,
@@ -166,19 +156,9 @@ def prepare(
     """
     if side_by_side is None:
         side_by_side = max(1, ROWS // len(controls))
-    protocol = ConversationProtocol(
-        rounds=rounds,
-        seed=settings.seed,
-        runs=settings.runs,
-        sampling=settings.sampling,
-        filler=False,
-        history_floor=False,
-        user_persona=False,
-        measure=measure,
-        batch=side_by_side * len(controls),
-    )
+    protocol = own_probes(settings, rounds, side_by_side * len(controls), measure=measure)
     cast = draw_cast(settings, model, screening)
     check(model, judge_model, cast.conversations, protocol)
     chat = SelfChat(model, user_model or model, protocol)
     plan = ControlledPlan(cast.conversations, controls)
-    return ControlledSetup(chat, plan, cast.suite.name, judge_model, cast.screened)
+    return ControlledSetup(chat, plan, cast, judge_model)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -36,9 +37,13 @@ from holdfast.evals.conversation.costs import costs
 from holdfast.evals.conversation.judging import judge_conversations, reach_judge_of, scores
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.rounds import SelfChat
-from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
-from holdfast.evals.conversation.setup import Screening, agents_of, manifest, refuse_unjudged
-from holdfast.persona.suite import Persona
+from holdfast.evals.conversation.settings import (
+    ConversationProtocol,
+    ConversationSettings,
+    own_probes,
+)
+from holdfast.evals.conversation.setup import Cast, Screening, agents_of, manifest, refuse_unjudged
+from holdfast.persona.suite import Persona, Suite
 from holdfast.report.words import lack_of_replies
 from holdfast.results.conversation import CategoryCount, RoundRecord, Screened
 from holdfast.results.verdict import JudgeVerdict
@@ -80,29 +85,19 @@ def screen(
     plan = _plan(candidates, settings.seed, 0)
     refuse_unjudged(candidates, judge_model)
     chat = SelfChat(model, model, _protocol(settings, DRAWS[0]))
-    protocol = as_record(manifest("screen", chat, plan, suite.name, judge_model))
+    protocol = as_record(manifest("screen", chat, Cast(plan, suite), judge_model))
     protocol["screen_at"] = settings.screen_at
     place = Path(out) if out is not None else None
     means = _read(place, protocol) if place else None
     if means is None:
-        means = _ask(model, candidates, settings, suite.name, judge_model, place, progress, where)
+        means = _ask(model, candidates, settings, suite, judge_model, place, progress, where)
         if place:
             means = _publish(place, protocol, means)
     return _choose(candidates, means, settings.screen_at, model.name, suite.name)
 
 
 def _protocol(settings: ConversationSettings, draws: int) -> ConversationProtocol:
-    return ConversationProtocol(
-        rounds=0,
-        seed=settings.seed,
-        runs=draws,
-        sampling=settings.sampling,
-        filler=False,
-        history_floor=False,
-        user_persona=False,
-        measure=False,
-        batch=BATCH // draws,
-    )
+    return replace(own_probes(settings, 0, BATCH // draws), runs=draws)
 
 
 def _plan(candidates: Sequence[Persona], seed: int, stage: int) -> list[Conversation]:
@@ -117,7 +112,7 @@ def _ask(
     model: Backend,
     candidates: Sequence[Persona],
     settings: ConversationSettings,
-    suite: str,
+    suite: Suite,
     judge_model: Backend | None,
     place: Path | None,
     progress: Progress | None,
@@ -137,7 +132,7 @@ def _ask(
     for stage, draws in enumerate(DRAWS):
         chat = SelfChat(model, model, _protocol(settings, draws))
         plan = _plan(going, settings.seed, stage)
-        protocol = manifest("screen", chat, plan, suite, judge_model)
+        protocol = manifest("screen", chat, Cast(plan, suite), judge_model)
         run = open_run(
             folder / f"screen-{stage + 1}" if folder else None, protocol, RoundRecord, JudgeVerdict
         )

@@ -142,3 +142,20 @@ class ConversationProtocol:
     def __post_init__(self) -> None:
         require_at_least(0, self, "rounds")
         require_at_least(1, self, "runs", "batch")
+
+
+def own_probes(
+    settings: ConversationSettings, rounds: int, batch: int, *, measure: bool = False
+) -> ConversationProtocol:
+    """A protocol that asks the agents' own probes alone."""
+    return ConversationProtocol(
+        rounds=rounds,
+        seed=settings.seed,
+        runs=settings.runs,
+        sampling=settings.sampling,
+        filler=False,
+        history_floor=False,
+        user_persona=False,
+        measure=measure,
+        batch=batch,
+    )

@@ -37,11 +37,11 @@ class Screening:
 class Cast:
     """Who meets whom."""
 
-    conversations: tuple[Conversation, ...]
+    conversations: Sequence[Conversation]
     """The plan."""
     suite: Suite
     """Where the agents' personas come from."""
-    fillers: Sequence[str]
+    fillers: Sequence[str] = ()
     """Neutral messages of the users' suite."""
     screened: Screened | None = None
     """What a screening kept of the agents' personas."""
@@ -74,27 +74,22 @@ def draw_cast(
     return Cast(conversations, agents, users.fillers, screening.summary if screening else None)
 
 
-def setting(
-    chat: SelfChat,
-    conversations: Sequence[Conversation],
-    suite: str,
-    screened: Screened | None = None,
-) -> Setting:
+def setting(chat: SelfChat, cast: Cast) -> Setting:
     """The settings of the run for its summary."""
     protocol, sampling = chat.protocol, chat.protocol.sampling
     return Setting(
         model=chat.agent.name if chat.agent else None,
         user_model=chat.other.name if chat.other else None,
-        suite=suite,
+        suite=cast.suite.name,
         seed=protocol.seed,
         runs=protocol.runs,
-        conversations=len(conversations),
+        conversations=len(cast.conversations),
         rounds=protocol.rounds,
         version=__version__,
         sampling=SamplingSummary(
             sampling.max_new_tokens, sampling.temperature, sampling.top_p, sampling.top_k
         ),
-        screened=screened,
+        screened=cast.screened,
     )
 
 
@@ -178,30 +173,28 @@ def _check_context(backend: Backend, conversation: Conversation, rounds: int) ->
 def manifest(
     command: str,
     chat: SelfChat,
-    conversations: Sequence[Conversation],
-    suite: str,
+    cast: Cast,
     judge_model: Backend | None,
     controls: Sequence[Control] = (),
-    screened: Screened | None = None,
 ) -> ConversationManifest:
     """Everything that determines the records; `controls` are those beside the protocol's."""
-    names = _name_personas(conversations)
+    names = _name_personas(cast.conversations)
     return ConversationManifest(
         command=command,
         version=__version__,
         model=chat.agent.describe() if chat.agent else None,
         user_model=chat.other.describe() if chat.other else None,
         judge_model=judge_model.describe() if judge_model else None,
-        suite=suite,
+        suite=cast.suite.name,
         protocol=chat.protocol,
         conversations=tuple(
             (c.id, names[c.agent], names[c.user], c.starter, c.seed, c.script or ())
-            for c in conversations
+            for c in cast.conversations
         ),
         personas={name: asdict(persona) for persona, name in names.items()},
         fillers=tuple(chat.fillers) if chat.protocol.filler else (),
         control_files=digests([chat.control, *controls]) or None,
-        screened=screened,
+        screened=cast.screened,
     )
 
 
