@@ -47,6 +47,7 @@ from holdfast.evals.conversation.setup import (
     check,
     draw_cast,
     manifest,
+    note,
     setting,
 )
 from holdfast.evals.estimate import RunEstimate, add_costs
@@ -54,10 +55,9 @@ from holdfast.evals.full_length import full_length
 from holdfast.evals.logs.formats import FORMAT_HELP
 from holdfast.evals.tasks.model_judge import count_verdicts
 from holdfast.models.fact_check import FactCheckedBackend
-from holdfast.models.notes import NOTES
 from holdfast.persona.every_reply import combine, name_judged, name_probed_only
 from holdfast.report.drift.headline import headline
-from holdfast.report.words import describe_failures, describe_unread, low_ceiling, notes
+from holdfast.report.words import low_ceiling
 from holdfast.results.conversation import JudgedConversation, RoundRecord
 from holdfast.results.drift import DriftSummary, ReferenceCurve
 from holdfast.results.verdict import JudgeVerdict
@@ -264,7 +264,7 @@ def _summarise(
     **process: Any,
 ) -> DriftSummary:
     """The summary of the records; `process` has its fields on the process and the page."""
-    model, plan, rounds = chat.agent, cast.conversations, chat.protocol.rounds
+    plan, rounds = cast.conversations, chat.protocol.rounds
     by_round = curves(conversations, plan, rounds)
     long = full_length(conversations, run.records, plan, rounds)
     of_run = setting(chat, cast)
@@ -282,12 +282,7 @@ def _summarise(
         **process,
         verdicts=verdicts,
         history=cast.reading,
-        note=notes(
-            NOTES.get(model.name) if model else None,
-            low,
-            describe_failures(spent.failures),
-            describe_unread(verdicts),
-        ),
+        note=note(of_run, low, spent.failures, verdicts),
         reference=_reference(by_round.stability) if settings.reference else None,
     )
 

@@ -38,12 +38,11 @@ from holdfast.evals.conversation.estimate import estimate
 from holdfast.evals.conversation.judging import scores
 from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.screening import screen
-from holdfast.evals.conversation.setup import Screening, default_suite
+from holdfast.evals.conversation.setup import Screening, default_suite, note
 from holdfast.evals.estimate import RunEstimate
 from holdfast.evals.tasks.model_judge import count_verdicts
 from holdfast.models.model_group import ModelGroup
-from holdfast.models.notes import NOTES
-from holdfast.report.words import describe_failures, describe_unread, low_ceiling, notes, too_low
+from holdfast.report.words import low_ceiling, too_low
 from holdfast.results.compare import (
     CapabilityAnswer,
     ComparedConversation,
@@ -265,12 +264,7 @@ def _summary(
         clock=clock_of(model),
         verdicts=verdicts,
         **run.of_work(seconds=round(time.monotonic() - start, 1)),
-        note=notes(
-            NOTES.get(model.name),
-            low,
-            describe_failures(failures),
-            describe_unread(verdicts),
-        ),
+        note=note(of_run, low, failures, verdicts),
         report=run.page,
     )
 

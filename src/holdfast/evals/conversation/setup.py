@@ -16,11 +16,19 @@ from holdfast.core.version import __version__
 from holdfast.evals.conversation.plan import Conversation, plan
 from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
-from holdfast.models.notes import own_source
+from holdfast.models.notes import NOTES, own_source
 from holdfast.persona.every_reply import only_model_judges, why_no_score
 from holdfast.persona.suite import Persona, Suite, load_suite, require_embeddings, select
-from holdfast.results.conversation import ConversationManifest, SamplingSummary, Screened, Setting
+from holdfast.report.words import describe_failures, describe_unread, notes
+from holdfast.results.conversation import (
+    ConversationManifest,
+    Failures,
+    SamplingSummary,
+    Screened,
+    Setting,
+)
 from holdfast.results.recorded.log import LogReading
+from holdfast.results.verdict import VerdictCount
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,14 @@ def setting(chat: SelfChat, cast: Cast) -> Setting:
         ),
         screened=cast.screened,
     )
+
+
+def note(
+    of_run: Setting, low: str | None, failures: Failures, verdicts: VerdictCount | None
+) -> str | None:
+    """What to know of the model, of a low start and of replies that went wrong."""
+    known = NOTES.get(of_run.model or "")
+    return notes(known, low, describe_failures(failures), describe_unread(verdicts))
 
 
 def default_suite(model: Backend | None) -> str:

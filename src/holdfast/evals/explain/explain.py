@@ -40,7 +40,7 @@ from holdfast.evals.conversation.plan import Conversation
 from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.screening import screen
 from holdfast.evals.conversation.settings import Resume
-from holdfast.evals.conversation.setup import Screening
+from holdfast.evals.conversation.setup import Screening, note
 from holdfast.evals.estimate import RunEstimate
 from holdfast.evals.explain.settings import ExplainSettings
 from holdfast.evals.explain.summary import (
@@ -60,12 +60,11 @@ from holdfast.evals.explain.value_vectors import (
     turns_of,
 )
 from holdfast.evals.tasks.model_judge import count_verdicts
-from holdfast.models.notes import NOTES
 from holdfast.report.explain.findings import findings
-from holdfast.report.words import describe_failures, describe_unread, low_ceiling, notes
-from holdfast.results.conversation import Failures, RoundRecord
+from holdfast.report.words import low_ceiling
+from holdfast.results.conversation import RoundRecord
 from holdfast.results.explain import ExplainSummary
-from holdfast.results.verdict import JudgeVerdict, VerdictCount
+from holdfast.results.verdict import JudgeVerdict
 
 if TYPE_CHECKING:
     from holdfast.models.local.backend import LocalBackend
@@ -126,8 +125,10 @@ def explain(
         _without_personas(setup, run, manifest, progress, settings.resume)
     )
     controls, failures = control_explanations(records), costs(run.records).failures
+    setting = setup.setting()
+    low = low_ceiling(setting, controls[0].stability[0], failures)
     summary = ExplainSummary(
-        setting=setup.setting(),
+        setting=setting,
         command=command,
         controls=controls,
         dimension=dimension_summary(records, sets, counts) if sets else None,
@@ -135,26 +136,13 @@ def explain(
         dimension_refusal=refusal,
         **run.of_work(seconds=round(time.monotonic() - start, 1)),
         failures=failures,
-        note=_note(setup, controls[0].stability[0], failures, count_verdicts(run)),
+        note=note(setting, low, failures, count_verdicts(run)),
         report=run.page,
         findings=[],
     )
     summary = replace(summary, findings=findings(summary))
     run.finish(summary, partial(report.write_explain, summary))
     return Explanation(summary)
-
-
-def _note(
-    setup: ControlledSetup,
-    ceiling: float | None,
-    failures: Failures,
-    verdicts: VerdictCount | None,
-) -> str | None:
-    """What to know of the model, of a low start and of replies that went wrong."""
-    setting = setup.setting()
-    low = low_ceiling(setting, ceiling, failures)
-    failed = describe_failures(failures)
-    return notes(NOTES.get(setting.model or ""), low, failed, describe_unread(verdicts))
 
 
 def estimate_explain(
