@@ -34,21 +34,10 @@ from holdfast.core.version import __version__
 from holdfast.evals.effect.settings import EffectSettings
 from holdfast.evals.effect.summary import EffectRun, reply_pairs, summarise, verdict_key
 from holdfast.evals.estimate import RunEstimate
-from holdfast.evals.tasks.batches import (
-    TaskBatch,
-    TaskUnit,
-    ask,
-    batches,
-    estimate_batches,
-)
-from holdfast.evals.tasks.model_judge import (
-    check_judge,
-    count_verdicts,
-    judge_tasks,
-    reach_judge,
-)
-from holdfast.evals.tasks.near_duplicates import describe_trained
+from holdfast.evals.tasks.batches import TaskBatch, TaskUnit, ask, batches, estimate_batches
+from holdfast.evals.tasks.model_judge import check_judge, count_verdicts, judge_tasks, reach_judge
 from holdfast.evals.tasks.tasks import Task, load_tasks_with_form
+from holdfast.evals.tasks.trained_on import describe_trained
 from holdfast.models.notes import NOTES, own_source
 from holdfast.persona.experts import (
     LENGTHS,

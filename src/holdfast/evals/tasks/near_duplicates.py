@@ -10,30 +10,20 @@ the signs of arithmetic do: 2 + 3 is another question than 2 - 3 or 3 + 2. Words
 half of the texts have are their template and do not count either, nor does an answer-format
 instruction of `tasks.FORMS` at the end ("Reason step by step…"), however few texts have it.
 
-`describe_trained` looks for a model's training tasks, which `holdfast permix train` lists in the
-folder of the model's own.
-
 This module knows spelling, not meaning: it misses a paraphrase in other words, and takes two long
 texts for one that differ in a single word.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
 
-from holdfast.core.errors import RunError
-from holdfast.core.records import read_record
-from holdfast.core.settings import expand_home
 from holdfast.evals.tasks.questions import LETTER_FORM
 from holdfast.evals.tasks.tasks import FORMS, Task
-from holdfast.models.load import VLLM
-from holdfast.results.training.permix import ITEMS, TrainedItem
 
 SIMILAR = 0.7
 """The least overlap: one word is added to three, or swapped in nine."""
@@ -174,35 +164,3 @@ def _content(texts: Sequence[tuple[str, ...]]) -> list[frozenset[object]]:
     most = len(texts) / 2 if len(texts) >= MANY else len(texts)
     rests = [[w for w in text if w not in _EMPTY and texts_with[w] <= most] for text in texts]
     return [frozenset([*rest, *pairwise(rest)]) for rest in rests]
-
-
-# --- a model's own training --------------------------------------------------------
-
-
-def describe_trained(model: str, tasks: Sequence[Task]) -> str | None:
-    """A sentence about the tasks that a model was trained on; None where it was on none of them.
-
-    Args:
-        model: its name; a model of `permix train` is the folder `model` or `adapter` of a run.
-        tasks: what it is asked.
-    """
-    path = expand_home(model.removeprefix(VLLM)).parent / ITEMS
-    try:
-        trained = list(_read_texts(path))
-    except (OSError, ValueError, RunError):  # no such run, or a file of somebody else's
-        return None
-    count = sum(repeated_tasks(tasks, trained))
-    if not count:
-        return None
-    return (
-        f"{count} of {len(tasks)} tasks are among those that {model} was trained on, which it may"
-        " know by heart: ask others (training leaves out those of seed 0, of each category 40)."
-    )
-
-
-def _read_texts(path: Path) -> Iterator[str]:
-    """What each task said to the model."""
-    for line in path.read_text(encoding="utf-8").split("\n"):
-        if line:
-            item = read_record(TrainedItem, json.loads(line), str(path))
-            yield "\n".join([*item.history, *item.turns])
