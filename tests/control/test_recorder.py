@@ -7,6 +7,7 @@ import torch
 
 from holdfast.control.kernels import additive_mask, attend, attention_scores
 from holdfast.control.recorder import Recorder
+from holdfast.control.switch import AttentionCall
 
 ROWS, COLUMNS = 3, 20
 STARTS = torch.tensor([[2, 3, 0], [1, 3, 0]])  # of two spans; the last row has none
@@ -43,7 +44,9 @@ def test_each_layer_has_the_share_of_its_own_weights(
             query = torch.randn(ROWS, heads, 1, size)
             bias = None if mask is None else additive_mask(mask, query)
             _, lse = attend(query, key, key, bias)
-            recorder.record_spans(layer, query, key, lse, mask, None)
+            module = torch.nn.Module()
+            module.layer_idx = layer  # type: ignore[assignment]
+            recorder.record_spans(AttentionCall(module, query, key, key, mask, None), lse)
             score = attention_scores(query, key, None)
             weights = (score if bias is None else score + bias).softmax(-1)[:, :, 0]
             references.append(weights @ recorder.spans.movedim(0, -1))

@@ -44,7 +44,7 @@ from holdfast.control.kernels import (
 from holdfast.control.recorder import Recorder
 from holdfast.control.reference_attention import apply_mask, reference_weights
 from holdfast.control.steered_pass import SteeredPass
-from holdfast.control.switch import EAGER, FUSED, layer_of
+from holdfast.control.switch import EAGER, FUSED, AttentionCall
 from holdfast.core.errors import ControlError
 
 # What models add to attention beyond a mask, by the names they pass it under.
@@ -74,28 +74,27 @@ def fused_attention(
 ) -> tuple[Tensor, Tensor | None]:
     """transformers' `sdpa` attention, steered and recorded; the signature is transformers'."""
     steering: SteeredPass | None = kwargs.pop("holdfast", None)
-    recorder, layer = _recorder.get(), layer_of(module)
+    call = AttentionCall(module, query, key, value, attention_mask, scaling)
+    recorder, layer = _recorder.get(), call.layer
     if steering is not None:
         _refuse_additions(module, kwargs)
         steering = _enter(steering, layer, query.shape[2])
     is_plain = _is_plain(module, kwargs)
     if is_plain and query.shape[2] == 1:
-        states = (query, key, value, attention_mask, scaling)
         if _is_exact_on_cpu(query) and (
             steering is None or steering.prefers_weights(layer, key.shape[2])
         ):
-            return _one_query_by_weights(module, *states, steering, recorder), None
-        parts = _one_query_in_parts(module, *states, steering, recorder)
+            return _one_query_by_weights(call, steering, recorder), None
+        parts = _one_query_in_parts(call, steering, recorder)
         if parts is not None:
             return parts.transpose(1, 2).contiguous(), None
     if recorder is not None:
-        plain = weights = _last_weights(query, key, attention_mask, scaling)
+        plain = weights = _last_weights(call)
         if steering is not None:
-            weights = steering.weights(module, query, key, attention_mask, scaling, slice(-1, None))
+            weights = steering.weights(call, slice(-1, None))
         recorder.record(layer, weights[:, :, 0], plain[:, :, 0])
     if steering is not None:
-        output = steering.attention(module, query, key, value, attention_mask, scaling)
-        return output.transpose(1, 2).contiguous(), None
+        return steering.attention(call).transpose(1, 2).contiguous(), None
     if is_plain and query.device.type == "cpu" and key.shape[1] < query.shape[1]:
         # On a CPU the fused kernel takes grouped heads, with a mask too: no keys are repeated.
         causal = attention_mask is None and query.shape[2] > 1
@@ -128,59 +127,46 @@ def _enter(steering: SteeredPass, layer: int, queries: int) -> SteeredPass | Non
 
 
 def _one_query_by_weights(
-    module: torch.nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None,
-    scaling: float | None,
-    steering: SteeredPass | None,
-    recorder: Recorder | None,
+    call: AttentionCall, steering: SteeredPass | None, recorder: Recorder | None
 ) -> Tensor:
     """One query's attention, (B, 1, H, D), by weights that serve the recorder too."""
-    layer, plain = layer_of(module), None
+    module, query, key, value, mask, scale = call
+    plain = None
     if steering is None:
-        weights = apply_mask(attention_scores(query, key, scaling), mask).softmax(-1)
+        weights = apply_mask(attention_scores(query, key, scale), mask).softmax(-1)
     else:
-        score, weights = steering.one_query(module, query, key, mask, scaling)
+        score, weights = steering.one_query(module, query, key, mask, scale)
         if recorder is not None and recorder.plain:
             plain = apply_mask(score, mask).softmax(-1)[:, :, 0]
     if recorder is not None:
-        recorder.record(layer, weights[:, :, 0], plain)
+        recorder.record(call.layer, weights[:, :, 0], plain)
     return apply_weights(weights.to(value.dtype), value).transpose(1, 2)
 
 
 def _one_query_in_parts(
-    module: torch.nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None,
-    scaling: float | None,
-    steering: SteeredPass | None,
-    recorder: Recorder | None,
+    call: AttentionCall, steering: SteeredPass | None, recorder: Recorder | None
 ) -> Tensor | None:
     """One query's attention, (B, H, 1, D), by kernels whose log-sum-exps serve the recorder.
 
     None where the recorder needs whole weights, or another kernel is as good.
     """
-    layer = layer_of(module)
+    module, query, key, value, mask, scale = call
     if recorder is not None and not recorder.sees(key, mask):
         return None
     if steering is not None:
         if recorder is None or not recorder.knows(steering.steering):
             return None
-        near = steering.anchored_query(module, query, layer)
-        merge = steering.merge(layer, query, near, key, value, mask, scaling)
-        recorder.record_merge(layer, query, near, key, merge, mask, scaling)
+        near = steering.anchored_query(module, query, call.layer)
+        merge = steering.merge(call, near)
+        recorder.record_merge(call, near, merge)
         return merge.output
     if query.device.type != "cpu":
         return None
     additive = additive_mask(mask, query)
     if recorder is None:
-        return attend_only(query, key, value, additive, scaling)
-    output, lse = attend(query, key, value, additive, scaling)
-    recorder.record_spans(layer, query, key, lse, mask, scaling)
+        return attend_only(query, key, value, additive, scale)
+    output, lse = attend(query, key, value, additive, scale)
+    recorder.record_spans(call, lse)
     return output
 
 
@@ -194,31 +180,29 @@ def eager_attention(
 ) -> tuple[Tensor, Tensor | None]:
     """The model's own plain attention, steered and recorded; the signature is transformers'."""
     steering: SteeredPass | None = kwargs.pop("holdfast", None)
-    recorder, layer = _recorder.get(), layer_of(module)
+    call = AttentionCall(module, query, key, value, attention_mask, kwargs.get("scaling"))
+    recorder, layer = _recorder.get(), call.layer
     if steering is not None:
         steering = _enter(steering, layer, query.shape[2])
     extras: dict[str, Any] = {"softcap": kwargs.get("softcap"), "sinks": kwargs.get("s_aux")}
-    scaling = kwargs.get("scaling")
     if steering is not None:
         others = {name: one for name, one in kwargs.items() if name not in ("softcap", "s_aux")}
         _refuse_additions(module, others)
-        weights = steering.weights(module, query, key, attention_mask, scaling, **extras)
+        weights = steering.weights(call, **extras)
         output = apply_weights(weights.to(value.dtype), value).transpose(1, 2).contiguous()
     else:
         own: Any = sys.modules[type(module).__module__].eager_attention_forward
         output, weights = own(module, query, key, value, attention_mask, **kwargs)
     if recorder is not None:  # what the model itself returns may leave its sinks out
-        plain = _last_weights(query, key, attention_mask, scaling, **extras)[:, :, 0]
+        plain = _last_weights(call, **extras)[:, :, 0]
         recorder.record(layer, plain if steering is None else weights[:, :, -1], plain)
     return output, weights
 
 
-def _last_weights(
-    query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None, **extras: Any
-) -> Tensor:
+def _last_weights(call: AttentionCall, **extras: Any) -> Tensor:
     """Plain attention's weights of the last query, (B, H, 1, Lk)."""
-    row = None if mask is None else mask[:, :, -1:, : key.shape[2]]
-    return reference_weights(query[:, :, -1:], key, row, scaling, **extras)[0]
+    row = None if call.mask is None else call.mask[:, :, -1:, : call.key.shape[2]]
+    return reference_weights(call.query[:, :, -1:], call.key, row, call.scale, **extras)[0]
 
 
 def _refuse_additions(module: torch.nn.Module, options: dict[str, Any]) -> None:

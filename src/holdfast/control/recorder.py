@@ -19,6 +19,7 @@ from torch.nn.functional import pad
 from holdfast.control.attention import Merge, gather_columns
 from holdfast.control.kernels import additive_mask, attention_scores, in_float32
 from holdfast.control.steering import Steering
+from holdfast.control.switch import AttentionCall
 
 
 class _Layer(NamedTuple):
@@ -113,66 +114,33 @@ class Recorder:
         share = weights.float() @ spans  # (B, H, spans)
         self.layers[layer] = share, share if plain is None else plain.float() @ spans
 
-    def record_spans(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        lse: Tensor,
-        mask: Tensor | None,
-        scale: float | None,
-    ) -> None:
+    def record_spans(self, call: AttentionCall, lse: Tensor) -> None:
         """Keep what a layer's π is computed from: the log-sum-exp of its plain attention.
 
         The spans' keys are gathered once, and then used in every pass.
 
         Args:
-            layer: its number.
-            query: one to a row, (B, H, 1, D).
-            key: of all columns, (B, Hkv, Lk, D).
+            call: with one query to a row, the keys of all columns, and a mask of all heads.
             lse: the log-sum-exp over all keys, (B, H, 1).
-            mask: (B or 1, 1, 1, Lk), boolean or additive; None where all keys are seen.
-            scale: what scores are multiplied by; None for 1/√D.
         """
-        self._keep(layer, query, key, mask, scale, (lse,))
+        self._keep(call, call.query, (lse,))
 
-    def record_merge(
-        self,
-        layer: int,
-        query: Tensor,
-        near: Tensor | None,
-        key: Tensor,
-        merge: Merge,
-        mask: Tensor | None,
-        scale: float | None,
-    ) -> None:
+    def record_merge(self, call: AttentionCall, near: Tensor | None, merge: Merge) -> None:
         """Keep what a layer's π is computed from under a control that the recorder `knows`.
 
         A key of the persona weighs exp(s - l_P) times the persona's share after, and one of the
         rest exp(s - l_R) times the rest's.
 
         Args:
-            layer: its number.
-            query: one to a row, (B, H, 1, D).
+            call: as in `record_spans`.
             near: the query that meets the persona; None where it is the same.
-            key: of all columns, (B, Hkv, Lk, D).
             merge: the attentions to the two parts.
-            mask: as in `record_spans`.
-            scale: what scores are multiplied by; None for 1/√D.
         """
-        both = query if near is None else torch.cat([query, near], 2)
-        parts = (merge.lse_p, merge.lse_r, merge.persona, merge.rest)
-        self._keep(layer, both, key, mask, scale, parts)
+        both = call.query if near is None else torch.cat([call.query, near], 2)
+        self._keep(call, both, (merge.lse_p, merge.lse_r, merge.persona, merge.rest))
 
-    def _keep(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        mask: Tensor | None,
-        scale: float | None,
-        parts: tuple[Tensor, ...],
-    ) -> None:
+    def _keep(self, call: AttentionCall, query: Tensor, parts: tuple[Tensor, ...]) -> None:
+        layer, key, mask, scale = call.layer, call.key, call.mask, call.scale
         if layer not in self._keys:
             self._keys[layer] = in_float32(gather_columns(key, self.places.to(key.device)))
         if mask is not None and (mask is not self._mask or self._visible is None):

@@ -44,7 +44,7 @@ from holdfast.control.pass_columns import KeyPart, PassColumns, PassMasks
 from holdfast.control.reference_attention import TurnKeys, apply_mask, reference_weights, reweigh
 from holdfast.control.share_functions import Restore, ShareFunction, TurnFunction
 from holdfast.control.steering import RowGroup, Steering
-from holdfast.control.switch import layer_of, unreached_error
+from holdfast.control.switch import AttentionCall, layer_of, unreached_error
 from holdfast.core.errors import ControlError
 
 # Up to so many keys, the weights of one query take less time than two parts.
@@ -109,17 +109,10 @@ class SteeredPass(PassColumns):
                 takes = group.select(torch.ones_like(takes), takes)
         return takes
 
-    def _restore(
-        self,
-        query: Tensor,
-        near: Tensor,
-        key: Tensor,
-        value: Tensor,
-        masks: PassMasks,
-        scale: float | None,
-        layer: int,
-    ) -> Merge:
+    def _restore(self, call: AttentionCall, near: Tensor) -> Merge:
         """Attention where a share depends on earlier turns: up to five parts, merged."""
+        _, query, key, value, mask, scale = call
+        layer, masks = call.layer, self._masks_of(mask, query, key.shape[2])
         share = cast(TurnFunction, self.share(layer))
         reuses = self._can_reuse_keys(key.shape[2]) and self.column >= self.steering.last_turn
 
@@ -157,39 +150,20 @@ class SteeredPass(PassColumns):
         """Whether all rows' persona keys are there and stay where they are from now on."""
         return not self.first_column(keys) and self.steering.last_end <= keys
 
-    def attention(
-        self,
-        module: torch.nn.Module,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        scale: float | None,
-    ) -> Tensor:
+    def attention(self, call: AttentionCall) -> Tensor:
         """Two fused attentions, merged: (B, H, Lq, D); the reference where it is differentiated."""
-        layer = layer_of(module)
-        if needs_gradient(query, key, value):
-            weights = self.weights(module, query, key, mask, scale)
-            return apply_weights(weights.to(value.dtype), value)
-        near = self.anchored_query(module, query, layer)
-        return self.merge(layer, query, near, key, value, mask, scale).output
+        if needs_gradient(call.query, call.key, call.value):
+            weights = self.weights(call)
+            return apply_weights(weights.to(call.value.dtype), call.value)
+        return self.merge(call, self.anchored_query(call.module, call.query, call.layer)).output
 
-    def merge(
-        self,
-        layer: int,
-        query: Tensor,
-        near: Tensor | None,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        scale: float | None,
-    ) -> Merge:
+    def merge(self, call: AttentionCall, near: Tensor | None) -> Merge:
         """The fused attentions of a layer, merged; `near` is its `anchored_query`."""
-        keys = key.shape[2]
+        _, query, key, value, mask, scale = call
+        layer, keys = call.layer, key.shape[2]
         near = query if near is None else near
         if self.restoring(layer):
-            masks = self._masks_of(mask, query, keys)
-            return self._restore(query, near, key, value, masks, scale, layer)
+            return self._restore(call, near)
         steered = self.steered.to(query.device)
         share = self.share(layer)
         span = self.steering.common_span
@@ -282,28 +256,16 @@ class SteeredPass(PassColumns):
         everywhere = torch.zeros_like(score).scatter_add(3, index, near_scores)
         return torch.where(self.span(keys)[:, None, None], everywhere, score)
 
-    def weights(
-        self,
-        module: torch.nn.Module,
-        query: Tensor,
-        key: Tensor,
-        mask: Tensor | None,
-        scale: float | None,
-        queries: slice = slice(None),
-        **extras: Any,
-    ) -> Tensor:
+    def weights(self, call: AttentionCall, queries: slice = slice(None), **extras: Any) -> Tensor:
         """The attention matrix under the control, (B, H, Lq, Lk) in float32; differentiable.
 
         Args:
-            module: the attention module, which knows its layer.
-            query: (B, H, Lq, D).
-            key: (B, Hkv, Lk, D).
-            mask: what transformers passes; None for causal.
-            scale: what scores are multiplied by; None for 1/√D.
+            call: what the model gives the layer.
             queries: compute the rows of these alone.
             extras: `softcap` and `sinks` of `reference_weights`.
         """
-        layer, keys = layer_of(module), key.shape[2]
+        module, query, key, _, mask, scale = call
+        layer, keys = call.layer, key.shape[2]
         near = self.anchored_query(module, query, layer)
         full = self._masks_of(mask, query, keys).full
         turns = self.turn_keys(layer, keys, query.shape[1])

@@ -9,9 +9,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin
 
@@ -54,6 +54,28 @@ def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
     decoder: Any = model.get_decoder()
     whole: Any = model.base_model
     return decoder if isinstance(decoder, PreTrainedModel) else whole
+
+
+class AttentionCall(NamedTuple):
+    """What a model gives the attention of one of its layers."""
+
+    module: nn.Module
+    """The attention module, which knows its layer."""
+    query: Tensor
+    """(B, H, Lq, D)."""
+    key: Tensor
+    """(B, Hkv, Lk, D)."""
+    value: Tensor
+    """(B, Hkv, Lk, D)."""
+    mask: Tensor | None
+    """What transformers passes, boolean or additive; None for causal."""
+    scale: float | None
+    """What scores are multiplied by; None for 1/√D."""
+
+    @property
+    def layer(self) -> int:
+        """The number of the layer."""
+        return layer_of(self.module)
 
 
 def layer_of(module: nn.Module) -> int:

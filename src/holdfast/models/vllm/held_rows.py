@@ -29,7 +29,7 @@ from holdfast.control.attention import gather_columns
 from holdfast.control.kernels import apply_weights, attend, attention_scores, in_float32
 from holdfast.control.steered_pass import SteeredPass, start_pass
 from holdfast.control.steering import Steering
-from holdfast.control.switch import layer_of
+from holdfast.control.switch import AttentionCall, layer_of
 from holdfast.models.vllm.block_layout import BlockLayout, SplitLayout
 from holdfast.models.vllm.persona_mass import MassStep, PersonaMass, StepRow, spread, stack_blocks
 from holdfast.models.vllm.prompt_share import HeldRow, MeasuredRows, ShareStore
@@ -266,7 +266,7 @@ class _Group:
         exact = query.dtype == torch.float32 and steered_pass.queries == 1
         if exact and steered_pass.prefers_weights(layer_of(layer), self.most):
             return apply_weights(steered_pass.one_query(layer, query, key, mask, scale)[1], value)
-        return steered_pass.attention(layer, query, key, value, mask, scale)
+        return steered_pass.attention(AttentionCall(layer, query, key, value, mask, scale))
 
     def _padding(self, like: Tensor) -> Tensor | None:
         """Additive, of the keys past a row's end, (B, 1, 1, keys); None where there are none."""
@@ -329,13 +329,7 @@ def _restores(row: StepRow) -> bool:
 
 
 def step_rows(rows_in_table: Mapping[int, HeldRow], common: Any, tokens: int) -> list[StepRow]:
-    """The held rows of a step.
-
-    Args:
-        rows_in_table: the table's rows.
-        common: vLLM's metadata of the step.
-        tokens: of a block.
-    """
+    """The held rows of a step."""
     starts = common.query_start_loc_cpu.tolist()
     lengths = common.seq_lens.tolist()
     places = range(common.num_reqs) if common.req_idx is None else common.req_idx.tolist()
