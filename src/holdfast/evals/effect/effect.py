@@ -37,7 +37,7 @@ from holdfast.evals.estimate import RunEstimate
 from holdfast.evals.tasks.batches import TaskBatch, TaskUnit, ask, batches, estimate_batches
 from holdfast.evals.tasks.model_judge import check_judge, count_verdicts, judge_tasks, reach_judge
 from holdfast.evals.tasks.tasks import Task, load_tasks_with_form
-from holdfast.evals.tasks.trained_on import describe_trained
+from holdfast.evals.trained_on import describe_trained
 from holdfast.models.notes import NOTES, own_source
 from holdfast.persona.experts import (
     LENGTHS,

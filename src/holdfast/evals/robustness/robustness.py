@@ -35,8 +35,8 @@ from holdfast.evals.robustness.summary import Answers, lost_items, summarise
 from holdfast.evals.tasks.batches import TaskBatch, TaskUnit, ask, batches, estimate_batches
 from holdfast.evals.tasks.math_equality import MathCheck
 from holdfast.evals.tasks.tasks import Task, load_items
-from holdfast.evals.tasks.trained_on import describe_trained
 from holdfast.evals.tasks.verifier import verifier
+from holdfast.evals.trained_on import describe_trained
 from holdfast.models.notes import NOTES, own_source
 from holdfast.persona import pool
 from holdfast.persona.files import find_repeat

@@ -11,7 +11,7 @@ from holdfast.core.backend import Reply
 from holdfast.evals.effect.effect import effect
 from holdfast.evals.robustness.robustness import robustness
 from holdfast.evals.tasks.tasks import Task, with_form
-from holdfast.evals.tasks.trained_on import describe_trained
+from holdfast.evals.trained_on import describe_trained
 from holdfast.training.permix.plan import write_items
 
 TASKS = [Task(str(i), "sums", (f"What is {i} + {i}?",), answers=(str(2 * i),)) for i in range(9)]
