@@ -66,7 +66,7 @@ def test_a_task_without_a_gold_answer_is_refused_with_its_name(tmp_path: Path) -
 
 
 def test_a_task_that_is_in_the_evaluation_set_too_is_refused(tmp_path: Path) -> None:
-    evaluation = dataset.evaluation_tasks(file(tmp_path, SUM, name="e.jsonl"), each=9, seed=0)
+    evaluation = dataset.evaluation_tasks(file(tmp_path, SUM, name="e.jsonl"), each=9)
     respelling = {**SUM, "question": "what is  2 + 2?"}
     with pytest.raises(HoldfastError, match="1 of 2 tasks to train on are in the evaluation set"):
         dataset.training_tasks(file(tmp_path, respelling, OTHER), evaluation, each=9, seed=0)
@@ -76,7 +76,7 @@ def test_a_task_that_is_in_the_evaluation_set_too_is_refused(tmp_path: Path) -> 
 def test_a_task_whose_words_are_nearly_an_evaluation_task_s_is_refused(tmp_path: Path) -> None:
     question = {"question": "Which river runs through the old town of Ghent?", "answer": "Leie"}
     near = {**question, "question": "Please, which river runs through the old town of Ghent"}
-    evaluation = dataset.evaluation_tasks(file(tmp_path, question, name="e.jsonl"), each=9, seed=0)
+    evaluation = dataset.evaluation_tasks(file(tmp_path, question, name="e.jsonl"), each=9)
     with pytest.raises(HoldfastError, match="1 of 2 tasks to train on are in the evaluation set"):
         dataset.training_tasks(file(tmp_path, near, OTHER), evaluation, each=9, seed=0)
 
@@ -109,7 +109,7 @@ def test_questions_are_compared_without_the_form_that_only_some_sources_append(
 def test_a_form_of_the_users_own_hides_no_question_either(tmp_path: Path) -> None:
     row = {"category": "a", "turns": ["Which sea is saltiest?"], "answers": ["Red Sea"]}
     question = {"question": "Which sea is saltiest?", "answer": "Red Sea"}
-    evaluation = dataset.evaluation_tasks(file(tmp_path, row, name="e.jsonl"), each=9, seed=0)
+    evaluation = dataset.evaluation_tasks(file(tmp_path, row, name="e.jsonl"), each=9)
     with pytest.raises(HoldfastError, match="1 of 1 tasks to train on are in the evaluation set"):
         dataset.training_tasks(
             file(tmp_path, question), evaluation, each=9, seed=0, form="Say it in Latin, in verse."

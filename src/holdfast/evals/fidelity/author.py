@@ -72,17 +72,17 @@ class TextRequest(NamedTuple):
     """Takes the texts from a JSON object; None where it is not valid."""
 
 
-def request_settings(persona: str, n: int) -> TextRequest:
-    """Ask for n settings that a person might be in."""
+def request_settings(persona: str) -> TextRequest:
+    """Ask for a few settings that a person might be in."""
     options = settings()
 
     def read(reply: dict[str, Any]) -> tuple[str, ...] | None:
         names = reply.get("settings")
         if not are_texts(names):
             return None
-        return tuple(one for one in options if one in names)[:n] or None
+        return tuple(one for one in options if one in names)[:SETTINGS] or None
 
-    text = _SETTINGS.format(n=n, persona=_quote(persona), settings=_quote(options))
+    text = _SETTINGS.format(n=SETTINGS, persona=_quote(persona), settings=_quote(options))
     return TextRequest(text, read)
 
 
@@ -144,16 +144,8 @@ def write(
 def write_questionnaires(
     run: Run[Any, Any], author: Backend, people: Sequence[str], n: int, seed: int
 ) -> tuple[tuple[Questionnaire, ...], int]:
-    """Have questionnaires written for people, and count the requests that failed.
-
-    Args:
-        run: where texts are recorded.
-        author: the model that writes.
-        people: descriptions of the people.
-        n: questions of each task.
-        seed: of the author's sampling.
-    """
-    requests = {(who, ""): request_settings(who, SETTINGS) for who in people}
+    """Have `n` questions of each task written for people, and count the requests that failed."""
+    requests = {(who, ""): request_settings(who) for who in people}
     by_person = _record(run, author, "settings", requests, VARIED_SAMPLING, seed)
     # A person for whom no settings were chosen is asked in the first ones.
     places = {who: by_person[who, ""] or settings()[:SETTINGS] for who in people}

@@ -77,7 +77,7 @@ def load_data(settings: DataSettings, model: str, seed: int) -> TrainingData:
     name = "exercises" if name in EXERCISES else name  # by the name of their training split, too
     test_set = name if name in ("mini", "exercises") else TESTED_ON.get(name)
     eval_source = settings.eval_tasks or test_set
-    evaluation = evaluation_tasks(eval_source, each=settings.eval_tasks_per_category, seed=0)
+    evaluation = evaluation_tasks(eval_source, each=settings.eval_tasks_per_category)
     tasks = training_tasks(
         name,
         evaluation,
@@ -187,7 +187,7 @@ def _of_categories(tasks: Sequence[Task], names: Sequence[str], source: str) -> 
     )
 
 
-def evaluation_tasks(source: str | Path | None, *, each: int, seed: int) -> tuple[Task, ...]:
+def evaluation_tasks(source: str | Path | None, *, each: int) -> tuple[Task, ...]:
     """The tasks that training may not touch, without an answer-format instruction.
 
     None where there is no source; of a test set of the hub all of it.
@@ -195,7 +195,7 @@ def evaluation_tasks(source: str | Path | None, *, each: int, seed: int) -> tupl
     if source is None:
         return ()
     n = 10**6 if str(source) in TEST_SETS else each
-    tasks = load_items(source, n=n, seed=seed, form="")
+    tasks = load_items(source, n=n, seed=0, form="")
     return tuple(task for task in tasks if _has_gold(task))
 
 

@@ -14,19 +14,17 @@ from holdfast.core.errors import ModelError
 from holdfast.models.local.gate import Gate
 
 WIDTHS = (128, 64)
+EPOCHS = 60  # times that every row is seen
+RATE = 1e-3
 
 
-def train_gate(
-    h: Tensor, labels: Sequence[bool], *, seed: int = 0, epochs: int = 60, rate: float = 1e-3
-) -> Gate:
+def train_gate(h: Tensor, labels: Sequence[bool], *, seed: int = 0) -> Gate:
     """Train a gate, with weights for the two classes that make them count alike.
 
     Args:
         h: The features (rows, width).
         labels: Whether the persona won each row.
         seed: Decides the first weights, the dropout and the order of rows.
-        epochs: Times that every row is seen.
-        rate: Learning rate.
 
     Raises:
         ModelError: There is one class only, or the loss is not finite.
@@ -44,11 +42,11 @@ def train_gate(
     for one in linear[1:]:
         parts += [nn.GELU(), nn.Dropout(0.1), one]
     network = nn.Sequential(*parts)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.01)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.01)
     weight = torch.tensor((len(labels) - on) / on)
     x = (h - mean) / spread
     rng = np.random.default_rng(seed)
-    for _ in range(epochs):
+    for _ in range(EPOCHS):
         for some in np.array_split(rng.permutation(len(labels)), max(1, len(labels) // 32)):
             at = torch.from_numpy(some)
             loss = nn.functional.binary_cross_entropy_with_logits(
