@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -33,9 +34,15 @@ def modules() -> dict[str, Path]:
     return paths
 
 
+@cache
+def tree(path: Path) -> ast.Module:
+    """A file's syntax, which all tests of this file look at."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def find_imports(path: Path, paths: dict[str, Path]) -> Iterator[str]:
     """The package's own modules that a file imports, anywhere in it."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in paths)
         elif isinstance(node, ast.ImportFrom):
@@ -86,7 +93,7 @@ def classes_and_types() -> Iterator[tuple[str, str, bool]]:
     A leading underscore is no part of the name.
     """
     for module, path in modules().items():
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in tree(path).body:
             if isinstance(node, ast.ClassDef):
                 yield node.name.lstrip("_"), module, True
             elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
@@ -120,7 +127,7 @@ def lengths() -> Iterator[tuple[str, int, str]]:
         text = path.read_text(encoding="utf-8")
         lines = text.splitlines()
         yield str(path.relative_to(PACKAGE)), len(lines), text[:2000]
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 assert node.end_lineno is not None
                 body = "\n".join(lines[node.lineno - 2 : node.end_lineno])
