@@ -12,6 +12,7 @@ from holdfast.evals.effect.effect import effect
 from holdfast.evals.robustness.robustness import robustness
 from holdfast.evals.tasks.tasks import Task, with_form
 from holdfast.evals.trained_on import describe_trained
+from holdfast.persona import pool
 from holdfast.training.permix.plan import write_items
 
 TASKS = [Task(str(i), "sums", (f"What is {i} + {i}?",), answers=(str(2 * i),)) for i in range(9)]
@@ -48,6 +49,10 @@ def test_measurements_on_tasks_say_so(model: str, tmp_path: Path) -> None:
         "".join(f'{{"question": "What is {i} + {i}?", "answer": "{2 * i}"}}\n' for i in range(9))
     )
     subject = Actor(lambda ask: Reply("4"), name=model)
-    for measure in (robustness, effect):
-        note = measure(subject, tasks=str(tasks), form="").summary.note or ""
-        assert "5 of 9 tasks are among those that" in note
+    few = {"tasks": str(tasks), "form": "", "samples": 1}
+    summaries = (
+        robustness(subject, personas=pool.load("core")[:2], **few).summary,
+        effect(subject, lengths=("full",), placements=("system",), **few).summary,
+    )
+    for summary in summaries:
+        assert "5 of 9 tasks are among those that" in (summary.note or "")

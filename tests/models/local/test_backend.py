@@ -174,11 +174,11 @@ CONTROLS = ("window:3+reminder:0.5", "guidance:2", "boost:4", "anchor", "anchor+
 def test_controlled_transcripts_depend_neither_on_batches_nor_on_what_is_kept(
     style: str, control: str
 ) -> None:
-    one = converse(backend(style, batch_size=1), 3, control=control)
-    assert converse(backend(style, batch_size=8), 3, control=control) == one
+    one = converse(backend(style, batch_size=1), 3, 2, control)
+    assert converse(backend(style, batch_size=8), 3, 2, control) == one
     exact = model(dtype=torch.float64)
     forgetting = LocalBackend(exact, tokenizer(style), "tiny", cache_bytes=0)
-    assert converse(forgetting, 3, control=control) == one
+    assert converse(forgetting, 3, 2, control) == one
 
 
 @pytest.mark.parametrize("control", CONTROLS)
