@@ -345,7 +345,7 @@ def test_another_model_can_play_the_user() -> None:
     assert {m["role"] for call in user.calls for a in call for m in a.chat[1:2]} == {"assistant"}
 
 
-QUESTIONS_HASH = "f0d1e9e6144171617411d9c8b4b3cbe2f9a03802ffd73ceab362cbb68d369d21"
+QUESTIONS_HASH = "a4a60f2b5918b59cd7f18c2f1de28a10e29bea04dfc988476a0097e894b474c7"
 """SHA-256 of what `mini` is asked, by record. Replies are left out: sums are rounded otherwise on
 another processor, and a draw that is close may fall the other way."""
 
@@ -353,7 +353,7 @@ another processor, and a draw that is close may fall the other way."""
 def test_mini_is_asked_what_it_was_and_answers_the_same_byte_for_byte(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     for name in ("once", "again"):
-        drift(load("mini"), pairs=12, rounds=4, seed=0, out=tmp_path / name)
+        drift(load("mini"), pairs=6, rounds=2, seed=0, out=tmp_path / name)
     once, again = ((tmp_path / n / "records.jsonl").read_bytes() for n in ("once", "again"))
     assert once == again
     digest = hashlib.sha256()

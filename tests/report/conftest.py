@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from browsing import browser, chromium
-from holdfast.report import write_compare
+from holdfast.report.compare.page import render
 
 from .compare import compared
 from .drift import sample
@@ -39,6 +41,15 @@ class OpenPage:
 Open = Callable[..., OpenPage]
 
 
+@cache
+def page_of(source: str) -> str:
+    """The page of a run, from the JSON of its summary and conversations; of each run once."""
+    summary, talks = json.loads(source)
+    if "rows" in summary:
+        return render(compared.read_summary(summary), compared.read_talks(talks))
+    return sample.render(summary, talks)
+
+
 @pytest.fixture
 def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
     """Opens a run's page; whatever it logs or asks for beyond itself fails the test."""
@@ -48,15 +59,8 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
         source: tuple[dict[str, Any], list[Any]] | str, width: int = 1280, at: str = "", **more: Any
     ) -> OpenPage:
         path = tmp_path / "report.html"
-        if isinstance(source, str):
-            path.write_text(source, encoding="utf-8")
-        else:
-            if "rows" in source[0]:
-                write_compare(
-                    compared.read_summary(source[0]), compared.read_talks(source[1]), path
-                )
-            else:
-                sample.write(*source, path)
+        text = source if isinstance(source, str) else page_of(json.dumps(source))
+        path.write_text(text, encoding="utf-8", errors="replace")
         context = browser.new_context(viewport={"width": width, "height": 900}, **more)
         contexts.append(context)
         one = OpenPage(context.new_page())

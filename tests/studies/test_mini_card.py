@@ -25,9 +25,9 @@ def test_the_card_says_which_bounds_are_kept() -> None:
 def test_the_card_of_a_few_conversations_is_written(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["mini_card.py", "--pairs", "5", "-n", "2"])
+    monkeypatch.setattr("sys.argv", ["mini_card.py", "--pairs", "3", "-n", "1"])
     main()
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2].startswith("| all | 5 | ")
+    assert lines[2].startswith("| all | 3 | ")
     assert any(line.startswith("| recall | ") for line in lines)
     assert lines[-1].startswith(("- kept", "- NOT kept"))

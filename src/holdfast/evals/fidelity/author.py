@@ -144,7 +144,15 @@ def write(
 def write_questionnaires(
     run: Run[Any, Any], author: Backend, people: Sequence[str], n: int, seed: int
 ) -> tuple[tuple[Questionnaire, ...], int]:
-    """Have `n` questions of each task written for people, and count the requests that failed."""
+    """Have questionnaires written for people, and count the requests that failed.
+
+    Args:
+        run: where texts are recorded.
+        author: the model that writes.
+        people: descriptions of the people.
+        n: questions of each task.
+        seed: of the author's sampling.
+    """
     requests = {(who, ""): request_settings(who) for who in people}
     by_person = _record(run, author, "settings", requests, VARIED_SAMPLING, seed)
     # A person for whom no settings were chosen is asked in the first ones.
