@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ def write_family(
     split: str | None = None,
     template: str | None = CHATML,
     leave_out: str = "",
+    tokens: Mapping[int, str] = {},
+    kinds: Mapping[int, int] = {},
 ) -> Path:
     """A model as llama.cpp's converter writes its family, with the byte-level tokenizer.
 
@@ -44,6 +46,8 @@ def write_family(
         split: how the tokenizer splits texts.
         template: the chat template; None for a file without one.
         leave_out: a tensor that the file lacks.
+        tokens: other texts of tokens, by their ids.
+        kinds: other types of tokens (1 normal, 3 control, 4 user-defined), by their ids.
     """
     config, file = subject.config, gguf.GGUFWriter(str(path), family)
     rope = config.rope_parameters.get("full_attention", config.rope_parameters)
@@ -60,7 +64,7 @@ def write_family(
     if getattr(config, "sliding_window", None):
         file.add_sliding_window(config.sliding_window)
     state(file)
-    _add_tokenizer(file, split, template)
+    _add_tokenizer(file, split, template, tokens, kinds)
     names = gguf.get_tensor_name_map(
         next(key for key, name in MODEL_ARCH_NAMES.items() if name == family),
         config.num_hidden_layers,
@@ -84,16 +88,23 @@ def write_family(
     return path
 
 
-def _add_tokenizer(file: Any, split: str | None, template: str | None) -> None:
-    tokens = tokenizer()
-    names: Any = tokens.convert_ids_to_tokens(list(range(len(tokens))))
+def _add_tokenizer(
+    file: Any,
+    split: str | None,
+    template: str | None,
+    tokens: Mapping[int, str],
+    kinds: Mapping[int, int],
+) -> None:
+    plain = tokenizer()
+    names: Any = plain.convert_ids_to_tokens(list(range(len(plain))))
     last = len(SPECIALS) - 1
     names[last] = "ĊĊ"  # in place of a special token that ChatML does not use
+    names = [tokens.get(i, name) for i, name in enumerate(names)]
     file.add_tokenizer_model("gpt2")
     if split is not None:
         file.add_tokenizer_pre(split)
     file.add_token_list(names)
-    file.add_token_types([3 if i < last else 1 for i in range(len(names))])
+    file.add_token_types([kinds.get(i, 3 if i < last else 1) for i in range(len(names))])
     file.add_token_merges(["Ċ Ċ"])
     file.add_bos_token_id(1)
     file.add_eos_token_id(2)

@@ -99,7 +99,7 @@ def dense_copy(name: str, source: ModelSource) -> Path:
 
 
 _PREFIX, _LOCK = "unpacking-", "lock"
-_READING = 3  # grows with what is read of a file, so that older copies are not taken for newer ones
+_READING = 4  # grows with what is read of a file, so that older copies are not taken for newer ones
 
 
 def _remove_leftovers(folder: Path) -> None:

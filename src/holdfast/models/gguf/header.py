@@ -25,6 +25,8 @@ _NUMBERS = {
     12: "d",
 }
 _STRING, _ARRAY, _FLOAT32 = 8, 9, 0
+TOKENS = "tokenizer.ggml.tokens"
+"""The one list that is kept: the vocabulary, in the order of ids."""
 
 
 class GgufTensor(NamedTuple):
@@ -43,7 +45,7 @@ class GgufHeader:
 
     file: Path
     values: Mapping[str, Any]
-    """Values by name; None for lists, which are not needed."""
+    """Values by name; None for lists other than `TOKENS`, which are not needed."""
     tensors: Mapping[str, GgufTensor]
     start: int
     """Where the first tensor begins, in bytes."""
@@ -95,11 +97,11 @@ def _read_text(stream: BinaryIO) -> str:
     (length,) = _unpack(stream, "Q")
     if length > 1 << 20:  # a chat template may be long, a damaged length is longer
         raise ValueError("no text is as long")
-    return stream.read(length).decode()
+    return stream.read(length).decode(errors="replace")
 
 
 def _read_value(stream: BinaryIO) -> tuple[str, Any]:
-    """A key and its value; None for lists."""
+    """A key and its value; None for lists other than `TOKENS`."""
     key = _read_text(stream)
     (kind,) = _unpack(stream, "I")
     if kind == _STRING:
@@ -108,11 +110,9 @@ def _read_value(stream: BinaryIO) -> tuple[str, Any]:
         return key, _unpack(stream, _NUMBERS[kind])[0]
     kind, count = _unpack(stream, "IQ")
     if kind == _STRING:
-        for _ in range(count):
-            (length,) = struct.unpack("<Q", stream.read(8))
-            stream.seek(length, 1)
-    else:
-        stream.seek(count * struct.calcsize(_NUMBERS[kind]), 1)
+        texts = [_read_text(stream) for _ in range(count)]
+        return key, texts if key == TOKENS else None
+    stream.seek(count * struct.calcsize(_NUMBERS[kind]), 1)
     return key, None
 
 

@@ -30,10 +30,11 @@ from transformers.utils import logging
 from holdfast.core.errors import ModelError, suggestion
 from holdfast.models.adapter import merge_adapter
 from holdfast.models.engine.packed import can_pack, multiplies_bfloat16
+from holdfast.models.gguf.ends import restore_end_tokens, restore_ends
 from holdfast.models.gguf.header import read_header
 from holdfast.models.gguf.layers import restore_layers
 from holdfast.models.gguf.rope import restore_frequencies
-from holdfast.models.gguf.tokenizer import restore_split
+from holdfast.models.gguf.tokenizer import refuse_new_tokens, restore_split
 from holdfast.models.local.files import ModelSource, base_error
 from holdfast.models.local.gate import find_layers_name
 from holdfast.models.local.load_errors import check_hub, model_errors, refuse_adapter_beside
@@ -101,7 +102,9 @@ def _read_gguf_tokenizer(name: str, file: Path) -> PreTrainedTokenizerBase:
             empty, gguf_file=str(file.resolve()), trust_remote_code=False
         )
     if header := read_header(file):
+        refuse_new_tokens(name, tokenizer, header)
         restore_split(name, tokenizer, header)
+        restore_end_tokens(tokenizer, header)
     return tokenizer
 
 
@@ -149,6 +152,7 @@ def load_weights(
         if header := read_header(Path(source.path) / source.gguf) if source.gguf else None:
             restore_frequencies(name, weights, header)
             restore_layers(name, weights, header)
+            restore_ends(weights, header)
         if device_map is None:
             weights = weights.to(place)
     _refuse_incomplete(name, weights, info, method)
