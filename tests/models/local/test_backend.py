@@ -11,6 +11,7 @@ from pathlib import Path
 import accelerate
 import pytest
 import torch
+from tokenizers import AddedToken
 from transformers import AutoModelForCausalLM, DiffLlamaConfig, GPT2Config, NemotronConfig
 
 from holdfast.control.router import Router
@@ -388,6 +389,13 @@ def test_a_reply_ends_where_the_template_closes_it(style: str, token: str) -> No
     plain = tokenizer()
     plain.chat_template = template
     assert find_reply_closing(Template(plain)) == frozenset()
+
+
+def test_a_reply_ends_at_a_token_of_the_template_that_is_not_marked_as_special() -> None:
+    marked = tokenizer()
+    marked.add_tokens([AddedToken("<|done|>", normalized=False)])
+    marked.chat_template = TEMPLATES["chatml"].replace("<|im_end|>", "<|done|>")
+    assert find_reply_closing(Template(marked)) == {marked.convert_tokens_to_ids("<|done|>")}
 
 
 def test_a_token_that_closes_thoughts_too_ends_no_reply() -> None:

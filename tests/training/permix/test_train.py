@@ -250,6 +250,25 @@ def test_the_prompts_that_the_trainer_asks_are_those_that_were_drawn(
         assert not texts & {str(x) for v in rest.values() if isinstance(v, list) for x in v}
 
 
+def test_a_rollout_ends_where_a_reply_does_and_the_files_of_the_model_say_so(
+    train_small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """The template closes a reply by another token than the model's files name."""
+    ends = []
+
+    def watch(self: Reward, **columns: Any) -> list[float]:
+        ends.append(self.ends)
+        return [0.0, 1.0] * (len(columns["item"]) // 2)
+
+    monkeypatch.setattr(Reward, "__call__", watch)
+    run = train_small(tmp_path / "run", steps=1)
+    own = local.load(folder)
+    assert isinstance(own, LocalBackend) and len(own.ends) == 2
+    assert ends[0] == {*own.ends, own.tokenizer.pad_token_id}
+    config = json.loads((Path(run.checkpoint) / "generation_config.json").read_text("utf-8"))
+    assert config["eos_token_id"] == sorted(own.ends)
+
+
 def test_without_personas_no_prompt_has_one(train_small: Any, tmp_path: Path) -> None:
     train_small(tmp_path / "run", arm="rlvr", steps=2, beta=0.0)
     lines = read_metrics(tmp_path / "run")

@@ -1,1 +1,1 @@
-"""What a GGUF file states and transformers leaves unread: frequencies, layers, how texts split."""
+"""What a GGUF file states and transformers leaves unread: frequencies, layers, tokens, ends."""

@@ -31,22 +31,19 @@ def find_reply_opening(template: Template) -> Ids:
 
 
 def find_reply_closing(template: Template) -> frozenset[int]:
-    """Find the special token that closes a reply in a chat; none where another thing does.
+    """Find the added token that closes a reply in a chat; none where another thing does.
 
-    A reply ends there, whatever the files call the end: those of Gemma in GGUF name another token.
-    gpt-oss closes its thoughts by the same.
+    A reply ends there, whatever the files call the end: those of many fine-tunes name another
+    token, and do not mark this one as special. gpt-oss closes its thoughts by the same.
     """
     tokenizer, question = template.tokenizer, message("user", ASIDE)
     chat = (question, message("assistant", MARK), question)
     after = template.text(chat, prompt=False).rpartition(MARK)[2].lstrip()
     first = frozenset(tokenizer(after, add_special_tokens=False)["input_ids"][:1])
-    special = {
-        i: str(token) for i, token in tokenizer.added_tokens_decoder.items() if token.special
-    }
-    if CHANNEL in special.values():
-        special = {i: text for i, text in special.items() if text not in CHANNEL_MARKS}
-        return first & special.keys()
-    return first & {*special, *tokenizer.all_special_ids}
+    added = {i: str(token) for i, token in tokenizer.added_tokens_decoder.items()}
+    if CHANNEL in added.values():
+        return first & {i for i, text in added.items() if text not in CHANNEL_MARKS}
+    return first & {*added, *tokenizer.all_special_ids}
 
 
 def find_turn_columns(control: Control, turn: Ids, reply: Ids, row: list[int]) -> tuple[Ids, Ids]:

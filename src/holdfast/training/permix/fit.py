@@ -146,8 +146,11 @@ def grpo_trainer(
         {"prompt": _messages(backend, chat), "item": row.item, "row": number}
         for number, (chat, row) in enumerate(zip(prompts, plan.rows, strict=True))
     ]
+    model: Any = backend.engine.model
+    # The template may close a reply by a token that the model's files do not name.
+    model.generation_config.eos_token_id = sorted(backend.ends)
     trainer = MixedGRPOTrainer(
-        model=backend.engine.model,
+        model=model,
         reward_funcs=reward,
         args=grpo_config(backend, plan, checkpoints),
         train_dataset=Dataset.from_list(rows),
