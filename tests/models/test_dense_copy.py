@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from safetensors import SafetensorError
 
 from holdfast.core.backend import Ask, Sampling
 from holdfast.core.chat import agent_view
@@ -57,6 +58,13 @@ def write_gguf(
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOLDFAST_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "dense"
+
+
+LOAD = "import sys; from holdfast.models.local.load import load; load(sys.argv[1])"
+
+
+def copies(cache: Path) -> list[Path]:
+    return [one for one in cache.iterdir() if one.is_dir()]
 
 
 def answer(subject: LocalBackend) -> tuple[tuple[int, ...], str]:
@@ -108,21 +116,36 @@ def test_another_file_under_the_same_name_has_another_copy(cache: Path, tmp_path
     load(str(file))
     write_gguf(file, seed=1)
     other = load(str(file), dtype="float32")
-    assert len(list(cache.iterdir())) == 2
+    assert len(copies(cache)) == 2
     assert answer(other) == answer(LocalBackend(model("llama", 1), tokenizer(), "tiny"))
 
 
 def test_what_a_killed_process_left_half_unpacked_goes_at_the_next_unpacking(
     cache: Path, tmp_path: Path
 ) -> None:
-    for name in ("unpacking-killed", "unpacking-alive"):
-        (cache / name / "part").mkdir(parents=True)
-        (cache / name / "part" / "model.safetensors").write_bytes(b"half")
-        (cache / name / "lock").touch()
-    with FileLock(cache / "unpacking-alive" / "lock"):
-        load(str(write_gguf(tmp_path / "tiny.gguf")))
-    names = sorted(one.name for one in cache.iterdir())
-    assert names[1:] == ["unpacking-alive"] and not names[0].startswith("unpacking-")
+    (cache / "unpacking-killed" / "part").mkdir(parents=True)
+    (cache / "unpacking-killed" / "part" / "model.safetensors").write_bytes(b"half")
+    load(str(write_gguf(tmp_path / "tiny.gguf")))
+    (copy,) = copies(cache)
+    assert not copy.name.startswith("unpacking-")
+
+
+def test_of_two_first_loads_at_once_one_unpacks_and_the_other_waits_for_its_copy(
+    cache: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = [sys.executable, "-c", LOAD, str(write_gguf(tmp_path / "tiny.gguf"))]
+    cache.mkdir(parents=True)
+    with FileLock(cache / "lock"):
+        both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        for process in both:
+            assert process.stderr is not None
+            assert "waits for another process" in process.stderr.readline()
+    said = "".join(process.communicate()[1] for process in both)
+    assert [process.returncode for process in both] == [0, 0]
+    assert said.count("is unpacked once") == 1 and "cannot be unpacked" not in said
+    assert len(copies(cache)) == 1
+    again = load(str(tmp_path / "tiny.gguf"), dtype="float32")
+    assert answer(again) == answer(LocalBackend(model("llama"), tokenizer(), "tiny"))
 
 
 def test_where_the_cache_has_no_room_the_file_itself_is_read_and_a_sentence_says_so(
@@ -136,14 +159,33 @@ def test_where_the_cache_has_no_room_the_file_itself_is_read_and_a_sentence_says
     subject = load(str(write_gguf(tmp_path / "tiny.gguf")), dtype="float32")
     assert "name a folder in HOLDFAST_CACHE" in capfd.readouterr().err
     assert answer(subject) == answer(LocalBackend(model("llama"), tokenizer(), "tiny"))
-    assert not list(cache.iterdir())
+    assert not copies(cache)
+
+
+def test_a_disk_that_fills_while_a_copy_is_written_leaves_none(
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def fill(*args: Any, **options: Any) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("transformers.modeling_utils.safe_save_file", fill)
+        subject = load(str(write_gguf(tmp_path / "tiny.gguf")), dtype="float32")
+    assert "(No space left on device)" in capfd.readouterr().err
+    assert answer(subject) == answer(LocalBackend(model("llama"), tokenizer(), "tiny"))
+    assert not copies(cache)
+    load(str(tmp_path / "tiny.gguf"))
+    assert len(copies(cache)) == 1
 
 
 def test_an_incomplete_file_leaves_no_copy(cache: Path, tmp_path: Path) -> None:
     file = write_gguf(tmp_path / "tiny.gguf", leave_out="blk.1.ffn_up.weight")
     with pytest.raises(ModelError, match="lack 1 of the model's tensors"):
         load(str(file))
-    assert not list(cache.iterdir())
+    assert not copies(cache)
 
 
 @pytest.mark.parametrize("content", [b"GGUF", b"GGUFgarbage", b"no such thing" * 9])
@@ -152,4 +194,4 @@ def test_a_damaged_file_is_one_sentence(cache: Path, tmp_path: Path, content: by
     file.write_bytes(content)
     with pytest.raises(ModelError, match=r"tiny\.gguf cannot be loaded"):
         load(str(file))
-    assert not list(cache.iterdir())
+    assert not copies(cache)

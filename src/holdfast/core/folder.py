@@ -8,12 +8,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from holdfast.core.errors import RunError
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+"""The system's numbers for a full disk, and for a user's share of it that is used up."""
+_NUMBER = re.compile(r"\(os error (\d+)\)")  # by which Rust's libraries end their messages
+# torch names no reason; so it says that its own file could not be written.
+_TORCH = re.compile(r"inline_container\.cc|iostream error")
 
 
 class FolderLock:
@@ -97,6 +105,21 @@ def write_whole(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that must not be there yet; where it cannot be written whole it is gone again.
+
+    Raises `FileExistsError`, and what the system refuses.
+    """
+    with path.open("xb") as file:
+        try:
+            yield file
+            file.flush()
+        except BaseException:
+            path.unlink()
+            raise
+
+
+@contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Say in one sentence what the file system refuses."""
     try:
@@ -104,7 +127,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, FileExistsError):
             raise RunError(f"{path} is a file: --out names a folder") from error
-        if error.errno == errno.ENOSPC:
+        if error.errno in FULL:
             raise RunError(
                 f"the disk is full: {path} could not be written; free some space and run the "
                 "same command again, which goes on from the last finished unit"
@@ -112,3 +135,19 @@ def writing(path: Path) -> Iterator[None]:
         raise RunError(
             f"{path} could not be written ({error.strerror}); choose another --out"
         ) from error
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Raise `OSError` with the path where the disk is full while others write a file or a folder.
+
+    safetensors, tokenizers and torch have errors of their own for it, and the system names no path.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = _NUMBER.search(str(error))
+        code = int(number[1]) if number else getattr(error, "errno", None)
+        if code in FULL or _TORCH.search(str(error)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise

@@ -18,12 +18,14 @@ import hashlib
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import transformers
 from filelock import FileLock, Timeout
 
+from holdfast.core.folder import disk_errors
 from holdfast.models.fetch import cache_folder
 from holdfast.models.local.files import ModelSource
 from holdfast.models.local.weights import TEMPLATE, load_weights, read_small_files
@@ -85,16 +87,15 @@ def dense_copy(name: str, source: ModelSource) -> Path:
     place = cache_folder() / "dense" / name_of_copy
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(place.parent)
-        _require_room(place.parent, GROWTH * file.stat().st_size)
-        print(f"{name} is unpacked once, into {place}", file=sys.stderr)
-        with (
-            tempfile.TemporaryDirectory(dir=place.parent, prefix=_PREFIX) as folder,
-            FileLock(Path(folder) / _LOCK),
-        ):
-            part = Path(folder) / "part"
-            _unpack(name, source, part)
-            _publish(part, place)
+        with _lock(name, place.parent):
+            if not place.exists():  # it may have been what another process unpacked
+                _remove_leftovers(place.parent)
+                _require_room(place.parent, GROWTH * file.stat().st_size)
+                print(f"{name} is unpacked once, into {place}", file=sys.stderr)
+                with tempfile.TemporaryDirectory(dir=place.parent, prefix=_PREFIX) as folder:
+                    part = Path(folder) / "part"
+                    _unpack(name, source, part)
+                    part.replace(place)
     return place
 
 
@@ -102,12 +103,25 @@ _PREFIX, _LOCK = "unpacking-", "lock"
 _READING = 4  # grows with what is read of a file, so that older copies are not taken for newer ones
 
 
+@contextlib.contextmanager
+def _lock(name: str, folder: Path) -> Iterator[None]:
+    """Let one process unpack at a time: two would need the memory of both."""
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{name} waits for another process, which unpacks into {folder}", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _remove_leftovers(folder: Path) -> None:
-    """Remove half-unpacked copies whose process is gone: a lock ends with the process."""
+    """Remove what a killed process left half unpacked: the lock ended with it."""
     for one in folder.glob(f"{_PREFIX}*"):
-        if (one / _LOCK).exists():  # without one somebody is just about to unpack there
-            with contextlib.suppress(Timeout), FileLock(one / _LOCK, timeout=0):
-                shutil.rmtree(one, ignore_errors=True)
+        shutil.rmtree(one, ignore_errors=True)
 
 
 def _require_room(folder: Path, size: int) -> None:
@@ -120,14 +134,6 @@ def _unpack(name: str, source: ModelSource, folder: Path) -> None:
     base = replace(source, adapter=None)
     config, tokenizer = read_small_files(name, base)
     model = load_weights(name, base, config, dtype="float32", device="cpu")
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def _publish(part: Path, place: Path) -> None:
-    """Move the whole copy to its place, unless another process was first."""
-    try:
-        part.replace(place)
-    except OSError:
-        if not place.exists():
-            raise
+    with disk_errors(folder):
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)

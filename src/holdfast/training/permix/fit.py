@@ -19,6 +19,7 @@ from trl import GRPOConfig, SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
 from holdfast.core.backend import Ask
 from holdfast.core.chat import Chat, Message, message
+from holdfast.core.folder import disk_errors
 from holdfast.core.progress import Progress
 from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
@@ -80,7 +81,7 @@ def fit(
         per=plan.mixing,
         steps=steps_so_far,
     )
-    with warnings.catch_warnings():
+    with disk_errors(folder), warnings.catch_warnings():
         # peft and trl use names that transformers will drop: nothing a user can change.
         warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
         trainer: Any = (

@@ -29,6 +29,7 @@ from torch import Tensor
 from holdfast.core.chat import Chat, message
 from holdfast.core.errors import ModelError
 from holdfast.core.extras import install
+from holdfast.core.folder import disk_errors
 from holdfast.core.progress import Progress
 from holdfast.core.seeds import seed_of
 from holdfast.models.local.backend import LocalBackend
@@ -176,7 +177,8 @@ def distil(
         last, _ = _mean_divergence(model, usable, settings)
         if not isfinite(last):  # no step came after the one that diverged
             raise _divergence_error("after the last step")
-        model.save_pretrained(str(folder))
+        with disk_errors(folder):
+            model.save_pretrained(str(folder))
     return Divergences(first, last, same, too_long, round(mass, 4))
 
 
