@@ -20,7 +20,7 @@ from holdfast.core.chat import Chat, agent_view, message, user_view
 from holdfast.core.control import parse
 from holdfast.core.errors import ControlError, ModelError
 from holdfast.models.local.backend import LocalBackend
-from holdfast.models.local.load import load
+from holdfast.models.local.load import load, outline
 from holdfast.models.local.template import Template
 from holdfast.models.local.turns import find_reply_closing
 from tiny_models import CONFIGS, GROUPED, SHAPE, TEMPLATES, model, tokenizer
@@ -362,6 +362,21 @@ def test_the_description_tells_settings_in_a_models_folder_apart(tmp_path: Path)
     assert change("config.json", rope_parameters=yarn | {"rope_theta": 1e4}) == {"configuration"}
     assert change("generation_config.json", eos_token_id=[2, 9]) == {"configuration"}
     assert change("tokenizer.json", normalizer={"type": "Lowercase"}) == {"tokenizer"}
+
+
+def test_a_model_without_its_weights_tells_settings_apart_as_one_with_them(tmp_path: Path) -> None:
+    """A manifest of vLLM has them from there."""
+    model().save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    before = outline(str(tmp_path)).settings
+    assert before == load(str(tmp_path)).settings
+    (tmp_path / "chat_template.jinja").write_text(TEMPLATES["llama3"], encoding="utf-8")
+    file = tmp_path / "config.json"
+    file.write_text(
+        json.dumps(json.loads(file.read_text("utf-8")) | {"rms_norm_eps": 0.1}), "utf-8"
+    )
+    after = outline(str(tmp_path)).settings
+    assert {name for name in before if before[name] != after[name]} == {"configuration", "template"}
 
 
 def test_end_tokens_come_from_generation_config_and_tokenizer() -> None:

@@ -8,7 +8,6 @@ This module knows chats and models. It knows no personas, judges or rounds.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -205,7 +204,8 @@ class LocalBackend:
         self.engine.forget()
 
     @cached_property
-    def _settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, str]:
+        """Hashes of what beside the weights makes replies; kept, since they may take a second."""
         return hash_settings(self.engine.model.config, self.ends, self.tokenizer)
 
     def describe(self) -> Mapping[str, object]:
@@ -216,8 +216,7 @@ class LocalBackend:
             "backend": "local",
             "architecture": type(model).__name__,
             "weights": self.digest,
-            **self._settings,  # kept, since a large vocabulary takes a second
-            "template": hashlib.sha256(str(self.tokenizer.chat_template).encode()).hexdigest(),
+            **self.settings,
             "template_options": self.template.options,
             "folds_system": self.folds_system,
             **self.template.describe(),

@@ -217,7 +217,7 @@ _INCIDENTAL = {"architectures", "dtype", "transformers_version", "quantization_c
 def hash_settings(
     config: PreTrainedConfig, ends: Iterable[int], tokenizer: PreTrainedTokenizerBase
 ) -> dict[str, str]:
-    """sha256 over what beside weights and template makes a model's replies, for the manifest.
+    """sha256 over what beside the weights makes a model's replies, for the manifest.
 
     Args:
         config: the configuration. Where the model lies and in what numbers it runs does not count.
@@ -231,7 +231,12 @@ def hash_settings(
     else:
         parts = tokenizer.get_vocab()
     settings = [_without_incidentals(config.to_dict()), sorted(ends)]
-    return {"configuration": _hash_json(settings), "tokenizer": _hash_json(parts)}
+    template = hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()
+    return {
+        "configuration": _hash_json(settings),
+        "tokenizer": _hash_json(parts),
+        "template": template,
+    }
 
 
 def _without_incidentals(value: Any) -> Any:

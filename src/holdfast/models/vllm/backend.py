@@ -234,6 +234,7 @@ class VllmBackend:
             "backend": "vllm",
             "architecture": model.architectures[0],
             "weights": hash_source(ModelSource(self._folder)) or self._folder,
+            **self.chats.settings,
             "dtype": str(model.dtype).removeprefix("torch."),
             "context": self.context,
             "tensor_parallel_size": parallel.tensor_parallel_size,
