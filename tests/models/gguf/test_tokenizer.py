@@ -67,16 +67,3 @@ def test_a_tokenizer_beside_a_file_is_another_models(tmp_path: Path, network: An
     subject = read(write_family(tmp_path / "tiny.gguf", network, "llama"))
     assert subject.chat_template == CHATML
     assert subject.convert_tokens_to_ids("ĊĊ") is not None
-
-
-def test_a_control_token_that_transformers_takes_for_a_new_one_is_refused(
-    tmp_path: Path, network: Any
-) -> None:
-    """It would lie beyond what the model was trained on. DeepSeek's have such names."""
-    file = write_family(
-        tmp_path / "tiny.gguf", network, "llama", tokens={2: "<｜end▁of▁sentence｜>"}
-    )
-    with pytest.raises(
-        ModelError, match=r"control tokens that transformers .*<｜end▁of▁sentence｜>"
-    ):
-        load(str(file))

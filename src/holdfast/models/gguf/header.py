@@ -1,5 +1,8 @@
 """What a GGUF file says before its weights: its values by name, and which tensors it has.
 
+The reader of the package gguf makes arrays of every token and every merge, which takes a hundred
+times as long where a vocabulary is large.
+
 This module knows bytes. It knows no model.
 """
 
@@ -25,8 +28,8 @@ _NUMBERS = {
     12: "d",
 }
 _STRING, _ARRAY, _FLOAT32 = 8, 9, 0
-TOKENS = "tokenizer.ggml.tokens"
-"""The one list that is kept: the vocabulary, in the order of ids."""
+TOKENS, TYPES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
+"""The lists that are kept: the vocabulary, in the order of ids, and the type of each token."""
 
 
 class GgufTensor(NamedTuple):
@@ -45,7 +48,7 @@ class GgufHeader:
 
     file: Path
     values: Mapping[str, Any]
-    """Values by name; None for lists other than `TOKENS`, which are not needed."""
+    """Values by name; None for lists other than `TOKENS` and `TYPES`."""
     tensors: Mapping[str, GgufTensor]
     start: int
     """Where the first tensor begins, in bytes."""
@@ -101,7 +104,7 @@ def _read_text(stream: BinaryIO) -> str:
 
 
 def _read_value(stream: BinaryIO) -> tuple[str, Any]:
-    """A key and its value; None for lists other than `TOKENS`."""
+    """A key and its value; None for a list that is not kept."""
     key = _read_text(stream)
     (kind,) = _unpack(stream, "I")
     if kind == _STRING:
@@ -112,6 +115,8 @@ def _read_value(stream: BinaryIO) -> tuple[str, Any]:
     if kind == _STRING:
         texts = [_read_text(stream) for _ in range(count)]
         return key, texts if key == TOKENS else None
+    if key == TYPES:
+        return key, _unpack(stream, f"{count}{_NUMBERS[kind]}")
     stream.seek(count * struct.calcsize(_NUMBERS[kind]), 1)
     return key, None
 

@@ -1,7 +1,7 @@
-"""How the tokenizer of a GGUF file splits a text before it joins bytes, and which tokens it has.
+"""How the tokenizer of a GGUF file splits a text before it joins bytes.
 
-A file names the split in a word (`tokenizer.ggml.pre`). transformers knows some of them, and splits
-as GPT-2 does for the others, so that "\\n\\n1" has other tokens than in training.
+A file names it in a word (`tokenizer.ggml.pre`). transformers knows some of them, and splits as
+GPT-2 does for the others, so that "\\n\\n1" has other tokens than in training.
 
 This module knows the header of a file and a tokenizer.
 """
@@ -56,32 +56,6 @@ def restore_split(name: str, tokenizer: PreTrainedTokenizerBase, header: GgufHea
     then = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=word in _SINGLE_DIGITS)
     own: Any = tokenizer
     own.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([first, then])
-
-
-def refuse_new_tokens(name: str, tokenizer: PreTrainedTokenizerBase, header: GgufHeader) -> None:
-    """Refuse a tokenizer that has new ids for what a GGUF file has among its tokens.
-
-    transformers does not find names beyond the byte-level alphabet (DeepSeek's `<｜User｜>`), and
-    would show the model ids that it was not trained on.
-
-    Args:
-        name: the model's name, for errors.
-        tokenizer: the tokenizer as it was read from the file.
-        header: the file's header.
-
-    Raises:
-        ModelError: the beginning or the end of a text has such an id.
-    """
-    for word in ("bos", "eos"):
-        own = getattr(tokenizer, f"{word}_token_id")
-        stated = header.values.get(f"tokenizer.ggml.{word}_token_id")
-        if None not in (own, stated) and own != stated:
-            raise ModelError(
-                f"{name} has control tokens that transformers does not find in GGUF files"
-                f" ({getattr(tokenizer, f'{word}_token')}, …), so that chats would have other"
-                " tokens than in training: choose the original weights, or serve it behind an API"
-                " and use --model api:NAME."
-            )
 
 
 def _known_words(word: str) -> set[str]:

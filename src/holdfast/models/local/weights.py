@@ -30,11 +30,12 @@ from transformers.utils import logging
 from holdfast.core.errors import ModelError, suggestion
 from holdfast.models.adapter import merge_adapter
 from holdfast.models.engine.packed import can_pack, multiplies_bfloat16
+from holdfast.models.gguf.control_tokens import restore_names
 from holdfast.models.gguf.ends import restore_end_tokens, restore_ends
 from holdfast.models.gguf.header import read_header
 from holdfast.models.gguf.layers import restore_layers
 from holdfast.models.gguf.rope import restore_frequencies
-from holdfast.models.gguf.tokenizer import refuse_new_tokens, restore_split
+from holdfast.models.gguf.tokenizer import restore_split
 from holdfast.models.local.files import ModelSource, base_error
 from holdfast.models.local.gate import find_layers_name
 from holdfast.models.local.load_errors import check_hub, model_errors, refuse_adapter_beside
@@ -98,11 +99,11 @@ def _read_tokenizer(
 def _read_gguf_tokenizer(name: str, file: Path) -> PreTrainedTokenizerBase:
     """The tokenizer in a GGUF file; transformers would prefer one that lies beside the file."""
     with tempfile.TemporaryDirectory() as empty:
-        tokenizer = AutoTokenizer.from_pretrained(
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             empty, gguf_file=str(file.resolve()), trust_remote_code=False
         )
     if header := read_header(file):
-        refuse_new_tokens(name, tokenizer, header)
+        tokenizer = restore_names(tokenizer, header)
         restore_split(name, tokenizer, header)
         restore_end_tokens(tokenizer, header)
     return tokenizer
