@@ -11,7 +11,9 @@ import pytest
 from commands import one_sentence, run_command
 from holdfast import judge
 from holdfast.core.errors import PersonaError
+from holdfast.evals.drift import estimate_drift
 from holdfast.evals.watch.traffic import Traffic
+from holdfast.models.load import load
 from holdfast.persona.draft.drafting import draft
 from holdfast.persona.draft.toml_file import write_draft
 from holdfast.persona.every_reply import (
@@ -19,7 +21,7 @@ from holdfast.persona.every_reply import (
     combine,
     load_persona,
     name_judged,
-    name_probed_only,
+    name_unjudged,
     only_model_judges,
 )
 from holdfast.persona.suite import load_suite
@@ -89,7 +91,7 @@ def test_an_edited_list_decides_what_every_reply_keeps(file: Path) -> None:
     rest = text[text.index("]", start) + 1 :]
     file.write_text(f'{text[:start]}every_reply = ["mira-ending"]{rest}', encoding="utf-8")
     assert load_persona(str(file)).judge["of"] == [{"name": "ends_with", "text": "Ride safely"}]
-    assert any(gap.startswith("Keep every") for gap in name_probed_only(load_suite(file)))
+    assert any(gap.startswith("Keep every") for gap in name_unjudged(load_suite(file)))
     assert load_persona(f"{file}:mira-length").id == "mira-length"
 
 
@@ -147,8 +149,8 @@ def test_a_prompt_that_says_who_speaks_and_no_more_of_every_reply_is_judged_by_t
     suite = draft(prompt).suite
     assert combine(suite).judge == SPEAKS
     assert name_judged(suite) == ("who speaks, the persona or somebody in its place",)
-    assert not any(gap.startswith("You are Bruno") for gap in name_probed_only(suite))
-    assert ("competitors" in prompt) == any(BLIND in gap for gap in name_probed_only(suite))
+    assert not any(gap.startswith("You are Bruno") for gap in name_unjudged(suite))
+    assert ("competitors" in prompt) == any(BLIND in gap for gap in name_unjudged(suite))
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,7 @@ def test_a_log_of_which_replies_show_nothing_has_no_score_but_a_sentence_on_what
             assert "there is no score: no rule judges from replies alone" in output.err
             assert "--model NAME" in output.err and "--judge-model NAME" in output.err
     assert run_command("drift", "--history", log, "--judge-model", "mini") == 0
-    assert "judged by: nothing but a judge model" in capsys.readouterr().out
+    assert f"judged by: {BLIND} (by nothing but a judge model" in capsys.readouterr().out
 
 
 def test_beside_prompts_that_rules_judge_one_that_they_cannot_is_left_out_and_named(
@@ -195,16 +197,45 @@ def test_beside_prompts_that_rules_judge_one_that_they_cannot_is_left_out_and_na
         assert f"not judged: {BLIND} (no rule sees in a reply what it asks for)" in out
 
 
+def test_a_judge_model_reads_the_prompts_that_rules_cannot_beside_those_that_they_can(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = ("Keep every answer under 60 words.", "Hello.")
+    # Of the second prompt nothing is drafted but for a judge model.
+    prompts = (BLIND, "Always mind the budget.")
+    log = write_log(tmp_path / "log.jsonl", *((one, "Go to Trek.") for one in prompts), kept)
+    assert run_command("drift", "--history", log, "--judge-model", "mini", "--json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    reading = summary["history"]
+    assert summary["conversations"] == 3 and reading["unfit"] == 0 and not reading["unjudged"]
+    by_model = [
+        f"{one} (by nothing but a judge model: no rule sees it in a reply)" for one in prompts
+    ]
+    assert reading["judged"] == [*by_model, kept[0]]
+    assert summary["verdicts"]["judge"] == "mini"
+
+
+def test_an_estimate_counts_the_chats_that_only_a_judge_model_judges(tmp_path: Path) -> None:
+    kept = ("Keep every answer under 60 words.", "Hello.")
+    log = write_log(tmp_path / "log.jsonl", (BLIND, "Go to Trek."), kept)
+    mini = load("mini")
+    alone = estimate_drift(mini, history=log)
+    assert estimate_drift(mini, history=log, rubrics=True).replies == 2 * alone.replies
+
+
 def test_the_terminal_and_the_page_say_what_replies_are_judged_by(
     file: Path, log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     basis = "; ".join(name_judged(draft(PROMPT).suite))
     assert "Keep every answer under 60 words.; Use at most three sentences." in basis
-    for number, source in enumerate(([], ["--persona", file])):
+    for number, source in enumerate(([], ["--persona", file], ["--prompt", PROMPT])):
         out = tmp_path / f"run{number}"
         assert run_command("drift", "--history", log, "--out", out, *source) == 0
-        assert f"judged by: {basis}" in capsys.readouterr().out
+        output = capsys.readouterr()
+        assert f"judged by: {basis}" in output.out and "judged" not in output.err
         page = unescape((out / "report.html").read_text(encoding="utf-8"))
         assert f"Replies are judged by: {basis}" in page
+        gaps = json.loads((out / "summary.json").read_text(encoding="utf-8"))["history"]["unjudged"]
+        assert ("Bikes are delivered" in "; ".join(gaps)) == (source != ["--persona", file])
     assert run_command("watch", log, "--persona", file) == 0
     assert f"judged by: {basis}" in capsys.readouterr().err

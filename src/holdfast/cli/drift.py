@@ -41,8 +41,8 @@ def drift(
     """Measure persona drift: two models chat, and the agent is probed after every round."""
     settings = source.into(
         settings,
-        rubrics=others.judge_model is not None and settings.history is None,
-        whole=settings.history is not None,
+        rubrics=others.judge_model is not None,
+        probed=settings.history is None,
     )
     open_model = partial(models.open, context=context, price=price)
     # Recorded chats can be judged without a model; everything else is about one.
@@ -63,7 +63,12 @@ def drift(
         if planning.plan:
             if subject is None:
                 raise HoldfastError("--plan measures a model: name one with --model.")
-            estimate = estimate_drift(subject, settings, user_model=agents[-1])
+            estimate = estimate_drift(
+                subject,
+                settings,
+                user_model=agents[-1],
+                rubrics=others.judge_model is not None,
+            )
             beside = name_uncounted(
                 rounds=settings.rounds, screen=settings.screen, judge=others.judge_model is not None
             )

@@ -55,7 +55,7 @@ from holdfast.evals.full_length import full_length
 from holdfast.evals.logs.formats import FORMAT_HELP
 from holdfast.evals.tasks.model_judge import count_verdicts
 from holdfast.models.fact_check import FactCheckedBackend
-from holdfast.persona.every_reply import combine, name_judged, name_probed_only
+from holdfast.persona.every_reply import combine, name_judged, name_unjudged
 from holdfast.report.drift.headline import headline
 from holdfast.report.words import low_ceiling
 from holdfast.results.conversation import JudgedConversation, RoundRecord
@@ -207,7 +207,7 @@ def drift(
     screening = screen(
         settings, model, judge_model=judge_model, out=out, progress=progress, where=where
     )
-    cast, rounds = _cast(settings, model, screening)
+    cast, rounds = _cast(settings, model, screening, rubrics=judge_model is not None)
     plan = cast.conversations
     chat = SelfChat(model, user_model or model, settings.protocol(rounds), cast.fillers)
     check(model, judge_model, plan, chat.protocol)
@@ -239,6 +239,7 @@ def estimate_drift(
     settings: DriftSettings | None = None,
     *,
     user_model: Backend | None = None,
+    rubrics: bool = False,
     **changes: Any,
 ) -> RunEstimate:
     """Measure one step of a run and say what the whole will take; `holdfast drift --plan`.
@@ -247,10 +248,11 @@ def estimate_drift(
         model: the agent's model.
         settings: what the run would do. No screening is done: all personas may be agents.
         user_model: speaks for the users; by default `model`.
+        rubrics: whether the run has a judge model.
         **changes: fields of `DriftSettings` in place of those in `settings`.
     """
     settings = settle(settings, DriftSettings, changes)
-    cast, rounds = _cast(settings, model, None)
+    cast, rounds = _cast(settings, model, None, rubrics=rubrics)
     chat = SelfChat(model, user_model or model, settings.protocol(rounds), cast.fillers)
     return estimate(chat, cast.conversations)
 
@@ -311,9 +313,12 @@ def _of_backend(model: Backend | None) -> dict[str, Any]:
 
 
 def _cast(
-    settings: DriftSettings, model: Backend | None, screening: Screening | None
+    settings: DriftSettings, model: Backend | None, screening: Screening | None, *, rubrics: bool
 ) -> tuple[Cast, int]:
-    """Who meets whom, in self-chat or in recorded chats, and for how many rounds."""
+    """Who meets whom, in self-chat or in recorded chats, and for how many rounds.
+
+    With `rubrics`, a model judges what a log's own prompts ask for and no rule can judge.
+    """
     if settings.history is None:
         rounds = 8 if settings.rounds is None else settings.rounds
         return draw_cast(settings, model, screening), rounds
@@ -329,13 +334,14 @@ def _cast(
         settings.format,
         own_prompts=not source,
         whole=whole,
+        rubrics=rubrics,
     )
     if history.reading.prompts is not None:
         suite = replace(suite, name="the log's system prompts", personas=history.personas)
     longest = max(len(c.script or ()) // 2 for c in history.conversations)
     reading = history.reading
     if whole and any(one.agent is whole for one in history.conversations):
-        reading = replace(reading, judged=name_judged(suite), unjudged=name_probed_only(suite))
+        reading = replace(reading, judged=name_judged(suite), unjudged=name_unjudged(suite))
     cast = Cast(history.conversations, suite, suite.fillers, reading=reading)
     return cast, min(settings.rounds or longest, longest)
 

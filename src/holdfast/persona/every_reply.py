@@ -110,17 +110,20 @@ def name_judged(suite: Suite) -> tuple[str, ...]:
         return tuple(dict.fromkeys(shorten(p.note or p.id, MOST_CHARACTERS) for p in listed))
     if _identity(suite):
         return ("who speaks, the persona or somebody in its place",)
-    return ("nothing but a judge model: no rule sees in a reply what the prompt asks for",)
+    why = "by nothing but a judge model: no rule sees it in a reply"
+    return (name_gap(suite.personas[0].prompt, why),)
 
 
-def name_probed_only(suite: Suite) -> tuple[str, ...]:
+def name_unjudged(suite: Suite) -> tuple[str, ...]:
     """What `combine` leaves unjudged, each with the reason; nothing where there is no list."""
     if suite.every_reply is None:
         return ()
-    judged = _listed(suite) or _identity(suite) or suite.personas
+    judged = _listed(suite) or _identity(suite)
+    if not judged:  # a judge model reads the whole prompt
+        return ()
     others = [one for one in suite.personas if one not in judged]
     gaps = (name_gap(one.note or one.id, "only answers to its probes show it") for one in others)
-    return tuple(dict.fromkeys(gaps))
+    return tuple(dict.fromkeys((*suite.gaps, *gaps)))
 
 
 def name_gap(text: str, why: str) -> str:

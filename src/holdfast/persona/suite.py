@@ -83,6 +83,8 @@ class Suite:
     """The JSON of the character card that it was imported from."""
     every_reply: tuple[str, ...] | None = None
     """Ids of the personas that every reply has to keep; None where the file does not say."""
+    gaps: tuple[str, ...] = ()
+    """What the prompt of a draft asks for and none of the personas judges, each with the reason."""
 
     def under(self, prompt: str) -> Suite:
         """The same personas, probes and judges with another system prompt."""

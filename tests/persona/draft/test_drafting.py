@@ -315,6 +315,11 @@ def test_a_prompt_without_demands_is_one_sentence(prompt: str) -> None:
         draft(prompt)
 
 
+def test_who_has_a_judge_model_is_not_told_to_name_one() -> None:
+    with pytest.raises(PersonaError, match="no demand was found in this prompt: write"):
+        draft("Hold on to what was agreed.", rubrics=True)
+
+
 def test_a_drafted_file_loads_and_its_hash_ties_it_to_its_prompt(tmp_path: Path) -> None:
     result = draft(ADA + '\n\nYou must be as curious as a "cat\'s" \\ paw.')
     path = tmp_path / "ada.toml"

@@ -198,7 +198,7 @@ class PersonaSource:
     )
 
     def into(
-        self, settings: S, field: str = "persona", *, rubrics: bool = False, whole: bool = False
+        self, settings: S, field: str = "persona", *, rubrics: bool = False, probed: bool = True
     ) -> S:
         """The settings with the drafted personas, those of a file under the prompt, or as they are.
 
@@ -206,7 +206,7 @@ class PersonaSource:
             settings: a command's settings.
             field: the field that personas go into.
             rubrics: whether a model judges what no rule can.
-            whole: one persona, judged by what every reply has to keep, as recorded replies are.
+            probed: whether every persona is probed; of recorded replies the result names the gaps.
         """
         value = getattr(settings, field)
         if field == "persona" and value is not None and self.prompt is not None and not self.card:
@@ -215,13 +215,12 @@ class PersonaSource:
 
             suite = value if isinstance(value, Suite) else load_suite(value)
             return replace(settings, **{field: suite.under(text_or_file(self.prompt))})
-        result = self.draft(value, rubrics=rubrics, whole=whole)
+        result = self.draft(value, rubrics=rubrics)
         if result is None:
             return settings
-        suite = result.suite
-        if whole:
-            suite = replace(suite, personas=(result.whole,), every_reply=None)
-        return replace(settings, **{field: suite})
+        if probed:
+            _print_gaps((), result.gaps())
+        return replace(settings, **{field: result.suite})
 
     def as_one(self, file: str | None) -> Persona | None:
         """The persona of a log or of traffic, None where none is named; its gaps are printed.
@@ -229,27 +228,25 @@ class PersonaSource:
         Args:
             file: FILE or FILE:ID, in place of the prompt or the card.
         """
-        if draft := self.draft(file, whole=True):
-            return draft.whole
-        if file is None:
-            return None
-        from holdfast.persona.every_reply import as_one, name_judged, name_probed_only
+        from holdfast.persona.every_reply import as_one, name_judged, name_unjudged
         from holdfast.persona.suite import load_suite
 
-        suite = load_suite(file)
-        persona = as_one(suite, file)
-        _print_gaps(name_judged(suite), name_probed_only(suite))
+        if draft := self.draft(file):
+            suite = draft.suite
+        elif file is not None:
+            suite = load_suite(file)
+        else:
+            return None
+        persona = as_one(suite, str(file))
+        _print_gaps(name_judged(suite), name_unjudged(suite))
         return persona
 
-    def draft(
-        self, own_personas: object = None, *, rubrics: bool = False, whole: bool = False
-    ) -> Draft | None:
+    def draft(self, own_personas: object = None, *, rubrics: bool = False) -> Draft | None:
         """The draft of the prompt or the card, None where neither is named; said on standard error.
 
         Args:
             own_personas: personas that another option names, which leaves no room for these.
             rubrics: whether a model judges what no rule can.
-            whole: whether replies are judged by what every reply has to keep.
         """
         if self.prompt is None and self.card is None:
             return None
@@ -258,7 +255,6 @@ class PersonaSource:
         from holdfast.persona.cards.card import read_card
         from holdfast.persona.cards.persona import draft_card
         from holdfast.persona.draft.drafting import draft
-        from holdfast.persona.every_reply import name_judged
         from holdfast.persona.files import text_or_file
         from holdfast.report.words import quantity
 
@@ -270,7 +266,6 @@ class PersonaSource:
             result, character = draft_card(read_card(self.card), rubrics=rubrics)
             ignored = character.ignored
         print(f"drafted {quantity(len(result.demands), 'persona')}", file=sys.stderr)
-        _print_gaps(name_judged(result.suite) if whole else (), result.gaps(whole=whole))
         if ignored:
             print(f"left out of the card: {'; '.join(ignored)}", file=sys.stderr)
         return result

@@ -42,6 +42,7 @@ def read_history(
     *,
     own_prompts: bool = False,
     whole: Persona | None = None,
+    rubrics: bool = False,
 ) -> History:
     """The chats of a log as planned conversations.
 
@@ -52,6 +53,7 @@ def read_history(
         format: the format; by default it is recognised.
         own_prompts: whether the log's system prompts are the personas, where no line names one.
         whole: the persona of chats whose line names none.
+        rubrics: whether a model judges what no rule can.
 
     Raises:
         HoldfastError: the log cannot be read, or nothing in it fits.
@@ -60,7 +62,7 @@ def read_history(
     chats = join_chats(list(log.chats()))
     drafts = None
     if own_prompts and not any(chat.persona for chat in chats):
-        drafts = draft_personas(path, chats)
+        drafts = draft_personas(path, chats, rubrics=rubrics)
     by_id = {persona.id: persona for persona in personas}
     conversations: list[Conversation] = []
     for chat in chats:

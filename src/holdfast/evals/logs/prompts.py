@@ -2,7 +2,7 @@
 
 Each distinct prompt is drafted by rules into one persona, judged by what every reply has to keep
 (`Draft.whole`). What only answers to probes show, and what no rule reads, is listed. A prompt that
-only a judge model can judge in a reply has a persona only where all are such.
+only a judge model can judge in a reply has a persona where there is one, or where all are such.
 """
 
 from __future__ import annotations
@@ -49,12 +49,15 @@ class PromptPersonas:
         return replace(reading, prompts=self.count, judged=self.judged, unjudged=self.unjudged)
 
 
-def draft_personas(path: Path, chats: Iterable[RecordedChat]) -> PromptPersonas:
+def draft_personas(
+    path: Path, chats: Iterable[RecordedChat], *, rubrics: bool = False
+) -> PromptPersonas:
     """A persona for each distinct system prompt of some chats.
 
     Args:
         path: the log, for errors.
         chats: its chats.
+        rubrics: whether a model judges what no rule can.
 
     Raises:
         HoldfastError: there are no system prompts, or nothing in them can be judged.
@@ -67,13 +70,15 @@ def draft_personas(path: Path, chats: Iterable[RecordedChat]) -> PromptPersonas:
     ids: set[str] = set()
     for prompt in prompts:
         try:
-            drafts[prompt] = draft(prompt)
+            drafts[prompt] = draft(prompt, rubrics=rubrics)
         except PersonaError as error:
             unjudged[name_gap(prompt, str(error))] = None
     by_rule = {prompt: one for prompt, one in drafts.items() if not only_model_judges(one.whole)}
-    for prompt in [one for one in drafts if by_rule and one not in by_rule]:
-        unjudged[name_gap(prompt, "no rule sees in a reply what it asks for")] = None
-    for prompt, result in (by_rule or drafts).items():
+    if by_rule and not rubrics:
+        for prompt in [one for one in drafts if one not in by_rule]:
+            unjudged[name_gap(prompt, "no rule sees in a reply what it asks for")] = None
+        drafts = by_rule
+    for prompt, result in drafts.items():
         whole = result.whole
         id, number = whole.id, 2
         while id in ids:

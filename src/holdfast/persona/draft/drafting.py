@@ -35,7 +35,7 @@ from holdfast.persona.draft.language import language_of_replies, read_language
 from holdfast.persona.draft.length import read_length
 from holdfast.persona.draft.refusals import read_refusals
 from holdfast.persona.draft.tone import read_tone
-from holdfast.persona.every_reply import combine, name_gap, name_probed_only, only_model_judges
+from holdfast.persona.every_reply import combine, name_gap, name_unjudged
 from holdfast.persona.suite import Persona, Problem, Suite, check_suite
 
 RULES = (
@@ -99,11 +99,7 @@ class Draft:
         Args:
             whole: whether replies are judged by `whole`, which answers no probes.
         """
-        if whole and only_model_judges(self.whole):
-            return ()
-        gaps = [name_gap(one.text, one.why) for one in self.unjudged]
-        gaps += [name_gap(text, "no rule reads it, nor a demand in it") for text in self.described]
-        return (*gaps, *(name_probed_only(self.suite) if whole else ()))
+        return name_unjudged(self.suite) if whole else self.suite.gaps
 
     def problems(self) -> list[Problem]:
         """Examples that a judge scores on the wrong side."""
@@ -159,6 +155,11 @@ def draft(
     if rubrics:
         demands += [_rubric(one.text) for one in unjudged]
         unjudged = []
+    if not demands and rubrics:
+        raise PersonaError(
+            "no demand was found in this prompt: write the persona "
+            "yourself (docs/guide/personas.md)."
+        )
     if not demands:
         why = "" if author is None else f", and {unjudged[0].why}" if unjudged else ""
         other = "a --judge-model" if author else "a --judge-model or an --author-model"
@@ -171,7 +172,9 @@ def draft(
     demands = _rename_repeats(demands)
     personas = tuple(_persona(one, prefix, prompt) for one in demands)
     every_reply = tuple(one.id for one, keep in zip(personas, always, strict=True) if keep)
-    suite = Suite(prefix, personas, every_reply=every_reply)
+    gaps = [name_gap(one.text, one.why) for one in unjudged]
+    gaps += [name_gap(text, "no rule reads it, nor a demand in it") for text in descriptions]
+    suite = Suite(prefix, personas, every_reply=every_reply, gaps=tuple(gaps))
     return Draft(prompt, suite, tuple(demands), tuple(unjudged), tuple(descriptions))
 
 
