@@ -39,11 +39,8 @@ def drift(
     ] = None,
 ) -> None:
     """Measure persona drift: two models chat, and the agent is probed after every round."""
-    settings = source.into(
-        settings,
-        rubrics=others.judge_model is not None,
-        probed=settings.history is None,
-    )
+    rubrics = others.judge_model is not None
+    settings = source.into(settings, rubrics=rubrics, probed=settings.history is None)
     open_model = partial(models.open, context=context, price=price)
     # Recorded chats can be judged without a model; everything else is about one.
     name = model or (None if settings.history else "mini")
@@ -63,15 +60,8 @@ def drift(
         if planning.plan:
             if subject is None:
                 raise HoldfastError("--plan measures a model: name one with --model.")
-            estimate = estimate_drift(
-                subject,
-                settings,
-                user_model=agents[-1],
-                rubrics=others.judge_model is not None,
-            )
-            beside = name_uncounted(
-                rounds=settings.rounds, screen=settings.screen, judge=others.judge_model is not None
-            )
+            estimate = estimate_drift(subject, settings, user_model=agents[-1], rubrics=rubrics)
+            beside = name_uncounted(rounds=settings.rounds, screen=settings.screen, judge=rubrics)
             session.print_estimate(estimate, output.as_json, beside)
             return
         result = measure_drift(

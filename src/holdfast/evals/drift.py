@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,14 +36,13 @@ from holdfast.evals.conversation.curves import curves
 from holdfast.evals.conversation.estimate import estimate
 from holdfast.evals.conversation.judging import judge_conversations, reach_judge_of
 from holdfast.evals.conversation.prompt_share import prompt_share
-from holdfast.evals.conversation.recorded import read_history
+from holdfast.evals.conversation.recorded import cast_history
 from holdfast.evals.conversation.rounds import SelfChat
 from holdfast.evals.conversation.screening import screen
 from holdfast.evals.conversation.settings import ConversationProtocol, ConversationSettings
 from holdfast.evals.conversation.setup import (
     Cast,
     Screening,
-    agents_of,
     check,
     draw_cast,
     manifest,
@@ -55,7 +54,6 @@ from holdfast.evals.full_length import full_length
 from holdfast.evals.logs.formats import FORMAT_HELP
 from holdfast.evals.tasks.model_judge import count_verdicts
 from holdfast.models.fact_check import FactCheckedBackend
-from holdfast.persona.every_reply import combine, name_judged, name_unjudged
 from holdfast.report.drift.headline import headline
 from holdfast.report.words import low_ceiling
 from holdfast.results.conversation import JudgedConversation, RoundRecord
@@ -315,34 +313,14 @@ def _of_backend(model: Backend | None) -> dict[str, Any]:
 def _cast(
     settings: DriftSettings, model: Backend | None, screening: Screening | None, *, rubrics: bool
 ) -> tuple[Cast, int]:
-    """Who meets whom, in self-chat or in recorded chats, and for how many rounds.
-
-    With `rubrics`, a model judges what a log's own prompts ask for and no rule can judge.
-    """
+    """Who meets whom, in self-chat or in recorded chats, and for how many rounds."""
     if settings.history is None:
         rounds = 8 if settings.rounds is None else settings.rounds
         return draw_cast(settings, model, screening), rounds
     if model is None:
         settings.require_model()
-    source = settings.persona or settings.suite or settings.agents
-    personas, suite = agents_of(settings, model)
-    whole = None if settings.agents or suite.every_reply is None else combine(suite)
-    history = read_history(
-        Path(settings.history),
-        personas,
-        settings.seed,
-        settings.format,
-        own_prompts=not source,
-        whole=whole,
-        rubrics=rubrics,
-    )
-    if history.reading.prompts is not None:
-        suite = replace(suite, name="the log's system prompts", personas=history.personas)
-    longest = max(len(c.script or ()) // 2 for c in history.conversations)
-    reading = history.reading
-    if whole and any(one.agent is whole for one in history.conversations):
-        reading = replace(reading, judged=name_judged(suite), unjudged=name_unjudged(suite))
-    cast = Cast(history.conversations, suite, suite.fillers, reading=reading)
+    cast = cast_history(Path(settings.history), settings.format, settings, model, rubrics=rubrics)
+    longest = max(len(c.script or ()) // 2 for c in cast.conversations)
     return cast, min(settings.rounds or longest, longest)
 
 

@@ -163,8 +163,9 @@ def test_a_higher_control_is_named_with_the_cost_that_it_was_passed_over_for() -
         recommendation = advice(none, *rivals)
         assert recommendation.control == "anchor"
         assert recommendation.sentence.endswith(
-            f"{HIGHER}tokens a reply and 1.20 times the time a token: of controls that the 12 to "
-            "choose on do not tell from the best, compare takes the cheapest."
+            f"{HIGHER}tokens a reply and 1.20 times the time a token (1.20 to 1.20): of "
+            "controls that the 12 to choose on do not tell from the best, compare takes the "
+            "cheapest."
         )
 
 
@@ -176,14 +177,15 @@ def test_a_higher_control_is_named_that_was_lower_where_the_choice_was_made() ->
     recommendation = advice(none, anchor, alike)
     assert recommendation.control == "anchor"
     assert recommendation.sentence.endswith(
-        f"{HIGHER}tokens a reply and 1.00 times the time a token: on the 12 to choose on both are "
-        "as good as the best and cost alike, and anchor is at least as high."
+        f"{HIGHER}tokens a reply and 1.00 times the time a token (1.00 to 1.00): on the "
+        "12 to choose on both are as good as the best and cost alike, and anchor is at least as "
+        "high."
     )
     alike.scores[recommendation.chosen_on] = 0.83
     alike.scores[recommendation.reported_on] = 1.0
     assert advice(none, anchor, alike).sentence.endswith(
-        f"{HIGHER}tokens a reply and 1.00 times the time a token: the 12 to choose on show it "
-        "below the best."
+        f"{HIGHER}tokens a reply and 1.00 times the time a token (1.00 to 1.00): the 12 "
+        "to choose on show it below the best."
     )
 
 

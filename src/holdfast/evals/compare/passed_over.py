@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from holdfast.report.compare.sentences import times_of_none
 from holdfast.results.compare import ControlRow
 
 LOSS = 0.02
@@ -76,7 +77,5 @@ def late(row: ControlRow) -> float:
 
 def costs(row: ControlRow) -> list[str]:
     """What it costs; nothing where that was not measured."""
-    tokens, time = row.relative_tokens, row.relative_ms_per_token
-    parts = [f"{tokens:.2f} times the tokens a reply"] if tokens else []
-    parts += [f"{time:.2f} times the time a token"] if time else []
-    return [f"at {' and '.join(parts)}"] if parts else []
+    times = times_of_none(row)
+    return [f"at {times}"] if times else []

@@ -9,15 +9,19 @@ last user message without a reply, are left out too; consecutive messages of one
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from holdfast.core.backend import Backend
 from holdfast.core.seeds import seed_of
 from holdfast.evals.conversation.plan import Conversation
+from holdfast.evals.conversation.settings import ConversationSettings
+from holdfast.evals.conversation.setup import Cast, agents_of
 from holdfast.evals.logs.chat import RecordedChat, RoleAndText, Unfit
 from holdfast.evals.logs.joining import join_chats
 from holdfast.evals.logs.prompts import draft_personas
 from holdfast.evals.logs.read import LogFile
+from holdfast.persona.every_reply import combine, name_judged, name_unjudged
 from holdfast.persona.suite import Persona
 from holdfast.results.recorded.log import BadLine, LogReading
 
@@ -32,6 +36,43 @@ class History:
     """The personas that its chats may have."""
     reading: LogReading
     """What the log was read as, and which of its lines do not fit."""
+
+
+def cast_history(
+    path: Path,
+    format: str | None,
+    settings: ConversationSettings,
+    model: Backend | None,
+    *,
+    rubrics: bool,
+) -> Cast:
+    """Who meets whom in the chats of a log: the personas of the settings, or of its own prompts.
+
+    Args:
+        path: the log.
+        format: its format; by default it is recognised.
+        settings: the personas and the seed.
+        model: what is probed, if anything.
+        rubrics: whether a model judges what no rule can.
+    """
+    source = settings.persona or settings.suite or settings.agents
+    personas, suite = agents_of(settings, model)
+    whole = None if settings.agents or suite.every_reply is None else combine(suite)
+    history = read_history(
+        path,
+        personas,
+        settings.seed,
+        format,
+        own_prompts=not source,
+        whole=whole,
+        rubrics=rubrics,
+    )
+    reading = history.reading
+    if reading.prompts is not None:
+        suite = replace(suite, name="the log's system prompts", personas=history.personas)
+    if whole and any(one.agent is whole for one in history.conversations):
+        reading = replace(reading, judged=name_judged(suite), unjudged=name_unjudged(suite))
+    return Cast(history.conversations, suite, suite.fillers, reading=reading)
 
 
 def read_history(

@@ -155,18 +155,8 @@ def draft(
     if rubrics:
         demands += [_rubric(one.text) for one in unjudged]
         unjudged = []
-    if not demands and rubrics:
-        raise PersonaError(
-            "no demand was found in this prompt: write the persona "
-            "yourself (docs/guide/personas.md)."
-        )
     if not demands:
-        why = "" if author is None else f", and {unjudged[0].why}" if unjudged else ""
-        other = "a --judge-model" if author else "a --judge-model or an --author-model"
-        raise PersonaError(
-            f"nothing in this prompt can be judged by a rule{why}: name {other}, or write the "
-            "persona yourself (docs/guide/personas.md)."
-        )
+        raise _no_demands(unjudged, rubrics=rubrics, author=author is not None)
     prefix = as_id(name or reader.name or "mine", 2)[:_LONGEST_ID]
     always = [_always(one) for one in demands]
     demands = _rename_repeats(demands)
@@ -176,6 +166,17 @@ def draft(
     gaps += [name_gap(text, "no rule reads it, nor a demand in it") for text in descriptions]
     suite = Suite(prefix, personas, every_reply=every_reply, gaps=tuple(gaps))
     return Draft(prompt, suite, tuple(demands), tuple(unjudged), tuple(descriptions))
+
+
+def _no_demands(unjudged: Sequence[Unjudged], *, rubrics: bool, author: bool) -> PersonaError:
+    """The error of a prompt that no persona can be drafted from."""
+    if rubrics:
+        sentence = "no demand was found in this prompt: write"
+    else:
+        why = f", and {unjudged[0].why}" if author and unjudged else ""
+        other = "a --judge-model" if author else "a --judge-model or an --author-model"
+        sentence = f"nothing in this prompt can be judged by a rule{why}: name {other}, or write"
+    return PersonaError(f"{sentence} the persona yourself (docs/guide/personas.md).")
 
 
 def _read(parts: Sequence[str], reader: Reader) -> tuple[list[Demand], list[Unjudged], list[str]]:

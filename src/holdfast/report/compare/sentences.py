@@ -35,6 +35,16 @@ def headline(recommendation: str) -> tuple[str, str]:
     return use.rstrip("."), capitalise(why)
 
 
+def times_of_none(row: ControlRow) -> str:
+    """What a control costs beside none, in words; empty where that was not measured."""
+    tokens, time = row.relative_tokens, row.relative_ms_per_token
+    parts = [f"{tokens:.2f} times the tokens a reply"] if tokens is not None else []
+    if time is not None:
+        interval = f" ({between(row.relative_ms_interval)})" if row.relative_ms_interval else ""
+        parts.append(f"{time:.2f} times the time a token{interval}")
+    return " and ".join(parts)
+
+
 def lead_sentences(summary: CompareSummary) -> list[str]:
     """What none loses, what the chosen control buys and costs, and what would hold better."""
     entries = control_entries(summary)
@@ -84,14 +94,8 @@ def _capability_says_nothing(summary: CompareSummary) -> str:
 
 
 def _cost(none: ControlRow, row: ControlRow) -> str:
-    tokens, time = row.relative_tokens, row.relative_ms_per_token
-    parts = []
-    if tokens is not None:
-        parts.append(f"{tokens:.2f} times the tokens a reply")
-    if time is not None:
-        interval = f" ({between(row.relative_ms_interval)})" if row.relative_ms_interval else ""
-        parts.append(f"{time:.2f} times the time a token{interval}")
-    costs = [f"it takes {' and '.join(parts)}"] if parts else []
+    times = times_of_none(row)
+    costs = [f"it takes {times}"] if times else []
     edges = inconclusive([none.capability, row.capability], 0.0)
     if row.capability_delta is not None and edges is None:
         change = signed_number(row.capability_delta, row.capability_delta_interval)
