@@ -129,3 +129,16 @@ def test_every_persona_length_and_interval_fits_a_wide_page(open_page: Open) -> 
     page = open_page(render(summary(numbers=numbers), {})).page
     over = page.locator(".scroll").evaluate("e => e.scrollWidth - e.clientWidth")
     assert over <= 0
+
+
+def test_the_pairs_are_listed_by_category_and_a_cell_opens_its_own(open_page: Open) -> None:
+    cells = [row("math", 0.1, 0.0, 0.2), row("recall", 0.1, 0.0, 0.2)]
+    rows = tuple(replace(one, length=length) for one in cells for length in LENGTHS)
+    numbers = replace(summary().numbers, rows=rows, matrix=())
+    page = open_page(render(summary(numbers=numbers), PAIRS)).page
+    outer = page.locator("section > .cell-pairs > summary")
+    assert outer.all_inner_texts() == ["math 3 cells", "recall 3 cells"]
+    asked = page.get_by_text("2 + 2?")
+    assert not asked.is_visible()
+    page.locator('a[href="#m/math/matched/full/system"]').click()
+    assert asked.is_visible()

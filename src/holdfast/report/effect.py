@@ -10,7 +10,7 @@ This module knows the summary and the pairs. It knows no charts: the map is a ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def render(summary: EffectSummary, pairs: Pairs) -> str:
         headline=finding,
         why=why,
         maps=maps,
-        cells=list(_cells(summary, pairs)),
+        groups=_groups(summary, pairs),
         matrix=_matrix(summary),
     )
 
@@ -95,28 +95,38 @@ def _cell(row: EffectRow | None) -> dict[str, Any] | None:
     }
 
 
-def _cells(summary: EffectSummary, pairs: Pairs) -> Iterator[dict[str, Any]]:
-    """The pairs behind every cell, texts in two parts."""
+def _groups(summary: EffectSummary, pairs: Pairs) -> list[dict[str, Any]]:
+    """The pairs behind every cell, by model and category."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in summary.numbers.rows:
-        place = "system prompt" if row.placement == "system" else "user message"
-        yield {
-            "key": row.cell,
-            "name": f"{row.category}, {row.persona}, {row.length}, {place}",
-            "model": row.model if len(summary.models) > 1 else "",
-            "delta": signed_number(row.delta, row.interval),
-            "interval": signed_span(row.interval),
-            "n": row.n,
-            "pairs": [
-                {
-                    "expert": pair.expert,
-                    "turns": [fold_text(text) for text in pair.turns],
-                    "without": [fold_text(text) for text in pair.without],
-                    "with": [fold_text(text) for text in pair.with_persona],
-                    "scores": [number(score) for score in pair.scores],
-                }
-                for pair in pairs.get(row.cell, ())
-            ],
-        }
+        groups.setdefault((row.model, row.category), []).append(_pairs_of(row, pairs))
+    several = len(summary.models) > 1
+    return [
+        {"model": model if several else "", "category": category, "cells": cells}
+        for (model, category), cells in groups.items()
+    ]
+
+
+def _pairs_of(row: EffectRow, pairs: Pairs) -> dict[str, Any]:
+    """The pairs behind a cell, texts in two parts."""
+    place = "system prompt" if row.placement == "system" else "user message"
+    return {
+        "key": row.cell,
+        "name": f"{row.persona}, {row.length}, {place}",
+        "delta": signed_number(row.delta, row.interval),
+        "interval": signed_span(row.interval),
+        "n": row.n,
+        "pairs": [
+            {
+                "expert": pair.expert,
+                "turns": [fold_text(text) for text in pair.turns],
+                "without": [fold_text(text) for text in pair.without],
+                "with": [fold_text(text) for text in pair.with_persona],
+                "scores": [number(score) for score in pair.scores],
+            }
+            for pair in pairs.get(row.cell, ())
+        ],
+    }
 
 
 def _matrix(summary: EffectSummary) -> list[dict[str, Any]]:
