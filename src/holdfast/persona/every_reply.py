@@ -107,7 +107,7 @@ def name_judged(suite: Suite) -> tuple[str, ...]:
     if suite.every_reply is None:
         return ()
     if listed := _listed(suite):
-        return tuple(dict.fromkeys(shorten(p.note or p.id, MOST_CHARACTERS) for p in listed))
+        return tuple(dict.fromkeys(_part(p.note or p.id) for p in listed))
     if _identity(suite):
         return ("who speaks, the persona or somebody in its place",)
     why = "by nothing but a judge model: no rule sees it in a reply"
@@ -128,4 +128,9 @@ def name_unjudged(suite: Suite) -> tuple[str, ...]:
 
 def name_gap(text: str, why: str) -> str:
     """A part of a prompt that is not judged, in few characters and with the reason."""
-    return f"{shorten(text, MOST_CHARACTERS)} ({why})"
+    return f"{_part(text)} ({why})"
+
+
+def _part(text: str) -> str:
+    """A part of a prompt as an item of a list, in few characters."""
+    return shorten(text, MOST_CHARACTERS).removesuffix(".")

@@ -19,6 +19,9 @@ from holdfast.results.fidelity import (
     SuiteDetails,
 )
 
+LOWEST = 10
+"""Personas that the page lists with their weakest answers; the others are folded."""
+
 
 def write_fidelity(summary: FidelitySummary, path: Path) -> None:
     """Write the page. Raises `RunError` where the file cannot be written."""
@@ -37,6 +40,7 @@ def render(summary: FidelitySummary) -> str:
         tasks=_tasks(summary),
         figure_=_personas(summary),
         judges=_judges(summary),
+        lowest=LOWEST,
         rows=[
             {
                 "persona": row.persona,

@@ -160,6 +160,18 @@ def test_recorded_chats_without_a_model_are_called_that() -> None:
     assert 'class="line replies"' not in html
 
 
+def test_one_measured_round_has_no_course_and_no_change() -> None:
+    summary, talks = record_chats(4, 1)
+    for part in summary["by_category"].values():
+        part["stability"][0], part["interval"][0] = None, [None, None]
+    html = render(summary, talks)
+    ledger = html.partition('<div class="ledger">')[2].partition("</table>")[0]
+    assert "<caption>The only round</caption>" in ledger and "change in the agent" not in ledger
+    assert ledger.count('<th scope="col">round') == 1
+    panels = html.partition("By category</h2>")[2].partition("</section>")[0]
+    assert 'class="n">' in panels and "→" not in panels
+
+
 def test_recorded_chats_with_a_model_draw_replies_beside_probes() -> None:
     summary, talks = run(4, 2)
     replies = {

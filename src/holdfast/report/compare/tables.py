@@ -234,7 +234,7 @@ def beside_none(summary: CompareSummary) -> tuple[str, list[MeasurePair]]:
     time = _time(other)
     if time.sort is not None:
         span = Cell(time.small or "–")
-        pairs.append(MeasurePair("time a token", Cell("1 ×"), Cell(time.text), span))
+        pairs.append(MeasurePair("time a token", Cell("1.00 ×"), Cell(time.text), span))
     return other.name, pairs
 
 

@@ -298,8 +298,10 @@ def categories(summary: DriftSummary) -> list[Panel]:
             for r, (v, span) in enumerate(zip(values, spans, strict=True))
         ]
         whole = to_the_end.get(name)
-        course = f"{number(first_of(whole.stability if whole else values))} → "
-        course += number(whole.stability[-1] if whole else None)
+        scores = whole.stability if whole else values
+        course = number(first_of(scores))
+        if start_of(scores) < len(scores) - 1:
+            course += f" → {number(whole.stability[-1] if whole else None)}"
         description = (
             f"Mean judge score from 0 to 1 by round, from {course}; floor {number(floor)}."
         )

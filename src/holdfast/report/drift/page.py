@@ -35,6 +35,7 @@ def write_drift(
 def render(summary: DriftSummary, conversations: Sequence[JudgedConversation]) -> str:
     """The page as text."""
     entries = transcript.entries(conversations)
+    start = words.start_of(summary.curves_to_the_end.stability)
     return shell.fill(
         "drift/page.html.j2",
         s=summary,
@@ -46,7 +47,8 @@ def render(summary: DriftSummary, conversations: Sequence[JudgedConversation]) -
         failures=words.count_failures(vars(summary.costs.failures)),
         headline=headline.headline(summary),
         log=words.log_reading(summary.history) if summary.history else [],
-        start=words.start_of(summary.curves_to_the_end.stability),
+        start=start,
+        course=start < summary.setting.rounds,
         recorded=not any(entry.user for entry in entries),
         standfirst=headline.standfirst(summary),
         stability=figures.stability(summary),
