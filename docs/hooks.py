@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from holdfast.cli import app
-from holdfast.core.settings import Option, flag
+from holdfast.core.settings import Option
 
 HELP = re.compile(r"^<!-- help of `holdfast(?P<words>[^`]*)` -->$", re.MULTILINE)
 FIELDS = re.compile(r"^<!-- fields of `(?P<settings>[^`]+)` -->$", re.MULTILINE)
@@ -47,7 +47,7 @@ def _field_rows(settings: Any, before: str) -> Iterator[str]:
         default = one.default if one.default_factory is MISSING else one.default_factory()
         option: Option | None = one.metadata.get("option")
         if option:
-            usual = flag(f"no_{one.name}" if default is True else one.name)
+            usual = f"--{'no-' if default is True else ''}{one.name.replace('_', '-')}"
             name = option.flags[0].split("/")[-1] if option.flags else usual
             value = "" if default in (None, ()) else f"`{default!r}`"
             yield f"| `{before}{one.name}` | {value} | `{name}` | {option.help} |"

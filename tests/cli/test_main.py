@@ -6,6 +6,7 @@ import errno
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import pytest
 import typer
@@ -35,6 +36,27 @@ def ending(
         return exit.value.code, capsys.readouterr().err
 
     return end
+
+
+def test_a_sentence_of_the_library_names_the_options_of_the_command_that_was_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app, group = typer.Typer(pretty_exceptions_enable=False), typer.Typer()
+
+    @group.command()
+    def choose(
+        log: str, agents: Annotated[str, typer.Option("--agent")] = "", max_new_tokens: int = 1
+    ) -> None:
+        raise RunError("raise `max_new_tokens` or `rounds`, or choose `agents` for `log`.")
+
+    group.command("other")(lambda: None)
+    app.add_typer(group, name="group")
+    app.command("alone")(lambda: None)
+    monkeypatch.setattr(cli, "app", app)
+    with pytest.raises(SystemExit):
+        cli.main(["group", "choose", "group"])
+    sentence = "raise --max-new-tokens or `rounds`, or choose --agent for `log`."
+    assert capsys.readouterr().err == f"holdfast: {sentence}\n"
 
 
 def test_help_imports_neither_torch_nor_transformers() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 import typer
 
+import holdfast
 from commands import one_sentence, run_command
 from holdfast.cli import app
 from holdfast.cli.options import LocalOptions, ModelOptions
@@ -18,6 +21,8 @@ from holdfast.core.errors import HoldfastError, ModelError
 from holdfast.core.settings import settle
 from holdfast.evals.compare.settings import CompareSettings
 from holdfast.models import load as models
+
+SOURCE = Path(holdfast.__file__).parent
 
 
 def test_base_and_template_options_reach_the_loader(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,3 +227,16 @@ def test_a_command_is_kept_without_key_and_password(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("sys.argv", ["holdfast", *arguments])
     command = own_command()
     assert "sesame" not in command and "@host/v1" in command and command.endswith("a@b")
+
+
+def test_no_error_of_the_library_names_an_option_of_the_command_line() -> None:
+    commands = dict(leaves(typer.main.get_command(app))).values()
+    options = {flag for one in commands for param in one.params for flag in param.opts}
+    for path in SOURCE.rglob("*.py"):
+        # The server's refusals are read by clients, and its operator knows options alone.
+        if path.relative_to(SOURCE).parts[0] in ("cli", "serve"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Raise) and "Error(" in (text := ast.unparse(node)):
+                named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)) & options
+                assert not named, f"{path}, line {node.lineno}: {named}"

@@ -111,7 +111,7 @@ def test_what_is_set_is_named_before_what_is_drawn_by_it(tmp_path: Path) -> None
     drawn = {"conversations": [[0, "a"], [1, "b"]], "personas": {"a": {"id": "a"}}}
     Run(tmp_path, {"protocol": protocol, **drawn, "controls": ["none"]})
     fewer = {"conversations": [[0, "c"]], "personas": {"c": {"id": "c"}}}
-    with pytest.raises(RunError, match=r"run: the number of conversations \(--pairs or --h.*1; ch"):
+    with pytest.raises(RunError, match=r"run: the number of conversations \(`pairs` or `h.*1; ch"):
         Run(tmp_path, {"protocol": protocol, **fewer, "controls": ["none"]})
     warmer = {"sampling": {"temperature": 1.5}, "batch": 4}
     with pytest.raises(RunError, match=r"run: temperature was 1\.0, is 1\.5; choose"):
@@ -141,7 +141,7 @@ def test_a_run_of_an_api_at_another_address_says_how_it_goes_on(tmp_path: Path) 
     moved = {"model": {"model": "m", "base_url": "http://localhost:2/v1"}, "seed": 0}
     with pytest.raises(RunError, match="same model answers at both addresses, write the new one"):
         Run(tmp_path, moved)
-    with pytest.raises(RunError, match=r"choose another --out$"):
+    with pytest.raises(RunError, match=r"choose another `out`$"):
         Run(tmp_path, {**moved, "seed": 1})
     (tmp_path / "manifest.json").write_text(dumps(moved), encoding="utf-8")
     assert Run(tmp_path, moved).records == [{"n": 1}]
@@ -173,7 +173,7 @@ def test_a_line_that_is_not_json_is_refused_not_skipped(tmp_path: Path) -> None:
 
 def test_a_path_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="is a file: --out names a folder"):
+    with pytest.raises(RunError, match="is a file: `out` names a folder"):
         Run(tmp_path / "file", MANIFEST)
 
 
@@ -264,7 +264,7 @@ def test_a_finished_run_on_a_read_only_disk_is_read_and_says_what_was_not_writte
     line = capsys.readouterr().err
     assert line.count("\n") == 1 and "page and summary could not be written there (Read-on" in line
     again.append([{"n": 2}])
-    with pytest.raises(RunError, match="choose another --out"):
+    with pytest.raises(RunError, match="choose another `out`"):
         again.finish({"mean": 2})
 
 

@@ -181,7 +181,7 @@ def test_the_command_says_what_a_shard_did_and_then_sums_up(
     summary = json.loads(capsys.readouterr().out)
     assert summary["shard"] == "1/2" and (summary["units"], summary["of"]) == (2, 4)
     assert run_command(*args, "--shard", "2/2") == 0
-    assert "the same command without --shard sums up" in capsys.readouterr().out
+    assert "the same command without a shard sums up" in capsys.readouterr().out
     assert run_command(*args, "--json") == 0
     assert json.loads(capsys.readouterr().out)["conversations"] == 4
 

@@ -242,7 +242,7 @@ def test_a_finished_run_on_a_read_only_disk_gives_its_result_again(
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"pairs": 2}, "the number of conversations (--pairs or --history) was 4, is 2; choose"),
+        ({"pairs": 2}, "the number of conversations (`pairs` or `history`) was 4, is 2; choose"),
         ({"rounds": 1}, "rounds was 2, is 1; choose"),
         ({"seed": 3}, "seed was 0, is 3; choose"),
         ({"sampling": Sampling(temperature=0.5)}, "temperature was 1.0, is 0.5; choose"),
@@ -269,7 +269,7 @@ def test_a_context_that_cannot_hold_the_rounds_is_refused_with_numbers() -> None
 
 def test_a_rubric_without_a_judge_model_is_refused_before_anything_runs() -> None:
     actor = Actor()
-    with pytest.raises(HoldfastError, match="--judge-model"):
+    with pytest.raises(HoldfastError, match="`judge_model`"):
         drift(actor, suite=SMALL, persona=RUBRIC_SUITE, pairs=1, rounds=1)
     assert actor.calls == []
 
@@ -317,7 +317,7 @@ def test_another_judge_model_is_another_run(tmp_path: Path) -> None:
 
 
 def test_a_run_of_no_rounds_is_refused() -> None:
-    with pytest.raises(HoldfastError, match="--rounds is 1 or more"):
+    with pytest.raises(HoldfastError, match="`rounds` is 1 or more"):
         drift(Actor(), suite=SMALL, pairs=1, rounds=0)
 
 
@@ -386,7 +386,7 @@ def test_a_local_model_that_goes_on_after_a_round_draws_the_words_of_an_uninterr
 
 
 def test_recorded_chats_are_not_screened() -> None:
-    with pytest.raises(HoldfastError, match="--screen chooses who holds conversations"):
+    with pytest.raises(HoldfastError, match="`screen` chooses who holds conversations"):
         DriftSettings(history="log.jsonl", screen=True)
 
 

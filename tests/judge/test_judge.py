@@ -223,7 +223,7 @@ def test_a_rubric_anywhere_needs_a_model() -> None:
     assert not judge.needs_model({"name": "all", "of": [UP, AHOY]})
     judge.check(within)
     assert judge.rubrics(within) == [("It is kind.", 5)]
-    with pytest.raises(JudgeError, match=r"judge “rubric”.*--judge-model"):
+    with pytest.raises(JudgeError, match=r"judge “rubric”.*`judge_model`"):
         judge.build(within)
 
 

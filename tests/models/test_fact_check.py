@@ -100,7 +100,7 @@ def test_it_stands_for_its_backend_and_in_the_manifest() -> None:
     model: Backend = FactCheckedBackend(Actor(name="ann"))
     assert model.name == "ann" and model.local
     assert model.describe() == {"name": "ann", "verify": "neutral"}
-    with pytest.raises(HoldfastError, match="--verify is neutral"):
+    with pytest.raises(HoldfastError, match="`verify` is neutral"):
         FactCheckedBackend(Actor(), "twice")
 
 

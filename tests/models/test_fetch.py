@@ -170,5 +170,5 @@ def test_the_commands_list_and_get(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     text = CliRunner().invoke(app, ["get", "qwen3-4b"])
     assert text.stdout == f"{folder}\n" and "licence apache-2.0\n" in text.stderr
     assert isinstance(CliRunner().invoke(app, ["get", "qwen"]).exception, ModelError)
-    assert "use --model mini" in str(CliRunner().invoke(app, ["get", "mini"]).exception)
+    assert "needs no download" in str(CliRunner().invoke(app, ["get", "mini"]).exception)
     assert find_model("smollm2").package is not None

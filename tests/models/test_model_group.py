@@ -47,7 +47,7 @@ def test_it_stands_for_the_first_and_describes_all() -> None:
 
 
 def test_a_name_that_is_not_there_or_twice_or_cannot_be_written_is_refused() -> None:
-    with pytest.raises(ControlError, match="name it with --also"):
+    with pytest.raises(ControlError, match="name it with `also`"):
         ModelGroup(make_actor("first"), [make_actor("other")]).refusal(
             parse("also:third", models=True)
         )

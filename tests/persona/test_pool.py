@@ -42,7 +42,7 @@ def test_a_persona_without_a_split_is_held_out(tmp_path: Path) -> None:
     with pytest.raises(PersonaError, match="'train': give some split = \"train\", or name another"):
         pool.load(path, split="train")
     path.write_text(GOOD + '\nsplit = "train"', encoding="utf-8")
-    with pytest.raises(PersonaError, match=r"or name another pool \(permix: --held-out\)"):
+    with pytest.raises(PersonaError, match=r"or name another pool \(permix: `held_out`\)"):
         pool.load(path, split="held-out")
 
 

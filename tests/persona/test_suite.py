@@ -164,7 +164,7 @@ def test_one_persona_of_a_suite_is_a_suite() -> None:
 
 @pytest.mark.parametrize("text", ["You sing", "You sing. " * 40, "You sing: a/b: " * 40])
 def test_a_prompt_in_place_of_a_file_is_told_where_it_belongs(text: str) -> None:
-    with pytest.raises(PersonaError, match=r"no file or folder You sing.*text goes to --prompt"):
+    with pytest.raises(PersonaError, match=r"no file or folder You sing.*text goes to `prompt`"):
         load_persona(text)
 
 

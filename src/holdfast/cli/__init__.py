@@ -15,10 +15,11 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -133,7 +134,7 @@ def _end(args: list[str], mistake: int) -> int:
             return 0
         return _refuse(_usage(error), mistake)
     except HoldfastError as error:
-        return _refuse(str(error), mistake)
+        return _refuse(_name_options(str(error), command, args), mistake)
     except ModuleNotFoundError as missing:
         if (extra := extra_of(missing)) is None:
             raise
@@ -148,6 +149,14 @@ def _end(args: list[str], mistake: int) -> int:
             raise
         return _refuse(_sentence(error), mistake)
     return 0
+
+
+def _name_options(sentence: str, command: Any, args: Sequence[str]) -> str:
+    """The library's sentence with the command's options for settings, which it has in backticks."""
+    for word in args:
+        command = getattr(command, "commands", {}).get(word, command)
+    options = {one.name: one.opts[0] for one in command.params if one.opts[0].startswith("--")}
+    return re.sub(r"`(\w+)`", lambda name: options.get(name[1], name[0]), sentence)
 
 
 def _refuse(sentence: str, code: int) -> int:

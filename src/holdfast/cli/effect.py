@@ -13,7 +13,7 @@ from holdfast.cli import options, session
 from holdfast.cli.options.flatten import flatten_options
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.core.settings import changed_flags
+from holdfast.core.settings import changed_settings
 from holdfast.evals.effect.settings import EffectSettings
 from holdfast.persona.experts import Expert
 from holdfast.persona.files import text_or_file
@@ -79,7 +79,7 @@ def _alone(settings: EffectSettings, prompt: str) -> EffectSettings:
         raise HoldfastError("give --prompt or --personas, not both.")
     if not prompt:
         raise HoldfastError("--prompt needs a system prompt: give its text, or @FILE.")
-    if unread := changed_flags(settings, "lengths"):
+    if unread := changed_settings(settings, "lengths"):
         raise HoldfastError(f"{unread[0]} is of --personas, and a --prompt has but one: leave it.")
     return replace(settings, personas=(Expert("prompt", (), *(prompt,) * 3),), lengths=("full",))
 

@@ -11,7 +11,7 @@ from holdfast.cli import options, session
 from holdfast.cli.options.flatten import flatten_options
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
-from holdfast.core.settings import changed_flags
+from holdfast.core.settings import changed_settings
 from holdfast.evals.fidelity.settings import GENERATE, FidelitySettings
 
 _OF_ANSWERS = ("suite", "category", "questions", "samples", "seed", "sampling")
@@ -87,8 +87,8 @@ def _refuse_unread(
     given = {"--prompt": source.prompt, "--card": source.card, "--author-model": author_model}
     unread = [name for name, value in given.items() if value is not None]
     if calibrate:
-        unread += changed_flags(settings, *_OF_ANSWERS)
-        unread += changed_flags(settings.questionnaire, *_OF_QUESTIONS)
+        unread += changed_settings(settings, *_OF_ANSWERS)
+        unread += changed_settings(settings.questionnaire, *_OF_QUESTIONS)
         if unread:
             raise HoldfastError(
                 f"{unread[0]} is about a model's answers, and --calibrate asks none: leave it out."

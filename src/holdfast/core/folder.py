@@ -87,7 +87,7 @@ def _lock_folder(folder: Path) -> int | None:
         if not isinstance(error, BlockingIOError):
             return None
         raise RunError(
-            f"another process writes to {folder}: wait until it has ended, or choose another --out."
+            f"another process writes to {folder}: wait until it has ended, or choose another `out`."
         ) from None
     return descriptor
 
@@ -126,14 +126,14 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if isinstance(error, FileExistsError):
-            raise RunError(f"{path} is a file: --out names a folder") from error
+            raise RunError(f"{path} is a file: `out` names a folder") from error
         if error.errno in FULL:
             raise RunError(
                 f"the disk is full: {path} could not be written; free some space and run the "
                 "same command again, which goes on from the last finished unit"
             ) from error
         raise RunError(
-            f"{path} could not be written ({error.strerror}); choose another --out"
+            f"{path} could not be written ({error.strerror}); choose another `out`"
         ) from error
 
 

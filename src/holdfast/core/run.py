@@ -268,7 +268,7 @@ def _read_lines(path: Path, kind: type[T], mend: bool) -> list[T]:
         rows = [json.loads(line) for line in whole.splitlines()]
     except ValueError as error:
         raise RunError(
-            f"{path} holds a line that is not JSON ({error}); choose another --out"
+            f"{path} holds a line that is not JSON ({error}); choose another `out`"
         ) from error
     return [read_record(kind, row, f"{path}, line {n}") for n, row in enumerate(rows, 1)]
 
@@ -278,7 +278,7 @@ def _read_manifest(path: Path) -> Record:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise RunError(
-            f"{path} is not a manifest of a run ({error}); choose another --out"
+            f"{path} is not a manifest of a run ({error}); choose another `out`"
         ) from error
 
 
@@ -306,7 +306,7 @@ def refuse_another_run(old: Record, new: Record, folder: Path) -> None:
         was, now = _value(old, place, old_value), _value(new, place, new_value)
         raise RunError(
             f"{folder} holds another run: {_label(place)} was {was}, is {now}{others}; "
-            f"choose another --out{_MOVED if moved else ''}"
+            f"choose another `out`{_MOVED if moved else ''}"
         )
 
 
@@ -330,5 +330,5 @@ def _is_setting(difference: tuple[str, str, str]) -> bool:
 def _label(place: str) -> str:
     """What a user calls a place in a manifest."""
     if place == f"{NUMBER}conversations":
-        return f"{place} (--pairs or --history)"
+        return f"{place} (`pairs` or `history`)"
     return place.removeprefix("protocol.").removeprefix("sampling.")

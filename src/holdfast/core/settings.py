@@ -10,7 +10,8 @@ A command's settings are a frozen dataclass whose fields carry their sentence of
 The library takes the dataclass, or its fields as keyword arguments (`settle`); the command line
 makes an option of each field that has help, also of those of a dataclass within (`cli.options`);
 the manifest holds the values. A field without help is for the library alone. The help is the
-field's documentation too: a docstring under it adds what the command line has no room for.
+field's documentation too: a docstring under it adds what the command line has no room for. Errors
+name a setting in backticks, as Python knows it, and the command line puts its option there (`cli`).
 
 This module knows no command and no command line.
 """
@@ -99,13 +100,12 @@ def require_at_least(least: float, settings: object, *names: str) -> None:
         names: the fields.
 
     Raises:
-        HoldfastError: names the first one that is smaller, NaN or infinite, as the command line
-            does.
+        HoldfastError: names the first one that is smaller, NaN or infinite.
     """
     for name in names:
         value = getattr(settings, name)
         if value is not None and not least <= value < inf:
-            raise HoldfastError(f"{flag(name)} is {least:g} or more, not {value:g}.")
+            raise HoldfastError(f"`{name}` is {least:g} or more, not {value:g}.")
 
 
 def expand_home(path: Path | str) -> Path:
@@ -116,25 +116,19 @@ def expand_home(path: Path | str) -> Path:
         return Path(path)
 
 
-def flag(name: str) -> str:
-    """The option of the command line that sets a field or a parameter."""
-    return f"--{name.replace('_', '-')}"
-
-
-def changed_flags(settings: object, *names: str) -> list[str]:
-    """The options of some fields whose values are not the defaults.
+def changed_settings(settings: object, *names: str) -> list[str]:
+    """The names in backticks, as errors name settings, of fields whose values are not the defaults.
 
     Args:
         settings: a dataclass of settings, all of whose fields have defaults.
-        names: the fields; one that holds a dataclass stands for the options of that one.
+        names: the fields; one that holds a dataclass stands for the fields of that one.
     """
-    usual, flags = type(settings)(), list[str]()
+    usual, changed = type(settings)(), list[str]()
     for one in fields(settings):  # type: ignore[arg-type]
         value = getattr(settings, one.name)
         if one.name in names and value != getattr(usual, one.name):
             if is_dataclass(value):
-                flags += changed_flags(value, *(part.name for part in fields(value)))
+                changed += changed_settings(value, *(part.name for part in fields(value)))
             else:
-                spellings = one.metadata["option"].flags if "option" in one.metadata else ()
-                flags.append(spellings[0].split("/")[0] if spellings else flag(one.name))
-    return flags
+                changed.append(f"`{one.name}`")
+    return changed

@@ -47,7 +47,7 @@ class Shard:
         """From i/n as in `2/8`; raises `HoldfastError` for anything else."""
         match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
         if not match or not 1 <= int(match[1]) <= int(match[2]):
-            raise HoldfastError(f"--shard is i/n with i from 1 to n, as in 2/8, not {text!r}")
+            raise HoldfastError(f"`shard` is i/n with i from 1 to n, as in 2/8, not {text!r}")
         return cls(int(match[1]), int(match[2]))
 
     def folder(self, out: Path) -> Path:
@@ -80,7 +80,7 @@ class ShardDone(Exception):
         self.summary = ShardSummary(f"{shard.index}/{shard.of}", units, of, str(folder))
         super().__init__(
             f"shard {shard.index}/{shard.of} has done its {units} of {of} units ({folder}): when "
-            "all have, the same command without --shard sums up."
+            "all have, the same command without a shard sums up."
         )
 
 
@@ -123,7 +123,7 @@ def open_run(
     """The run that the records of this process go to; see `Run` for its arguments."""
     if isinstance(where, Shard):
         if out is None:
-            raise RunError("a shard needs a folder for its records: name one with --out.")
+            raise RunError("a shard needs a folder for its records: name one with `out`.")
         out = where.folder(Path(out))
     return Run(out, manifest, record_type, verdict_type)
 

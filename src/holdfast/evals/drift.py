@@ -28,7 +28,7 @@ from holdfast.core.control import parse
 from holdfast.core.errors import HoldfastError
 from holdfast.core.progress import Progress
 from holdfast.core.records import Record, as_record
-from holdfast.core.settings import changed_flags, option, require_at_least, settle
+from holdfast.core.settings import changed_settings, option, require_at_least, settle
 from holdfast.core.shards import Where, open_run
 from holdfast.evals.conversation.batches import ConversationRun, converse
 from holdfast.evals.conversation.costs import costs
@@ -94,24 +94,24 @@ class DriftSettings(ConversationSettings):
         super().__post_init__()
         parse(self.control)
         if self.format is not None and self.history is None:
-            raise HoldfastError("--format is that of a --history: name one, or leave it.")
+            raise HoldfastError("`format` is that of a `history`: name one, or leave it.")
         if self.screen and self.history is not None:
             raise HoldfastError(
-                "--screen chooses who holds conversations, and those of a --history are held: "
+                "`screen` chooses who holds conversations, and those of a `history` are held: "
                 "leave one of the two out."
             )
-        if self.history is not None and (unread := changed_flags(self, *_OF_SELF_CHAT)):
+        if self.history is not None and (unread := changed_settings(self, *_OF_SELF_CHAT)):
             raise HoldfastError(
-                f"{unread[0]} is for self-chat, and the chats of a --history are recorded: leave "
+                f"{unread[0]} is for self-chat, and the chats of a `history` are recorded: leave "
                 "it out."
             )
         require_at_least(1, self, "batch", "rounds")
 
     def require_model(self) -> None:
         """Refuse what is asked of a model where there is none, as for recorded chats alone."""
-        if unread := changed_flags(self, *_OF_A_MODEL):
+        if unread := changed_settings(self, *_OF_A_MODEL):
             raise HoldfastError(
-                f"{unread[0]} is for a model, and none is asked: name one with --model, or leave "
+                f"{unread[0]} is for a model, and none is asked: name one with `model`, or leave "
                 "it out."
             )
 

@@ -135,7 +135,7 @@ def _build(spec: object, depth: int, grader: RubricMaker) -> Judge:
 
 def _no_model(criteria: str, scale: int) -> Judge:
     raise JudgeError(
-        "judge “rubric”: only a model can judge it; name one with --judge-model, "
+        "judge “rubric”: only a model can judge it; name one with `judge_model`, "
         "or in Python use holdfast.judge.rubric"
     )
 

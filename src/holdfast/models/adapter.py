@@ -73,7 +73,7 @@ def _refuse_unread_matrices(name: str, peft_model: Any, folder: str) -> None:
     if unread:
         raise ModelError(
             f"the adapter {name} has {len(unread)} matrices that go nowhere ({unread[0]}, …): its"
-            f" {ADAPTER} names fewer, or its base has fewer layers. Name the right one with --base,"
+            f" {ADAPTER} names fewer, or its base has fewer layers. Name the right one with `base`,"
             " or save it by PEFT once more."
         )
 

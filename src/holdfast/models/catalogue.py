@@ -87,5 +87,7 @@ def find_model(name: str) -> CatalogueModel:
     if name in names:
         return CATALOGUE[names.index(name)]
     if name == "mini":
-        raise ModelError("mini is in the package, and needs no download: use --model mini.")
+        raise ModelError(
+            "mini is in the package, and needs no download: name it where a model goes."
+        )
     raise ModelError(f"the catalogue has no model {name}: {suggestion(name, names)}")

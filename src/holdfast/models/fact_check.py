@@ -81,7 +81,7 @@ class FactCheckedBackend:
 
     def __init__(self, backend: Backend, method: str = METHODS[0]) -> None:
         if method not in METHODS:
-            raise HoldfastError(f"--verify is {' or '.join(METHODS)}, not {method!r}")
+            raise HoldfastError(f"`verify` is {' or '.join(METHODS)}, not {method!r}")
         self.backend, self._method = backend, method
         self.counts: Counter[str] = Counter(checked=0, rewritten=0, unclear=0)
 

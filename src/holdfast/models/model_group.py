@@ -92,7 +92,7 @@ class ModelGroup:
 
     def _model(self, name: str) -> Backend:
         if name not in self._models:
-            raise ControlError(f"no model {name!r} stands beside: name it with --also.")
+            raise ControlError(f"no model {name!r} stands beside: name it with `also`.")
         return self._models[name]
 
     def _by_model(

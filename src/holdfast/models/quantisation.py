@@ -46,7 +46,7 @@ def refuse_format(name: str, config: PreTrainedConfig) -> None:
     if isinstance(mlx, dict) and {"bits", "group_size"} <= mlx.keys():
         raise ModelError(
             f"{name} is quantised for MLX, which transformers does not read: choose the original "
-            "weights, or serve it with mlx_lm.server and use --model api:NAME."
+            "weights, or serve it with mlx_lm.server and name it api:NAME."
         )
     method = quantisation(config)
     # Of HQQ 5.23 with hqq 0.2.8 leaves the layers unread and fills them with random numbers.

@@ -29,9 +29,9 @@ def read_template_option(text: str) -> tuple[str, Any]:
     """
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
-        raise HoldfastError(f"--template-option is NAME=VALUE, not {text!r}")
+        raise HoldfastError(f"`template_option` is NAME=VALUE, not {text!r}")
     if name in RESERVED_NAMES:
-        raise HoldfastError(f"--template-option may not set {name}, which every chat sets itself.")
+        raise HoldfastError(f"`template_option` may not set {name}, which every chat sets itself.")
     try:
         return name, json.loads(value)
     except ValueError:

@@ -106,7 +106,7 @@ def write_new(path: Path, content: str | bytes) -> None:
         with new_file(path) as file:
             file.write(data)
     except FileExistsError:
-        raise PersonaError(f"{path} is there already: name another --out, or remove it.") from None
+        raise PersonaError(f"{path} is there already: name another `out`, or remove it.") from None
     except OSError as error:
         raise PersonaError(f"{path} cannot be written ({error.strerror}).") from None
 

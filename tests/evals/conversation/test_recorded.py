@@ -121,7 +121,7 @@ def test_a_bad_line_is_named_with_what_is_wrong(tmp_path: Path, line: str, messa
 
 
 def test_a_missing_persona_is_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(HoldfastError, match="--agent"):
+    with pytest.raises(HoldfastError, match="name one in the line"):
         read_history(write_log(tmp_path, chat("a", "b")), [AMBER, persona("birch")])
 
 

@@ -131,9 +131,9 @@ def test_another_screening_or_none_in_the_folder_is_refused(tmp_path: Path) -> N
 
 def test_the_outcome_under_another_threshold_is_refused_not_read(tmp_path: Path) -> None:
     hopeless = Actor(lambda ask: Reply("no"))
-    with pytest.raises(HoldfastError, match="a lower --screen-at"):
+    with pytest.raises(HoldfastError, match="a lower `screen_at`"):
         drift(hopeless, suite=SMALL, pairs=4, rounds=1, screen=True, out=tmp_path)
-    with pytest.raises(RunError, match=r"screen_at was 0\.75, is 0\.25; choose another --out"):
+    with pytest.raises(RunError, match=r"screen_at was 0\.75, is 0\.25; choose another `out`"):
         drift(
             Actor(capable),
             suite=SMALL,
@@ -220,5 +220,5 @@ def test_a_low_start_is_the_headline_and_a_note_unless_personas_were_screened(
 
 
 def test_a_threshold_outside_of_the_scores_is_refused() -> None:
-    with pytest.raises(HoldfastError, match="--screen-at"):
+    with pytest.raises(HoldfastError, match="`screen_at`"):
         DriftSettings(screen_at=1.5)

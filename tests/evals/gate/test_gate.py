@@ -272,7 +272,7 @@ def test_recorded_chats_are_paired_by_what_their_users_said(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("margin", [0.0, 1.0, -0.1, float("nan")])
 def test_a_margin_lies_between_0_and_1(margin: float) -> None:
-    with pytest.raises(HoldfastError, match="--margin"):
+    with pytest.raises(HoldfastError, match="`margin`"):
         gate("a", "b", margin=margin)
 
 

@@ -251,5 +251,5 @@ def test_prompts_that_differ_have_judges_that_differ(tmp_path: Path) -> None:
 
 
 def test_a_log_whose_format_is_named_without_a_history_is_refused() -> None:
-    with pytest.raises(HoldfastError, match="--format is that of a --history"):
+    with pytest.raises(HoldfastError, match="`format` is that of a `history`"):
         drift(None, format="openai")

@@ -110,11 +110,11 @@ def test_an_adapter_names_its_base_or_is_told_it(tmp_path: Path) -> None:
     (tmp_path / "adapter_model.safetensors").write_bytes(b"")
     assert find_source(str(tmp_path)) == ModelSource(str(MINI), adapter=str(tmp_path))
     about.write_text(json.dumps({"base_model_name_or_path": "/nowhere/at-all"}))
-    with pytest.raises(ModelError, match=r"is not here \(.*\): name the model with --base"):
+    with pytest.raises(ModelError, match=r"is not here \(.*\): name the model with `base`"):
         find_source(str(tmp_path))
     assert find_source(str(tmp_path), base="mini").path == str(MINI)
     about.write_text("{}")
-    with pytest.raises(ModelError, match="names no model: name it with --base"):
+    with pytest.raises(ModelError, match="names no model: name it with `base`"):
         find_source(str(tmp_path))
 
 

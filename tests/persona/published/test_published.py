@@ -204,7 +204,7 @@ def test_a_file_of_something_else_is_one_sentence(
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("sysbench", "give --suite sysbench:FILE"),
+        ("sysbench", "give `suite` sysbench:FILE"),
         ("sysbench:none.json", "there are no SysBench in none.json"),
         ("ifeval:nothing", "has no persona “nothing”"),
     ],

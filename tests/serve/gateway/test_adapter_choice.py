@@ -162,7 +162,7 @@ def test_what_cannot_decide_is_refused_in_a_sentence(adapter: Adapter, tmp_path:
     other = tmp_path / "other"
     tiny_models.model(seed=1).save_pretrained(other)
     tiny_models.tokenizer().save_pretrained(other)
-    with pytest.raises(ModelError, match=r"whose weights are not those of .*--model"):
+    with pytest.raises(ModelError, match=r"whose weights are not those of .*`model`"):
         AdapterChoice(adapter.folder, base=str(other))
     upstream, choice = Upstream("http://api.example/v1"), AdapterChoice(adapter.folder)
     control = f"prism:{adapter.folder}"

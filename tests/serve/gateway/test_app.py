@@ -436,7 +436,7 @@ def test_without_a_persona_or_with_tools_a_reply_is_passed_on_unchecked(
     raw = ask_raw(ai, "What is 2 + 2?", tools=[tool])
     assert "x-holdfast-verify" not in raw.headers
     assert len(there.bodies) == 2
-    with pytest.raises(HoldfastError, match="--verify is neutral"):
+    with pytest.raises(HoldfastError, match="`verify` is neutral"):
         create_gateway(Upstream("http://localhost:1/v1"), verify="twice")
 
 

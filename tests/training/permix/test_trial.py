@@ -67,7 +67,7 @@ def test_where_little_can_be_asked_the_category_of_most_variance_is_trained_on()
     ("result", "sentence"),
     [
         (trial(0.0), r"all 24 replies were wrong.*choose easier tasks"),
-        (trial(0.0, 1.0), r"all 24 replies were wrong.*100% .*limit of 64 tokens.*max-new-tokens"),
+        (trial(0.0, 1.0), r"all 24 replies were wrong.*100% .*limit of 64 tokens.*max_new_tokens"),
         (trial(1.0), r"all 24 replies were right.*choose harder tasks"),
         (
             trial(0.3, by_kind={"harmful": TriedGroup(8, 0.0, 1.0)}),
@@ -86,7 +86,7 @@ def test_tasks_that_leave_little_to_learn_are_named_with_better_ones() -> None:
     groups = {"easy": TriedGroup(18, 1.0, 0), "some": TriedGroup(6, 0.5, 0)}
     sentence = str(warning(trial(0.9, by_category=groups), 4))
     assert "90% of 24 replies are right" in sentence and "66% of the groups of 4" in sentence
-    assert sentence.endswith("harder tasks, or --category some.")
+    assert sentence.endswith("harder tasks, or tasks of some.")
     assert str(warning(trial(0.05), 8)).endswith("better are easier tasks.")
     assert warning(trial(0.5), 4) is None
 

@@ -521,7 +521,7 @@ def test_personas_that_win_every_query_end_a_training_with_what_to_do(
     always = lambda pair: lambda text: float(text == pair.persona)  # noqa: E731
     monkeypatch.setattr(stages, "find_scorers", lambda own, tasks: always)
     options: dict[str, Any] = {"experts": [ANN, BOB], "tasks": str(tasks), "trial": False, **BRIEF}
-    with pytest.raises(ModelError, match=r"won all 32 queries.*add tasks .*\(--tasks\)"):
+    with pytest.raises(ModelError, match=r"won all 32 queries.*add tasks .*\(`tasks`\)"):
         pipeline.train(backend(), out=tmp_path / "prism", **options)
 
 
@@ -571,7 +571,7 @@ def test_numbers_that_cannot_be_used_are_refused_before_anything_is_asked(
 
 
 def test_an_evaluation_of_no_samples_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(HoldfastError, match="--samples is 1 or more, not 0"):
+    with pytest.raises(HoldfastError, match="`samples` is 1 or more, not 0"):
         evaluate(backend(), tmp_path, samples=0)
 
 

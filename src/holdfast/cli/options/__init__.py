@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from holdfast.core.errors import HoldfastError
-from holdfast.core.settings import flag, option
+from holdfast.core.settings import option
 from holdfast.models.template_options import read_template_option, warn_of_unread
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class ModelOptions(LocalOptions):
             if not uses[name]:
                 of = "behind an API, as api:NAME" if name in api else "that Holdfast loads itself"
                 raise HoldfastError(
-                    f"{flag(name)} is for models {of}, and none is named: leave it out."
+                    f"`{name}` is for models {of}, and none is named: leave it out."
                 )
 
 

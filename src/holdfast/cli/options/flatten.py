@@ -30,7 +30,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 
 from holdfast.core.errors import HoldfastError
-from holdfast.core.settings import Option, flag
+from holdfast.core.settings import Option
 
 
 def flatten_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -65,7 +65,7 @@ def _require_finite(values: dict[str, Any]) -> None:
     for name, value in values.items():
         for one in value if isinstance(value, tuple) else (value,):
             if isinstance(one, float) and not isfinite(one):
-                raise HoldfastError(f"{flag(name)} is a finite number, not {one:g}.")
+                raise HoldfastError(f"`{name}` is a finite number, not {one:g}.")
 
 
 def _parameters(settings: Any) -> Iterator[inspect.Parameter]:

@@ -108,7 +108,7 @@ class RayPool:
         """
         if re.fullmatch(r"cuda:\d+", device):
             raise RunError(
-                f"--device {device} names one machine's GPU: with --ray it is cuda or auto."
+                f"`device` {device} names one machine's GPU: on a cluster it is cuda or auto."
             )
         self._ray = _connect(address)
         self._openers = list(openers)
@@ -254,7 +254,7 @@ class RayPool:
         if self._losses[unit] == MAX_LOSSES:
             raise RunError(
                 f"{MAX_LOSSES} workers were lost on the same batch ({unit}), which may need "
-                "more memory than they have: use a smaller --batch, or larger nodes."
+                "more memory than they have: use a smaller `batch`, or larger nodes."
             )
 
     def _refuse_other_models(self, cards: Sequence[ModelCard]) -> None:
@@ -272,7 +272,7 @@ def _connect(address: str) -> Any:
     try:
         import ray
     except ModuleNotFoundError as missing:
-        raise RunError(f"--ray needs ray: {install('ray')}.") from missing
+        raise RunError(f"a Ray cluster needs ray: {install('ray')}.") from missing
     # Ray would report usage to its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     unreachable = RunError(
@@ -286,7 +286,7 @@ def _connect(address: str) -> Any:
         except OSError as error:
             raise unreachable from error
     elif address != "auto" and "://" not in address:
-        raise RunError(f"--ray is auto or the head's HOST:PORT, not {address!r}")
+        raise RunError(f"`ray` is auto or the head's HOST:PORT, not {address!r}")
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:

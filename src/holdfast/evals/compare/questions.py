@@ -76,7 +76,7 @@ def plan_questions(
     for r in question_rounds:
         if not 1 <= r <= lengths[-1]:
             raise HoldfastError(
-                f"--question-round is a round from 1 to {lengths[-1]}, not {r}: choose another"
+                f"`question_rounds` is a round from 1 to {lengths[-1]}, not {r}: choose another"
             )
     scored_rounds = {
         length: sorted({r for r in question_rounds if r <= length}) if question_rounds else [length]

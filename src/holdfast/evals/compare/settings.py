@@ -40,7 +40,7 @@ def read_lengths(text: str) -> int | Sequence[int]:
         return tuple(int(piece) for piece in str(text).split(","))  # the default is a number
     except ValueError:
         raise HoldfastError(
-            f"--rounds is a number, or several with commas between, not {text!r}"
+            f"`rounds` is a number, or several with commas between, not {text!r}"
         ) from None
 
 
@@ -91,7 +91,7 @@ class CompareSettings(ConversationSettings):
         if self.each < 1:
             raise HoldfastError(f"at least 1 question of each kind is needed, not {self.each}")
         if self.scoring not in SCORING:
-            raise HoldfastError(f"--scoring is {' or '.join(SCORING)}, not {self.scoring!r}")
+            raise HoldfastError(f"`scoring` is {' or '.join(SCORING)}, not {self.scoring!r}")
         if self.controls is not None:
             object.__setattr__(self, "controls", check_controls(self.controls))
 
@@ -100,5 +100,5 @@ class CompareSettings(ConversationSettings):
         lengths = sorted({self.rounds} if isinstance(self.rounds, int) else {*self.rounds})
         if not lengths or lengths[0] < 1:
             least = lengths[0] if lengths else "none"
-            raise HoldfastError(f"--rounds is 1 or more, not {least}.")
+            raise HoldfastError(f"`rounds` is 1 or more, not {least}.")
         return lengths

@@ -35,7 +35,7 @@ from holdfast.core.errors import HoldfastError, PersonaError
 from holdfast.core.intervals import Sample
 from holdfast.core.records import dumps
 from holdfast.core.run import Run
-from holdfast.core.settings import changed_flags, option, settle
+from holdfast.core.settings import changed_settings, option, settle
 from holdfast.core.stats import Array, mean, numbers
 from holdfast.core.version import __version__
 from holdfast.evals.consistency.dialogues import Dialogue, read_dialogues
@@ -75,7 +75,7 @@ class ConsistencySettings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.least <= 1:
-            raise HoldfastError(f"--least is a share from 0 to 1, not {self.least:g}")
+            raise HoldfastError(f"`least` is a share from 0 to 1, not {self.least:g}")
 
 
 def consistency(
@@ -99,8 +99,8 @@ def consistency(
         HoldfastError: something the user can mend, such as a judge that is no better than chance.
     """
     settings = settle(settings, ConsistencySettings, changes)
-    if judge_model is None and (unread := changed_flags(settings, "labels", "least")):
-        raise HoldfastError(f"{unread[0]} is of a judge: name a --judge-model, or leave it out.")
+    if judge_model is None and (unread := changed_settings(settings, "labels", "least")):
+        raise HoldfastError(f"{unread[0]} is of a judge: name a `judge_model`, or leave it out.")
     prompt = text_or_file(settings.user_prompt) if settings.user_prompt else None
     dialogues, reading = read_dialogues(Path(log), settings.format, prompt)
     faults, counts = find_faults(dialogues)
@@ -183,8 +183,8 @@ def _check_judge(judge: ModelJudge, settings: ConsistencySettings) -> JudgeCheck
         raise HoldfastError(
             f"{judge.name} is no judge of lines: on {check.n} labelled ones it finds "
             f"{check.contradictions:.0%} of the contradictions and lets {check.agreements:.0%} of "
-            f"the others pass ({check.unparsed} verdicts say neither); name another --judge-model, "
-            "or a lower --least."
+            f"the others pass ({check.unparsed} verdicts say neither); name another `judge_model`, "
+            "or a lower `least`."
         )
     return check
 

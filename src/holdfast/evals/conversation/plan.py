@@ -84,7 +84,7 @@ def plan(
     if not possible:
         raise HoldfastError(
             "the agents' and the users' personas make no pair of two different ones; choose more "
-            "of them with --agent or --user"
+            "of them with `agents` or `users`"
         )
     if pairs == "all":
         persona_pairs = possible
@@ -92,12 +92,12 @@ def plan(
         if not 1 <= pairs <= len(possible):
             raise HoldfastError(
                 f"{pairs} pairs were asked for, but {len(agents)} agent and {len(users)} user "
-                f"personas make {len(possible)}; choose --pairs from 1 to {len(possible)}"
+                f"personas make {len(possible)}; choose `pairs` from 1 to {len(possible)}"
             )
         persona_pairs = _draw_pairs(rng, possible, pairs)
     starters = (topic,) if topic else suite.starters
     if not starters:
-        raise HoldfastError(f"the suite {suite.name} has no starters; give one with --topic")
+        raise HoldfastError(f"the suite {suite.name} has no starters; give one with `topic`")
     order = list(itertools.islice(_endless(rng, starters), len(persona_pairs)))
     return tuple(
         Conversation(i, agent, user, order[i], seed_of(seed, "conversation", i))

@@ -133,7 +133,7 @@ def _find_persona(
     if chat.persona is None and len(by_id) == 1:
         return next(iter(by_id.values()))
     if chat.persona is None:
-        raise Unfit('no "persona"; name one in the line, or choose one with --agent')
+        raise Unfit('no "persona"; name one in the line, or choose a suite of one')
     if chat.persona not in by_id:
         raise Unfit(f"the persona {chat.persona!r} is not among those chosen")
     return by_id[chat.persona]

@@ -80,7 +80,7 @@ def screen(
     if not settings.screen:
         return None
     if model is None:
-        raise HoldfastError("--screen asks a model: name one with --model, or leave it out")
+        raise HoldfastError("`screen` asks a model: name one with `model`, or leave it out")
     candidates, suite = agents_of(settings, model)
     plan = _plan(candidates, settings.seed, 0)
     refuse_unjudged(candidates, judge_model)
@@ -125,7 +125,7 @@ def _ask(
     folder = place
     if isinstance(where, Shard):
         if place is None:
-            raise RunError("a shard needs a folder for its records: name one with --out.")
+            raise RunError("a shard needs a folder for its records: name one with `out`.")
         folder, where = where.folder(place), None
     sums, means = dict.fromkeys((one.id for one in candidates), 0.0), dict[str, float]()
     going, draws_so_far = list(candidates), 0
@@ -170,7 +170,7 @@ def _choose(
         raise HoldfastError(
             f"{model} holds none of the {len(candidates)} personas of {suite} at {at_least:g} "
             f"before the conversation begins, the best at {max(means.values()):.2f}: choose "
-            f"{easier}a lower --screen-at or a stronger model, and another --out if you gave one."
+            f"{easier}a lower `screen_at` or a stronger model, and another `out` if you gave one."
         )
     categories = dict.fromkeys(one.category for one in candidates)
     by_category = {
@@ -190,7 +190,7 @@ def _read(place: Path, protocol: Record) -> dict[str, float] | None:
     path = place / "screened.json"
     if not path.exists():
         if (place / "manifest.json").exists():
-            raise RunError(f"{place} holds a run without a screening; choose another --out")
+            raise RunError(f"{place} holds a run without a screening; choose another `out`")
         refuse_other_files(place)
         return None
     outcome = json.loads(path.read_text(encoding="utf-8"))

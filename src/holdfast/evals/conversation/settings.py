@@ -31,7 +31,7 @@ def read_pairs(text: str) -> Pairs:
     try:
         return int(text)
     except ValueError:
-        raise HoldfastError(f"--pairs is a number or “all”, not {text!r}") from None
+        raise HoldfastError(f"`pairs` is a number or “all”, not {text!r}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +83,10 @@ class ConversationSettings:
     def __post_init__(self) -> None:
         """Refuse what cannot be run, before a model is loaded for it."""
         if not 0 < self.screen_at <= 1:
-            raise HoldfastError(f"--screen-at is above 0 and at most 1, not {self.screen_at:g}")
+            raise HoldfastError(f"`screen_at` is above 0 and at most 1, not {self.screen_at:g}")
         require_at_least(1, self, "runs")
         if self.pairs != "all" and self.pairs < 1:
-            raise HoldfastError(f"choose --pairs from 1 on, or “all”, not {self.pairs}")
+            raise HoldfastError(f"choose `pairs` from 1 on, or “all”, not {self.pairs}")
         for name in ("suite", "persona"):
             if isinstance(source := getattr(self, name), str | Path):
                 object.__setattr__(self, name, load_suite(source))  # read once, here

@@ -144,7 +144,7 @@ def check(
         if trained_prompts is not None and c.agent.prompt not in trained_prompts:
             raise ControlError(
                 f"`{control.text}` was not trained on the persona {c.agent.id}: choose among "
-                "its own with --agent."
+                "its own with `agents`."
             )
     judged = [c.agent for c in conversations]
     judged += [c.user for c in conversations] if protocol.user_persona else []
@@ -166,7 +166,7 @@ def refuse_unjudged(personas: Sequence[Persona], judge_model: Backend | None) ->
                 raise HoldfastError(why_no_score(persona))
             raise HoldfastError(
                 f"the persona {persona.id} is judged by a rubric, which needs a model; "
-                "name one with --judge-model"
+                "name one with `judge_model`"
             )
 
 
@@ -181,7 +181,7 @@ def _check_context(backend: Backend, conversation: Conversation, rounds: int) ->
     if need > backend.context:
         raise ContextError(
             f"{backend.name} sees {backend.context} tokens, and {rounds} rounds under the "
-            f"persona {agent.id} need at least {need}; use fewer --rounds, a "
+            f"persona {agent.id} need at least {need}; use fewer `rounds`, a "
             "shorter persona or a model with a longer context"
         )
 

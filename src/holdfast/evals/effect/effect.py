@@ -135,7 +135,7 @@ def _plan(
     settings = settle(settings, EffectSettings, changes)
     models = [models] if not isinstance(models, Sequence) else list(models)
     if not models:
-        raise HoldfastError("name a model with --model.")
+        raise HoldfastError("name a model with `model`.")
     if (twice := find_repeat(model.name for model in models)) is not None:
         raise HoldfastError(f"two models have the name {twice}: name each once.")
     check_judge(models, judge_model)
@@ -181,7 +181,7 @@ class _EffectPlan:
         scorable = tuple(task for task in tasks if judge_model is not None or not task.needs_model)
         if not scorable:
             raise HoldfastError(
-                "none of the tasks has an exact answer or a judge: name a model with --judge-model."
+                "none of the tasks has an exact answer or a judge: name a model with `judge_model`."
             )
         return cls(
             models,

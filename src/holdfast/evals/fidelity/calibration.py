@@ -84,7 +84,7 @@ def read(path: Path, *, with_judge: bool = True) -> tuple[Label, ...]:
         raise HoldfastError(f"{path} holds no labels: write a header and a row for each answer.")
     if not with_judge and "judge_score" not in rows[0][0]:
         raise HoldfastError(
-            f"{path} has no judge_score: name the judge with --judge-model, or add that column."
+            f"{path} has no judge_score: name the judge with `judge_model`, or add that column."
         )
     for name in _COLUMNS if with_judge else ("score",):
         if name not in rows[0][0]:

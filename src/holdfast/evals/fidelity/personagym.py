@@ -70,7 +70,7 @@ def measure_questionnaire(
     judges, settings = measurement.judges, measurement.settings
     options, seed = settings.questionnaire, settings.seed
     if not judges:
-        raise HoldfastError("answers to a questionnaire are graded by a model: add --judge-model.")
+        raise HoldfastError("answers to a questionnaire are graded by a model: add `judge_model`.")
     writer = author_model or judges[0]
     people, sheets = _people_and_sheets(settings)
     run: QuestionnaireRun = Run(
@@ -98,7 +98,7 @@ def measure_questionnaire(
     if not any(sheet.items for sheet in sheets):
         raise HoldfastError(
             f"{writer.name} wrote no questions in the form that it was asked for: name another "
-            "--author-model, or a folder with --questions."
+            "`author_model`, or a folder with `questions`."
         )
     questions = _questions(sheets, options.prompt, settings.samples, seed)
     with measurement.progress.of(len(questions), "answers", tokens=measurement.tokens):
@@ -138,7 +138,7 @@ def _people_and_sheets(
         if options.personas is None:
             raise HoldfastError(
                 "questions are generated for persons: name a text file with one description on "
-                "each line with --personas."
+                "each line with `personas`."
             )
         everybody = questionnaire.read_descriptions(options.personas)
         return tuple(questionnaire.draw_people(everybody, options.people, settings.seed)), ()

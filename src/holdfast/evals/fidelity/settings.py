@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.core.errors import HoldfastError
-from holdfast.core.settings import changed_flags, option
+from holdfast.core.settings import changed_settings, option
 from holdfast.evals.fidelity.questionnaire import Questionnaire
 from holdfast.evals.tasks.settings import TaskSampling
 from holdfast.persona.suite import Suite
@@ -91,14 +91,14 @@ class FidelitySettings:
         self.questionnaire.check()
         if self.questionnaire.personas is not None and str(self.questions) != GENERATE:
             raise HoldfastError(
-                "--personas is for --questions generate, which has questions written for them: "
-                "add that, or leave it out (personas of a TOML file go with --suite)."
+                "`personas` is for `questions` generate, which has questions written for them: "
+                "add that, or leave it out (personas of a TOML file go with `suite`)."
             )
         if self.questions is None:
-            unread = changed_flags(self.questionnaire, *_OF_A_QUESTIONNAIRE)
-            where = "is for a questionnaire: name one with --questions, or leave it out."
+            unread = changed_settings(self.questionnaire, *_OF_A_QUESTIONNAIRE)
+            where = "is for a questionnaire: name one with `questions`, or leave it out."
         else:
-            unread = changed_flags(self, "suite", "category")
-            where = "is about personas with their own probes: leave it or --questions out."
+            unread = changed_settings(self, "suite", "category")
+            where = "is about personas with their own probes: leave it or `questions` out."
         if unread:
             raise HoldfastError(f"{unread[0]} {where}")

@@ -57,7 +57,7 @@ def measure_suite(measurement: Measurement) -> tuple[SuiteRun, PersonaScores, Su
     personas = _personas(measurement)
     if not judges and (rubric := next((p for p in personas if p.needs_model), None)):
         raise HoldfastError(
-            f"the persona “{rubric.id}” is judged by a model: name one with --judge-model."
+            f"the persona “{rubric.id}” is judged by a model: name one with `judge_model`."
         )
     persona_records = tuple(asdict(persona) for persona in personas)
     manifest = SuiteManifest(**vars(measurement.manifest), personas=persona_records)

@@ -41,7 +41,7 @@ class GateSettings:
 
     def __post_init__(self) -> None:
         if not 0 < self.margin < 1:
-            raise HoldfastError(f"--margin is above 0 and below 1, not {self.margin:g}")
+            raise HoldfastError(f"`margin` is above 0 and below 1, not {self.margin:g}")
 
 
 def gate(

@@ -148,20 +148,20 @@ def _refuse_other_questions(baseline: RecordedRun, candidate: RecordedRun) -> No
         probed, judged = (candidate, baseline) if was["model"] is None else (baseline, candidate)
         raise RunError(
             f"the runs cannot be compared: {probed.folder} asked a model probes, {judged.folder} "
-            "judged the replies of its chats; name a --model in both runs, or in neither."
+            "judged the replies of its chats; name a `model` in both runs, or in neither."
         )
     judges = [(manifest["judge_model"] or {}).get("name", "none") for manifest in (was, now)]
     if was["judge_model"] != now["judge_model"]:
         raise RunError(
             f"the runs cannot be compared: their judge models differ ({judges[0]} and "
-            f"{judges[1]}); run the candidate with the baseline's --judge-model."
+            f"{judges[1]}); run the candidate with the baseline's `judge_model`."
         )
     screens = [(manifest.get("screened") or {}).get("personas") for manifest in (was, now)]
     if screens[0] != screens[1]:
         raise RunError(
             "the runs cannot be compared: their screenings kept different personas, and one that "
-            "a run no longer holds is left out of it; run both without --screen, or choose the "
-            "personas with --agent."
+            "a run no longer holds is left out of it; run both without `screen`, or choose the "
+            "personas with `agents`."
         )
     agents = [{plan.agent.id: plan.agent for plan in run.plans} for run in (baseline, candidate)]
     for id_, persona in agents[0].items():
@@ -189,7 +189,7 @@ def _other_conversations(baseline: RecordedRun, candidate: RecordedRun, shared_c
     return (
         f"the runs cannot be compared: {why}, and they share {shared_count} of "
         f"{len(baseline.plans)} and {len(candidate.plans)} conversations; run the candidate with "
-        "the baseline's --suite, --persona, --agent, --user and --topic."
+        "the baseline's `suite`, `persona`, `agents`, `users` and `topic`."
     )
 
 

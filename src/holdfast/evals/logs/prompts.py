@@ -39,7 +39,7 @@ class PromptPersonas:
             Unfit: it has no system prompt, or one that demands nothing of every reply.
         """
         if chat.system is None:
-            raise Unfit("it has no system prompt; --persona names its persona")
+            raise Unfit("it has no system prompt, and no persona is named")
         if chat.system not in self.by_prompt:
             raise Unfit("nothing in its system prompt can be judged in every reply")
         return self.by_prompt[chat.system]
@@ -89,5 +89,5 @@ def draft_personas(
         unjudged |= dict.fromkeys(result.gaps(whole=True))
     if not personas:
         lacks = "has no system prompt that can be judged" if prompts else "has no system prompts"
-        raise HoldfastError(f"{path} {lacks}: name its persona with --persona, --prompt or --card.")
+        raise HoldfastError(f"{path} {lacks}: name its persona with `persona`.")
     return PromptPersonas(personas, len(prompts), tuple(judged), tuple(unjudged))

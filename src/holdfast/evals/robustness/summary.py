@@ -109,7 +109,7 @@ class Answers:
         if whole.sum() < 2:
             raise HoldfastError(
                 f"only {whole.sum()} of {len(tasks)} items were answered under every persona: see "
-                "the stops in records.jsonl, then run again with another --out."
+                "the stops in records.jsonl, then run again with another `out`."
             )
         rest = tuple(task for task, there in zip(tasks, whole, strict=True) if there)
         return cls(
@@ -289,7 +289,7 @@ def _choose_half(answers: Answers, seed: int) -> NDArray[np.bool_]:
         development[order[:cut]] = True
     if not development.any():
         raise HoldfastError(
-            "--search needs a category with at least 2 different items: raise --tasks-per-category."
+            "`search` needs a category with at least 2 different items: raise `tasks_per_category`."
         )
     return development
 

@@ -25,7 +25,7 @@ def check_judge(models: Sequence[Backend], judge: Backend | None) -> None:
     """Refuse a judge model that is one of those whose replies it would judge."""
     if judge is not None and judge.name in [model.name for model in models]:
         raise HoldfastError(
-            f"{judge.name} cannot judge its own replies: name another model with --judge-model."
+            f"{judge.name} cannot judge its own replies: name another model with `judge_model`."
         )
 
 

@@ -59,7 +59,7 @@ def verifier(task: Task, choice: str = "auto") -> str:
         return "judge"
     if choice == "numeric" and None in map(number, golds(task)):
         raise HoldfastError(
-            f"the gold answer of the task {task.id} is no number: choose --verifier exact or math."
+            f"the gold answer of the task {task.id} is no number: choose `verifier` exact or math."
         )
     if choice != "auto":
         return choice

@@ -28,7 +28,7 @@ def choose_key(key: str | None, url: str) -> str:
     if not key and url == OPENAI:
         raise ServiceError(
             "an api: model needs a key in OPENAI_API_KEY (or HOLDFAST_API_KEY), or a server of "
-            "your own named by --base-url"
+            "your own named by `base_url`"
         )
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ServiceError("the API key holds characters that no key has; copy it again")

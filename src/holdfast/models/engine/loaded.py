@@ -178,8 +178,8 @@ class LoadedModel:
         """The error for rows of up to `longest` tokens that have filled the device's memory."""
         return ModelError(
             f"the memory of {self.device} is full: {self.name} reads up to {self.batch_size} rows "
-            f"of up to {longest} tokens at once here. Choose a smaller --batch, fewer --rounds, or "
-            "--dtype bfloat16."
+            f"of up to {longest} tokens at once here. Choose a smaller `batch`, fewer `rounds`, or "
+            "`dtype` bfloat16."
         )
 
     def steering(self, rows: Sequence[RowSteering | None]) -> Steering | None:
@@ -246,7 +246,7 @@ def _refuse_unusable(name: str, model: PreTrainedModel, parameters: Container[st
     if "past_key_values" not in parameters:
         raise ModelError(
             f"{name} ({type(model).__name__}) keeps no keys and values, which the local engine"
-            " needs: serve it behind an API and use --model api:NAME."
+            " needs: serve it behind an API and name it api:NAME."
         )
     if reads_both_ways(model):
         raise ModelError(
@@ -258,7 +258,7 @@ def _refuse_unusable(name: str, model: PreTrainedModel, parameters: Container[st
     if any(cache.__module__ == own.__name__ for cache in caches):
         raise ModelError(
             f"{name} ({type(model).__name__}) keeps its keys and values in a cache of its own,"
-            " which the local engine cannot fill: serve it behind an API and use --model"
+            " which the local engine cannot fill: serve it behind an API and name it"
             " api:NAME."
         )
 
@@ -281,5 +281,5 @@ def logits_error(name: str) -> ModelError:
     """The error for logits that nothing can be drawn from."""
     return ModelError(
         f"{name} gives logits that are not finite (NaN or infinity): its weights are damaged, or"
-        " its dtype is too narrow (try --dtype float32)."
+        " its dtype is too narrow (try `dtype` float32)."
     )

@@ -58,5 +58,5 @@ def _refuse_unread_tensors(name: str, model: PreTrainedModel, header: GgufHeader
         raise ModelError(
             f"the layers of {name} have tensors that transformers does not read from GGUF files"
             f" ({next(iter(stated))}, …), so that it would be another model: choose the original"
-            " weights, or serve it behind an API and use --model api:NAME."
+            " weights, or serve it behind an API and name it api:NAME."
         )

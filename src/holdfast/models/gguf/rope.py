@@ -69,7 +69,7 @@ def restore_frequencies(name: str, model: PreTrainedModel, header: GgufHeader) -
 def _unknown_error(name: str) -> ModelError:
     return ModelError(
         f"{name} states rotary frequencies that transformers does not know in GGUF files: choose"
-        " the original weights, or serve it behind an API and use --model api:NAME."
+        " the original weights, or serve it behind an API and name it api:NAME."
     )
 
 

@@ -51,7 +51,7 @@ def restore_split(name: str, tokenizer: PreTrainedTokenizerBase, header: GgufHea
         raise ModelError(
             f"{name} splits texts in a way that transformers does not know in GGUF files"
             f" (`{word}`), so that some would have other tokens than in training: choose the"
-            " original weights, or serve it behind an API and use --model api:NAME."
+            " original weights, or serve it behind an API and name it api:NAME."
         )
     then = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=word in _SINGLE_DIGITS)
     own: Any = tokenizer

@@ -131,11 +131,11 @@ def _find_adapter(name: str, folder: Path, base: str | None) -> ModelSource:
         )
     trained_on = base or about.get("base_model_name_or_path")
     if not trained_on:
-        raise ModelError(f"{name} is an adapter that names no model: name it with --base.")
+        raise ModelError(f"{name} is an adapter that names no model: name it with `base`.")
     if _is_adapter(expand_home(str(trained_on))):
         raise ModelError(
             f"{name} is an adapter on {trained_on}, which is an adapter itself: merge that one into"
-            " its model, and name the result with --base."
+            " its model, and name the result with `base`."
         )
     try:
         source = find_source(str(trained_on))
@@ -148,7 +148,7 @@ def base_error(name: str, base: str, error: ModelError) -> ModelError:
     """The error for an adapter whose base cannot be had; `error` says why."""
     reason = str(error).removesuffix(".")
     return ModelError(
-        f"{name} is an adapter on {base}, which is not here ({reason}): name the model with --base."
+        f"{name} is an adapter on {base}, which is not here ({reason}): name the model with `base`."
     )
 
 

@@ -146,7 +146,7 @@ def _explain_files(name: str, error: BaseException, causes: Sequence[BaseExcepti
     if "trust_remote_code" in str(error):
         return (
             f"{name} comes with code of its own, which Holdfast does not run: choose a model that"
-            " transformers knows, or serve it behind an API and use --model api:NAME."
+            " transformers knows, or serve it behind an API and name it api:NAME."
         )
     if isinstance(error, torch.OutOfMemoryError):
         return f"{name} does not fit this device's memory: choose a smaller model or dtype."
@@ -159,7 +159,7 @@ def _explain_files(name: str, error: BaseException, causes: Sequence[BaseExcepti
     if "size mismatch" in str(error):
         return (
             f"the adapter {name} has other shapes than its base, which is another model or has"
-            " fewer tokens: name the right one with --base, or merge the two where it was trained."
+            " fewer tokens: name the right one with `base`, or merge the two where it was trained."
         )
     if "mismatched_sizes" in str(error):
         return f"the weights of {name} do not have the shapes that its config.json gives."

@@ -118,7 +118,7 @@ class Admission:
         self._refuse(control)
         if own[MEASURE] is not None and self.config.parallel_config.worker_extension_cls != WORKER:
             raise HoldfastError(
-                f"`{MEASURE}` is for --model vllm:, which fetches what is measured."
+                f"`{MEASURE}` is for models named vllm:NAME, which fetches what is measured."
             )
         if not control.steers and own[MEASURE] is None:
             return None

@@ -174,7 +174,7 @@ def _no_demands(unjudged: Sequence[Unjudged], *, rubrics: bool, author: bool) ->
         sentence = "no demand was found in this prompt: write"
     else:
         why = f", and {unjudged[0].why}" if author and unjudged else ""
-        other = "a --judge-model" if author else "a --judge-model or an --author-model"
+        other = "a judge model" if author else "a judge model or an author model"
         sentence = f"nothing in this prompt can be judged by a rule{why}: name {other}, or write"
     return PersonaError(f"{sentence} the persona yourself (docs/guide/personas.md).")
 

@@ -64,7 +64,7 @@ class PublishedSuite:
             tables = instructions.standing_orders(self.name)
         else:
             raise PersonaError(
-                f"{self.name} is read from its authors' file: give --suite {self.name}:FILE"
+                f"{self.name} is read from its authors' file: give `suite` {self.name}:FILE"
             )
         if tables.skipped:
             print(f"{self.name}: left out {tables.left_out()}", file=sys.stderr)

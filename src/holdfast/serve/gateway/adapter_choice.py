@@ -56,7 +56,7 @@ class AdapterChoice:
         if self._layer.digest != about["base"]["weights"]:
             raise ModelError(
                 f"the adapter in {folder} was trained on {about['base']['name']}, whose weights "
-                f"are not those of {self._name}: name its base with --model."
+                f"are not those of {self._name}: name its base with `model`."
             )
 
     def choose(self, chat: Chat, control: Control) -> str | None:

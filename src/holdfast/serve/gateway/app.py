@@ -167,7 +167,7 @@ def _check(control: Control, verify: str | None, persona: Persona | None, gated:
         raise ControlError(why)
     router.check(control.route)
     if verify not in (None, *METHODS):
-        raise HoldfastError(f"--verify is {' or '.join(METHODS)}, not {verify!r}")
+        raise HoldfastError(f"`verify` is {' or '.join(METHODS)}, not {verify!r}")
 
 
 def _check_alias(alias: Alias) -> None:

@@ -53,11 +53,11 @@ def read_rule(text: str) -> PathRule:
     has_method = not space or method.strip().upper() in METHODS
     if not has_method or not (whole or is_plain(path.removesuffix("/") if open_ended else path)):
         raise ServiceError(
-            f"--pass-through takes a path as in /v1/embeddings, `POST /v1/files` or "
+            f"`pass_through` takes a path as in /v1/embeddings, `POST /v1/files` or "
             f"`DELETE /v1/files/*`, not {text!r}."
         )
     if _spelling(path) in REWRITTEN and not open_ended:
-        raise ServiceError(f"--pass-through {text}: the gateway rewrites this path, always.")
+        raise ServiceError(f"`pass_through` {text}: the gateway rewrites this path, always.")
     methods = (method.strip().upper(),) if space else ("GET", "POST")
     return PathRule(methods, path, open_ended)
 

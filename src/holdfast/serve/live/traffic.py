@@ -299,5 +299,5 @@ def _check_log(path: Path) -> None:
         path.open("a", encoding="utf-8").close()
     except OSError as error:
         raise ServiceError(
-            f"{path} cannot be written ({error.strerror}): choose another --traffic-log."
+            f"{path} cannot be written ({error.strerror}): choose another `traffic_log`."
         ) from error

@@ -26,7 +26,7 @@ def check_url(url: str) -> None:
     except (ValueError, httpx.InvalidURL):
         is_url = False
     if not is_url:
-        raise ServiceError("--webhook is the URL that alarms are posted to: https://…")
+        raise ServiceError("`webhook` is the URL that alarms are posted to: https://…")
 
 
 def post(url: str, content: Record, pause: float = _PAUSE) -> bool:

@@ -55,7 +55,7 @@ def export_rows(
     if mix.per != "prompt":
         raise HoldfastError(
             "verl repeats a row for all rollouts of a group, which then share its persona: export "
-            "with --mixing prompt."
+            "with `mixing` prompt."
         )
     rows = list(mix.rows(len(data.tasks), prompts, 1))
     prompts_ = chats(rows, data.tasks, data.personas if mix.personas else ())
@@ -118,8 +118,8 @@ def write_parquet(rows: Sequence[Record], path: Path) -> None:
         with new_file(path) as file:
             pq.write_table(table, file)
     except FileExistsError:
-        raise RunError(f"{path} is there already: name another --out, or remove it.") from None
+        raise RunError(f"{path} is there already: name another `out`, or remove it.") from None
     except OSError as error:
         raise RunError(
-            f"{path} could not be written ({os.strerror(error.errno or 0)}); choose another --out."
+            f"{path} could not be written ({os.strerror(error.errno or 0)}); choose another `out`."
         ) from error

@@ -55,7 +55,7 @@ def with_answers(
         raise HoldfastError(
             f"none of {len(plan.rows)} replies of the untrained model was right and not cut by the "
             "limit of tokens, so that there is nothing to imitate: choose easier tasks, a higher "
-            "--max-new-tokens and another --out, or --arm sft, which imitates gold answers."
+            "`max_new_tokens` and another `out`, or `arm` sft, which imitates gold answers."
         )
     answers_in_turn = [answers[i % len(answers)] for i in range(len(plan.rows))]
     thoughts = [one.thought or "" for one in answers_in_turn]

@@ -155,7 +155,7 @@ def divergence_error(step: int) -> HoldfastError:
     """What to raise where the model's numbers are not finite after a step."""
     return HoldfastError(
         f"the training diverged: its numbers are not finite at step {step}, so lower the learning "
-        "rate, and choose another --out."
+        "rate, and choose another `out`."
     )
 
 

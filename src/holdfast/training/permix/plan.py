@@ -66,6 +66,6 @@ def write_items(path: Path, tasks: Sequence[Task]) -> None:
     if path.exists() and path.read_bytes() != text.encode():
         raise RunError(
             f"{path.parent} trains on other tasks, as its trial chose them: go on with or without "
-            "a trial as it began, or choose another --out."
+            "a trial as it began, or choose another `out`."
         )
     write_whole(path, text)

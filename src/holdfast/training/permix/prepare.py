@@ -93,7 +93,7 @@ def _check_tools(trainer: TrainerSettings) -> None:
     """Refuse what would log or write rollouts and is not here, before anything is written."""
     if trainer.vllm != "off" and importlib.util.find_spec("vllm") is None:
         raise ModelError(
-            f"--vllm {trainer.vllm} needs vLLM here: pip install vllm, or leave it at off."
+            f"`vllm` {trainer.vllm} needs vLLM here: pip install vllm, or leave it at off."
         )
     if trainer.report_to == "none":
         return
@@ -115,7 +115,7 @@ def _check_context(backend: LocalBackend, data: TrainingData, new_tokens: int) -
         reply = f" and a reply has up to {new_tokens} more" if new_tokens else ""
         raise HoldfastError(
             f"the longest prompt has {longest:,} tokens{reply}, and the model reads {context:,}: "
-            "take long tasks out, or lower --max-new-tokens."
+            "take long tasks out, or lower `max_new_tokens`."
         )
 
 
@@ -154,7 +154,7 @@ def _open(
     if adapter and find_source(model, base).adapter is not None:
         raise ModelError(
             f"{model} is an adapter, and a LoRA on it would name a base that lacks it: train the "
-            "merged model (the folder model/ of permix train), or with --rank 0."
+            "merged model (the folder model/ of permix train), or with `rank` 0."
         )
     kind = "float32" if dtype == "auto" and not adapter else dtype
     place = "cpu" if processes() > 1 else device

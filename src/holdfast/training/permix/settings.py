@@ -12,7 +12,7 @@ from typing import Any
 
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import HoldfastError
-from holdfast.core.settings import changed_flags, option, require_at_least, require_name
+from holdfast.core.settings import changed_settings, option, require_at_least, require_name
 from holdfast.evals.tasks.settings import form_option
 from holdfast.results.training.permix import IMITATIONS
 from holdfast.training.permix.mixing import PersonaMix
@@ -131,22 +131,22 @@ class PermixSettings:
             raise HoldfastError(f"at least 1 step is needed, not {self.steps}.")
         require_name("arm", arm, ARMS)
         if arm == "rlvr" and mixing == "rollout":
-            raise HoldfastError("rlvr has no personas to mix per rollout: use --arm permix.")
+            raise HoldfastError("rlvr has no personas to mix per rollout: use `arm` permix.")
         if arm in IMITATIONS and mixing == "rollout":
             raise HoldfastError(
-                f"{arm} has no rollouts to mix personas in: leave --mixing at prompt."
+                f"{arm} has no rollouts to mix personas in: leave `mixing` at prompt."
             )
         if arm == "permix" and self.data.bare == 1:
-            raise HoldfastError("with a share of 1 no prompt has a persona: use --arm rlvr.")
-        vllm_options = changed_flags(self, "vllm_url", "vllm_memory", "vllm_parallel")
+            raise HoldfastError("with a share of 1 no prompt has a persona: use `arm` rlvr.")
+        vllm_options = changed_settings(self, "vllm_url", "vllm_memory", "vllm_parallel")
         if vllm_options and self.vllm in (None, "off"):
             raise HoldfastError(
-                f"{vllm_options[0]} is of --vllm colocate or server: choose one, or leave it out."
+                f"{vllm_options[0]} is of `vllm` colocate or server: choose one, or leave it out."
             )
         if self.vllm == "server" and mixing == "rollout":
             raise HoldfastError(
                 "a vLLM server gets one prompt of each group and would give all of its rollouts "
-                "one persona: mix per prompt, or use --vllm colocate."
+                "one persona: mix per prompt, or use `vllm` colocate."
             )
 
     def collect_trainer_settings(self) -> dict[str, Any]:

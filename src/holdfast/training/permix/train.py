@@ -231,7 +231,7 @@ def _teachable(data: TrainingData, trial: PermixTrial, names: Sequence[str]) -> 
         raise HoldfastError(
             f"of {len(trial.by_category)} categories of exercises the model solves none in "
             f"{trials.MIDDLING[0]:g} to {trials.MIDDLING[1]:g} of cases ({trial.reward:g} "
-            "overall): name tasks of your own with --tasks, or some with --category."
+            "overall): name tasks of your own with `tasks`, or some with `category`."
         )
     return data.of_categories(names)
 

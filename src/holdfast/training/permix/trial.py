@@ -161,12 +161,12 @@ def check(trial: PermixTrial, limit: int) -> None:
         reason = "right" if trial.reward else "wrong"
         more = (
             f"{trial.cut:.0%} of the replies reached the limit of {limit} tokens, so give a higher "
-            "--max-new-tokens, and another --out"
+            "`max_new_tokens`, and another `out`"
             if trial.cut >= MOSTLY
             else "choose harder tasks"
             if trial.reward
-            else "choose easier tasks (--tasks exercises --category extraction-1), a higher "
-            "--max-new-tokens or another --form"
+            else "choose easier tasks (`tasks` exercises, `category` extraction-1), a higher "
+            "`max_new_tokens` or another `form`"
         )
         raise HoldfastError(
             f"before training all {trial.n} replies were {reason}, so that nothing can be learned: "
@@ -188,7 +188,7 @@ def warning(trial: PermixTrial, rollouts: int) -> str | None:
         return None
     alike = trial.reward**rollouts + (1 - trial.reward) ** rollouts
     middling = middling_categories(trial)
-    instead = f", or --category {' --category '.join(middling)}" if middling else ""
+    instead = f", or tasks of {' and '.join(middling)}" if middling else ""
     return (
         f"before training {trial.reward:.0%} of {trial.n} replies are right, so that some "
         f"{alike:.0%} of the groups of {rollouts} rollouts will be paid alike, which teaches "

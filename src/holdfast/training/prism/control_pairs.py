@@ -90,8 +90,8 @@ def check_judge(verdicts: ControlVerdicts) -> None:
         f"{verdicts.judge} cannot judge: of {verdicts.pairs} pairs with a known answer it judged "
         f"{verdicts.right} right in both orders ({verdicts.one_place} went to one place whatever "
         f"stood there, {verdicts.ties} were ties, {verdicts.unparsed} said neither A, B nor TIE). "
-        "Name a better judge with --judge-model, or take queries with a right answer: "
-        "--tasks exercises:train."
+        "Name a better judge with `judge_model`, or take queries with a right answer: "
+        "`tasks` exercises:train."
     )
 
 

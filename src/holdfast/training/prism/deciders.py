@@ -96,8 +96,8 @@ def gate_warning(scores: GateScores) -> str | None:
     return (
         f"Nothing shows that this gate knows when a persona helps, since it {' and '.join(reasons)}"
         ": before you use it, see in holdfast prism eval whether the arm prism is above random and "
-        "always, and for a better gate train on more queries (--queries), of tasks that personas "
-        "win about as often as not (--tasks)."
+        "always, and for a better gate train on more queries, of tasks that personas win about as "
+        "often as not."
     )
 
 

@@ -161,7 +161,7 @@ def distil(
         raise ModelError(
             f"no persona won an answer that fits ({too_long} of {len(answers)} are longer than "
             f"{settings.max_length} tokens with their prompt), so there is nothing to distil: "
-            "write more queries, shorter answers (--max-new-tokens), or choose personas that help "
+            "write more queries, shorter answers (`max_new_tokens`), or choose personas that help "
             "(holdfast effect)."
         )
     base: Any = backend.engine.model

@@ -248,12 +248,12 @@ def _wins(answers: Sequence[AnswerPair], comparisons: Sequence[AnswerComparison]
         raise ModelError(
             f"no persona won any of {len(wins)} queries ({ties} were ties{details}), so there is "
             "nothing to distil: choose personas that help (holdfast effect), tasks of middling "
-            "difficulty, another --judge-model, or write more queries."
+            "difficulty, another `judge_model`, or write more queries."
         )
     if all(wins):
         raise ModelError(
             f"the personas won all {len(wins)} queries, and a gate learns from won and lost ones: "
-            "add tasks that they do not help with (--tasks), or keep them as system prompts."
+            "add tasks that they do not help with (`tasks`), or keep them as system prompts."
         )
     return wins
 

@@ -52,7 +52,7 @@ class PrismSettings:
         require_at_least(1, self, "queries", "epochs", "rank", "batch")
         require_at_least(0, self, "top")
         if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
-            raise HoldfastError(f"--learning-rate is above 0, not {self.learning_rate:g}.")
+            raise HoldfastError(f"`learning_rate` is above 0, not {self.learning_rate:g}.")
         _ = self.sampling
 
     @property

@@ -202,7 +202,7 @@ def make_comparisons(training: Training, answers: Sequence[AnswerPair]) -> list[
         name = (training.comparer or training.model).name
         raise ModelError(
             f"{name} never said A, B or TIE when it was asked to compare: name another judge with "
-            "--judge-model."
+            "`judge_model`."
         )
     return comparisons
 

@@ -97,7 +97,7 @@ def _begin(run: _RecipeRun) -> None:
         return
     for name in (TABLE, SUMMARY):  # the recipe and its tasks may be there
         if (run.folder / name).exists():
-            raise RunError(f"{run.folder} holds no run, and a {name}: choose another --out")
+            raise RunError(f"{run.folder} holds no run, and a {name}: choose another `out`")
     show(estimate_recipe(recipe, run.folder, run.loading), "train")
     run.folder.mkdir(parents=True, exist_ok=True)
     write_whole(path, dumps(manifest, indent=1) + "\n")
