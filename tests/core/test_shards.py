@@ -195,7 +195,7 @@ def test_the_command_says_what_a_shard_did_and_then_sums_up(
         (["--shard", "two"], "i/n with i from 1 to n"),
         (["--shard", "1/2", "--ray", "auto"], "give one of them"),
         (["--ray", "nowhere"], "auto or the head's HOST:PORT"),
-        (["--ray", "auto", "--device", "cuda:1"], "with --ray it is cuda or auto"),
+        (["--ray", "auto", "--device", "cuda:1"], "on a cluster it is cuda or auto"),
     ],
 )
 @pytest.mark.parametrize("command", ["compare", "drift", "effect"])

@@ -462,3 +462,17 @@ def test_what_is_left_at_a_round_is_of_the_conversations_measured_there() -> Non
     curves = drift(Actor(lose_or_overflow), suite=SMALL, pairs=6, rounds=3).summary.curves
     assert (curves.ceiling or 0) < 1 == curves.stability[-1]
     assert curves.normalised[-1] == 1.0
+
+
+def test_a_models_name_or_no_model_in_its_place_is_one_sentence() -> None:
+    for measure in (drift, compare):
+        with pytest.raises(HoldfastError, match="'mini' is no model: load it"):
+            measure("mini", pairs=1, rounds=1)  # type: ignore[operator]
+    with pytest.raises(HoldfastError, match="conversations need a `model`"):
+        drift(None, pairs=1, rounds=1)
+
+
+def test_a_persona_without_probes_is_named_before_anything_is_asked() -> None:
+    mute = Suite("own", (Persona("mute", "character", "Be kind", (), {"name": "speaker"}),))
+    with pytest.raises(HoldfastError, match="the persona mute has no probes"):
+        drift(Actor(), suite=SMALL, persona=mute, pairs=1, rounds=1)

@@ -108,3 +108,11 @@ print(sorted({"torch", "transformers", "openai", "datasets"} & sys.modules.keys(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert process.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", [None, 3, Path("folder")])
+def test_what_names_no_model_is_one_sentence(name: Any) -> None:
+    with pytest.raises(
+        ModelError, match=r'a model is named by text, as in holdfast\.load\("mini"\)'
+    ):
+        load(name)

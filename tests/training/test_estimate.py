@@ -34,7 +34,7 @@ def test_speeds_are_measured() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"memory_gb": 1e9}, r"of memory and cpu has .*--parts 4"),
+        ({"memory_gb": 1e9}, r"of memory and cpu has .*`parts` 4"),
         ({"disk_gb": 1e9}, "of disk and .* has"),
     ],
 )

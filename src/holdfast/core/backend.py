@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 from holdfast.core.chat import Chat
 from holdfast.core.control import NONE, Control
 from holdfast.core.errors import HoldfastError
-from holdfast.core.settings import option
+from holdfast.core.settings import option, require_types
 
 Stop = Literal["stop", "length", "overflow", "error"]
 
@@ -37,14 +37,15 @@ class Sampling:
     """Strings that end a reply and are cut from it."""
 
     def __post_init__(self) -> None:
+        require_types(type(self), vars(self))
         if self.max_new_tokens < 1:
-            raise HoldfastError(f"max_new_tokens must be at least 1, not {self.max_new_tokens}")
+            raise HoldfastError(f"`max_new_tokens` must be at least 1, not {self.max_new_tokens}")
         if not 0 <= self.temperature < float("inf"):
-            raise HoldfastError(f"temperature must be 0 (greedy) or more, not {self.temperature}")
+            raise HoldfastError(f"`temperature` must be 0 (greedy) or more, not {self.temperature}")
         if not 0 < self.top_p <= 1:
-            raise HoldfastError(f"top_p must be above 0 and at most 1, not {self.top_p}")
+            raise HoldfastError(f"`top_p` must be above 0 and at most 1, not {self.top_p}")
         if self.top_k < 0:
-            raise HoldfastError(f"top_k must be 0 (off) or more, not {self.top_k}")
+            raise HoldfastError(f"`top_k` must be 0 (off) or more, not {self.top_k}")
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,9 @@ class Ask:
     keep: bool = True
     measure: bool = False
     judge: Mapping[str, object] | None = None
+
+    def __post_init__(self) -> None:
+        require_types(type(self), {"control": self.control})
 
 
 @dataclass(frozen=True)

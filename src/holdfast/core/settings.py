@@ -18,13 +18,16 @@ This module knows no command and no command line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import lru_cache
 from math import inf
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from holdfast.core.errors import HoldfastError, suggestion
+from holdfast.core.errors import HoldfastError, shorten, suggestion
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -63,17 +66,84 @@ def with_default(settings: type, name: str, default: T) -> T:
     return setting  # type: ignore[no-any-return]
 
 
-def settle(settings: S | None, kind: type[S], changes: Mapping[str, Any]) -> S:
+def settle(settings: S | None, kind: type[S], changes: Mapping[str, Any], *models: object) -> S:
     """The settings to use: those given, or the defaults of `kind`, with some fields changed.
 
+    Args:
+        settings: the settings, if any.
+        kind: their class.
+        changes: fields with their values, as the keyword arguments of a function of the library.
+        models: what that function was given as models.
+
     Raises:
+        HoldfastError: a value has not the type of its field, or a model is none, as its name.
         TypeError: a change names a field that `kind` does not have, as for a wrong keyword
             argument.
     """
+    for model in models:
+        if not hasattr(model, "reply"):
+            raise HoldfastError(f'{model!r} is no model: load it, as in holdfast.load("mini").')
     names = [one.name for one in fields(kind)]  # type: ignore[arg-type]
     if unknown := sorted(changes.keys() - set(names)):
         raise TypeError(f"{kind.__name__} has no {unknown[0]}: {suggestion(unknown[0], names)}")
+    if settings is not None and not isinstance(settings, kind):
+        raise HoldfastError(f"`settings` is {_describe(kind)}, not {settings!r}.")
+    require_types(kind, changes)
+    # A number of NumPy would not go into the manifest.
+    changes = {name: getattr(value, "item", lambda v=value: v)() for name, value in changes.items()}
     return replace(settings or kind(), **changes)  # type: ignore[type-var]
+
+
+def require_types(kind: type, values: Mapping[str, Any]) -> None:
+    """Refuse values that have not the types of their fields.
+
+    Args:
+        kind: the dataclass.
+        values: values by the names of fields.
+
+    Raises:
+        HoldfastError: says what the first such field is.
+    """
+    hints = _hints(kind)
+    for name, value in values.items():
+        if not _fits(value, hints[name]):
+            raise HoldfastError(
+                f"`{name}` is {_describe(hints[name])}, not {shorten(repr(value), 100)}."
+            )
+
+
+_hints = lru_cache(get_type_hints)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value has a type; a whole number is a number, and a text a path."""
+    kind, parts = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if kind is Literal:
+        return value in parts
+    if kind in (tuple, Sequence):
+        several = isinstance(value, Sequence) and not isinstance(value, str)
+        return several and all(_fits(one, parts[0]) for one in value)
+    if is_dataclass(kind):  # defaults of their own make a subclass
+        kind = [one for one in hint.__mro__ if is_dataclass(one)][-1]
+    if isinstance(value, bool):
+        return kind is bool
+    classes: dict[Any, Any] = {int: Integral, float: Real, Path: (Path, str)}
+    return isinstance(value, classes.get(kind, kind))
+
+
+def _describe(hint: Any) -> str:
+    """A type in words."""
+    kind, parts = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, UnionType):
+        return " or ".join(_describe(part) for part in parts if part is not NoneType)
+    if kind is Literal:
+        return " or ".join(map(repr, parts))
+    if kind in (tuple, Sequence):
+        return f"a list of which each is {_describe(parts[0])}"
+    words = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
+    return words.get(kind) or ("a path" if kind is Path else f"of the type {kind.__name__}")
 
 
 def require_name(what: str, name: object, names: Collection[str]) -> None:

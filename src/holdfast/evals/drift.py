@@ -189,8 +189,7 @@ def drift(
         settings: what to do; by default the defaults of `DriftSettings`.
         user_model: speaks for the users; by default `model`.
         judge_model: judges personas whose judge is a rubric.
-        out: folder of the run, which the same call resumes and which holds the page; by default
-            nothing is written.
+        out: folder of the run and its page, which the same call resumes; by default none.
         command: shown on the page.
         progress: shows rounds and replies per second; by default nothing is shown.
         where: a shard or a pool that does the batches; by default this process does all.
@@ -200,7 +199,8 @@ def drift(
         HoldfastError: something the user can mend.
         ShardDone: `where` is a shard, and its part is done.
     """
-    settings = settle(settings, DriftSettings, changes)
+    models = filter(None, (model, user_model, judge_model))
+    settings = settle(settings, DriftSettings, changes, *models)
     progress, start = progress or Progress(enabled=False), time.monotonic()
     screening = screen(
         settings, model, judge_model=judge_model, out=out, progress=progress, where=where
@@ -249,7 +249,7 @@ def estimate_drift(
         rubrics: whether the run has a judge model.
         **changes: fields of `DriftSettings` in place of those in `settings`.
     """
-    settings = settle(settings, DriftSettings, changes)
+    settings = settle(settings, DriftSettings, changes, model, user_model or model)
     cast, rounds = _cast(settings, model, None, rubrics=rubrics)
     chat = SelfChat(model, user_model or model, settings.protocol(rounds), cast.fillers)
     return estimate(chat, cast.conversations)
@@ -314,6 +314,8 @@ def _cast(
     settings: DriftSettings, model: Backend | None, screening: Screening | None, *, rubrics: bool
 ) -> tuple[Cast, int]:
     """Who meets whom, in self-chat or in recorded chats, and for how many rounds."""
+    if settings.history is None and model is None:
+        raise HoldfastError("conversations need a `model`, unless they are those of a `history`.")
     if settings.history is None:
         rounds = 8 if settings.rounds is None else settings.rounds
         return draw_cast(settings, model, screening), rounds

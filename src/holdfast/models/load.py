@@ -58,6 +58,8 @@ def load(
         ModelError: there is no such model, the extra that it needs is not installed, or an option
             is none of such a model's.
     """
+    if not isinstance(name, str):
+        raise ModelError(f'a model is named by text, as in holdfast.load("mini"), not {name!r}.')
     server = next((prefix for prefix in SERVERS if name.startswith(prefix)), "")
     model = name.removeprefix(server)
     if not model.removeprefix(VLLM).strip():

@@ -21,7 +21,7 @@ from typing import NamedTuple, NoReturn
 from holdfast import judge as judges
 from holdfast.core.errors import JudgeError, PersonaError, suggestion
 from holdfast.core.extras import install
-from holdfast.core.settings import expand_home
+from holdfast.core.settings import expand_home, require_types
 from holdfast.judge.content.embedding import is_installed
 from holdfast.persona.files import is_there, read_toml
 from holdfast.persona.published import PublishedSuite
@@ -58,6 +58,9 @@ class Persona:
     note: str | None = None
     source: str | None = None
     authors_note: str | None = None
+
+    def __post_init__(self) -> None:
+        require_types(type(self), vars(self))
 
     @property
     def needs_model(self) -> bool:

@@ -235,13 +235,13 @@ def test_a_misspelt_control_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rounds": ()}, "--rounds is 1 or more"),
-        ({"rounds": (0, 4)}, "--rounds is 1 or more, not 0"),
+        ({"rounds": ()}, "`rounds` is 1 or more"),
+        ({"rounds": (0, 4)}, "`rounds` is 1 or more, not 0"),
         ({"question_rounds": [5]}, "from 1 to 4, not 5"),
         ({"question_rounds": [0], "questions": "core"}, "from 1 to 4, not 0"),
         ({"questions": "core", "each": 0}, "at least 1 question"),
-        ({"batch": 0}, "--batch is 1 or more"),
-        ({"pairs": 0}, "choose --pairs"),
+        ({"batch": 0}, "`batch` is 1 or more"),
+        ({"pairs": 0}, "choose `pairs`"),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_anything_is(

@@ -345,8 +345,8 @@ def test_the_persons_that_questions_are_written_for_are_drawn(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"judges": []}, "graded by a model: add --judge-model"),
-        ({"questions": "generate"}, "one description on each line with --personas"),
+        ({"judges": []}, "graded by a model: add `judge_model`"),
+        ({"questions": "generate"}, "one description on each line with `personas`"),
         ({"questions": "nothing"}, "no questions in"),
         ({"questionnaire": QuestionnaireSettings(calls=0)}, "at least 1 call"),
         ({"questionnaire": QuestionnaireSettings(questions_per_task=0)}, "at least 1 question"),

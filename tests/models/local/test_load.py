@@ -99,7 +99,7 @@ def test_the_number_format_is_said_with_the_way_to_another(monkeypatch: pytest.M
     assert weights.format_line("tiny", model("llama")) == "tiny runs in float32 on cpu"
     narrow = copy.deepcopy(model("llama")).to(torch.bfloat16)
     assert "bfloat16 on cpu" in weights.format_line("tiny", narrow)
-    assert "--dtype float32" in weights.format_line("tiny", narrow)
+    assert "in float32 (dtype)" in weights.format_line("tiny", narrow)
 
 
 def test_a_models_size_is_known_without_its_weights() -> None:
@@ -127,7 +127,7 @@ def test_an_adapter_whose_base_is_out_of_reach_says_how_to_name_it(tmp_path: Pat
     (tmp_path / "adapter_config.json").write_text(json.dumps(about), encoding="utf-8")
     (tmp_path / "adapter_model.safetensors").write_bytes(b"")
     sentence = (
-        "is an adapter on nobody/no-such-model, which is not here .*: name the model with --b"
+        "is an adapter on nobody/no-such-model, which is not here .*: name the model with `base`"
     )
     with pytest.raises(ModelError, match=sentence):
         load(str(tmp_path))

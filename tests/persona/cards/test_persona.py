@@ -155,3 +155,8 @@ def test_entries_whose_order_is_no_number_to_sort_by_come_with_those_that_have_n
         for text, order in (("c", 1), ("a", 10**400), ("b", float("nan")))
     ]
     assert [one.content for one in read_entries({"entries": entries})] == ["a", "b", "c"]
+
+
+def test_a_card_is_read_before_personas_are_drafted_from_it() -> None:
+    with pytest.raises(PersonaError, match=r"from holdfast\.read_card\(FILE\), not 'ada.png'"):
+        draft_card("ada.png")  # type: ignore[arg-type]

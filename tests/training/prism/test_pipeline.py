@@ -553,13 +553,13 @@ def test_answers_that_the_limit_cuts_end_a_training_after_the_first_few(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"queries": 0}, "--queries is 1 or more, not 0"),
-        ({"epochs": 0}, "--epochs is 1 or more, not 0"),
-        ({"rank": 0}, "--rank is 1 or more, not 0"),
-        ({"top": -4}, "--top is 0 or more, not -4"),
-        ({"learning_rate": -1.0}, "--learning-rate is above 0, not -1"),
-        ({"learning_rate": float("nan")}, "--learning-rate is above 0, not nan"),
-        ({"max_new_tokens": 0}, "max_new_tokens must be at least 1"),
+        ({"queries": 0}, "`queries` is 1 or more, not 0"),
+        ({"epochs": 0}, "`epochs` is 1 or more, not 0"),
+        ({"rank": 0}, "`rank` is 1 or more, not 0"),
+        ({"top": -4}, "`top` is 0 or more, not -4"),
+        ({"learning_rate": -1.0}, "`learning_rate` is above 0, not -1"),
+        ({"learning_rate": float("nan")}, "`learning_rate` is above 0, not nan"),
+        ({"max_new_tokens": 0}, "`max_new_tokens` must be at least 1"),
     ],
 )
 def test_numbers_that_cannot_be_used_are_refused_before_anything_is_asked(

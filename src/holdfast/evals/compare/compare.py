@@ -143,7 +143,8 @@ def compare(
             the run or in it, is left out and named in the summary.
         ShardDone: `where` is a shard, and its part is done.
     """
-    settings = settle(settings, CompareSettings, changes)
+    models = (model, user_model or model, judge_model or model, *also)
+    settings = settle(settings, CompareSettings, changes, *models)
     group = ModelGroup(model, also) if also else model
     controls, refusals = _controls(group, settings, also)
     start, progress = time.monotonic(), progress or Progress(enabled=False)
@@ -178,7 +179,7 @@ def estimate_compare(
 
     The arguments are those of `compare`. No screening is done: all personas may be agents.
     """
-    settings = settle(settings, CompareSettings, changes)
+    settings = settle(settings, CompareSettings, changes, model)
     group = ModelGroup(model, also) if also else model
     controls, _ = _controls(group, settings, also)
     setup, _ = _set_up(group, settings, controls, user_model or model, judge_model, None)

@@ -98,7 +98,7 @@ def consistency(
     Raises:
         HoldfastError: something the user can mend, such as a judge that is no better than chance.
     """
-    settings = settle(settings, ConsistencySettings, changes)
+    settings = settle(settings, ConsistencySettings, changes, *filter(None, (judge_model,)))
     if judge_model is None and (unread := changed_settings(settings, "labels", "least")):
         raise HoldfastError(f"{unread[0]} is of a judge: name a `judge_model`, or leave it out.")
     prompt = text_or_file(settings.user_prompt) if settings.user_prompt else None

@@ -10,7 +10,7 @@ from pathlib import Path
 from holdfast.control.trained_files import digests, training_prompts
 from holdfast.core.backend import Backend
 from holdfast.core.control import Control, parse
-from holdfast.core.errors import ContextError, ControlError, HoldfastError
+from holdfast.core.errors import ContextError, ControlError, HoldfastError, PersonaError
 from holdfast.core.settings import require_at_least
 from holdfast.core.version import __version__
 from holdfast.evals.conversation.plan import Conversation, plan
@@ -151,6 +151,8 @@ def check(
     refuse_unjudged(judged, judge_model)
     if model is not None:
         for c in conversations:
+            if not c.agent.probes:
+                raise PersonaError(f"the persona {c.agent.id} has no probes: give it one or more.")
             # A window cuts a recorded chat; in self-chat the user's model sees all of it.
             if c.script is None or control.window is None:
                 _check_context(model, c, c.rounds(protocol.rounds))

@@ -132,8 +132,11 @@ def _plan(
     changes: Mapping[str, Any],
 ) -> _EffectPlan:
     """Plan what each model is asked; raises `HoldfastError` for what cannot be asked."""
-    settings = settle(settings, EffectSettings, changes)
-    models = [models] if not isinstance(models, Sequence) else list(models)
+    if isinstance(models, str) or not isinstance(models, Sequence):
+        models = [models]
+    settings = settle(
+        settings, EffectSettings, changes, *models, *([judge_model] if judge_model else [])
+    )
     if not models:
         raise HoldfastError("name a model with `model`.")
     if (twice := find_repeat(model.name for model in models)) is not None:

@@ -111,7 +111,8 @@ def explain(
         ModelError: the model's attention cannot be seen.
         HoldfastError: something else that the user can mend.
     """
-    settings = settle(settings, ExplainSettings, changes)
+    models = (model, user_model or model, judge_model or model)
+    settings = settle(settings, ExplainSettings, changes, *models)
     local = _local(model)
     progress, start = progress or Progress(enabled=False), time.monotonic()
     screening = screen(settings, model, judge_model=judge_model, out=out, progress=progress)
@@ -157,7 +158,7 @@ def estimate_explain(
 
     The arguments are those of `explain`. No screening is done: all personas may be agents.
     """
-    settings = settle(settings, ExplainSettings, changes)
+    settings = settle(settings, ExplainSettings, changes, model)
     setup = _set_up(_local(model), settings, None, user_model, judge_model)
     return estimate(setup.chat, setup.plan.variants_of_all()).plus(estimate(*_bare(setup)))
 

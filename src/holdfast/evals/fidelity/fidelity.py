@@ -83,7 +83,7 @@ def fidelity(
         HoldfastError: what the user can mend.
     """
     start = time.monotonic()
-    settings = settle(settings, FidelitySettings, changes)
+    settings = settle(settings, FidelitySettings, changes, model, author_model or model, *judges)
     _check(model, judges, settings)
     progress = progress or Progress(enabled=False)
     measurement = Measurement(model, judges, settings, out, progress)
@@ -119,7 +119,7 @@ def estimate_fidelity(
 
     The arguments are those of `fidelity`. What judges and authors write is not counted.
     """
-    settings = settle(settings, FidelitySettings, changes)
+    settings = settle(settings, FidelitySettings, changes, model, *judges)
     _check(model, judges, settings)
     measurement = Measurement(model, judges, settings, None, Progress(enabled=False))
     if settings.questions is None:

@@ -97,7 +97,7 @@ def robustness(
         HoldfastError: what the user can mend.
     """
     start = time.monotonic()
-    settings = settle(settings, RobustnessSettings, changes)
+    settings = settle(settings, RobustnessSettings, changes, model)
     settings.check()
     plan = _RobustnessPlan.of(model, settings)
     run: Run[TaskRecord] = open_run(out, plan.manifest(), TaskRecord, where=where)
@@ -117,7 +117,7 @@ def estimate_robustness(
 
     The arguments are those of `robustness`.
     """
-    settings = settle(settings, RobustnessSettings, changes)
+    settings = settle(settings, RobustnessSettings, changes, model)
     settings.check()
     plan = _RobustnessPlan.of(model, settings)
     return estimate_batches(plan.batches(), [model], settings.sampling, settings.seed)

@@ -109,7 +109,7 @@ class ApiBackend:
                 "an API needs a concurrency of at least 1, a timeout above 0 and retries of at "
                 f"least 0, not {concurrency}, {timeout:g} and {max_retries}"
             )
-        if price is not None and min(price) < 0:
+        if price is not None and not all(one >= 0 for one in price):
             raise ServiceError(f"prices per million tokens must not be negative, as in {price}")
         self._concurrency, self._timeout, self._retries = concurrency, timeout, max_retries
         self.price = price

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast.core.backend import Backend
+from holdfast.core.errors import PersonaError
 from holdfast.persona.cards.card import Card
 from holdfast.persona.cards.lorebook import LoreEntry, find_active, read_entries
 from holdfast.persona.draft.drafting import Draft, draft
@@ -101,6 +102,8 @@ def draft_card(
         user: what `{{user}}` stands for.
         lore: entries of a lorebook beside the card's own.
     """
+    if not isinstance(card, Card):
+        raise PersonaError(f"personas are drafted from holdfast.read_card(FILE), not {card!r}.")
     character = read_character(card, user, lore)
     result = draft(
         character.prompt,

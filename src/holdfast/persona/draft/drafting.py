@@ -137,7 +137,7 @@ def draft(
     Raises:
         PersonaError: the prompt is empty, or nothing in it can be judged.
     """
-    if not prompt.strip() or "\0" in prompt:
+    if not isinstance(prompt, str) or not prompt.strip() or "\0" in prompt:
         raise PersonaError("a draft needs a system prompt: give its text, or @FILE.")
     if re.search("[\ud800-\udfff]", prompt):
         raise PersonaError("the prompt holds half a character, which UTF-8 lacks: write it anew.")

@@ -107,7 +107,7 @@ def evaluate(
         ModelError: The adapter is another model's.
         HoldfastError: No task is left.
     """
-    start, settings = time.monotonic(), settle(settings, PrismEvalSettings, changes)
+    start, settings = time.monotonic(), settle(settings, PrismEvalSettings, changes, model)
     settings.check()
     check_judge([model], judge_model)
     folder, about = Path(adapter), _read_about(Path(adapter))
@@ -154,7 +154,7 @@ def estimate_evaluation(
 
     The arguments are those of `evaluate`; of an adapter that is still to be trained it is None.
     """
-    settings = settle(settings, PrismEvalSettings, changes)
+    settings = settle(settings, PrismEvalSettings, changes, model)
     settings.check()
     about, tasks = _read_about(Path(adapter)) if adapter else None, _load_tasks(model, settings)
     trained_on = about.trained_on if about else ()

@@ -131,7 +131,7 @@ def train(
         HoldfastError: It does not fit, nearly all first answers are cut, or the folder is in use.
     """
     start = time.monotonic()
-    settings = settle(settings, PrismSettings, changes)
+    settings = settle(settings, PrismSettings, changes, model)
     training = _set_up(model, settings, Path(out), experts, progress, judge)
     _check_plan(training)
     _ = lock(training.folder)  # to the end, so that no other process trains there
@@ -212,7 +212,7 @@ def plan_training(
     Raises:
         HoldfastError: As `train`; and it does not fit.
     """
-    settings = settle(settings, PrismSettings, changes)
+    settings = settle(settings, PrismSettings, changes, model)
     training = _set_up(model, settings, Path(out))
     estimate = estimate_training(training)
     check_fits(estimate, training.model, training.folder)
