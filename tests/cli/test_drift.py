@@ -145,8 +145,8 @@ def test_an_interrupt_without_out_does_not_promise_to_go_on(
         (["--persona", "missing.toml"], "missing.toml"),
         (["--history", "missing.jsonl"], "missing.jsonl"),
         (["--temperature", "-1"], "temperature"),
-        (["--top-p", "0"], "top_p"),
-        (["--max-new-tokens", "0"], "max_new_tokens"),
+        (["--top-p", "0"], "--top-p"),
+        (["--max-new-tokens", "0"], "--max-new-tokens"),
     ],
 )
 def test_mistakes_end_in_one_sentence_and_2(

@@ -47,7 +47,7 @@ def test_what_only_answers_to_probes_show_is_listed_as_not_judged(
 ) -> None:
     prompt = "Always answer in capital letters. Reply in the user's language."
     assert run(str(log), "--prompt", prompt) == 0
-    assert "not judged: Reply in the user's language." in capsys.readouterr().err
+    assert "not judged: Reply in the user's language (" in capsys.readouterr().err
 
 
 def test_a_persona_comes_from_a_file_or_a_prompt(
