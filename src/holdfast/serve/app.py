@@ -95,7 +95,7 @@ def create_app(
 
     limits, live, own_keys = limits or Limits(), tenants or LiveTenants(), Keys(keys)
     if not isinstance(backend, LocalBackend):
-        raise ModelError(f"{backend.name} is behind an API: serve it with `upstream` URL.")
+        raise ModelError(f"{backend.name} is behind an API: serve it with --upstream URL.")
     if remote is not None:
         backend.engine.no_anchor = remote.ready()
     control = _check_control(backend, parse(control), persona)

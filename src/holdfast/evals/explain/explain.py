@@ -101,8 +101,7 @@ def explain(
         settings: what to measure; by default the defaults of `ExplainSettings`.
         user_model: speaks for the users; by default `model`.
         judge_model: judges personas whose judge is a rubric.
-        out: folder of the run, which the same call resumes and which holds the page; by default
-            nothing is written.
+        out: folder of the run and its page, which the same call resumes; by default none.
         command: shown on the page.
         progress: shows rounds and replies per second; by default nothing is shown.
         **changes: fields of `ExplainSettings` in place of those in `settings`.

@@ -177,7 +177,7 @@ class Proxy:
                 if answer.has_redirect_location and path in REWRITTEN:
                     await answer.aclose()
                     raise self.unusable_error(
-                        "sends chats elsewhere: give the other address as `upstream`"
+                        "sends chats elsewhere: give the other address as --upstream"
                     )
                 if last or answer.status_code != 503:
                     return await self._check_packing(answer)
