@@ -104,12 +104,32 @@ def test_the_same_in_another_unit_in_brackets_takes_nothing_away(
         ("100", "How many cents are in a dollar?", "100 cents make 1 dollar."),
         ("60", "How many minutes are 5 laps of 12 minutes?", "5 × 12 minutes = 60"),
         ("20", "How warm is it in degrees Celsius?", "20 °C (68 °F)"),
+        ("21", "How many days is it?", "There are 21 days in 3 weeks."),
+        ("6", "How many feet tall is she?", "She is 6 feet, which is 72 inches, tall."),
+        ("12", "How many months is it?", "12 months are 52 weeks."),
     ],
 )
 def test_units_beside_an_answer_in_the_one_asked_for_leave_it(
     answer: str, question: str, reply: str
 ) -> None:
     assert pays(answer, question, reply)
+
+
+@pytest.mark.parametrize(
+    ("answer", "question", "reply"),
+    [
+        ("3", "How many dollars does it cost?", "It costs 3 dollars and 50 cents."),
+        ("5", "How many feet tall is he?", "He is 5 feet 10 inches tall."),
+        ("2", "How many weeks is it?", "It took 2 weeks and 3 days."),
+        ("90", "How many minutes does it take?", "It takes 90 minutes or 2 hours."),
+        ("90", "How many minutes does it take?", "Between 90 minutes and 2 hours."),
+        ("90", "How many minutes does it take?", "After 90 minutes of rest, it takes 2 hours."),
+    ],
+)
+def test_a_part_of_an_amount_or_another_amount_is_not_paid(
+    answer: str, question: str, reply: str
+) -> None:
+    assert not pays(answer, question, reply)
 
 
 def test_a_question_asks_for_a_unit_by_how_many_before_in() -> None:

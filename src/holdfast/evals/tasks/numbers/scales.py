@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isclose
 
 from holdfast.evals.tasks.numbers.number import Number, Values
 
@@ -89,6 +90,13 @@ _UNITS = {
         "K": r"K|kelvins?",
     },
 }
+_SIZES = {
+    "mm": 0.001, "cm": 0.01, "m": 1, "km": 1000, "inch": 0.0254, "foot": 0.3048, "yard": 0.9144,
+    "mile": 1609.344, "second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400,
+    "month": 365 / 12 * 86400, "year": 365 * 86400, "mg": 0.001, "g": 1, "kg": 1000, "tonne": 1e6,
+    "ml": 0.001, "l": 1, "gallon": 3.785, "cent": 1, "dollar": 100,
+}  # fmt: skip
+_ROUNDED = 0.02  # 30 days are a month, 52 weeks a year
 _ORDER = tuple((kind, name) for kind, units in _UNITS.items() for name in units)
 _ANY = "|".join(f"(?P<u{i}>{_UNITS[kind][name]})" for i, (kind, name) in enumerate(_ORDER))
 _BEHIND = re.compile(rf"(?i)[*_`$)\]]*[\s‑-]?\s?(?:{_ANY})(?![^\W_]|['’/²³^])")
@@ -109,16 +117,33 @@ def unit_behind(number: Number, text: str) -> tuple[str, str] | None:
 
 
 def read_in_asked_unit(numerals: Sequence[Number], text: str, question: str) -> Values:
-    """The last number in the unit that is asked for, where the last of all has another of its kind.
+    """The number in the unit that is asked for, where the last of all says it in another one.
 
-    "2 hours (120 minutes)"; a last number without a unit is no other.
+    That of "2 hours (120 minutes)" and "120 minutes are 2 hours", but none of "3 dollars and 50
+    cents", "between 90 minutes and 2 hours"; a last number without a unit is no other.
     """
     asked = asked_unit(question)
     units = [(unit_behind(one, text), one) for one in numerals] if asked else []
-    last = units[-1][0] if units else None
-    if asked is None or last is None or last[0] != asked[0] or last == asked:
+    last, number = units[-1] if units else (None, None)
+    if asked is None or last is None or number is None or last[0] != asked[0] or last == asked:
         return frozenset()
-    return next((one.values for unit, one in reversed(units) if unit == asked), frozenset())
+    one = next((one for unit, one in reversed(units) if unit == asked), None)
+    if one is None:
+        return frozenset()
+    in_brackets = "(" in text[one.end : number.start]
+    return one.values if in_brackets or _is_same(one, asked, number, last) else frozenset()
+
+
+def _is_same(
+    one: Number, unit: tuple[str, str], other: Number, other_unit: tuple[str, str]
+) -> bool:
+    """Whether two numbers in two units are one amount; unknown ones, as of money, are not."""
+    sizes = _SIZES.get(unit[1], float("nan")), _SIZES.get(other_unit[1], float("nan"))
+    return any(
+        isclose(float(a) * sizes[0], float(b) * sizes[1], rel_tol=_ROUNDED)
+        for a in one.values
+        for b in other.values
+    )
 
 
 def _read_unit(match: re.Match[str]) -> tuple[str, str]:
