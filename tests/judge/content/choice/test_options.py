@@ -584,6 +584,9 @@ def test_a_choice_before_a_colon_or_after_but_is_one_and_a_neighbour_on_the_righ
         ("Tea: wet. Coffee: wet. Water: perfect.", "water"),
         ("Anything but tea!", None),
         ("You're a tea person, aren't you? I'm more of a coffee person.", "coffee"),
+        ("I'm married to a tea person, but I love coffee.", "coffee"),
+        ("I'm surrounded by tea people, but give me a coffee.", "coffee"),
+        ("I'm sure tea people disagree, but coffee.", "coffee"),
     ],
 )
 def test_labels_denials_and_what_somebody_else_is_choose_no_tea(

@@ -82,8 +82,12 @@ WILL_BE = re.compile(
 TAKEN = re.compile(
     r"^\W*(?:which is |that is |that's )(?:what|where|why) (?:I|we|you)(?:'\w+)? ", re.IGNORECASE
 )
-# "I'm a cat person."
-I_AM = re.compile(r"\b(?:I'm|I am|I've always been|we're|we are)(?: \w+){0,3}\W*$", re.IGNORECASE)
+# "I'm a cat person", but not "I'm married to a cat person".
+I_AM = re.compile(
+    r"\b(?:I'm|I am|I've always been|we're|we are)(?:,? (?:\w+ly|very much|quite|just|still|always|"
+    r"more of|(?:kind|sort|one) of(?: those)?))*,?(?: an?(?: (?!former\b)\w+)?)?\W*$",
+    re.IGNORECASE,
+)
 PERSON = re.compile(r"^\W*(?:person|people|lovers?|fans?|man|woman|guy|girl)\b", re.IGNORECASE)
 # "The okapi is special, and so is the otter."
 SAME = any_of(r"\bso (?:is|are|was|were|does|do|did|would|will|can)", ends=NEXT)
