@@ -133,7 +133,7 @@ def test_a_comma_before_an_option_belongs_to_its_control(text: str, controls: li
         (["--rounds", "0"], "--rounds is 1 or more"),
         (["--rounds", "2,x"], "--rounds is a number, or several"),
         (["--pairs", "many"], "--pairs is a number or"),
-        (["--controls", "none,ancor"], "there is no control `ancor`"),
+        (["--controls", "none,ancor"], "there is no control 'ancor'"),
         (["--controls", "window:0"], "window"),
         (["--controls", ""], "there is no control"),
         (["--questions", "missing.jsonl"], "missing.jsonl"),

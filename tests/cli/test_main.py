@@ -59,6 +59,26 @@ def test_a_sentence_of_the_library_names_the_options_of_the_command_that_was_run
     assert capsys.readouterr().err == f"holdfast: {sentence}\n"
 
 
+@pytest.mark.parametrize(
+    "args", [["--control", "measure"], ["--dtype", "seed"], ["--control", "anchor@batch"]]
+)
+def test_a_value_that_is_named_as_a_setting_stays_what_was_written(
+    args: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_command("drift", "--model", "mini", *args)
+    sentence = one_sentence(capsys)
+    assert f"'{args[1].rpartition('@')[2]}'" in sentence and "--" not in sentence
+
+
+def test_the_gate_names_the_options_of_the_runs_that_it_compares() -> None:
+    sentence = cli._name_options(
+        "choose `agents`, a `margin` or a `judge_model`.",
+        typer.main.get_command(cli.app),
+        ["gate", "--baseline", "runs"],
+    )
+    assert sentence == "choose --agent, a --margin or a --judge-model."
+
+
 def test_help_imports_neither_torch_nor_transformers() -> None:
     code = """
 import sys

@@ -43,7 +43,7 @@ def test_a_port_that_is_taken_is_said_before_the_model_is_loaded(
         port = str(other.getsockname()[1])
         text = refuse(capsys, "--port", port)
         assert "cannot be listened on (Address already in use): choose" in text
-        assert "no control `magic`" in refuse(capsys, "--port", port, "--control", "magic")
+        assert "no control 'magic'" in refuse(capsys, "--port", port, "--control", "magic")
     text = refuse(capsys, "--host", "no host", "--api-key", "x")
     assert "no host:8000 cannot be listened on (" in text and "attempting" not in text
 
@@ -72,7 +72,7 @@ def test_where_traffic_cannot_go_is_said_before_the_model_is_loaded(
         (["--model", "api:x"], "--upstream"),
         (["--upstream", "nowhere"], "base URL"),
         (["--upstream", "http://127.0.0.1:9/v1", "--control", "anchor"], "needs its weights"),
-        (["--upstream", "http://127.0.0.1:9/v1", "--control", "magic"], "no control `magic`"),
+        (["--upstream", "http://127.0.0.1:9/v1", "--control", "magic"], "no control 'magic'"),
         (["--upstream", "http://127.0.0.1:9/v1", "--control", "prism:no"], "no trained PRISM"),
         (["--upstream", "http://127.0.0.1:9/v1", "--lora", "x"], "--lora names an adapter"),
         (["--pass-through", "/v1/files"], "is for an --upstream"),

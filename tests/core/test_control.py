@@ -67,7 +67,7 @@ def test_the_state_is_a_text_of_the_same_control(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("ancor", "no control `ancor`"),
+        ("ancor", "no control 'ancor'"),
         ("", "no control"),
         ("anchor+", "no control"),
         ("window", "needs a strength"),

@@ -51,7 +51,7 @@ def test_a_name_that_is_not_there_or_twice_or_cannot_be_written_is_refused() -> 
         ModelGroup(make_actor("first"), [make_actor("other")]).refusal(
             parse("also:third", models=True)
         )
-    with pytest.raises(ControlError, match="no control `nonsense`"):
+    with pytest.raises(ControlError, match="no control 'nonsense'"):
         ModelGroup(make_actor("first"), [make_actor("other")]).refusal(
             parse("also:other+nonsense", models=True)
         )

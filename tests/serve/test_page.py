@@ -237,7 +237,7 @@ def test_the_control_can_be_changed_and_a_wrong_one_is_explained(
     with page.expect_response(lambda r: r.status == 400):
         page.fill("#message", "Do you like tea?")
         page.evaluate("document.getElementById('composer').requestSubmit()")
-    expect(page.locator("#trouble")).to_contain_text("there is no control `nonsense`")
+    expect(page.locator("#trouble")).to_contain_text("there is no control 'nonsense'")
     assert page.input_value("#message") == "Do you like tea?"
     expect(page.locator("#rounds > li")).to_have_count(1)
 

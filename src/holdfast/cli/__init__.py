@@ -152,10 +152,15 @@ def _end(args: list[str], mistake: int) -> int:
 
 
 def _name_options(sentence: str, command: Any, args: Sequence[str]) -> str:
-    """The library's sentence with the command's options for settings, which it has in backticks."""
+    """The library's sentence with the command's options for settings, which it has in backticks.
+
+    The gate's sentences have those of drift, too, whose runs it compares.
+    """
+    params = [*command.commands["drift"].params] if args[:1] == ["gate"] else []
     for word in args:
         command = getattr(command, "commands", {}).get(word, command)
-    options = {one.name: one.opts[0] for one in command.params if one.opts[0].startswith("--")}
+    params += command.params
+    options = {one.name: one.opts[0] for one in params if one.opts[0].startswith("--")}
     return re.sub(r"`(\w+)`", lambda name: options.get(name[1], name[0]), sentence)
 
 

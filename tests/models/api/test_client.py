@@ -681,7 +681,7 @@ def test_a_server_known_to_take_system_messages_anywhere_gets_reminders_as_such(
 
 
 def test_a_text_that_is_no_control_is_refused_by_name(backend: ApiBackend) -> None:
-    with pytest.raises(ControlError, match="no control `ancor`"):
+    with pytest.raises(ControlError, match="no control 'ancor'"):
         backend.refusal(parse("ancor"))
 
 

@@ -329,7 +329,7 @@ def test_weights_that_are_offloaded_answer_as_those_that_are_not(control: str) -
 
 
 def test_an_unknown_control_is_refused() -> None:
-    with pytest.raises(ControlError, match="no control `shout`"):
+    with pytest.raises(ControlError, match="no control 'shout'"):
         backend().reply([Ask(agent_view(PROMPT, ["Hi"]), 0, control=parse("shout:3"))], SHORT)
 
 

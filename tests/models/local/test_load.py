@@ -54,14 +54,14 @@ def test_a_folder_loads_and_answers_like_the_model_it_was_saved_from(folder: Pat
 
 def test_dtype_and_device_can_be_chosen(folder: Path) -> None:
     assert load(str(folder), dtype="bfloat16", device="cpu").describe()["dtype"] == "bfloat16"
-    with pytest.raises(ModelError, match="no dtype `int3`"):
+    with pytest.raises(ModelError, match="no dtype 'int3'"):
         load(str(folder), dtype="int3")
     # Names of devices that torch knows and was not built with, or that compute nothing, too.
     for absent in ("abacus", "xpu", "hpu", "meta"):
-        with pytest.raises(ModelError, match=f"no device `{absent}` here"):
+        with pytest.raises(ModelError, match=f"no device '{absent}' here"):
             load(str(folder), device=absent)
     if not torch.cuda.is_available():
-        with pytest.raises(ModelError, match="sees no GPU here for `cuda`"):
+        with pytest.raises(ModelError, match="sees no GPU here for 'cuda'"):
             load(str(folder), device="cuda")
 
 

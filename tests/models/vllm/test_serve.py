@@ -98,7 +98,7 @@ def test_each_request_has_its_control_and_a_bad_one_hurts_nobody(client: Client)
         answers = list(pool.map(one, texts))
     want = ours(controls)
     assert answers[:6] == want and answers[7:] == want
-    assert answers[6].startswith("400") and "there is no control `bad`" in answers[6]
+    assert answers[6].startswith("400") and "there is no control 'bad'" in answers[6]
     assert say(client, "anchor") == want[1]
 
 

@@ -123,7 +123,7 @@ def _strength(name: str, colon: bool, strength: str, text: str) -> float:
         )
     if name not in _NAMES:
         hint = suggestion(name, _NAMES)
-        raise ControlError(f"there is no control `{name}` (in `{text}`): {hint}")
+        raise ControlError(f"there is no control {name!r} (in {text!r}): {hint}")
     if name not in _STRENGTHS:
         if colon:
             raise ControlError(f"`{name}` in `{text}` takes no strength: leave out `:{strength}`.")
@@ -149,7 +149,7 @@ def _auto(piece: str, text: str) -> AutoControl:
         is_whole = key == "last" and re.fullmatch("[1-9][0-9]?", value)
         is_score = key in ("drop", "below") and re.fullmatch(r"0?\.[0-9]+|1(\.0*)?", value)
         if not is_whole and not is_score:
-            problem = f"`{option}` in `{text}` is no option"
+            problem = f"{option!r} in `{text}` is no option"
             raise ControlError(f"{problem}: use drop=0.1, below=0.5 or last=2.")
         fields[key] = int(value) if is_whole else float(value)
     if {"drop", "below"} <= fields.keys():
@@ -184,7 +184,7 @@ def _attention_control(kind: Kind, strength: float, options: str, text: str) -> 
         else:
             others = ", from=own or from=all" if kind == "restore" else ""
             raise ControlError(
-                f"`{option}` in `{text}` is no option: use layers=A-B, heads=A-B, "
+                f"{option!r} in `{text}` is no option: use layers=A-B, heads=A-B, "
                 f"span=content or span=message{others}."
             )
     layers, heads = ranges.get("layers"), ranges.get("heads")
@@ -201,7 +201,7 @@ def _with_folders(control: Control) -> Control:
         words = {option.strip() for option in options.split(",")} - {""}
         if other := sorted(words - {"system=stays", "gate=every"}):
             raise ControlError(
-                f"`{other[0]}` in `{control.text}` is no option: use system=stays or gate=every."
+                f"{other[0]!r} in `{control.text}` is no option: use system=stays or gate=every."
             )
         gate = "every" if "gate=every" in words else "first"
         if control.route is not None:

@@ -263,14 +263,14 @@ def pick_device(device: str) -> torch.device:
     if device != "auto":
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ModelError(
-                f"torch sees no GPU here for `{device}`: use cpu, or install its CUDA build."
+                f"torch sees no GPU here for {device!r}: use cpu, or install its CUDA build."
             )
         choice = torch.device("meta")  # which computes nothing
         # What torch raises for a device that it was built without differs by device.
         with suppress(RuntimeError, AssertionError, ImportError):
             choice = torch.empty(0, device=device).device
         if choice.type == "meta":
-            raise ModelError(f"there is no device `{device}` here: use cpu, cuda or mps.")
+            raise ModelError(f"there is no device {device!r} here: use cpu, cuda or mps.")
         return choice
     if torch.cuda.is_available():
         return torch.device("cuda")
@@ -291,7 +291,7 @@ def pick_dtype(
     if dtype != "auto":
         dtypes = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
         if dtype not in dtypes:
-            raise ModelError(f"there is no dtype `{dtype}`: {suggestion(dtype, dtypes)}")
+            raise ModelError(f"there is no dtype {dtype!r}: {suggestion(dtype, dtypes)}")
         return dtypes[dtype]
     if device.type == "cpu" and size >= TINY and multiplies_bfloat16():
         return torch.bfloat16

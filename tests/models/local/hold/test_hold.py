@@ -608,7 +608,7 @@ def test_a_model_is_held_once_at_a_time() -> None:
         ("guidance:1.5", "guidance_scale"),
         ("boost:2@layers=1-2", r"cannot be put on this model: it has the layers 0 to 1\."),
         ("boost:2@heads=4", r"cannot be put on this model: it has the heads 0 to 3\."),
-        ("bost:2", "there is no control `bost`"),
+        ("bost:2", "there is no control 'bost'"),
     ],
 )
 def test_controls_that_a_block_cannot_put_in_place_are_refused(control: str, why: str) -> None:
