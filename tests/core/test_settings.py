@@ -15,6 +15,7 @@ from holdfast.core.settings import changed_settings, option, settle
 from holdfast.evals.tasks.settings import TaskSampling
 from holdfast.models.load import load
 from holdfast.persona.suite import Persona
+from holdfast.training.prism.settings import PrismEvalSettings, PrismSettings
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ def test_values_of_their_types_are_taken(changes: dict[str, Any]) -> None:
 def test_a_number_of_numpy_becomes_one_that_a_manifest_holds() -> None:
     settled = settle(None, SomeSettings, {"pairs": np.int64(3), "share": np.float32(0.5)})
     assert type(settled.pairs) is int and type(settled.share) is float
+
+
+@pytest.mark.parametrize("kind", [PrismSettings, PrismEvalSettings])
+def test_a_file_of_tasks_may_be_a_path(kind: type) -> None:
+    assert settle(None, kind, {"tasks": Path("tasks.jsonl")}).tasks == Path("tasks.jsonl")
 
 
 def test_other_settings_and_a_models_name_are_refused() -> None:

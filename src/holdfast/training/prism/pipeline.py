@@ -180,7 +180,7 @@ def _set_up(
     require_peft()
     own = own_source(model.name)
     # mini's own questions are too easy to separate personas, so it gets tasks by default.
-    source = settings.tasks or ("mini" if own == "mini" else None)
+    source = str(settings.tasks) if settings.tasks else ("mini" if own == "mini" else None)
     source = None if source == "none" else source
     n, seed, form = settings.queries, settings.seed, settings.form
     return Training(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from holdfast.core.backend import Sampling
 from holdfast.core.errors import HoldfastError
@@ -21,13 +22,17 @@ ARMS = (*PROMPT_ARMS, *ADAPTER_ARMS, "oracle")
 class PrismSettings:
     """What queries are asked and how the adapter is trained."""
 
-    personas: str | None = option(None, "core, mini, or a TOML file of [[expert]] tables.")
+    personas: str | Path | None = option(
+        None, "core, mini, or a TOML file of [[expert]] tables.", parse=str, metavar="TEXT"
+    )
     """Source of the personas (`load_experts`); by default mini's own for mini, else core."""
     queries: int = option(50, "Queries written for each persona.")
     """Queries written for each persona, or tasks of each category at most."""
-    tasks: str | None = option(
+    tasks: str | Path | None = option(
         None,
         "Take queries from here instead: core, mini (its default), exercises:train, FILE; none.",
+        parse=str,
+        metavar="TEXT",
     )
     """Source of the queries (`load_tasks`); "none" has the model write them."""
     form: str | None = form_option()
@@ -65,8 +70,11 @@ class PrismSettings:
 class PrismEvalSettings:
     """What the arms are asked, and how they answer."""
 
-    tasks: str | None = option(
-        None, "core, exercises, mini, mmlu, gsm8k, math-500, or a JSONL or TOML file."
+    tasks: str | Path | None = option(
+        None,
+        "core, exercises, mini, mmlu, gsm8k, math-500, or a JSONL or TOML file.",
+        parse=str,
+        metavar="TEXT",
     )
     """Source of the tasks (`load_tasks`); by default mini's own for mini, else core."""
     form: str | None = form_option()
