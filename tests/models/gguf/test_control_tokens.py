@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
 from transformers import LlamaConfig, Qwen2Config
 
@@ -49,6 +50,17 @@ def test_names_beyond_the_byte_level_alphabet_are_tokens(
         assert own.encode("<｜think｜>") == [6] and own.decode([6], skip_special_tokens=True)
         assert own.eos_token_id == 2 and 2 in model.ends
         assert {i: name for name, i in own.get_vocab().items() if i in NAMES} == NAMES
+
+
+def test_in_a_file_without_types_an_end_is_no_token_beyond_the_vocabulary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gguf.GGUFWriter, "add_token_types", lambda *given: None)
+    network = random_model(LlamaConfig(**GROUPED))
+    model = load(str(write_family(tmp_path / "tiny.gguf", network, "llama", tokens={2: END})))
+    own: Any = model.tokenizer
+    assert own.encode(END) == [2] and 2 in model.ends
+    assert max(model.ends) < GROUPED["vocab_size"]
 
 
 def test_without_such_names_the_tokenizer_stays_what_it_is(tmp_path: Path) -> None:

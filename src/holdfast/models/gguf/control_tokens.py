@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from holdfast.models.gguf.ends import find_ends
 from holdfast.models.gguf.header import TOKENS, TYPES, GgufHeader
 
-_CONTROL, _USER_DEFINED = 3, 4  # types of a token
+_NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4  # types of a token
 
 
 def restore_names(
@@ -34,7 +34,7 @@ def restore_names(
         header: the file's header.
     """
     names: list[str] = header.values.get(TOKENS) or []
-    types: tuple[int, ...] = header.values.get(TYPES) or ()
+    types: tuple[int, ...] = header.values.get(TYPES) or (_NORMAL,) * len(names)
     known, ends = tokenizer.get_vocab(), {*find_ends(header).values()}
     lost = {
         i: name
