@@ -125,6 +125,12 @@ def test_what_is_set_is_named_before_what_is_drawn_by_it(tmp_path: Path) -> None
         Run(tmp_path, more)
 
 
+def test_a_run_of_another_command_is_told_by_the_command_alone(tmp_path: Path) -> None:
+    Run(tmp_path, {"command": "compare", "filler": True, "seed": 0}).append([{"n": 1}])
+    with pytest.raises(RunError, match='command was "compare", is "drift"; choose another'):
+        Run(tmp_path, {"command": "drift", "filler": False, "seed": 1})
+
+
 def test_a_run_without_a_model_and_one_with_it_are_told_apart_by_its_name(tmp_path: Path) -> None:
     model = {"name": "mini", "backend": "local", "weights": "5e1f"}
     Run(tmp_path, {"model": None}).append([{"n": 1}])

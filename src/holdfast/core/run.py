@@ -293,10 +293,12 @@ def refuse_other_files(folder: Path) -> None:
 def refuse_another_run(old: Record, new: Record, folder: Path) -> None:
     """Raise `RunError`, which names what differs, where a folder has another manifest.
 
-    Settings are named before what is drawn by them, and of a run whose settings differ alone.
+    Settings are named before what is drawn by them, and of a run whose settings differ alone; of
+    another command's run the command alone, whose settings are others.
     """
     every = list(differences(old, new))
     settings = sorted(filter(_is_setting, every), key=lambda one: one[0] in _SIZED_BY_OTHERS)
+    settings = [one for one in settings if one[0] == "command"] or settings
     if every:
         (place, old_value, new_value), *rest = settings or every
         names = ", ".join(_label(name) for name, _, _ in rest[:3])

@@ -66,6 +66,18 @@ def test_a_persona_near_a_floor_that_its_interval_excludes_is_not_gone() -> None
     assert headline.verdict(summary) == "gives way"
 
 
+def test_a_score_below_its_floor_leaves_no_negative_share() -> None:
+    curve = [1.0, *[0.5] * 7]
+    above, below = (
+        make_summary(0.98, 0.4, (-0.7, -0.5), normalised=[*curve, x]) for x in (0.2, -0.7)
+    )
+    assert any("20% is left at the end" in one for one in headline.standfirst(above))
+    (floor,) = (
+        one for one in headline.standfirst(below) if one.startswith("With no system prompt")
+    )
+    assert floor.endswith(", and the score at the end is no higher.")
+
+
 def test_one_conversation_allows_no_verdict() -> None:
     summary = make_summary(1.0, 0.0, (-1.0, -1.0), conversations=1)
     assert (

@@ -150,6 +150,8 @@ def _floor(summary: DriftSummary) -> str:
     start = f"With no system prompt the same questions score {number(floor)}"
     if rest is None or verdict(summary) in ("low", "absent"):
         return f"{start}."
+    if rest <= 0:
+        return f"{start}, and the score at the end is no higher."
     within = f" (95% interval {between(span, percent)})" if ends(span) else ""
     return (
         f"{start}; of the distance between that floor and the ceiling, {percent(rest)} is left "

@@ -246,7 +246,7 @@ function drawSide(side) {
   const shares = state.rounds.map((round) => round[side].share).filter((one) => one !== null);
   const meaning = state.rounds.length || !state.server ? "" : meaningOf(side === "own" ? control() : "none");
   $(`${side}-tally`).parentElement.hidden = !state.rounds.length;
-  $(`${side}-share`).replaceChildren(meaning, ...(shares.length ? [spark(shares), `attention to the persona ${percent(shares[shares.length - 1])}`] : []));
+  $(`${side}-share`).replaceChildren(meaning, ...(shares.length ? [spark(shares), `attention to the persona, last round ${percent(shares[shares.length - 1])}`] : []));
   $(`${side}-share`).title = "The part of the model's attention that goes to the persona's prompt while it writes.";
 }
 
