@@ -36,7 +36,8 @@ from holdfast.evals.consistency.dialogues import Dialogue
 from holdfast.evals.consistency.planted import try_rules
 from holdfast.evals.consistency.simulated_user import KINDS, find_faults
 from holdfast.judge.content.embedding import embed
-from holdfast.persona.draft.drafting import SPEAKS, draft
+from holdfast.persona.draft.drafting import draft
+from holdfast.persona.every_reply import SPEAKS, only_model_judges
 
 SAMPLES = 1000
 FIFTHS = 5
@@ -140,10 +141,10 @@ def scores(lines: Sequence[Line]) -> dict[str, np.ndarray]:
 def _draft_judge(prompt: str) -> judge.Judge | None:
     """The judge of a background; None where nothing in it can be judged in a line."""
     try:
-        spec = draft(prompt).whole.judge
+        whole = draft(prompt).whole
     except PersonaError:
         return None
-    return None if spec == SPEAKS else judge.build(spec)
+    return None if whole.judge == SPEAKS or only_model_judges(whole) else judge.build(whole.judge)
 
 
 def _words(text: str) -> Counter[str]:

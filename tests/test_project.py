@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 import subprocess
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from packaging.requirements import Requirement
@@ -95,3 +99,20 @@ def test_every_module_is_on_the_readmes_map() -> None:
     }
     modules -= {package / "__init__.py", package / "__main__.py"}
     assert modules <= find_mapped()
+
+
+def test_scripts_import_only_what_the_package_has() -> None:
+    """Most of them run in no test."""
+    scripts = [file for place in ("bench", "studies") for file in (ROOT / place).rglob("*.py")]
+    for script in scripts:
+        for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("holdfast."):
+                module = importlib.import_module(str(node.module))
+                missing = [one.name for one in node.names if not has(module, one.name)]
+                assert not missing, f"{script}, line {node.lineno}: {missing}"
+
+
+def has(module: ModuleType, name: str) -> bool:
+    """Whether a module has a name, or a package a module of it."""
+    package = hasattr(module, "__path__")
+    return hasattr(module, name) or (package and find_spec(f"{module.__name__}.{name}") is not None)
