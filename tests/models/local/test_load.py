@@ -99,7 +99,7 @@ def test_the_number_format_is_said_with_the_way_to_another(monkeypatch: pytest.M
     assert weights.format_line("tiny", model("llama")) == "tiny runs in float32 on cpu"
     narrow = copy.deepcopy(model("llama")).to(torch.bfloat16)
     assert "bfloat16 on cpu" in weights.format_line("tiny", narrow)
-    assert "in float32 (dtype)" in weights.format_line("tiny", narrow)
+    assert "with --dtype float32" in weights.format_line("tiny", narrow)
 
 
 def test_a_models_size_is_known_without_its_weights() -> None:

@@ -320,7 +320,7 @@ def format_line(name: str, model: PreTrainedModel) -> str:
     line = f"{name} runs in {str(model.dtype).removeprefix('torch.')} on {device}"
     if device == "cpu" and model.dtype == torch.bfloat16 and multiplies_bfloat16():
         line += (
-            ", which this processor multiplies in hardware; in float32 (dtype) a reply does not"
+            ", which this processor multiplies in hardware; with --dtype float32 a reply does not"
             " depend on what else is in its batch"
         )
     return line
