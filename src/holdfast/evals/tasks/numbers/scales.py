@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from math import isclose
+from math import isclose, nan
 
 from holdfast.evals.tasks.numbers.number import Number, Values
 
@@ -47,58 +47,53 @@ def add_scale(number: Number, text: str) -> Number:
     return replace(number, values=number.values | full)
 
 
-_UNITS = {
+_UNITS: dict[str, dict[str, tuple[str, float]]] = {
     "length": {
-        "mm": r"mm|millimet(?:re|er)s?",
-        "cm": r"cm|centimet(?:re|er)s?",
-        "m": r"m|met(?:re|er)s?",
-        "km": r"km|kilomet(?:re|er)s?",
-        "inch": r"inch(?:es)?",
-        "foot": r"ft|foot|feet",
-        "yard": r"yd|yards?",
-        "mile": r"mi|miles?",
+        "mm": (r"mm|millimet(?:re|er)s?", 0.001),
+        "cm": (r"cm|centimet(?:re|er)s?", 0.01),
+        "m": (r"m|met(?:re|er)s?", 1),
+        "km": (r"km|kilomet(?:re|er)s?", 1000),
+        "inch": (r"inch(?:es)?", 0.0254),
+        "foot": (r"ft|foot|feet", 0.3048),
+        "yard": (r"yd|yards?", 0.9144),
+        "mile": (r"mi|miles?", 1609.344),
     },
     "time": {
-        "second": r"s|secs?|seconds?",
-        "minute": r"mins?|minutes?",
-        "hour": r"h|hrs?|hours?",
-        "day": r"days?",
-        "week": r"weeks?",
-        "month": r"months?",
-        "year": r"yrs?|years?",
+        "second": (r"s|secs?|seconds?", 1),
+        "minute": (r"mins?|minutes?", 60),
+        "hour": (r"h|hrs?|hours?", 3600),
+        "day": (r"days?", 86400),
+        "week": (r"weeks?", 7 * 86400),
+        "month": (r"months?", 365 / 12 * 86400),
+        "year": (r"yrs?|years?", 365 * 86400),
     },
     "mass": {
-        "mg": r"mg|milligram(?:me)?s?",
-        "g": r"g|grams?|grammes?",
-        "kg": r"kg|kilos?|kilogram(?:me)?s?",
-        "tonne": r"tonnes?|tons?",
+        "mg": (r"mg|milligram(?:me)?s?", 0.001),
+        "g": (r"g|grams?|grammes?", 1),
+        "kg": (r"kg|kilos?|kilogram(?:me)?s?", 1000),
+        "tonne": (r"tonnes?|tons?", 1e6),
     },
     "volume": {
-        "ml": r"ml|millilit(?:re|er)s?",
-        "l": r"l|lit(?:re|er)s?",
-        "gallon": r"gallons?",
+        "ml": (r"ml|millilit(?:re|er)s?", 0.001),
+        "l": (r"l|lit(?:re|er)s?", 1),
+        "gallon": (r"gallons?", 3.785),
     },
     "money": {
-        "cent": r"cents?|¢",
-        "dollar": r"dollars?|usd",
-        "euro": r"euros?|eur|€",
-        "penny": r"pence|penn(?:y|ies)",
+        "cent": (r"cents?|¢", 1),
+        "dollar": (r"dollars?|usd", 100),
+        "euro": (r"euros?|eur|€", nan),
+        "penny": (r"pence|penn(?:y|ies)", nan),
     },
     "temperature": {
-        "C": r"°? ?C|degrees Celsius|degrees centigrade",
-        "F": r"°? ?F|degrees Fahrenheit",
-        "K": r"K|kelvins?",
+        "C": (r"°? ?C|degrees Celsius|degrees centigrade", nan),
+        "F": (r"°? ?F|degrees Fahrenheit", nan),
+        "K": (r"K|kelvins?", nan),
     },
 }
-_SIZES = {
-    "mm": 0.001, "cm": 0.01, "m": 1, "km": 1000, "inch": 0.0254, "foot": 0.3048, "yard": 0.9144,
-    "mile": 1609.344, "second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400,
-    "month": 365 / 12 * 86400, "year": 365 * 86400, "mg": 0.001, "g": 1, "kg": 1000, "tonne": 1e6,
-    "ml": 0.001, "l": 1, "gallon": 3.785, "cent": 1, "dollar": 100,
-}  # fmt: skip
+"""Units by kind and name: how they are written, and how large; NaN for those never converted."""
 _ROUNDED = 0.02  # 30 days are a month, 52 weeks a year
 _ORDER = tuple((kind, name) for kind, units in _UNITS.items() for name in units)
-_ANY = "|".join(f"(?P<u{i}>{_UNITS[kind][name]})" for i, (kind, name) in enumerate(_ORDER))
+_ANY = "|".join(f"(?P<u{i}>{_UNITS[kind][name][0]})" for i, (kind, name) in enumerate(_ORDER))
 _BEHIND = re.compile(rf"(?i)[*_`$)\]]*[\s‑-]?\s?(?:{_ANY})(?![^\W_]|['’/²³^])")
 _ASKED = re.compile(rf"(?i)\bhow many (?:{_ANY})\b")
 _ASKED_IN = re.compile(rf"(?i)\bin (?:{_ANY})\b")
@@ -138,9 +133,9 @@ def _is_same(
     one: Number, unit: tuple[str, str], other: Number, other_unit: tuple[str, str]
 ) -> bool:
     """Whether two numbers in two units are one amount; unknown ones, as of money, are not."""
-    sizes = _SIZES.get(unit[1], float("nan")), _SIZES.get(other_unit[1], float("nan"))
+    size, other_size = (_UNITS[kind][name][1] for kind, name in (unit, other_unit))
     return any(
-        isclose(float(a) * sizes[0], float(b) * sizes[1], rel_tol=_ROUNDED)
+        isclose(float(a) * size, float(b) * other_size, rel_tol=_ROUNDED)
         for a in one.values
         for b in other.values
     )
